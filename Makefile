@@ -1,0 +1,65 @@
+# Every target sets up what it needs into .venv; nothing has to be activated or installed first.
+
+PYTHON ?= python3
+
+# Named after this folder's path: a .venv that was copied or moved along with its checkout still points to the old one.
+READY := .venv/ready-$(shell pwd -P | cksum | cut -d ' ' -f 1)
+
+# What the servers of this checkout's homes are known by: without it a running one could no longer be found and stopped.
+RECORDS := $(wildcard .labkit/run/*.json build/*/run/*.json)
+
+# A user's own settings for these would send packages elsewhere than into .venv, or import others than those in it.
+unexport PIP_PREFIX PIP_TARGET PYTHONHOME PYTHONPATH
+export PIP_USER := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab run-labs test check down clean lock
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+setup: $(READY) ## make .venv from requirements.lock (every target does so when needed)
+	@echo "✔ .venv is ready"
+
+lab: $(READY) ## open the labs in JupyterLab, in a copy of your own (work/)
+	@.venv/bin/labkit lab
+
+run-labs: $(READY) ## run all labs headless, in a home of their own; results in build/labs/
+	@.venv/bin/labkit run
+
+test: check ## check, then the unit tests, the tests on real servers, and the labs under nbval
+	@.venv/bin/labkit setup
+	@.venv/bin/python -m pytest
+
+check: $(READY) ## ruff, mypy, room order, project files and notebooks
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo
+	@.venv/bin/python -m pytest --quiet tests/unit/test_project.py
+
+down: $(READY) ## stop the lab's servers; what they know is kept
+	@.venv/bin/labkit down
+
+clean: $(if $(RECORDS),$(READY)) ## stop this checkout's servers, remove .venv, build/ and .labkit/; keep work/ and the programs
+	@for run in $(sort $(dir $(RECORDS))); do LABKIT_HOME="$${run%/run/}" .venv/bin/labkit down || exit 1; done
+	@rm -rf .venv build .labkit
+	@echo "✔ removed .venv, build/ and .labkit/; work/ and the programs' cache are kept"
+
+lock: $(READY) ## pin the newest versions that pyproject.toml allows in requirements.lock
+	@.venv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet --output-file requirements.lock
+	@echo "✔ requirements.lock: $$(grep -c '^[a-z].*==' requirements.lock) packages pinned"
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "✘ labkit needs Python 3.11 or newer, and $(PYTHON) is not. Name one: make PYTHON=python3.13 …"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	  echo "✘ $(PYTHON) can't make virtual environments. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "… installing $$(grep -c '^[a-z].*==' requirements.lock) pinned packages into .venv (once; one to three minutes)"
+	@[ -e $@ ] || rm -rf .venv
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	@.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,7 @@
+"""``python -m labkit``: the same as ``labkit``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,192 @@
+"""``labkit``: the labs' verbs for a terminal and for scripts; each is the call that a notebook makes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from .display import OK
+from .errors import LabkitError
+from .lab import Lab
+from .settings import find_root
+
+_EPILOG = """\
+exit codes: 0 all is well; 1 something failed, and the message says what, why and the fix;
+2 the command line is wrong; 3 (status) not everything runs; 130 interrupted.
+
+LABKIT_HOME names the folder of the lab that is meant (default: .labkit in the checkout).
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        argv: The arguments; the process's own when None.
+
+    Returns:
+        The exit code, as ``labkit --help`` lists them.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.verb(args))
+    except LabkitError as error:
+        print(f"✘ {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("✘ interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="labkit",
+        description="One identity through a platform: Keycloak issues the token, Kubernetes accepts it, RBAC judges it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def verb(name: str, function: object, text: str, more: str = "", *, as_json: bool = False) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {more}".strip())
+        added.set_defaults(verb=function)
+        if as_json:
+            added.add_argument("--json", action="store_true", help="print the result as JSON")
+        return added
+
+    verb("setup", _setup, "find, fetch or build the programs", "Takes minutes the first time, a second afterwards.", as_json=True)
+    verb("up", _up, "start the servers and do labs 01 to 03", "Keycloak with the realm, the cluster, the RBAC objects; safe to repeat.")
+    verb("down", _down, "stop this home's servers", "Their data stays. Servers of other homes are never touched.")
+    verb("status", _status, "show this home's servers", "Exit code 0 when all run, 3 when not.", as_json=True)
+    added = verb("check", _check, "check what the labs leave behind", "Reads the real servers and changes nothing.", as_json=True)
+    added.add_argument(
+        "lab", nargs="?", default="", help="a lab such as 01-keycloak or 01, or a step such as realm; all but 09 if left out"
+    )
+    added = verb("run", _run, "run the labs headless", "In an empty home of their own; results go to build/labs/.", as_json=True)
+    added.add_argument("labs", nargs="*", metavar="LAB", help="labs such as 01-keycloak, in the workshop's order; all if left out")
+    verb("lab", _lab, "open the labs in JupyterLab", "On a copy in work/, made once and never overwritten.")
+    added = verb("kubeconfig", _kubeconfig, "name the lab's kubeconfig", 'For a terminal: export KUBECONFIG="$(labkit kubeconfig)"')
+    added.add_argument("--merge", action="store_true", help="copy its contexts into ~/.kube/config, whose own entries stay")
+    added = verb(
+        "credential", _credential, "print a user's ExecCredential", "For kubectl, which runs this as an exec plugin; it holds a token."
+    )
+    added.add_argument("user", metavar="USER", help="a user of the workshop, such as user-dev")
+    return parser
+
+
+def _setup(args: argparse.Namespace) -> int:
+    lab = Lab.open()
+    if not args.json:
+        lab.setup()
+        print(lab.toolchain.status())
+        return 0
+    # What the work says of itself goes where it doesn't mix with the result.
+    out, sys.stdout = sys.stdout, sys.stderr
+    try:
+        lab.setup()
+    finally:
+        sys.stdout = out
+    _print_json(lab.toolchain.status().records())
+    return 0
+
+
+def _up(_: argparse.Namespace) -> int:
+    lab = Lab.open()
+    lab.up()
+    print(lab.status())
+    print(f'\n{OK} up. A terminal of yours uses it with: export KUBECONFIG="{lab.cluster.kubeconfig.path}"')
+    return 0
+
+
+def _down(_: argparse.Namespace) -> int:
+    lab = Lab.open()
+    stopped = lab.down()
+    print(f"{OK} stopped {', '.join(stopped)}" if stopped else f"{OK} nothing of {lab.settings.home} was running")
+    return 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    lab = Lab.open()
+    table = lab.status()
+    if args.json:
+        _print_json({"home": str(lab.settings.home), "servers": table.records()})
+    else:
+        print(table)
+    return 0 if all(row[1] == "runs" for row in table.rows) else 3
+
+
+def _check(args: argparse.Namespace) -> int:
+    from .steps import STEPS, examine
+
+    wanted = [s for s in STEPS.values() if args.lab in (s.lab, s.lab[:2], s.name) or (not args.lab and not s.lab.startswith("09"))]
+    if not wanted:
+        print(f"✘ there is no lab or step {args.lab!r}; there are: {', '.join(STEPS)}", file=sys.stderr)
+        return 2
+    lab = Lab.open()
+    reports = [examine(lab, step.name) for step in wanted]
+    if args.json:
+        _print_json([{"lab": s.lab, "ok": report.ok, **asdict(report)} for s, report in zip(wanted, reports, strict=True)])
+    else:
+        print("\n".join(str(report) if not report.ok else report.headline() for report in reports))
+    return 0 if all(report.ok for report in reports) else 1
+
+
+def _run(args: argparse.Namespace) -> int:
+    from .runner import run
+    from .steps import LABS
+
+    unknown = set(args.labs) - {info.name for info in LABS}
+    if unknown:
+        print(f"✘ no such lab: {', '.join(sorted(unknown))}; there are: {', '.join(info.name for info in LABS)}", file=sys.stderr)
+        return 2
+    output = find_root() / "build" / "labs"
+    result = run(args.labs, output)
+    if args.json:
+        _print_json(asdict(result))
+    else:
+        print(f"{OK} {len(result.labs)} labs in {result.seconds:.0f} s; look through them: {output / 'index.html'}")
+    return 0
+
+
+def _lab(_: argparse.Namespace) -> int:
+    root = find_root()
+    Lab.open().setup()
+    work = root / "work"
+    work.mkdir(exist_ok=True)
+    for notebook in sorted((root / "notebooks").glob("*.ipynb")):
+        if not (work / notebook.name).exists():
+            shutil.copy(notebook, work)
+    print(
+        f"{OK} your copy of the labs is {work}; JupyterLab opens, and Ctrl-C here ends it (labkit down stops the lab's servers)", flush=True
+    )
+    jupyter = Path(sys.executable).with_name("jupyter")
+    os.chdir(work)
+    os.execv(jupyter, [str(jupyter), "lab", f"--ServerApp.root_dir={work}", "00-start-here.ipynb"])
+
+
+def _kubeconfig(args: argparse.Namespace) -> int:
+    kubeconfig = Lab.open().cluster.kubeconfig
+    if not kubeconfig.path.exists():
+        print("✘ the lab has no kubeconfig yet\n  fix: labkit up", file=sys.stderr)
+        return 1
+    if args.merge:
+        target = Path("~/.kube/config").expanduser()
+        print(f"{OK} {target} now has the contexts {', '.join(kubeconfig.merge_into(target))}; its current context is as it was")
+    else:
+        print(kubeconfig.path)
+    return 0
+
+
+def _credential(args: argparse.Namespace) -> int:
+    print(Lab.open().credential(args.user))
+    return 0
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=1, default=str))

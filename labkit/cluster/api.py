@@ -1,0 +1,146 @@
+"""The API server as one caller sees it: who am I to you, and may I do this?"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..display import Displayed, shown
+from ..errors import ApiUnreachable, ClusterError, Forbidden, Unauthorized
+from .provider import Endpoint
+from .refusals import forbidden, unreachable
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+_TIMEOUT_SECONDS = 15
+_DISCOVERY_SECONDS = 45
+
+
+@dataclass(frozen=True)
+class Identity(Displayed):
+    """Who the API server takes a caller for.
+
+    Attributes:
+        username: The user name that RBAC compares.
+        groups: The groups that RBAC compares.
+    """
+
+    username: str
+    groups: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.username} (groups: {shown(self.groups)})"
+
+
+class Api:
+    """The API server, asked with one caller's token.
+
+    Args:
+        endpoint: Where it is.
+        token: Gives a token that is valid now; asked anew for each request.
+    """
+
+    def __init__(self, endpoint: Endpoint, token: Callable[[], str]) -> None:
+        self._endpoint, self._token = endpoint, token
+
+    def client(self) -> ApiClient:
+        """A client of the ``kubernetes`` package that shows the caller's token, for whatever the methods here don't cover."""
+        # Imported on use: kubectl runs `labkit credential` for each command, and that needs none of it.
+        from kubernetes.client import ApiClient, Configuration
+
+        configuration = Configuration(host=self._endpoint.url, ssl_ca_cert=str(self._endpoint.ca), retries=0)
+
+        def hand_over(current: Any) -> None:
+            current.api_key["authorization"] = f"Bearer {self._token()}"
+
+        configuration.refresh_api_key_hook = hand_over  # type: ignore[assignment] # the package declares it as None
+        hand_over(configuration)
+        return ApiClient(configuration)
+
+    def whoami(self) -> Identity:
+        """Ask by a SelfSubjectReview who the caller is (``kubectl auth whoami``).
+
+        Raises:
+            Unauthorized: The API server doesn't take the token.
+            ApiUnreachable: Nothing answers.
+        """
+        from kubernetes.client import AuthenticationV1Api, V1SelfSubjectReview
+
+        review = V1SelfSubjectReview(api_version="authentication.k8s.io/v1", kind="SelfSubjectReview")
+        found = self.ask(lambda client: AuthenticationV1Api(client).create_self_subject_review(review)).status.user_info
+        return Identity(found.username or "", tuple(found.groups or ()))
+
+    def can(self, verb: str, resource: str, namespace: str = "", client: ApiClient | None = None) -> bool:
+        """Ask by a SelfSubjectAccessReview whether the caller may do something (``kubectl auth can-i``).
+
+        Args:
+            verb: ``get``, ``create``, …
+            resource: The plural name, with ``.GROUP`` unless it is in the core group: ``deployments.apps``.
+            namespace: The namespace; empty for all of them, and for what has none.
+            client: A client to use again when many questions are asked.
+        """
+        from kubernetes.client import (
+            AuthorizationV1Api,
+            V1ResourceAttributes,
+            V1SelfSubjectAccessReview,
+            V1SelfSubjectAccessReviewSpec,
+        )
+
+        plural, _, group = resource.partition(".")
+        attributes = V1ResourceAttributes(verb=verb, resource=plural, group=group, namespace=namespace or None)
+        review = V1SelfSubjectAccessReview(spec=V1SelfSubjectAccessReviewSpec(resource_attributes=attributes))
+        answer = self.ask(lambda c: AuthorizationV1Api(c).create_self_subject_access_review(review), client)
+        return bool(answer.status.allowed)
+
+    def wait_until_known(self) -> Identity:
+        """`whoami`, asked until the API server takes the token: it learns the realm's keys some seconds after its start.
+
+        Raises:
+            Unauthorized: It still refuses after 45 seconds.
+        """
+        deadline = time.monotonic() + _DISCOVERY_SECONDS
+        while True:
+            try:
+                return self.whoami()
+            except (Unauthorized, ApiUnreachable):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
+    def ask(self, question: Callable[[ApiClient], Any], client: ApiClient | None = None) -> Any:
+        """Put a question to the API server, its refusals turned into labkit's errors.
+
+        Raises:
+            Forbidden: 403.
+            Unauthorized: 401.
+            ApiUnreachable: Nothing answers.
+            ClusterError: Another refusal, with the API server's own words.
+        """
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            return question(client or self.client())
+        except ApiException as error:
+            raise _translated(error.status or 0, error.body or "", self._endpoint) from None
+        except HTTPError as error:
+            msg = f"nothing answers at {self._endpoint.url}"
+            raise unreachable(msg, type(error).__name__) from None
+
+
+def _translated(status: int, body: str, endpoint: Endpoint) -> ClusterError:
+    try:
+        message = str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        message = body[:300]
+    if status == Forbidden.status:
+        return forbidden(message, message)
+    if status == 401:
+        msg = f"the API server at {endpoint.url} does not take this token (401)"
+        fix = "compare the token's iss and aud with the API server's flags; for all but a foreign issuer its log gives the cause"
+        return Unauthorized(msg, why=message, fix=fix)
+    return ClusterError(f"the API server answered {status}", why=message)

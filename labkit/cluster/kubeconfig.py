@@ -1,0 +1,177 @@
+"""The lab's kubeconfig: the administrator's context, and one for each person who signs in.
+
+kubectl writes this file too, when it renews a token, so every change here reads it first and leaves what it doesn't know.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import SoftFileLock, Timeout
+
+from ..errors import ClusterError
+from ..identity.session import Session
+from ..settings import write_private
+from ..workshop import Client
+from .provider import Endpoint
+
+_SECTIONS = {"clusters": "cluster", "users": "user", "contexts": "context"}
+_LOCK_SECONDS = 30
+
+
+class Kubeconfig:
+    """A kubeconfig file (kubernetes.io, *Organizing cluster access using kubeconfig files*).
+
+    Attributes:
+        path: Where it lies; mode 0600.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write_admin(self, endpoint: Endpoint) -> str:
+        """Enter the cluster and its administrator; returns the context's name."""
+        cluster = {"server": endpoint.url, "certificate-authority": str(endpoint.ca)}
+        context = {"cluster": endpoint.name, "user": endpoint.name}
+        self._enter(clusters={endpoint.name: cluster}, users={endpoint.name: endpoint.admin}, contexts={endpoint.name: context})
+        return endpoint.name
+
+    def write_person(self, endpoint: Endpoint, session: Session, client: Client, issuer: str, ca: Path) -> str:
+        """Enter a signed-in person as kubectl's built-in ``oidc`` auth provider wants it; returns the context's name.
+
+        The tokens and the client's secret lie in the file: kubectl renews with them by itself, and so could whoever reads the file.
+        """
+        tokens = session.tokens
+        config = {
+            "client-id": client.client_id,
+            "client-secret": client.secret.get_secret_value(),
+            "id-token": tokens.id_token,
+            "idp-certificate-authority": str(ca),
+            "idp-issuer-url": issuer,
+            "refresh-token": tokens.refresh_token,
+        }
+        user = {"auth-provider": {"name": "oidc", "config": config}}
+        return self._enter_user(session.username, user, endpoint)
+
+    def write_exec_person(self, endpoint: Endpoint, username: str, home: Path) -> str:
+        """Enter a person whose tokens kubectl asks ``labkit credential`` for; returns the context's name, ``USER-exec``.
+
+        Source: kubernetes.io, *Authenticating*, client-go credential plugins.
+        """
+        name = f"{username}-exec"
+        plugin = {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": sys.executable,
+            "args": ["-P", "-m", "labkit", "credential", username],
+            "env": [{"name": "LABKIT_HOME", "value": str(home)}],
+            "interactiveMode": "Never",
+            "provideClusterInfo": False,
+        }
+        return self._enter_user(name, {"exec": plugin}, endpoint)
+
+    def contexts(self) -> list[str]:
+        """The names of its contexts."""
+        return list(_read(self.path)["contexts"])
+
+    def entry(self, section: str, name: str) -> dict[str, Any] | None:
+        """What ``clusters``, ``users`` or ``contexts`` holds under a name, or None."""
+        found = _read(self.path)[section].get(name)
+        return None if found is None else dict(found)
+
+    def merge_into(self, target: Path) -> list[str]:
+        """Copy all entries into another kubeconfig, whose own entries and current context stay.
+
+        Args:
+            target: Such as ``~/.kube/config``; made if missing.
+
+        Returns:
+            The names of the contexts that were entered.
+
+        Raises:
+            ClusterError: Entries of the same name, for another cluster, are there already.
+        """
+        # Followed, so that a file that is kept elsewhere and linked is changed there.
+        target = target.resolve()
+        ours, theirs = _read(self.path), _read(target)
+        servers = {cluster["server"] for cluster in ours["clusters"].values()}
+        same = {name for name, cluster in theirs["clusters"].items() if cluster.get("server") in servers}
+        contexts = {name: context for name, context in theirs["contexts"].items() if context.get("cluster") in same}
+        known = {"clusters": same, "contexts": set(contexts), "users": {context.get("user") for context in contexts.values()}}
+        taken = {name for section, names in known.items() for name in theirs[section].keys() & ours[section].keys() - names}
+        if taken:
+            msg = f"{target} already has {', '.join(sorted(taken))}, for another cluster"
+            raise ClusterError(msg, fix=f"rename or remove it there, or use the lab's own file: export KUBECONFIG={self.path}")
+        Kubeconfig(target)._enter(**ours)
+        return list(ours["contexts"])
+
+    def remove(self, *names: str) -> None:
+        """Take out people's contexts, each with the user it names; what isn't there is no error."""
+        with self._whole() as whole:
+            for section in ("contexts", "users"):
+                whole[section] = [entry for entry in whole.get(section) or [] if entry["name"] not in names]
+
+    def _enter_user(self, name: str, user: dict[str, Any], endpoint: Endpoint) -> str:
+        self._enter(users={name: user}, contexts={name: {"cluster": endpoint.name, "user": name}})
+        return name
+
+    def _enter(self, **entries: dict[str, Any]) -> None:
+        with self._whole() as whole:
+            for section, kind in _SECTIONS.items():
+                merged = {**_section(whole, section), **entries.get(section, {})}
+                whole[section] = [{"name": name, kind: value} for name, value in merged.items()]
+
+    @contextmanager
+    def _whole(self) -> Iterator[dict[str, Any]]:
+        """The file's content, written back at the end."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # client-go guards its own writes by the same file.
+        lock = SoftFileLock(f"{self.path}.lock", timeout=_LOCK_SECONDS)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            msg = f"{self.path} has been locked for {_LOCK_SECONDS} s"
+            raise ClusterError(msg, fix=f"if no kubectl or labkit is running, remove {lock.lock_file}") from error
+        try:
+            whole = _load(self.path)
+            yield whole
+            write_private(self.path, yaml.safe_dump(whole, sort_keys=False))
+        finally:
+            lock.release()
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, but what looks like a date stays the text it is: written back it would look otherwise."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        loaded = yaml.load(path.read_text(), Loader=_Loader) or {}  # noqa: S506 - a safe loader
+    except FileNotFoundError:
+        loaded = {}
+    except yaml.YAMLError:
+        loaded = None
+    if not isinstance(loaded, dict):
+        msg = f"{path} is not a kubeconfig"
+        raise ClusterError(msg, why="it is not valid YAML, or not a mapping", fix="mend it or move it away")
+    return {"apiVersion": "v1", "kind": "Config", **loaded}
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """The three sections, each as a mapping of names to what stands there."""
+    whole = _load(path)
+    return {section: _section(whole, section) for section in _SECTIONS}
+
+
+def _section(whole: dict[str, Any], section: str) -> dict[str, Any]:
+    return {entry["name"]: entry.get(_SECTIONS[section]) or {} for entry in whole.get(section) or []}

@@ -1,0 +1,85 @@
+"""kubectl, run as somebody, with its answer as a result or an error that says which kind of no it was."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..display import Displayed
+from ..errors import ClusterError, Unauthorized
+from .refusals import forbidden, unreachable
+
+_TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class KubectlAnswer(Displayed):
+    """What kubectl printed.
+
+    Attributes:
+        command: The command as one would type it.
+        output: Its standard output.
+    """
+
+    command: str
+    output: str
+
+    def __str__(self) -> str:
+        return f"$ {self.command}\n{self.output.rstrip()}"
+
+
+class Kubectl:
+    """kubectl with the lab's kubeconfig; the user's own configuration and caches are neither read nor written.
+
+    Args:
+        program: Gives the executable; asked at the first command.
+        kubeconfig: The lab's kubeconfig.
+        home: Where it keeps what it caches of the API server.
+    """
+
+    def __init__(self, program: Callable[[], Path], kubeconfig: Path, home: Path) -> None:
+        self._program, self._kubeconfig, self._home = program, kubeconfig, home
+
+    def run(self, context: str, *args: str, stdin: str = "") -> KubectlAnswer:
+        """Run ``kubectl --context CONTEXT ARGS``.
+
+        Args:
+            context: Whose context; always named, so that a current context elsewhere never matters.
+            args: The arguments, each as it is: no shell is involved.
+            stdin: What it reads for ``-f -``.
+
+        Raises:
+            Forbidden: The API server's 403; ``user`` is the name in its answer.
+            Unauthorized: The API server's 401, or a token that can't be renewed.
+            ApiUnreachable: Nothing answers.
+            ClusterError: Anything else that made kubectl fail.
+        """
+        argv = [str(self._program()), f"--kubeconfig={self._kubeconfig}", "--context", context, *args]
+        env = {**os.environ, "KUBECACHEDIR": str(self._home / "kubectl-cache"), "KUBERC": "off"}
+        command = shlex.join(["kubectl", "--context", context, *args])
+        try:
+            done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, env=env, check=False)
+        except subprocess.TimeoutExpired as error:
+            msg = f"{command} gave no answer within {_TIMEOUT_SECONDS} s"
+            raise ClusterError(msg, fix="see whether the servers are well: labkit status") from error
+        if done.returncode:
+            raise _error(command, done.stderr.strip() or done.stdout.strip())
+        return KubectlAnswer(command, done.stdout)
+
+
+def _error(command: str, said: str) -> ClusterError:
+    what = f"$ {command}\n{said}"
+    refused = re.search(r"^Error from server \(Forbidden\):.*", said, re.MULTILINE)
+    if refused:
+        return forbidden(what, refused.group())
+    if "Unauthorized" in said or "must be logged in" in said or "refresh" in said:
+        fix = "sign in again; a 401 says that the API server doesn't take the token, and its log says why: labkit status"
+        return Unauthorized(what, fix=fix)
+    if re.search(r"connection refused|was refused|no such host|i/o timeout", said):
+        return unreachable(what)
+    return ClusterError(what)

@@ -1,0 +1,182 @@
+"""A Kubernetes control plane as plain local processes: etcd, API server, controller manager. No node, no pod, no root."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from ..certificates import Certificates, Pair
+from ..processes import Processes, Server
+from ..settings import Settings, write_private
+from ..toolchain import Toolchain
+from .provider import Endpoint, Trust
+
+SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager")
+"""The processes of a local cluster, in the order in which they start."""
+
+_ANSWER_SECONDS = 5
+
+
+class LocalCluster:
+    """The `Provider` that needs nothing but the three programs.
+
+    Who may call whom: the API server shows etcd a certificate from the ``etcd`` authority; the lab's administrator and the controller
+    manager show the API server one from ``clients``; everybody verifies everybody's server certificate.
+    """
+
+    def __init__(self, settings: Settings, processes: Processes, certificates: Certificates, tools: Toolchain) -> None:
+        self._settings, self._processes, self._certificates, self._tools = settings, processes, certificates, tools
+        # system:masters is the group that the API server itself lets do everything, before RBAC has any rule.
+        admin = certificates.client("admin", user="labkit-admin", groups=("system:masters",))
+        self._ca = certificates.authority("servers")
+        self.endpoint = Endpoint("local-platform", settings.url("kubernetes"), self._ca, _certificate_user(admin))
+
+    def start(self, trust: Trust) -> None:
+        """Start the three, each once the one below it answers."""
+        programs = self._tools.ensure(*SERVERS)
+        paths = {name: str(program.path) for name, program in programs.items()}
+        with self._processes.lock():
+            self._processes.start(self._etcd(paths["etcd"]))
+            self._processes.start(self._api_server(paths["kube-apiserver"], trust))
+            self._processes.start(self._controller_manager(paths["kube-controller-manager"]))
+
+    def stop(self) -> bool:
+        """Stop them, the API server's clients first; etcd's data stays."""
+        stopped = [self._processes.stop(name) for name in reversed(SERVERS)]
+        return any(stopped)
+
+    def is_running(self) -> bool:
+        """Whether all three run."""
+        return all(self._processes.running(name) for name in SERVERS)
+
+    def server_log(self, lines: int) -> str:
+        """The last lines of the API server's log."""
+        return self._processes.log_tail("kube-apiserver", lines)
+
+    def _etcd(self, program: str) -> Server:
+        client, peer = (f"https://localhost:{self._settings.ports[name]}" for name in ("etcd", "etcd_peer"))
+        listen, listen_peer = (url.replace("localhost", "127.0.0.1") for url in (client, peer))
+        own = self._certificates.server("etcd", authority="etcd")
+        caller = self._etcd_client()
+        authority = self._certificates.authority("etcd")
+        return Server(
+            name="etcd",
+            argv=(
+                program,
+                f"--data-dir={self._settings.home / 'etcd'}",
+                f"--listen-client-urls={listen}",
+                f"--advertise-client-urls={client}",
+                f"--listen-peer-urls={listen_peer}",
+                f"--initial-advertise-peer-urls={peer}",
+                f"--initial-cluster=default={peer}",
+                *_tls_flags("", own, authority),
+                *_tls_flags("peer-", own, authority),
+                "--log-level=warn",
+            ),
+            ports=("etcd", "etcd_peer"),
+            ready=lambda: self._answers(f"{client}/readyz", authority, caller),
+            inputs=(own.certificate, authority),
+        )
+
+    def _api_server(self, program: str, trust: Trust) -> Server:
+        own = self._certificates.server("kube-apiserver")
+        caller, accounts = self._etcd_client(), self._certificates.signing_key("service-accounts")
+        clients = self._certificates.authority("clients")
+        return Server(
+            name="kube-apiserver",
+            argv=(
+                program,
+                f"--etcd-servers=https://localhost:{self._settings.ports['etcd']}",
+                f"--etcd-cafile={self._certificates.authority('etcd')}",
+                f"--etcd-certfile={caller.certificate}",
+                f"--etcd-keyfile={caller.key}",
+                "--bind-address=127.0.0.1",
+                f"--secure-port={self._settings.ports['kubernetes']}",
+                f"--tls-cert-file={own.certificate}",
+                f"--tls-private-key-file={own.key}",
+                # Where it would write a certificate of its own making if it were given none.
+                f"--cert-dir={self._settings.home / 'tls'}",
+                f"--client-ca-file={clients}",
+                "--authorization-mode=RBAC",
+                "--service-account-issuer=https://kubernetes.default.svc",
+                f"--service-account-key-file={accounts.certificate}",
+                f"--service-account-signing-key-file={accounts.key}",
+                "--service-cluster-ip-range=10.96.0.0/24",
+                # No pod looks for the API server by service address, and a loopback address may not stand behind one.
+                "--endpoint-reconciler-type=none",
+                "--profiling=false",
+                *trust.flags(),
+            ),
+            ports=("kubernetes",),
+            ready=lambda: self._answers(f"{self.endpoint.url}/readyz", self._ca),
+            ready_seconds=120,
+            inputs=(own.certificate, caller.certificate, accounts.certificate, clients, trust.ca),
+        )
+
+    def _controller_manager(self, program: str) -> Server:
+        own = self._certificates.server("kube-controller-manager")
+        accounts = self._certificates.signing_key("service-accounts")
+        url = self._settings.url("controller_manager")
+        kubeconfig = self._component_kubeconfig("kube-controller-manager", "system:kube-controller-manager")
+        return Server(
+            name="kube-controller-manager",
+            argv=(
+                program,
+                f"--kubeconfig={kubeconfig}",
+                "--bind-address=127.0.0.1",
+                f"--secure-port={self._settings.ports['controller_manager']}",
+                f"--tls-cert-file={own.certificate}",
+                f"--tls-private-key-file={own.key}",
+                f"--root-ca-file={self._ca}",
+                f"--service-account-private-key-file={accounts.key}",
+                "--use-service-account-credentials=true",
+                "--leader-elect=false",
+                "--profiling=false",
+            ),
+            ports=("controller_manager",),
+            ready=lambda: self._answers(f"{url}/healthz", self._ca),
+            inputs=(own.certificate, kubeconfig, accounts.key, self._ca),
+        )
+
+    def _etcd_client(self) -> Pair:
+        return self._certificates.client("kube-apiserver-etcd-client", user="kube-apiserver", authority="etcd")
+
+    def _component_kubeconfig(self, name: str, user: str) -> Path:
+        """A kubeconfig for a component; JSON is YAML, so no writer is needed for it."""
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "local", "cluster": {"server": self.endpoint.url, "certificate-authority": str(self._ca)}}],
+            "users": [{"name": name, "user": _certificate_user(self._certificates.client(f"{name}-client", user=user))}],
+            "contexts": [{"name": name, "context": {"cluster": "local", "user": name}}],
+            "current-context": name,
+        }
+        file = self._settings.home / "secrets" / f"{name}.kubeconfig"
+        write_private(file, json.dumps(config))
+        return file
+
+    @staticmethod
+    def _answers(url: str, ca: Path, caller: Pair | None = None) -> bool:
+        shown = (str(caller.certificate), str(caller.key)) if caller else None
+        return requests.get(url, verify=str(ca), cert=shown, timeout=_ANSWER_SECONDS).ok
+
+
+def _certificate_user(pair: Pair) -> dict[str, Any]:
+    """A kubeconfig's user that shows a certificate, with the files' contents so that the kubeconfig can be carried elsewhere."""
+    return {
+        "client-certificate-data": base64.b64encode(pair.certificate.read_bytes()).decode(),
+        "client-key-data": base64.b64encode(pair.key.read_bytes()).decode(),
+    }
+
+
+def _tls_flags(prefix: str, own: Pair, authority: Path) -> tuple[str, ...]:
+    return (
+        f"--{prefix}cert-file={own.certificate}",
+        f"--{prefix}key-file={own.key}",
+        f"--{prefix}client-cert-auth=true",
+        f"--{prefix}trusted-ca-file={authority}",
+    )

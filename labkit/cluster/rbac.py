@@ -1,0 +1,86 @@
+"""The workshop's RBAC objects: which group may do what."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..workshop import ClusterSpec
+from .kubectl import Kubectl, KubectlAnswer
+
+_GROUP = "rbac.authorization.k8s.io"
+
+
+class Rbac:
+    """Cluster roles and bindings, as declared.
+
+    Args:
+        declared: The workshop's cluster section.
+        kubectl: To apply them with.
+        context: The administrator's context.
+    """
+
+    def __init__(self, declared: ClusterSpec, kubectl: Kubectl, context: str) -> None:
+        self._declared, self._kubectl, self._context = declared, kubectl, context
+
+    def objects(self) -> list[dict[str, Any]]:
+        """The objects as the API server takes them: cluster roles first, then the bindings that name them."""
+        roles = [
+            {
+                "apiVersion": f"{_GROUP}/v1",
+                "kind": "ClusterRole",
+                "metadata": {"name": role.name},
+                "rules": [{"apiGroups": list(r.api_groups), "resources": list(r.resources), "verbs": list(r.verbs)} for r in role.rules],
+            }
+            for role in self._declared.roles
+        ]
+        bindings = [
+            {
+                "apiVersion": f"{_GROUP}/v1",
+                "kind": "ClusterRoleBinding",
+                "metadata": {"name": binding.name},
+                "subjects": [{"kind": "Group", "name": binding.group, "apiGroup": _GROUP}],
+                "roleRef": {"apiGroup": _GROUP, "kind": "ClusterRole", "name": binding.role},
+            }
+            for binding in self._declared.bindings
+        ]
+        return roles + bindings
+
+    def apply(self) -> KubectlAnswer:
+        """Apply them with ``kubectl apply``, which says of each whether it was created, configured or unchanged.
+
+        A binding's role can't be changed in place (``roleRef`` is immutable), so one that names another role is replaced.
+        """
+        for name in self._bound_elsewhere():
+            self._kubectl.run(self._context, "delete", "clusterrolebinding", name)
+        bundle = {"apiVersion": "v1", "kind": "List", "items": self.objects()}
+        return self._kubectl.run(self._context, "apply", "-f", "-", stdin=json.dumps(bundle))
+
+    def remove(self) -> KubectlAnswer:
+        """Delete them; what is gone already is no error."""
+        names = [f"{wanted['kind'].lower()}/{wanted['metadata']['name']}" for wanted in reversed(self.objects())]
+        return self._kubectl.run(self._context, "delete", "--ignore-not-found", *names)
+
+    def differences(self) -> list[str]:
+        """What the cluster has that differs from what is declared, one sentence each; empty when all is well."""
+        found = self._found()
+        problems = []
+        for wanted in self.objects():
+            name = f"{wanted['kind']} {wanted['metadata']['name']}"
+            there = found.get((wanted["kind"], wanted["metadata"]["name"]))
+            if there is None:
+                problems.append(f"{name} is missing")
+                continue
+            parts = [part for part in ("rules", "subjects", "roleRef") if part in wanted and there.get(part) != wanted[part]]
+            problems.extend(f"{name}: its {part} are not as declared" for part in parts)
+        return problems
+
+    def _bound_elsewhere(self) -> list[str]:
+        found = self._found()
+        bindings = [wanted for wanted in self.objects() if "roleRef" in wanted]
+        there = [(wanted, found.get((wanted["kind"], wanted["metadata"]["name"]))) for wanted in bindings]
+        return [wanted["metadata"]["name"] for wanted, now in there if now is not None and now["roleRef"] != wanted["roleRef"]]
+
+    def _found(self) -> dict[tuple[str, str], dict[str, Any]]:
+        answer = self._kubectl.run(self._context, "get", "clusterroles,clusterrolebindings", "-o", "json")
+        return {(item["kind"], item["metadata"]["name"]): item for item in json.loads(answer.output)["items"]}

@@ -1,0 +1,19 @@
+"""The API server's refusals as labkit's errors, whichever client brought them back."""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import ApiUnreachable, Forbidden
+
+
+def forbidden(what: str, answer: str) -> Forbidden:
+    """A 403, with the user whom the API server's ``answer`` names."""
+    named = re.search(r'forbidden: User "([^"]*)"', answer)
+    fix = "this is RBAC's answer; the bindings of the user's groups decide it (lab 03-rbac)"
+    return Forbidden(what, user=named.group(1) if named else "", fix=fix)
+
+
+def unreachable(what: str, why: str = "") -> ApiUnreachable:
+    """Nothing answered."""
+    return ApiUnreachable(what, why=why, fix="start the cluster: labkit up, or lab.cluster.start() in a notebook")

@@ -1,0 +1,163 @@
+"""How results look: as text first, with HTML beside it for a notebook."""
+
+from __future__ import annotations
+
+import html
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+OK, BAD = "✔", "✘"
+_QUIET_SECONDS = 20.0
+
+
+class Displayed:
+    """Something a cell may end with: ``str()`` is its text form, ``html()`` the same for a notebook."""
+
+    def html(self) -> str:
+        """The HTML form; unless a class has its own, the text as it is."""
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
+        return {"text/plain": str(self), "text/html": self.html()}
+
+
+@dataclass(frozen=True)
+class Table(Displayed):
+    """A small table.
+
+    Args:
+        columns: The headings.
+        rows: One sequence of cells per row, as long as ``columns``.
+        title: A line above the table.
+        note: A line below it.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+    note: str = ""
+
+    def __str__(self) -> str:
+        lines = [self.title] if self.title else []
+        lines += text_table(self.columns, self.rows)
+        if self.note:
+            lines += ["", self.note]
+        return "\n".join(lines)
+
+    def records(self) -> list[dict[str, str]]:
+        """The rows as mappings of column to cell, for a script."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    def html(self) -> str:
+        head = "".join(f"<th scope='col' style='text-align:left'>{html.escape(c)}</th>" for c in self.columns)
+        body = "".join("<tr>" + "".join(_html_cell(cell) for cell in row) + "</tr>" for row in self.rows)
+        caption = f"<caption style='text-align:left;font-weight:bold'>{html.escape(self.title)}</caption>" if self.title else ""
+        note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+
+
+@dataclass(frozen=True)
+class Switcher(Displayed):
+    """Several results, of which a notebook shows the one that is picked; as text, all of them below each other.
+
+    Args:
+        choices: The results by the names on their buttons.
+    """
+
+    choices: Mapping[str, Displayed]
+
+    def __str__(self) -> str:
+        return "\n\n".join(str(choice) for choice in self.choices.values())
+
+    def html(self) -> str:
+        return "".join(choice.html() for choice in self.choices.values())
+
+    def _repr_mimebundle_(self, **options: object) -> dict[str, object]:
+        # Imported on use: only a notebook has widgets.
+        import ipywidgets
+
+        buttons = ipywidgets.ToggleButtons(options=list(self.choices), style={"button_width": "auto"})
+        page = ipywidgets.HTML(self.choices[buttons.value].html())
+        buttons.observe(lambda change: setattr(page, "value", self.choices[change.new].html()), names="value")
+        widget = ipywidgets.VBox([buttons, page])._repr_mimebundle_(**options)
+        return {**widget, **super()._repr_mimebundle_()}
+
+
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table in plain text, columns padded to their widest cell; a cell's own line breaks are kept."""
+    split = [[cell.split("\n") for cell in row] for row in rows]
+    widths = [max([len(c), *(len(line) for row in split for line in row[i])]) for i, c in enumerate(columns)]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip()]
+    lines.append("  ".join("─" * w for w in widths))
+    for row in split:
+        for depth in range(max(len(cell) for cell in row)):
+            parts = [cell[depth] if depth < len(cell) else "" for cell in row]
+            lines.append("  ".join(p.ljust(w) for p, w in zip(parts, widths, strict=True)).rstrip())
+    return lines
+
+
+def shown(value: object) -> str:
+    """A value as a table cell: JSON's words for booleans and nothing, lists with commas."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "—"
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(shown(item) for item in value) or "—"
+    return str(value)
+
+
+class Progress:
+    """What a long piece of work says of itself; made by `progress`."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.detail = text, ""
+        self.started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the work began."""
+        return time.monotonic() - self.started
+
+    def update(self, detail: str) -> None:
+        """Say what is going on just now."""
+        self.detail = detail
+
+    def line(self) -> str:
+        """The progress as one line."""
+        return f"… {self.text} ({self.seconds:.0f} s){': ' + self.detail if self.detail else ''}"
+
+
+@contextmanager
+def progress(text: str) -> Iterator[Progress]:
+    """Show that work goes on: a line kept up to date in a terminal, a line now and then elsewhere, and how long it took.
+
+    Args:
+        text: What is being done, such as ``"building kube-apiserver"``.
+    """
+    work, done = Progress(text), threading.Event()
+    stream, live = sys.stdout, sys.stdout.isatty()
+
+    def tick() -> None:
+        while not done.wait(1.0 if live else _QUIET_SECONDS):
+            line = work.line()
+            print(f"\r\x1b[K{line[:118]}" if live else line, end="" if live else "\n", file=stream, flush=True)
+
+    ticker = threading.Thread(target=tick, daemon=True)
+    ticker.start()
+    mark = BAD
+    try:
+        yield work
+        mark = OK
+    finally:
+        done.set()
+        ticker.join()
+        print(f"{chr(13) + chr(27) + '[K' if live else ''}{mark} {text} ({work.seconds:.1f} s)", file=stream, flush=True)
+
+
+def _html_cell(cell: str) -> str:
+    return f"<td style='text-align:left;white-space:pre-wrap'>{html.escape(cell)}</td>"

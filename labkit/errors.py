@@ -1,0 +1,134 @@
+"""Everything labkit raises, in one tree.
+
+::
+
+    LabkitError                  what failed, why as far as known, and the fix
+    ├── SettingsError            a LABKIT_* variable or the home folder is unusable
+    ├── WorkshopError            workshop.yaml says something that can't be done
+    ├── ToolchainError           a program can't be found, fetched or built
+    ├── ServerError              a server died or did not become ready (carries its last log lines)
+    │   └── PortInUse            somebody else listens where a server of ours should
+    ├── IdentityError            Keycloak answered, but not as hoped
+    │   ├── KeycloakUnreachable  nothing answers at the issuer's address
+    │   ├── SignInRefused        the token endpoint said no
+    │   └── TokenInvalid         a token's signature, issuer, audience or expiry is wrong
+    ├── ClusterError             the API server or kubectl answered, but not as hoped
+    │   ├── ApiUnreachable       nothing answers at the API server's address
+    │   ├── Unauthorized         401: the API server does not know who is asking
+    │   └── Forbidden            403: it knows, and RBAC says no
+    ├── CheckFailed              a step's check found something missing or wrong
+    ├── EarlierLabMissing        a lab needs what an earlier one leaves behind
+    └── LabRunFailed             a headless run stopped at a cell
+"""
+
+from __future__ import annotations
+
+
+class LabkitError(Exception):
+    """The base of all of labkit's errors.
+
+    Args:
+        what: One sentence on what failed.
+        why: What is known of the cause; may hold several lines.
+        fix: What to do about it, as far as possible a command.
+    """
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
+        self.what, self.why, self.fix = what, why.strip(), fix.strip()
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        for label, text in (("why", self.why), ("fix", self.fix)):
+            if text:
+                first, *rest = text.splitlines()
+                parts.append(f"  {label}: {first}")
+                parts.extend(f"       {line}" for line in rest)
+        return "\n".join(parts)
+
+    def _render_traceback_(self) -> list[str]:
+        """Show the message alone in a notebook; IPython calls this instead of printing the whole stack."""
+        return [f"✘ {type(self).__name__}: {self}"]
+
+
+class SettingsError(LabkitError):
+    """A LABKIT_* variable or the home folder is unusable."""
+
+
+class WorkshopError(LabkitError):
+    """workshop.yaml says something that can't be done."""
+
+
+class ToolchainError(LabkitError):
+    """A program can't be found, fetched or built."""
+
+
+class ServerError(LabkitError):
+    """A server died or did not become ready; ``why`` ends with its last log lines."""
+
+
+class PortInUse(ServerError):
+    """Somebody else listens where a server of ours should."""
+
+
+class IdentityError(LabkitError):
+    """Keycloak answered, but not as hoped."""
+
+
+class KeycloakUnreachable(IdentityError):
+    """Nothing answers at the issuer's address."""
+
+
+class SignInRefused(IdentityError):
+    """The token endpoint refused a grant.
+
+    Attributes:
+        error: The OAuth 2.0 error code, such as ``invalid_grant`` (RFC 6749, section 5.2).
+    """
+
+    def __init__(self, what: str, *, error: str = "", why: str = "", fix: str = "") -> None:
+        super().__init__(what, why=why, fix=fix)
+        self.error = error
+
+
+class TokenInvalid(IdentityError):
+    """A token's signature, issuer, audience or expiry is wrong."""
+
+
+class ClusterError(LabkitError):
+    """The API server or kubectl answered, but not as hoped."""
+
+
+class ApiUnreachable(ClusterError):
+    """Nothing answers at the API server's address."""
+
+
+class Unauthorized(ClusterError):
+    """401: the API server does not know who is asking."""
+
+
+class Forbidden(ClusterError):
+    """403: the API server knows who is asking, and RBAC says no.
+
+    Attributes:
+        status: Always 403.
+        user: The user name in the API server's answer; empty when it names none.
+    """
+
+    status = 403
+
+    def __init__(self, what: str, *, user: str = "", why: str = "", fix: str = "") -> None:
+        super().__init__(what, why=why, fix=fix)
+        self.user = user
+
+
+class CheckFailed(LabkitError):
+    """A step's check found something missing or wrong."""
+
+
+class EarlierLabMissing(LabkitError):
+    """A lab needs what an earlier one leaves behind."""
+
+
+class LabRunFailed(LabkitError):
+    """A headless run stopped at a cell."""

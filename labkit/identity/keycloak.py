@@ -1,0 +1,172 @@
+"""The Keycloak server of one home: over HTTPS, on loopback, with its own database."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+import requests
+from keycloak import KeycloakAdmin
+from keycloak.exceptions import KeycloakError
+
+from ..certificates import Certificates
+from ..errors import IdentityError, KeycloakUnreachable
+from ..processes import Processes, Running, Server
+from ..settings import Settings, write_private
+from ..toolchain import Toolchain
+from ..workshop import Workshop
+
+_ADMIN = "admin"
+_TIMEOUT_SECONDS = 15
+_ADMIN_SECONDS = 90
+
+
+class Keycloak:
+    """Keycloak, started from the shared cache into the home.
+
+    Attributes:
+        url: Its base URL, such as ``https://localhost:8443``.
+        issuer: The realm's issuer, which every token of it names in ``iss``.
+        ca: The certificate authority that clients verify it with.
+    """
+
+    name = "keycloak"
+
+    def __init__(self, settings: Settings, workshop: Workshop, processes: Processes, certificates: Certificates, tools: Toolchain) -> None:
+        self._settings, self._processes, self._tools, self._certificates = settings, processes, tools, certificates
+        self._folder = settings.home / "keycloak"
+        self.url = settings.url("keycloak")
+        self.issuer = f"{self.url}/realms/{workshop.realm.name}"
+        self.ca = certificates.authority("servers")
+
+    def start(self) -> Running:
+        """Start it, or take over the one that runs.
+
+        Raises:
+            ToolchainError: Keycloak or Java can't be had.
+            ServerError: It did not come up.
+        """
+        programs = self._tools.ensure("java", "keycloak")
+        with self._processes.lock():
+            self._lay_out(programs["keycloak"].path)
+            pair = self._certificates.server("keycloak")
+            server = Server(
+                name=self.name,
+                argv=(
+                    str(self._folder / "bin" / "kc.sh"),
+                    "start",
+                    "--optimized",
+                    # One node: without this it opens cluster ports on every interface.
+                    "--cache=local",
+                    f"--hostname={self.url}",
+                    "--http-enabled=false",
+                    "--http-host=127.0.0.1",
+                    f"--https-port={self._settings.ports['keycloak']}",
+                    f"--https-certificate-file={pair.certificate}",
+                    f"--https-certificate-key-file={pair.key}",
+                ),
+                env={
+                    "JAVA_HOME": str(programs["java"].path.parent.parent),
+                    # A lab is used for minutes: compiling less halves the time to start.
+                    "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1",
+                    # Read by Keycloak at its very first start, ignored afterwards.
+                    "KC_BOOTSTRAP_ADMIN_USERNAME": _ADMIN,
+                    "KC_BOOTSTRAP_ADMIN_PASSWORD": self._admin_password(),
+                },
+                ports=("keycloak",),
+                ready=self._answers,
+                ready_seconds=180,
+                inputs=(pair.certificate,),
+            )
+            return self._processes.start(server)
+
+    def stop(self) -> bool:
+        """Stop it; its database stays. Returns whether it ran."""
+        return self._processes.stop(self.name)
+
+    def is_running(self) -> bool:
+        """Whether this home's Keycloak runs."""
+        return self._processes.running(self.name) is not None
+
+    def admin(self) -> KeycloakAdmin:
+        """A client of the admin API, signed in as the administrator that Keycloak was first started with.
+
+        Raises:
+            KeycloakUnreachable: It does not run.
+            IdentityError: The administrator's password was changed.
+        """
+        try:
+            admin = KeycloakAdmin(
+                server_url=self.url,
+                username=_ADMIN,
+                password=self._admin_password(),
+                realm_name="master",
+                user_realm_name="master",
+                verify=str(self.ca),
+                timeout=_ADMIN_SECONDS,
+                # python-keycloak repeats even a POST that took too long, and the repetition then collides with the first.
+                max_retries=0,
+            )
+            admin.connection.get_token()
+        except KeycloakError as error:
+            if error.response_code:
+                msg = f"Keycloak at {self.url} does not accept the lab's administrator"
+                fix = f"if its password was changed by hand, set it back to what {self._password_file} holds"
+                raise IdentityError(msg, why=f"it answered {error.response_code}", fix=fix) from None
+            raise self.unreachable() from error
+        return admin
+
+    def discovery(self) -> dict[str, Any]:
+        """The realm's discovery document (OpenID Connect Discovery 1.0, section 4).
+
+        Raises:
+            KeycloakUnreachable: Nothing answers.
+            IdentityError: The realm is not there.
+        """
+        try:
+            answer = self.get(f"{self.issuer}/.well-known/openid-configuration")
+        except requests.RequestException as error:
+            raise self.unreachable() from error
+        if answer.status_code != requests.codes.ok:
+            msg = f"there is no realm at {self.issuer}"
+            raise IdentityError(
+                msg, why=f"its discovery document answers {answer.status_code}", fix="apply the realm plan: lab 01-keycloak"
+            )
+        return dict(answer.json())
+
+    def get(self, url: str) -> requests.Response:
+        """GET a URL of this Keycloak, verified with the lab's CA."""
+        return requests.get(url, verify=str(self.ca), timeout=_TIMEOUT_SECONDS)
+
+    def unreachable(self) -> KeycloakUnreachable:
+        """The error for a Keycloak that does not answer."""
+        why = "it runs, but does not answer yet" if self.is_running() else "it is not running"
+        return KeycloakUnreachable(
+            f"nothing answers at {self.url}", why=why, fix="start it: labkit up, or lab.keycloak.start() in a notebook"
+        )
+
+    @property
+    def _password_file(self) -> Path:
+        return self._settings.home / "secrets" / "keycloak-admin"
+
+    def _admin_password(self) -> str:
+        if not self._password_file.exists():
+            write_private(self._password_file, secrets.token_urlsafe(24))
+        return self._password_file.read_text()
+
+    def _answers(self) -> bool:
+        return self.get(f"{self.url}/realms/master/.well-known/openid-configuration").ok
+
+    def _lay_out(self, distribution: Path) -> None:
+        """Give the home a Keycloak folder: what it only reads is linked to the cache, what it writes is its own."""
+        for folder in ("bin", "data", "conf"):
+            (self._folder / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.copy2(distribution / "bin" / "kc.sh", self._folder / "bin" / "kc.sh")
+        shutil.copytree(distribution / "conf", self._folder / "conf", dirs_exist_ok=True)
+        for folder in ("lib", "providers", "themes"):
+            link, target = self._folder / folder, distribution / folder
+            if not link.is_symlink() or link.readlink() != target:
+                link.unlink(missing_ok=True)
+                link.symlink_to(target)

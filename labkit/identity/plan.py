@@ -1,0 +1,154 @@
+"""What has to change in Keycloak, found by comparing what is there with what is declared, and shown as a table."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from ..display import Displayed, Table, shown
+
+Representation = dict[str, Any]
+"""An object as Keycloak's admin API gives and takes it: https://www.keycloak.org/docs-api/latest/rest-api/"""
+
+_SECRET_FIELDS = frozenset(("secret",))
+_WIDTH = 70
+
+
+class Action(Enum):
+    """What applying does about an object."""
+
+    CREATE = "create"
+    CHANGE = "change"
+    AS_DECLARED = "as declared"
+
+
+_MARKS = {Action.CREATE: "+", Action.CHANGE: "~", Action.AS_DECLARED: "="}
+
+
+@dataclass(frozen=True)
+class FieldChange:
+    """One field that differs.
+
+    Attributes:
+        field: Its name in Keycloak's representation; ``attributes.`` or ``config.`` leads the names inside those.
+        now: What Keycloak has; None for nothing, a sorted tuple for a list, words in place of a secret.
+        declared: What the workshop says, in the same form.
+    """
+
+    field: str
+    now: Any
+    declared: Any
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to be done about one object.
+
+    Attributes:
+        kind: ``realm``, ``group``, ``user``, ``membership``, ``client scope``, ``mapper``, ``client`` or ``default scopes``.
+        name: The object's name in the workshop; a mapper's is led by its client's or client scope's.
+        action: What is to be done.
+        fields: The fields that differ; for a new object all that are declared.
+    """
+
+    kind: str
+    name: str
+    action: Action
+    fields: tuple[FieldChange, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan(Displayed):
+    """What applying the workshop does to a realm; true when there is something to do.
+
+    Attributes:
+        realm: The realm's name.
+        changes: An entry for every declared object, in the order they are applied.
+    """
+
+    realm: str
+    changes: tuple[Change, ...]
+
+    @property
+    def pending(self) -> tuple[Change, ...]:
+        """The changes that are to be made: all but those that are as declared."""
+        return tuple(change for change in self.changes if change.action is not Action.AS_DECLARED)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything is as declared."""
+        return not self.pending
+
+    @property
+    def summary(self) -> str:
+        """Such as ``5 to create, 1 to change, 7 as declared``."""
+        count = Counter(change.action for change in self.changes)
+        return f"{count[Action.CREATE]} to create, {count[Action.CHANGE]} to change, {count[Action.AS_DECLARED]} as declared"
+
+    def __bool__(self) -> bool:
+        return not self.is_empty
+
+    def __str__(self) -> str:
+        return str(self._table())
+
+    def html(self) -> str:
+        return self._table().html()
+
+    def _table(self) -> Table:
+        rows = tuple((f"{_MARKS[c.action]} {c.action.value}", c.kind, c.name, _details(c)) for c in self.changes)
+        return Table(("plan", "what", "name", "details"), rows, title=f"realm {self.realm}", note=self.summary)
+
+
+def compare(kind: str, name: str, now: Representation | None, declared: Representation) -> Change:
+    """Compare an object with its declaration; what is not declared is not looked at.
+
+    Args:
+        kind: See `Change`.
+        name: See `Change`.
+        now: What Keycloak has, None if there is no such object.
+        declared: The declared fields, ``attributes`` and ``config`` as dicts inside; a list's order has no meaning.
+    """
+    wanted, there = _flat(declared), _flat(now or {})
+    differing = [field for field, value in wanted.items() if now is None or there.get(field) != value]
+    fields = tuple(_field_change(field, there.get(field), wanted[field]) for field in differing)
+    if now is None:
+        return Change(kind, name, Action.CREATE, fields)
+    return Change(kind, name, Action.CHANGE if fields else Action.AS_DECLARED, fields)
+
+
+def merge(now: Representation, declared: Representation) -> Representation:
+    """The whole object with the declared fields set, as an update wants it: what is left out of one may be lost."""
+    merged = {**now, **declared}
+    for field, value in declared.items():
+        if isinstance(value, Mapping):
+            merged[field] = {**now.get(field, {}), **value}
+    return merged
+
+
+def _flat(representation: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for field, value in representation.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{field}."))
+        elif not isinstance(value, list | tuple):
+            flat[prefix + field] = value
+        elif all(isinstance(item, str) for item in value):
+            flat[prefix + field] = tuple(sorted(value))
+    return flat
+
+
+def _field_change(field: str, now: Any, declared: Any) -> FieldChange:
+    if field in _SECRET_FIELDS:
+        return FieldChange(field, None if now is None else "(another secret)", "(declared)")
+    return FieldChange(field, now, declared)
+
+
+def _details(change: Change) -> str:
+    if change.action is Action.CHANGE:
+        return "\n".join(f"{f.field}: {shown(f.now)} → {shown(f.declared)}" for f in change.fields)
+    text = "; ".join(f"{f.field}: {shown(f.declared)}" for f in change.fields)
+    return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)

@@ -1,0 +1,257 @@
+"""The workshop's realm in Keycloak: what has to change (plan), and changing it (apply).
+
+Both go the same way through the declared objects, so that what is shown is what is done: read the object, compare it with
+its declaration and, when applying, create it or write it back whole with the declared fields set. What the workshop does
+not declare is left alone, but for three lists that it declares whole: a client's redirect URIs, a client's default scopes,
+and which of the workshop's groups a user is in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from http import HTTPStatus
+
+from keycloak import KeycloakAdmin
+from keycloak.exceptions import KeycloakConnectionError, KeycloakError, KeycloakGetError
+from requests.exceptions import SSLError
+
+from ..errors import IdentityError, KeycloakUnreachable
+from ..workshop import Client, ClientScope, Mapper, RealmSpec, User, Workshop
+from .plan import Action, Change, Plan, Representation, compare, merge
+from .representations import credentials, of_client, of_client_scope, of_mapper, of_user
+
+_START = "start it: labkit up, or lab.keycloak.start() in a notebook"
+_WHO_LISTENS = "something else may listen at that port: labkit status"
+_LOOK = "see what the plan shows now, and Keycloak's log: labkit status says where it is"
+_FIXES: dict[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "the administrator's account or password was changed: set it back",
+    HTTPStatus.FORBIDDEN: "use an administrator of the realm master",
+    HTTPStatus.CONFLICT: "something else has that name or address: remove it in Keycloak's console, or apply again if it was just made",
+}
+
+_Add = Callable[[Representation], object]
+_Update = Callable[[str, Representation], object]
+
+
+class Realm:
+    """The realm that a workshop declares.
+
+    Args:
+        admin: Gives a `KeycloakAdmin` of the realm master, made with ``user_realm_name="master"``.
+        workshop: What is declared.
+    """
+
+    def __init__(self, admin: Callable[[], KeycloakAdmin], workshop: Workshop) -> None:
+        self._admin, self._workshop = admin, workshop
+
+    def plan(self) -> Plan:
+        """What `apply` would do; only reads. A realm that is not there yet is all to create.
+
+        Raises:
+            KeycloakUnreachable: Nothing answers, or with a certificate that the administrator's client does not trust.
+            IdentityError: Keycloak refuses the administrator or a call.
+        """
+        return self._walk(write=False)
+
+    def apply(self, plan: Plan | None = None) -> Plan:
+        """Make the realm what the workshop declares.
+
+        Keycloak is read afresh, so a plan that has gone stale does no harm: what is done is what is needed now.
+
+        Args:
+            plan: The plan that was looked at, if one was; it must be this realm's.
+
+        Returns:
+            The plan that was carried out.
+
+        Raises:
+            KeycloakUnreachable: Nothing answers, or with a certificate that the administrator's client does not trust.
+            IdentityError: The plan is another realm's, or Keycloak refuses the administrator or a call;
+                what was done before stays done, and applying again does the rest.
+        """
+        name = self._workshop.realm.name
+        if plan is not None and plan.realm != name:
+            msg = f"this plan is for the realm {plan.realm}, the workshop's is {name}"
+            raise IdentityError(msg, fix="make a new plan, and apply that")
+        return self._walk(write=True)
+
+    def _walk(self, *, write: bool) -> Plan:
+        spec = self._workshop.realm
+        with _failures("the administration"):
+            admin = self._admin()
+        before = admin.get_current_realm() or "master"
+        try:
+            return Plan(spec.name, _Walk(admin, spec, write=write).changes())
+        finally:
+            admin.change_current_realm(before)
+
+
+class _Walk:
+    """One way through the declared objects, in the order in which they need each other.
+
+    An object that is not there yet, because this walk only reads, has the id ``""``.
+    """
+
+    def __init__(self, admin: KeycloakAdmin, spec: RealmSpec, *, write: bool) -> None:
+        self._admin, self._spec, self._write = admin, spec, write
+        self._changes: list[Change] = []
+
+    def changes(self) -> tuple[Change, ...]:
+        """Walk it; gives an entry for every declared object."""
+        spec, admin = self._spec, self._admin
+        with _failures(f"realm {spec.name}"):
+            exists = self._realm()
+            # Not before: a client that has made no call yet would look for its own account in the realm it is switched to.
+            admin.change_current_realm(spec.name)
+            groups = _by("name", admin.get_groups() if exists else [])
+            scopes = _by("name", admin.get_client_scopes() if exists else [])
+            clients = _by("clientId", admin.get_clients() if exists else [])
+        group_ids = {}
+        for name in spec.groups:
+            with _failures(f"group {name}"):
+                group_ids[name] = self._group(name, groups.get(name))
+        for user in spec.users:
+            with _failures(f"user {user.username}"):
+                found = admin.get_users({"username": user.username, "exact": "true"}) if exists else []
+                self._user(user, _by("username", found).get(user.username), group_ids)
+        scope_ids = {name: str(scope["id"]) for name, scope in scopes.items()}
+        for scope in spec.client_scopes:
+            with _failures(f"client scope {scope.name}"):
+                scope_ids[scope.name] = self._client_scope(scope, scopes.get(scope.name))
+        for client in spec.clients:
+            with _failures(f"client {client.client_id}"):
+                self._client(client, clients.get(client.client_id), scope_ids)
+        return tuple(self._changes)
+
+    def _pending(self, kind: str, name: str, now: Representation | None, declared: Representation) -> bool:
+        """Note what is to be done about an object; tells whether to do it now."""
+        change = compare(kind, name, now, declared)
+        self._changes.append(change)
+        return self._write and change.action is not Action.AS_DECLARED
+
+    def _realm(self) -> bool:
+        """Tells whether the realm is there now."""
+        admin, name = self._admin, self._spec.name
+        try:
+            now = admin.get_realm(name)
+        except KeycloakGetError as error:
+            if error.response_code != HTTPStatus.NOT_FOUND:
+                raise
+            now = None
+        declared = {"realm": name, "enabled": True}
+        if self._pending("realm", name, now, declared):
+            admin.create_realm(declared) if now is None else admin.update_realm(name, merge(now, declared))
+        return now is not None or self._write
+
+    def _group(self, name: str, now: Representation | None) -> str:
+        if self._pending("group", name, now, {"name": name}):
+            return str(self._admin.create_group({"name": name}))
+        return _id(now)
+
+    def _user(self, user: User, now: Representation | None, group_ids: Mapping[str, str]) -> None:
+        admin, user_id, declared = self._admin, _id(now), of_user(user)
+        if self._pending("user", user.username, now, declared):
+            if now is None:
+                user_id = admin.create_user({**declared, "credentials": credentials(user)})
+            else:
+                admin.update_user(user_id, merge(now, declared))
+        there = _by("id", admin.get_user_groups(user_id) if user_id else [])
+        ours = {name for name, group_id in group_ids.items() if group_id in there}
+        member = {"groups": list(ours)} if ours or not user.groups else None
+        if self._pending("membership", user.username, member, {"groups": list(user.groups)}):
+            for name in set(user.groups) - ours:
+                admin.group_user_add(user_id, group_ids[name])
+            for name in ours - set(user.groups):
+                admin.group_user_remove(user_id, group_ids[name])
+
+    def _client_scope(self, scope: ClientScope, now: Representation | None) -> str:
+        admin, scope_id, declared = self._admin, _id(now), of_client_scope(scope)
+        if self._pending("client scope", scope.name, now, declared):
+            if now is None:
+                scope_id = admin.create_client_scope(declared)
+            else:
+                admin.update_client_scope(scope_id, merge(now, declared))
+        add, update = partial(admin.add_mapper_to_client_scope, scope_id), partial(admin.update_mapper_in_client_scope, scope_id)
+        self._mappers(scope.name, scope.mappers, now, add, update)
+        return scope_id
+
+    def _client(self, client: Client, now: Representation | None, scope_ids: Mapping[str, str]) -> None:
+        admin, internal_id, declared = self._admin, _id(now), of_client(client)
+        if self._pending("client", client.client_id, now, declared):
+            if now is None:
+                # Left out, Keycloak would let in browsers from every redirect URI's address.
+                internal_id = admin.create_client({**declared, "webOrigins": []})
+            else:
+                admin.update_client(internal_id, merge(now, declared))
+        add, update = partial(admin.add_mapper_to_client, internal_id), partial(admin.update_client_mapper, internal_id)
+        self._mappers(client.client_id, client.mappers, now, add, update)
+        scopes = {"defaultClientScopes": list(client.default_scopes)}
+        if self._pending("default scopes", client.client_id, now, scopes):
+            self._set_default_scopes(internal_id, client, scope_ids)
+
+    def _mappers(self, owner: str, mappers: Iterable[Mapper], now: Representation | None, add: _Add, update: _Update) -> None:
+        existing = _by("name", (now or {}).get("protocolMappers", []))
+        for mapper in mappers:
+            there, declared = existing.get(mapper.name), of_mapper(mapper)
+            if self._pending("mapper", f"{owner}: {mapper.name}", there, declared):
+                if there is None:
+                    add(declared)
+                else:
+                    update(_id(there), merge(there, declared))
+
+    def _set_default_scopes(self, internal_id: str, client: Client, scope_ids: Mapping[str, str]) -> None:
+        admin, wanted = self._admin, set(client.default_scopes)
+        defaults = {scope["name"] for scope in admin.get_client_default_client_scopes(internal_id)}
+        optional = {scope["name"] for scope in admin.get_client_optional_client_scopes(internal_id)}
+        if missing := sorted(wanted - scope_ids.keys()):
+            msg = f"client {client.client_id}: the realm has no client scope {missing[0]}"
+            fix = "Keycloak makes its own client scopes with a realm only: create it again by hand, or remove the realm and apply"
+            raise IdentityError(msg, why="every new realm has it; it was removed", fix=fix)
+        for name in defaults - wanted:
+            admin.delete_client_default_client_scope(internal_id, scope_ids[name])
+        for name in wanted - defaults:
+            # Keycloak says yes and does nothing about a default scope that the client has as an optional one.
+            if name in optional:
+                admin.delete_client_optional_client_scope(internal_id, scope_ids[name])
+            admin.add_client_default_client_scope(internal_id, scope_ids[name], {})
+
+
+def _by(key: str, items: Iterable[Representation]) -> dict[str, Representation]:
+    return {str(item[key]): item for item in items}
+
+
+def _id(now: Representation | None) -> str:
+    return str(now["id"]) if now else ""
+
+
+@contextmanager
+def _failures(place: str) -> Iterator[None]:
+    """Turn python-keycloak's errors into labkit's.
+
+    The original is not chained and only Keycloak's own words for the error are kept: it carries the whole answer, and with
+    it what was sent.
+    """
+    try:
+        yield
+    except KeycloakConnectionError as error:
+        cause = error.__cause__
+        msg = f"{place}: Keycloak can't be reached"
+        if isinstance(cause, SSLError):
+            raise KeycloakUnreachable(msg, why="its certificate can't be verified with the lab's CA", fix=_WHO_LISTENS) from None
+        raise KeycloakUnreachable(msg, why=type(cause).__name__ if cause else "", fix=_START) from None
+    except KeycloakError as error:
+        code = error.response_code
+        msg = f"{place}: Keycloak refused a call"
+        raise IdentityError(msg, why=f"it answered {code}: {_words(error)}", fix=_FIXES.get(code or 0, _LOOK)) from None
+
+
+def _words(error: KeycloakError) -> str:
+    try:
+        answer = json.loads(error.response_body or b"")
+    except ValueError:
+        return "no reason given"
+    fields = ("errorMessage", "error_description", "error")
+    return next((str(answer[field]) for field in fields if isinstance(answer, dict) and answer.get(field)), "no reason given")

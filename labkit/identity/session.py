@@ -1,0 +1,258 @@
+"""One person's sign-in: tokens from the password grant, verified before use, renewed before they expire, ended on sign-out.
+
+Only the lab signs in this way. The password grant (RFC 6749, section 4.3) hands a person's password to a client, which current
+practice forbids (RFC 9700, section 2.4); it is here because it needs no browser, and because the article behind the workshop uses it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+from jwcrypto import jwk, jwt
+from jwcrypto.common import JWException
+
+from ..display import Displayed, Table, shown, text_table
+from ..errors import SignInRefused, TokenInvalid
+from ..workshop import Client, User
+from .keycloak import Keycloak
+
+RENEW_SECONDS = 30
+"""A token with less time left than this is renewed before it is used."""
+
+_TIMES = ("iat", "exp", "auth_time", "nbf")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What the token endpoint gave; its ``repr`` shows none of it.
+
+    Attributes:
+        id_token: Says who signed in, to the client (OpenID Connect Core 1.0, section 2).
+        access_token: What a client shows to an API.
+        refresh_token: Gets new ones without the password.
+    """
+
+    id_token: str = field(repr=False)
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Claims(Displayed):
+    """What a verified token says.
+
+    Attributes:
+        title: Whose and which token it is.
+        values: The claims, decoded.
+    """
+
+    title: str
+    values: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A claim, or ``default`` when the token lacks it."""
+        return self.values.get(name, default)
+
+    def __str__(self) -> str:
+        rows = [(name, claim_text(name, value)) for name, value in sorted(self.values.items())]
+        return "\n".join([self.title, *text_table(("claim", "value"), rows)])
+
+
+def side_by_side(*tokens: Claims, reader: Mapping[str, str]) -> Table:
+    """Tokens' claims beside each other.
+
+    Args:
+        tokens: The claims, one column each.
+        reader: By claim: who reads it, for the last column.
+
+    Returns:
+        A table with the columns ``claim``, one per token, and ``who reads it``.
+    """
+    names = sorted({name for token in tokens for name in token.values})
+    rows = [(name, *(claim_text(name, token.get(name)) for token in tokens), reader.get(name, "")) for name in names]
+    return Table(("claim", *(token.title for token in tokens), "who reads it"), tuple(rows))
+
+
+def claim_text(name: str, value: object) -> str:
+    """A claim for a reader: times as dates beside the number."""
+    if name in _TIMES and isinstance(value, int):
+        return f"{value} ({time.strftime('%H:%M:%S', time.gmtime(value))} UTC)"
+    return shown(value)
+
+
+class Session:
+    """One user signed in through one client; made by `sign_in`.
+
+    Attributes:
+        username: Who.
+        client_id: Through which client, which is also the audience of the ID token.
+    """
+
+    def __init__(self, keycloak: Keycloak, client: Client, username: str, tokens: Tokens, claims: Mapping[str, Any]) -> None:
+        self._keycloak, self._client = keycloak, client
+        self.username, self.client_id = username, client.client_id
+        self._tokens, self._claims = tokens, claims
+        self._signed_out = False
+
+    def __repr__(self) -> str:
+        left = self._claims["exp"] - time.time()
+        return f"<Session of {self.username} through {self.client_id}, {'signed out' if self._signed_out else f'{left:.0f} s left'}>"
+
+    @property
+    def claims(self) -> Claims:
+        """The ID token's claims, verified."""
+        self._renew_if_due()
+        return Claims(f"ID token of {self.username}, made for {self.client_id}", self._claims)
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens, renewed first if they are about to expire.
+
+        Raises:
+            SignInRefused: The session has ended in Keycloak.
+        """
+        self._renew_if_due()
+        return self._tokens
+
+    @property
+    def expires(self) -> int:
+        """When the ID token expires, in seconds since 1970 (UTC)."""
+        return int(self._claims["exp"])
+
+    def access_claims(self) -> Claims:
+        """The access token's claims, verified for signature, issuer and expiry; it need not name an audience."""
+        values = verify(self._keycloak, self.tokens.access_token, audience=None)
+        return Claims(f"access token of {self.username}, made for {self.client_id}", values)
+
+    def renew(self) -> None:
+        """Get new tokens with the refresh token (RFC 6749, section 6).
+
+        Raises:
+            SignInRefused: The session has ended: by sign-out, by an administrator, or by 30 minutes without use.
+        """
+        self._tokens = _renewed(self._keycloak, self._client, self.username, self._tokens.refresh_token)
+        self._claims = verify(self._keycloak, self._tokens.id_token, audience=self.client_id)
+
+    def sign_out(self) -> None:
+        """End the session in Keycloak (OpenID Connect RP-Initiated Logout 1.0); its refresh token is worth nothing afterwards.
+
+        An ID token that was handed out before stays good until it expires: nobody who only checks signatures can know.
+        """
+        data = {**_client_fields(self._client), "refresh_token": self._tokens.refresh_token}
+        answer = _post(self._keycloak, "logout", data)
+        if answer.status_code not in (requests.codes.no_content, requests.codes.bad_request):
+            raise _refusal(answer, f"Keycloak did not sign {self.username} out")
+        self._signed_out = True
+
+    def _renew_if_due(self) -> None:
+        if self._signed_out:
+            msg = f"{self.username} has signed out"
+            raise SignInRefused(msg, fix=f'sign in again: lab.sign_in("{self.username}")')
+        if self.expires - time.time() < RENEW_SECONDS:
+            self.renew()
+
+
+def sign_in(keycloak: Keycloak, client: Client, user: User) -> Session:
+    """Sign a user in by the password grant, and verify what comes back.
+
+    Args:
+        keycloak: The server.
+        client: The client to sign in through, whose secret goes with the request.
+        user: Who, with the password that the workshop declares.
+
+    Raises:
+        KeycloakUnreachable: Nothing answers.
+        SignInRefused: A wrong password, a disabled user, an unknown client, …
+        TokenInvalid: The answer doesn't hold.
+    """
+    grant = {"grant_type": "password", "username": user.username, "password": user.password.get_secret_value()}
+    tokens = _request(keycloak, client, grant, f"{user.username} could not sign in through {client.client_id}")
+    return Session(keycloak, client, user.username, tokens, verify(keycloak, tokens.id_token, audience=client.client_id))
+
+
+def resume(keycloak: Keycloak, client: Client, username: str, refresh_token: str) -> Session:
+    """The session that a refresh token kept from earlier belongs to.
+
+    Raises:
+        KeycloakUnreachable: Nothing answers.
+        SignInRefused: The session has ended.
+    """
+    tokens = _renewed(keycloak, client, username, refresh_token)
+    return Session(keycloak, client, username, tokens, verify(keycloak, tokens.id_token, audience=client.client_id))
+
+
+def verify(keycloak: Keycloak, token: str, *, audience: str | None) -> dict[str, Any]:
+    """A token's claims, once signature, issuer, expiry and audience have been verified with the realm's keys (RFC 7519, section 7.2).
+
+    Raises:
+        TokenInvalid: One of them is wrong.
+    """
+    keys = jwk.JWKSet.from_json(keycloak.get(keycloak.discovery()["jwks_uri"]).text)
+    wanted: dict[str, Any] = {"iss": keycloak.issuer, "exp": None} | ({"aud": audience} if audience else {})
+    try:
+        decoded = jwt.JWT(jwt=token, key=keys, check_claims=wanted, algs=["RS256"], expected_type="JWS")
+    except (JWException, ValueError, KeyError) as error:
+        what = str(error).split("eyJ")[0].strip()
+        msg = f"a token is not one that {keycloak.issuer} made for {audience or 'anybody'}, or it no longer holds"
+        raise TokenInvalid(
+            msg, why=f"{type(error).__name__}: {what}", fix="sign in again; if that doesn't help, compare issuer and clocks"
+        ) from None
+    return dict(json.loads(decoded.claims))
+
+
+def _renewed(keycloak: Keycloak, client: Client, username: str, refresh_token: str) -> Tokens:
+    grant = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    return _request(keycloak, client, grant, f"{username}'s session can't be renewed")
+
+
+def _request(keycloak: Keycloak, client: Client, grant: dict[str, str], failure: str) -> Tokens:
+    answer = _post(keycloak, "token", {**_client_fields(client), **grant, "scope": "openid"})
+    if answer.status_code != requests.codes.ok:
+        raise _refusal(answer, failure)
+    body = answer.json()
+    return Tokens(body["id_token"], body["access_token"], body["refresh_token"])
+
+
+def _post(keycloak: Keycloak, endpoint: str, data: dict[str, str]) -> requests.Response:
+    url = f"{keycloak.issuer}/protocol/openid-connect/{endpoint}"
+    try:
+        return requests.post(url, data=data, verify=str(keycloak.ca), timeout=15)
+    except requests.RequestException as error:
+        raise keycloak.unreachable() from error
+
+
+def _client_fields(client: Client) -> dict[str, str]:
+    return {"client_id": client.client_id, "client_secret": client.secret.get_secret_value()}
+
+
+_FIXES = {
+    "Invalid user credentials": (
+        "apply the realm plan if the user is missing, else reset the password in Keycloak: workshop.yaml's only counts for a new user"
+    ),
+    "Account is not fully set up": "give the user first and last name, email and no required action: the realm plan shows the difference",
+    "Account disabled": "enable the user: the realm plan shows the difference, applying it mends it",
+    "Invalid client or Invalid client credentials": "apply the realm plan: it compares the client and its secret with workshop.yaml",
+    "Client not allowed for direct access grants": "apply the realm plan: it allows the client what workshop.yaml declares",
+    "Token is not active": "sign in again: a session without use ends after 30 minutes",
+    "Session not active": "sign in again: the session was ended by a sign-out or an administrator, or by 30 minutes without use",
+    "Realm does not exist": "apply the realm plan: lab 01-keycloak",
+}
+
+
+def _refusal(answer: requests.Response, failure: str) -> SignInRefused:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = {}
+    error, described = str(body.get("error", "")), str(body.get("error_description", ""))
+    why = f"Keycloak answered {answer.status_code} {error}{': ' + described if described else ''}"
+    fix = _FIXES.get(described) or _FIXES.get(error) or "the realm plan shows what differs from workshop.yaml: lab.realm.plan()"
+    return SignInRefused(failure, error=error, why=why, fix=fix)

@@ -1,0 +1,189 @@
+"""Lab: what a notebook holds. It composes the rooms and owns no logic of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from . import machine
+from .certificates import Certificates
+from .cluster.access import AccessMatrix, matrix
+from .cluster.api import Api, Identity
+from .cluster.cluster import Cluster
+from .cluster.kubectl import KubectlAnswer
+from .display import Table
+from .errors import CheckFailed, Forbidden
+from .identity.credential import exec_credential
+from .identity.keycloak import Keycloak
+from .identity.realm import Realm
+from .identity.session import Claims, Session, sign_in
+from .processes import Processes
+from .settings import Settings
+from .toolchain import PROGRAMS, Toolchain
+from .workshop import Workshop
+
+NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name != "go")
+"""The programs that the labs run; Go is only fetched when one of them has to be built."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """A signed-in user: a session, joined with kubectl and the API server.
+
+    Attributes:
+        session: The tokens and their claims.
+        context: The person's context in the lab's kubeconfig; kubectl renews the tokens in there by itself.
+    """
+
+    session: Session
+    context: str
+    _cluster: Cluster
+
+    def __repr__(self) -> str:
+        return repr(self.session)
+
+    @property
+    def username(self) -> str:
+        """The name that they sign in with at Keycloak; the API server may know them by another."""
+        return self.session.username
+
+    @property
+    def claims(self) -> Claims:
+        """The ID token's claims, decoded and verified."""
+        return self.session.claims
+
+    @property
+    def api(self) -> Api:
+        """The API server as this person sees it."""
+        return self._cluster.api(self.session)
+
+    def whoami(self) -> Identity:
+        """Who the API server takes this person for; waits while a new API server still learns the realm's keys."""
+        return self.api.wait_until_known()
+
+    def kubectl(self, *args: str) -> KubectlAnswer:
+        """Run kubectl as this person; see `labkit.cluster.kubectl.Kubectl.run` for what is raised."""
+        return self._cluster.kubectl(self.context, *args)
+
+
+class Lab:
+    """The running environment: every notebook, shell and test with the same home sees the same one.
+
+    Attributes:
+        settings: Where it runs.
+        workshop: What it is to be, as declared.
+        toolchain: The programs.
+        processes: The servers.
+        keycloak: The Keycloak server.
+        realm: The realm's plan and apply.
+        cluster: The Kubernetes cluster.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.workshop = Workshop.load(settings.workshop_file, portal_port=settings.ports["portal"])
+        self.toolchain = Toolchain(settings.cache)
+        self.processes = Processes(settings)
+        certificates = Certificates(settings.home / "tls")
+        self.keycloak = Keycloak(settings, self.workshop, self.processes, certificates, self.toolchain)
+        self.realm = Realm(self.keycloak.admin, self.workshop)
+        self.cluster = Cluster(settings, self.workshop, self.processes, certificates, self.toolchain, self.keycloak)
+
+    @classmethod
+    def open(cls) -> Lab:
+        """The lab of this checkout, or of the home that LABKIT_HOME names.
+
+        Raises:
+            SettingsError: The home can't be used.
+            WorkshopError: workshop.yaml holds a mistake.
+        """
+        return cls(Settings.load())
+
+    def machine(self) -> machine.Machine:
+        """What this machine has."""
+        return machine.look(self.settings.home, self.settings.cache)
+
+    def setup(self) -> None:
+        """Find, fetch or build every program that the labs run.
+
+        Raises:
+            ToolchainError: One can't be had.
+        """
+        self.toolchain.ensure(*NEEDED_PROGRAMS)
+
+    def up(self) -> None:
+        """Everything up to the end of lab 03: Keycloak with the realm, the cluster that trusts it, the RBAC objects."""
+        self.keycloak.start()
+        self.realm.apply()
+        self.cluster.start()
+        self.cluster.rbac.apply()
+
+    def down(self) -> list[str]:
+        """Stop this home's servers, the last started first; their data stays. Returns the names of those that ran."""
+        return [name for name in reversed(self.processes.names()) if self.processes.stop(name)]
+
+    def sign_in(self, username: str) -> Person:
+        """Sign a user of the workshop in through the client that the cluster trusts, and write their kubectl context; see `session`."""
+        session = self.session(username)
+        return Person(session, self.cluster.enter(session), self.cluster)
+
+    def session(self, username: str, client_id: str = "") -> Session:
+        """Sign a user of the workshop in, and leave no trace on this machine.
+
+        Args:
+            username: As in workshop.yaml.
+            client_id: Through which client; the one that the cluster trusts unless another is named.
+
+        Raises:
+            WorkshopError: There is no such user or client.
+            KeycloakUnreachable: Nothing answers.
+            SignInRefused: Keycloak says no.
+        """
+        client = self.workshop.client(client_id or self.workshop.cluster.oidc.client_id)
+        return sign_in(self.keycloak, client, self.workshop.user(username))
+
+    def credential(self, username: str) -> str:
+        """An ExecCredential for kubectl, as JSON; see `labkit.identity.credential`."""
+        client = self.workshop.client(self.workshop.cluster.oidc.client_id)
+        return exec_credential(self.keycloak, client, self.workshop.user(username), self.settings.home / "credentials")
+
+    def access_matrix(self) -> AccessMatrix:
+        """Who can do what, as the API server says, beside what the workshop expects of each."""
+        people = {username: self.cluster.api(self.session(username)) for username in self.workshop.access.expected}
+        return matrix(people, self.workshop.access)
+
+    def status(self) -> Table:
+        """This home's servers: which run, as which process, where they answer and where they log."""
+        ports = {
+            "keycloak": "keycloak",
+            "etcd": "etcd",
+            "kube-apiserver": "kubernetes",
+            "kube-controller-manager": "controller_manager",
+        }
+        rows = []
+        for name, port in ports.items():
+            running = self.processes.running(name)
+            state = ("runs", str(running.pid), self.settings.url(port)) if running else ("stopped", "", "")
+            rows.append((name, *state, str(self.processes.log_file(name)) if self.processes.log_file(name).exists() else ""))
+        return Table(("server", "state", "pid", "address", "log"), tuple(rows), title=f"home {self.settings.home}")
+
+
+@contextmanager
+def expect_forbidden(person: Person) -> Iterator[None]:
+    """Expect the API server's 403 for this very person.
+
+    Raises:
+        CheckFailed: Nothing was refused, or the refusal names somebody else.
+    """
+    name = person.whoami().username
+    try:
+        yield
+    except Forbidden as refusal:
+        if refusal.user != name:
+            msg = f"the refusal was for {refusal.user or 'nobody by name'}, not for {name}"
+            raise CheckFailed(msg, why=refusal.what) from None
+        print(f"✔ 403, as it should be:\n{refusal.what}")
+    else:
+        msg = f"{name} was allowed to do what RBAC should have refused"
+        raise CheckFailed(msg, fix="look at the bindings of the user's groups: lab 03-rbac")

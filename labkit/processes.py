@@ -1,0 +1,260 @@
+"""Detached servers: start, wait until ready, adopt, read the log, stop.
+
+A server outlives the notebook that started it. What is known of it lies in the home's ``run/`` folder, one JSON file a server,
+so that any other notebook, shell or test takes it over. One lock per home serialises starting and stopping.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from . import _launch
+from .display import Displayed, progress
+from .errors import PortInUse, ServerError
+from .settings import Settings, port_is_free, write_private
+
+_POLL_SECONDS = 0.1
+_LOCK_SECONDS = 300
+_TAIL_LINES = 15
+_KILL_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Server:
+    """What to run and how to know that it is up.
+
+    Attributes:
+        name: A file name: ``keycloak``, ``etcd``, …
+        argv: The program (an absolute path) and its arguments; never a secret, since any user may read them.
+        ports: The loopback ports it listens on, by their names in `labkit.settings.PORTS`.
+        ready: Asked again and again until it says True; what it raises counts as not yet.
+        env: Added to the environment; secrets go here.
+        ready_seconds: How long it may take.
+        inputs: Files that the server reads once at its start; when one has changed, it is started anew.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    ports: tuple[str, ...]
+    ready: Callable[[], bool]
+    env: Mapping[str, str] = field(default_factory=dict)
+    ready_seconds: float = 60
+    inputs: tuple[Path, ...] = ()
+
+    def fingerprint(self) -> str:
+        """Changes when the command line or one of the files read at start changes."""
+        digest = hashlib.sha256("\0".join(self.argv).encode())
+        for file in self.inputs:
+            digest.update(file.read_bytes())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Running(Displayed):
+    """A server that runs now.
+
+    Attributes:
+        name: Its name.
+        pid: Its process id, which is also its session's.
+        fingerprint: `Server.fingerprint` of what was started.
+        log: Its log file.
+    """
+
+    name: str
+    pid: int
+    fingerprint: str
+    log: Path
+
+    def __str__(self) -> str:
+        return f"{self.name} runs (pid {self.pid}), log: {self.log}"
+
+
+class Processes:
+    """The servers of one home."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._run, self._logs = settings.home / "run", settings.home / "logs"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the home's lock; whoever starts or stops servers holds it. May be taken again by its holder.
+
+        Raises:
+            ServerError: Another process held it for five minutes.
+        """
+        self._settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(self._settings.home / "servers.lock", timeout=_LOCK_SECONDS, mode=0o600, is_singleton=True)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            msg = f"another process has been starting or stopping servers of {self._settings.home} for {_LOCK_SECONDS} s"
+            raise ServerError(msg, fix="end the other notebook or shell, then try again") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def start(self, server: Server) -> Running:
+        """Start a server, or take over the one that already runs; either way it is ready on return.
+
+        One that runs with another command line or other input files is stopped and started anew.
+
+        Raises:
+            PortInUse: Somebody else listens on one of its ports.
+            ServerError: It died, or was not ready in time; one that was started here is stopped then.
+        """
+        with self.lock():
+            running = self.running(server.name)
+            if running and running.fingerprint == server.fingerprint():
+                self._wait(server, running)
+                return running
+            if self._record(server.name):
+                self.stop(server.name)
+            self._refuse_taken_ports(server)
+            with progress(f"starting {server.name}"):
+                try:
+                    running = self._launch(server)
+                    self._wait(server, running)
+                except BaseException:
+                    self.stop(server.name)
+                    raise
+            return running
+
+    def running(self, name: str) -> Running | None:
+        """The server of that name if it runs: same boot, same pid, same start time."""
+        record = self._record(name)
+        if record is None or not _launch.is_same_process(record):
+            return None
+        return Running(name, int(str(record["pid"])), str(record["fingerprint"]), self.log_file(name))
+
+    def names(self) -> list[str]:
+        """The servers that are recorded, first started first."""
+        records = sorted(self._run.glob("*.json"), key=lambda file: file.stat().st_mtime)
+        return [file.stem for file in records]
+
+    def stop(self, name: str, stop_seconds: float = 20) -> bool:
+        """Stop a server with its whole session; nothing else is touched.
+
+        Args:
+            name: The server's name.
+            stop_seconds: How long to wait after SIGTERM before SIGKILL.
+
+        Returns:
+            Whether anything ran.
+
+        Raises:
+            ServerError: Part of it is still there after SIGKILL; it stays on record.
+        """
+        with self.lock():
+            record = self._record(name)
+            if record is None:
+                return False
+            ran = bool(_launch.session_members(record))
+            if not (_launch.end_session(record, "terminate", stop_seconds) or _launch.end_session(record, "kill", _KILL_SECONDS)):
+                left = ", ".join(str(process.pid) for process in _launch.session_members(record))
+                msg = f"{name} could not be stopped"
+                raise ServerError(msg, why=f"still there after SIGKILL: pid {left}", fix="try again; only the system can hold them")
+            (self._run / f"{name}.json").unlink(missing_ok=True)
+            return ran
+
+    def log_file(self, name: str) -> Path:
+        """Where the server writes what it says."""
+        return self._logs / f"{name}.log"
+
+    def log_tail(self, name: str, lines: int = _TAIL_LINES) -> str:
+        """The last lines of a server's log; empty when there is none."""
+        try:
+            with self.log_file(name).open(errors="replace") as file:
+                return "".join(deque(file, lines)).rstrip()
+        except FileNotFoundError:
+            return ""
+
+    def _record(self, name: str) -> dict[str, object] | None:
+        try:
+            loaded = json.loads((self._run / f"{name}.json").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return dict(loaded)
+
+    def _launch(self, server: Server) -> Running:
+        for folder in (self._run, self._logs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log, fingerprint = self.log_file(server.name), server.fingerprint()
+        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            child = subprocess.Popen(
+                [sys.executable, "-P", _launch.__file__, *server.argv],
+                stdin=subprocess.PIPE,
+                stdout=handle,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                cwd=self._settings.home,
+                env={**os.environ, **server.env},
+                start_new_session=True,
+            )
+        finally:
+            os.close(handle)
+        assert child.stdin is not None  # noqa: S101 - asked for above
+        with child.stdin as word:
+            facts = {"name": server.name, "fingerprint": fingerprint, **_launch.marks(child.pid)}
+            write_private(self._run / f"{server.name}.json", json.dumps(facts, indent=1) + "\n")
+            with suppress(BrokenPipeError):
+                word.write(b"go\n")
+        return Running(server.name, child.pid, fingerprint, log)
+
+    def _wait(self, server: Server, running: Running) -> None:
+        deadline = time.monotonic() + server.ready_seconds
+        reason = ""
+        while True:
+            try:
+                if server.ready():
+                    return
+            except Exception as error:  # noqa: BLE001 - a probe may fail in any way while a server starts
+                reason = f"{type(error).__name__}: {error}"
+            if _launch.has_ended(running.pid):
+                raise self._failed(server, "ended at once" if not reason else "ended before it was ready", "")
+            if time.monotonic() > deadline:
+                raise self._failed(server, f"was not ready within {server.ready_seconds:.0f} s", reason)
+            time.sleep(_POLL_SECONDS)
+
+    def _failed(self, server: Server, how: str, reason: str) -> ServerError:
+        log = self.log_file(server.name)
+        why = "\n".join(part for part in (reason, f"the last lines of {log}:", self.log_tail(server.name)) if part)
+        return ServerError(f"{server.name} {how}", why=why, fix="mend what the log names and run this again; the log file holds the rest")
+
+    def _refuse_taken_ports(self, server: Server) -> None:
+        for name in server.ports:
+            port = self._settings.ports[name]
+            holder = _listener(port)
+            if holder:
+                msg = f"port {port}, which {server.name} needs, is in use by {holder}"
+                raise PortInUse(msg, fix=f"stop that program, or give {server.name} another port: set LABKIT_{name.upper()}_PORT")
+
+
+def _listener(port: int) -> str | None:
+    """Who listens on a TCP port, as ``name (pid N)`` where the system tells; None when nobody does."""
+    try:
+        connections = psutil.net_connections("tcp")
+    except psutil.AccessDenied:
+        return None if port_is_free(port) else "another program"
+    for connection in connections:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
+            try:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})" if connection.pid else "another program"
+            except psutil.Error:
+                return "another program"
+    return None

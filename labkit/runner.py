@@ -1,0 +1,192 @@
+"""The labs, headless: in order, by papermill, in a home of their own, with a report to look through."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from traitlets.config import Config
+
+from .display import BAD, OK
+from .errors import LabRunFailed
+from .lab import Lab
+from .report import write_page
+from .settings import find_root, open_home
+from .steps import LABS
+
+CELL_SECONDS = 900
+"""How long one cell may take."""
+
+_OUTPUT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One code cell: its place in the notebook (from 0), its first line, how long it took, whether it passed."""
+
+    index: int
+    first_line: str
+    seconds: float
+    ok: bool
+
+
+@dataclass
+class LabResult:
+    """One lab: its name, whether it passed, how long it took in all, and its cells."""
+
+    lab: str
+    ok: bool = False
+    seconds: float = 0.0
+    cells: list[CellResult] = field(default_factory=list)
+
+
+@dataclass
+class RunResult:
+    """A whole run, as ``summary.json`` holds it.
+
+    Attributes:
+        ok: Whether every lab passed.
+        seconds: The labs' time in all; setting up programs is not in it.
+        machine: Operating system, architecture and cores.
+        labs: The labs that ran; after a failure the later ones are missing.
+    """
+
+    ok: bool
+    seconds: float
+    machine: str
+    labs: list[LabResult]
+
+
+def run(names: list[str], output: Path) -> RunResult:
+    """Run labs in order and leave executed notebooks, ``index.html`` and ``summary.json`` in ``output``.
+
+    The run's home is ``run-home`` beside ``output``. It is emptied first, so that every run starts from an empty realm. After a success
+    or an interruption nothing of it runs; after a failure its servers stay up to be looked at.
+
+    Args:
+        names: The labs, as named in `labkit.steps.LABS`; all of them when empty.
+        output: The folder for the results; what a run before left there is removed.
+
+    Raises:
+        LabRunFailed: A cell failed; the message names it, its error, the servers' last log lines and how to look further.
+    """
+    from papermill.exceptions import PapermillExecutionError
+
+    root = find_root()
+    chosen = [info.name for info in LABS if info.name in names or not names]
+    with _home_of_its_own(output.with_name("run-home")) as lab:
+        shutil.rmtree(output, ignore_errors=True)
+        output.mkdir(parents=True)
+        lab.setup()
+        result = RunResult(True, 0.0, _machine(lab), [])
+        started = time.monotonic()
+        try:
+            for number, name in enumerate(chosen, 1):
+                result.labs.append(LabResult(name))
+                _run_lab(root, output, result.labs[-1], f"[{number}/{len(chosen)}]")
+        except PapermillExecutionError as error:
+            result.ok = False
+            raise _failure(lab, result.labs[-1], error, output) from None
+        except BaseException:
+            result.ok = False
+            print(f"\n{BAD} interrupted; stopping what was started", flush=True)
+            lab.down()
+            raise
+        else:
+            lab.down()
+        finally:
+            result.seconds = round(time.monotonic() - started, 1)
+            (output / "summary.json").write_text(json.dumps(asdict(result), indent=1) + "\n")
+            write_page(output, [(r.lab, r.ok, r.seconds) for r in result.labs])
+    return result
+
+
+def _run_lab(root: Path, output: Path, result: LabResult, number: str) -> None:
+    from papermill.execute import execute_notebook
+
+    source = root / "notebooks" / f"{result.lab}.ipynb"
+    cells = nbformat.read(source, as_version=4).cells
+    total = sum(cell.cell_type == "code" for cell in cells)
+    began = cell_began = time.monotonic()
+
+    def cell_starts(cell: Any, cell_index: int) -> None:
+        nonlocal cell_began
+        cell_began = time.monotonic()
+        _say(f"… {number} {result.lab}  cell {len(result.cells) + 1} of {total}")
+
+    def cell_ends(cell: Any, cell_index: int, execute_reply: Any) -> None:
+        ok = execute_reply["content"]["status"] == "ok"
+        seconds = round(time.monotonic() - cell_began, 2)
+        result.cells.append(CellResult(cell_index, cell.source.partition("\n")[0], seconds, ok))
+
+    try:
+        execute_notebook(
+            source,
+            output / source.name,
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=str(root),
+            execution_timeout=CELL_SECONDS,
+            iopub_timeout=_OUTPUT_SECONDS,
+            config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+            on_cell_start=cell_starts,
+            on_cell_executed=cell_ends,
+        )
+        result.ok = True
+    finally:
+        result.seconds = round(time.monotonic() - began, 1)
+        mark = OK if result.ok else BAD
+        _say(f"{mark} {number} {result.lab}  {sum(c.ok for c in result.cells)} of {total} cells  {result.seconds:.1f} s", last=True)
+
+
+def _say(line: str, *, last: bool = False) -> None:
+    """One line that is rewritten in a terminal; elsewhere only a lab's last one is printed."""
+    if sys.stdout.isatty():
+        print(f"\r\x1b[K{line}", end="\n" if last else "", flush=True)
+    elif last:
+        print(line, flush=True)
+
+
+def _failure(lab: Lab, result: LabResult, error: Any, output: Path) -> LabRunFailed:
+    home = lab.settings.home
+    source = "\n".join(f"    {line}" for line in error.source.splitlines()[:8])
+    logs = [f"the last lines of {lab.processes.log_file(name)}:\n{lab.processes.log_tail(name, 6)}" for name in lab.processes.names()]
+    what = f"{result.lab} stopped at code cell {len(result.cells)}:\n{source}\n{error.evalue}"
+    fix = (
+        f"look at the executed labs: {output / 'index.html'}\n"
+        f"see the servers, which are still up: LABKIT_HOME={home} labkit status\n"
+        f"stop them: LABKIT_HOME={home} labkit down"
+    )
+    return LabRunFailed(what, why="\n".join(logs), fix=fix)
+
+
+@contextmanager
+def _home_of_its_own(home: Path) -> Iterator[Lab]:
+    """Point this process, and so the kernels that it starts, at an empty home with free ports."""
+    before = os.environ.get("LABKIT_HOME")
+    os.environ["LABKIT_HOME"] = str(home)
+    try:
+        if (home / "home.json").exists():
+            Lab.open().down()
+        shutil.rmtree(home, ignore_errors=True)
+        open_home(home, environ={}, free_ports=True)
+        yield Lab.open()
+    finally:
+        if before is None:
+            del os.environ["LABKIT_HOME"]
+        else:
+            os.environ["LABKIT_HOME"] = before
+
+
+def _machine(lab: Lab) -> str:
+    return f"{lab.machine().system}, {lab.machine().cores} cores, Python {platform.python_version()}"

@@ -1,0 +1,211 @@
+"""Where things run: the LABKIT_* variables, their defaults, and the home folder that keeps a lab's state.
+
+============================  =====================================================  =========================
+variable                      what it sets                                           default
+============================  =====================================================  =========================
+``LABKIT_HOME``               the folder with one lab's servers, secrets and logs    ``.labkit`` in the checkout
+``LABKIT_CACHE``              the folder with programs, shared between checkouts     the user's cache folder
+``LABKIT_WORKSHOP``           another ``workshop.yaml``                              labkit's own
+``LABKIT_<NAME>_PORT``        a port, for each name in `PORTS`                       see `PORTS`
+============================  =====================================================  =========================
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import tempfile
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock
+
+from .errors import SettingsError
+
+PORTS = {
+    "keycloak": 8443,
+    "etcd": 2379,
+    "etcd_peer": 2380,
+    "kubernetes": 6443,
+    "controller_manager": 10257,
+    "portal": 7007,
+}
+"""Every port a lab listens on, with the number that is taken when it is free."""
+
+HOME_FORMAT = 1
+FIRST_LAB = "00-start-here.ipynb"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where one lab runs.
+
+    Attributes:
+        root: The checkout: the folder that holds ``notebooks/``.
+        home: The lab's state (mode 0700): servers' data, secrets, logs, kubeconfig.
+        home_id: A random id of that home, to mark what belongs to it.
+        cache: Programs, keyed by version.
+        workshop_file: The ``workshop.yaml`` in use.
+        ports: Port numbers by the names in `PORTS`.
+    """
+
+    root: Path
+    home: Path
+    home_id: str
+    cache: Path
+    workshop_file: Path
+    ports: Mapping[str, int]
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings; a home that is not there yet is made, with ports of its own.
+
+        Raises:
+            SettingsError: A variable is malformed, or the home can't be made, read or used by this version.
+        """
+        env = os.environ if environ is None else environ
+        _ask_loopback_directly()
+        root = find_root()
+        home = _path(env.get("LABKIT_HOME"), root / ".labkit")
+        state = open_home(home, environ=env)
+        return cls(
+            root=root,
+            home=home,
+            home_id=str(state["id"]),
+            cache=_path(env.get("LABKIT_CACHE"), Path(platformdirs.user_cache_dir("labkit", appauthor=False))),
+            workshop_file=_path(env.get("LABKIT_WORKSHOP"), Path(__file__).with_name("workshop.yaml")),
+            ports={name: int(port) for name, port in dict(state["ports"]).items()},  # type: ignore[call-overload]
+        )
+
+    def url(self, port_name: str, scheme: str = "https") -> str:
+        """The base URL of the server on that port, as every client names it: by ``localhost``."""
+        return f"{scheme}://localhost:{self.ports[port_name]}"
+
+
+def find_root(start: Path | None = None) -> Path:
+    """The checkout that holds the labs: above the current folder, else around this package, else the current folder.
+
+    Notebook tools start kernels in different folders (papermill in the caller's, nbval in the notebook's), so it is searched for.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents, Path(__file__).resolve().parent.parent):
+        if (folder / "notebooks" / FIRST_LAB).is_file():
+            return folder
+    return here
+
+
+def open_home(home: Path, *, environ: Mapping[str, str] | None = None, free_ports: bool = False) -> dict[str, object]:
+    """Read a home's ``home.json``, making the home at first use.
+
+    Args:
+        home: The folder; made with mode 0700.
+        environ: Where ``LABKIT_<NAME>_PORT`` is looked up; such a port is taken as it is and kept in the home.
+        free_ports: For a new home: take ports out of everybody's way instead of the well-known ones.
+
+    Returns:
+        ``{"format": int, "id": str, "ports": {name: int}}``; the ports stay the same for the home's life.
+
+    Raises:
+        SettingsError: The folder can't be written, a newer or older labkit made it, or two servers have the same port.
+    """
+    wanted = _ports_from(os.environ if environ is None else environ)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with FileLock(home / "home.lock", mode=0o600):
+            return _read_or_make(home / "home.json", wanted, free_ports)
+    except OSError as error:
+        msg = f"the lab's home {home} can't be used"
+        raise SettingsError(msg, why=str(error), fix="set LABKIT_HOME to a folder that you may write to") from error
+
+
+def write_private(path: Path, text: str | bytes, mode: int = 0o600) -> None:
+    """Write a file whole or not at all: to a temporary name with that mode, then renamed over ``path``."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode() if isinstance(text, str) else text)
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def port_is_free(port: int) -> bool:
+    """Whether nobody listens on this port of the loopback interface."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _read_or_make(file: Path, wanted: dict[str, int], free_ports: bool) -> dict[str, object]:
+    state: dict[str, object] = {}
+    if file.exists():
+        try:
+            state = json.loads(file.read_text())
+        except ValueError:
+            state = {}
+        if state.get("format") != HOME_FORMAT:
+            msg = f"{file.parent} was made by another version of labkit"
+            fix = f"stop what runs there with the version that made it, then remove the folder {file.parent}"
+            raise SettingsError(msg, why=f"its format is {state.get('format')!r}, this version's is {HOME_FORMAT}", fix=fix)
+    ports: dict[str, int] = dict(state.get("ports", {}))  # type: ignore[call-overload]
+    ports.update(wanted)
+    for name, default in PORTS.items():
+        if name not in ports:
+            taken = free_ports or default in ports.values() or not port_is_free(default)
+            ports[name] = _free_port(ports) if taken else default
+    for one, other in combinations(PORTS, 2):
+        if ports[one] == ports[other]:
+            msg = f"port {ports[one]} is meant for {one} and for {other}"
+            raise SettingsError(msg, fix=f"set LABKIT_{one.upper()}_PORT or LABKIT_{other.upper()}_PORT to another port")
+    made = {"format": HOME_FORMAT, "id": state.get("id") or uuid.uuid4().hex, "ports": ports}
+    if made != state:
+        write_private(file, json.dumps(made, indent=1) + "\n")
+    return made
+
+
+def _ports_from(env: Mapping[str, str]) -> dict[str, int]:
+    ports = {}
+    for name, default in PORTS.items():
+        variable = f"LABKIT_{name.upper()}_PORT"
+        text = env.get(variable)
+        if text is None:
+            continue
+        if not text.isdecimal() or not 1 <= int(text) <= 65535:
+            msg = f"{variable} is {text!r}, which is no port"
+            raise SettingsError(msg, fix=f"give a number from 1 to 65535, or unset it for {default}")
+        ports[name] = int(text)
+    return ports
+
+
+def _free_port(taken: Mapping[str, int]) -> int:
+    """A free port below the range from which systems take ports for outgoing connections."""
+    for _ in range(1000):
+        port = random.randint(20000, 29999)  # noqa: S311
+        if port not in taken.values() and port_is_free(port):
+            return port
+    msg = "no free port found between 20000 and 29999"
+    raise SettingsError(msg, fix="stop what listens there, or name ports with LABKIT_<NAME>_PORT")
+
+
+def _ask_loopback_directly() -> None:
+    """Keep this process and its children from asking a proxy for what runs on this machine."""
+    for variable in ("NO_PROXY", "no_proxy"):
+        hosts = [host for host in os.environ.get(variable, "").split(",") if host]
+        os.environ[variable] = ",".join(dict.fromkeys([*hosts, "localhost", "127.0.0.1"]))
+
+
+def _path(text: str | None, default: Path) -> Path:
+    return Path(text).expanduser().resolve() if text else default

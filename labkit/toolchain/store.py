@@ -1,0 +1,100 @@
+"""The cache of programs: a folder for each, which appears there under its name only when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from ..display import progress
+from ..errors import ToolchainError
+from ..settings import write_private
+from .looking import Program
+from .recipes import Recipe
+
+_FACTS = "program.json"
+_GB = 1e9
+
+
+class Store:
+    """Programs below ``cache / "programs"``, a folder each that also holds ``program.json``; tools' output below ``cache / "logs"``."""
+
+    def __init__(self, cache: Path) -> None:
+        self._programs, self._logs = cache / "programs", cache / "logs"
+
+    def get(self, slot: str) -> Program | None:
+        """The program in the folder of this name; nothing is run for it."""
+        folder = self._programs / slot
+        try:
+            facts = json.loads((folder / _FACTS).read_text())
+            program = Program(facts["name"], facts["version"], folder / facts["path"], facts["source"])
+        except (OSError, ValueError, KeyError):
+            return None
+        return program if program.path.exists() else None
+
+    def put(self, slot: str, folder: Path, program: Program) -> None:
+        """Move a whole folder into the cache; ``program.path`` lies in it."""
+        facts = {"name": program.name, "version": program.version, "path": str(program.path.relative_to(folder)), "source": program.source}
+        write_private(folder / _FACTS, json.dumps(facts, indent=1) + "\n", mode=0o644)
+        target = self._programs / slot
+        shutil.rmtree(target, ignore_errors=True)
+        folder.replace(target)
+
+    def log(self, name: str) -> Path:
+        """An empty log file of that name."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        log = self._logs / f"{name}.log"
+        log.touch(mode=0o600)
+        log.write_text("")
+        return log
+
+    @contextlib.contextmanager
+    def making(self, recipe: Recipe) -> Iterator[Path]:
+        """Be the only one that makes this recipe's programs, in a temporary folder that is gone afterwards.
+
+        Raises:
+            ToolchainError: The cache can't be written.
+        """
+        try:
+            self._programs.mkdir(parents=True, exist_ok=True)
+            lock = _locked(self._programs / f"{recipe.name}.lock", recipe.name)
+        except OSError as error:
+            msg = f"the cache {self._programs} can't be written"
+            raise ToolchainError(msg, why=str(error), fix="set LABKIT_CACHE to a folder that you may write to") from error
+        with lock:
+            for left_behind in self._programs.glob(f".making-{recipe.name}-*"):
+                shutil.rmtree(left_behind, ignore_errors=True)
+            work = Path(tempfile.mkdtemp(prefix=f".making-{recipe.name}-", dir=self._programs))
+            try:
+                yield work
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+
+    def require_room(self, recipe: Recipe) -> None:
+        """Refuse work that this machine has too little disk or memory for.
+
+        Raises:
+            ToolchainError: There is too little of one of them.
+        """
+        disk, memory = shutil.disk_usage(self._programs).free / _GB, psutil.virtual_memory().available / _GB
+        if disk < recipe.disk_gb:
+            msg = f"too little disk space to make {recipe.name}: {disk:.1f} GB free at {self._programs}, {recipe.disk_gb:g} GB needed"
+            raise ToolchainError(msg, fix=f"make room, set LABKIT_CACHE to a folder on a larger disk, or\n{recipe.instead}")
+        if memory < recipe.memory_gb:
+            msg = f"too little memory to make {recipe.name}: {memory:.1f} GB available, {recipe.memory_gb:g} GB needed"
+            raise ToolchainError(msg, fix=f"close other programs, or\n{recipe.instead}")
+
+
+def _locked(file: Path, name: str) -> contextlib.AbstractContextManager[object]:
+    lock = FileLock(file)
+    try:
+        return lock.acquire(timeout=1)
+    except Timeout:
+        with progress(f"waiting for another set-up that makes {name}"):
+            return lock.acquire()

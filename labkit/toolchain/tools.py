@@ -1,0 +1,147 @@
+"""Running other ecosystems' tools (go, mvn, pip, kc.sh): logged, told as progress, and ended with whoever runs them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..display import Progress
+from ..errors import ToolchainError
+
+_TAIL_LINES = 20
+_DETAIL_WIDTH = 70
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def last_line(line: str) -> str:
+    """A line of output as a progress detail: its beginning."""
+    return line[:_DETAIL_WIDTH]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Runs tools for one piece of work.
+
+    Attributes:
+        environ: The environment they get, with the person's own settings for proxies, mirrors and certificates.
+        work: A temporary folder; they run in it and keep their temporary files below it.
+        log: The file that keeps their output.
+        progress: Where it is said what goes on.
+        instead: What a person can do when a tool fails.
+    """
+
+    environ: Mapping[str, str]
+    work: Path
+    log: Path
+    progress: Progress
+    instead: str
+
+    def run(
+        self,
+        *argv: str | Path,
+        cwd: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        without: Callable[[str], bool] = lambda _: False,
+        say: Callable[[str], str] = last_line,
+    ) -> None:
+        """Run a tool to its end.
+
+        Args:
+            argv: The tool and its arguments.
+            cwd: Where it runs, if not in the work folder.
+            environ: Variables to set.
+            without: Says of a variable's name whether to leave it out.
+            say: Makes the progress detail from a line of output.
+
+        Raises:
+            ToolchainError: It failed; ``why`` holds its last lines of output.
+        """
+        temporary = self.work / "tmp"
+        temporary.mkdir(exist_ok=True)
+        env = {name: value for name, value in self.environ.items() if not without(name)}
+        env |= {"TMPDIR": str(temporary), **(environ or {})}
+        leash = [sys.executable, "-I", "-S", str(Path(__file__).with_name("leash.py"))]
+        tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        with self.log.open("a", encoding="utf-8") as log:
+            process = subprocess.Popen(
+                [*leash, *map(str, argv)],
+                cwd=cwd or self.work,
+                env=env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+            )
+            try:
+                assert process.stdout is not None  # noqa: S101
+                for coloured in process.stdout:
+                    line = _COLOUR.sub("", coloured).rstrip()
+                    log.write(f"{line}\n")
+                    if line:
+                        tail.append(line)
+                        self.progress.update(say(line))
+                code = process.wait()
+            finally:
+                _end(process)
+        if code:
+            msg = f"{Path(argv[0]).name} failed with exit code {code}"
+            raise ToolchainError(msg, why="\n".join(tail), fix=f"read {self.log} and try again, or\n{self.instead}")
+
+
+def answer(argv: tuple[str, ...], environ: Mapping[str, str], *, timeout: float) -> str:
+    """What a program prints when asked something quick, on both streams.
+
+    Args:
+        argv: The program and its arguments.
+        environ: Its environment.
+        timeout: Seconds until it is ended and counts as having said nothing.
+    """
+    try:
+        process = subprocess.Popen(
+            argv,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError:
+        return ""
+    try:
+        return process.communicate(timeout=timeout)[0]
+    except subprocess.TimeoutExpired:
+        return ""
+    finally:
+        # Closed only once everything was read: a child that holds the stream open counts as unfinished too.
+        if process.stdout is not None and not process.stdout.closed:
+            _kill_group(process)
+            process.stdout.close()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Let go of the leash, which ends the tool, and insist when that takes too long."""
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        _kill_group(process)
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

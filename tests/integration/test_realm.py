@@ -1,0 +1,474 @@
+"""The realm in a real Keycloak: what is made, what hand-made changes are found and mended, and what is left alone."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import certifi
+import pytest
+from keycloak import KeycloakAdmin
+
+import labkit.workshop
+from labkit.errors import IdentityError, KeycloakUnreachable
+from labkit.identity.plan import Action, FieldChange, Plan
+from labkit.identity.realm import Realm
+from labkit.workshop import Workshop
+from labkit.workshop_values import BUILT_IN_SCOPES
+
+AdminSource = Callable[[], KeycloakAdmin]
+DEFAULT = Workshop.load(Path(labkit.workshop.__file__).with_name("workshop.yaml"))
+
+
+@dataclass
+class Place:
+    """A realm of one test: what the workshop makes of it, and an administrator's hands in it."""
+
+    realm: Realm
+    workshop: Workshop
+    hands: KeycloakAdmin
+
+    def client(self, client_id: str = "kube") -> dict[str, Any]:
+        return next(client for client in self.hands.get_clients() if client["clientId"] == client_id)
+
+    def scope(self, name: str = "groups") -> dict[str, Any]:
+        return next(scope for scope in self.hands.get_client_scopes() if scope["name"] == name)
+
+    def user(self, username: str = "user-dev") -> dict[str, Any]:
+        return self.hands.get_users({"username": username, "exact": "true"})[0]  # type: ignore[no-any-return]
+
+    def group(self, name: str) -> str:
+        return next(str(group["id"]) for group in self.hands.get_groups() if group["name"] == name)
+
+    def groups_of(self, username: str) -> set[str]:
+        return {group["name"] for group in self.hands.get_user_groups(self.user(username)["id"])}
+
+
+def named(workshop: Workshop, name: str) -> Workshop:
+    return workshop.model_copy(update={"realm": workshop.realm.model_copy(update={"name": name})})
+
+
+@contextmanager
+def new_place(keycloak_admin: AdminSource) -> Iterator[Place]:
+    """A place whose realm is not there yet, and is gone afterwards."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    workshop, admin, hands = named(DEFAULT, name), keycloak_admin(), keycloak_admin()
+    hands.get_realms()
+    hands.change_current_realm(name)
+    yield Place(Realm(lambda: admin, workshop), workshop, hands)
+    if name in {realm["realm"] for realm in hands.get_realms()}:
+        hands.delete_realm(name)
+
+
+@pytest.fixture
+def empty(keycloak_admin: AdminSource) -> Iterator[Place]:
+    with new_place(keycloak_admin) as place:
+        yield place
+
+
+@dataclass(frozen=True)
+class First:
+    """A realm that was applied once: the plan that was made, the one that was carried out, and the place it left."""
+
+    plan: Plan
+    done: Plan
+    place: Place
+
+
+@pytest.fixture(scope="module")
+def first(keycloak_admin: AdminSource) -> Iterator[First]:
+    """For tests that only read: making a realm costs seconds."""
+    with new_place(keycloak_admin) as place:
+        plan = place.realm.plan()
+        yield First(plan, place.realm.apply(plan), place)
+
+
+@pytest.fixture(scope="module")
+def shared(keycloak_admin: AdminSource) -> Iterator[Place]:
+    with new_place(keycloak_admin) as place:
+        yield place
+
+
+@pytest.fixture
+def place(shared: Place) -> Place:
+    """A place whose realm is as declared, for tests that leave nothing undeclared behind."""
+    shared.realm.apply()
+    return shared
+
+
+def test_a_plan_for_an_empty_keycloak_creates_everything_and_does_nothing_yet(empty: Place) -> None:
+    plan = empty.realm.plan()
+    assert {change.action for change in plan.changes} == {Action.CREATE}
+    assert plan.summary == "16 to create, 0 to change, 0 as declared"
+    assert empty.workshop.realm.name not in {realm["realm"] for realm in empty.hands.get_realms()}
+
+
+def test_applying_carries_out_the_plan_and_a_second_plan_has_nothing_to_do(first: First) -> None:
+    assert first.done == first.plan
+    again = first.place.realm.plan()
+    assert again.is_empty
+    assert again.summary == "0 to create, 0 to change, 16 as declared"
+    assert first.place.realm.apply() == again
+
+
+def picked(whole: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a representation that ``like`` has, lists of names sorted."""
+    result = {}
+    for field, value in like.items():
+        there = whole.get(field)
+        if isinstance(value, dict):
+            there = picked(there or {}, value)
+        result[field] = sorted(there) if isinstance(there, list) and all(isinstance(item, str) for item in there) else there
+    return result
+
+
+REFERENCE_CLIENT = {
+    "protocol": "openid-connect",
+    "enabled": True,
+    "bearerOnly": False,
+    "publicClient": False,
+    "clientAuthenticatorType": "client-secret",
+    "implicitFlowEnabled": False,
+    "directAccessGrantsEnabled": True,
+    "serviceAccountsEnabled": False,
+    "frontchannelLogout": False,
+    "fullScopeAllowed": True,
+    "consentRequired": False,
+    "webOrigins": [],
+    "optionalClientScopes": ["address", "microprofile-jwt", "offline_access", "organization", "phone"],
+    "attributes": {"backchannel.logout.session.required": "true", "use.refresh.tokens": "true"},
+}
+REFERENCE_KUBE = {
+    **REFERENCE_CLIENT,
+    "clientId": "kube",
+    "name": "kube",
+    "secret": "kube-client-secret",
+    "standardFlowEnabled": False,
+    "redirectUris": [],
+    "defaultClientScopes": ["email", "groups"],
+}
+REFERENCE_PORTAL = {
+    **REFERENCE_CLIENT,
+    "clientId": "backstage-client",
+    "name": "backstage-client",
+    "secret": "backstage-client-secret",
+    "standardFlowEnabled": True,
+    "redirectUris": [
+        "http://localhost:3000/api/auth/keycloak/handler/frame",
+        "http://localhost:3003/api/auth/keycloak/handler/frame",
+        "http://localhost:7007/api/auth/keycloak/handler/frame",
+    ],
+    "defaultClientScopes": ["basic", "email", "groups", "profile"],
+}
+REFERENCE_AUDIENCE_MAPPER = {
+    "name": "kube-audience",
+    "protocol": "openid-connect",
+    "protocolMapper": "oidc-audience-mapper",
+    "consentRequired": False,
+    "config": {
+        "access.token.claim": "true",
+        "id.token.claim": "true",
+        "included.custom.audience": "kube",
+        "introspection.token.claim": "true",
+    },
+}
+REFERENCE_SCOPE = {
+    "name": "groups",
+    "protocol": "openid-connect",
+    "attributes": {"gui.order": "1", "include.in.openid.provider.metadata": "true", "include.in.token.scope": "true"},
+}
+REFERENCE_GROUP_MAPPER = {
+    "name": "groups",
+    "protocol": "openid-connect",
+    "protocolMapper": "oidc-group-membership-mapper",
+    "consentRequired": False,
+    "config": {
+        "access.token.claim": "true",
+        "claim.name": "groups",
+        "full.path": "false",
+        "id.token.claim": "true",
+        "introspection.token.claim": "false",
+        "userinfo.token.claim": "true",
+    },
+}
+REFERENCE_USERS = {"backstage": "/kube-dev", "user-admin": "/kube-admin", "user-dev": "/kube-dev"}
+
+
+def without_id(mapper: dict[str, Any]) -> dict[str, Any]:
+    return {field: value for field, value in mapper.items() if field != "id"}
+
+
+def test_an_applied_realm_is_what_the_seeds_terraform_leaves(first: First) -> None:
+    place = first.place
+    assert picked(place.client("kube"), REFERENCE_KUBE) == REFERENCE_KUBE
+    assert "protocolMappers" not in place.client("kube")
+    assert picked(place.client("backstage-client"), REFERENCE_PORTAL) == REFERENCE_PORTAL
+    assert [without_id(mapper) for mapper in place.client("backstage-client")["protocolMappers"]] == [REFERENCE_AUDIENCE_MAPPER]
+    assert picked(place.scope(), REFERENCE_SCOPE) == REFERENCE_SCOPE
+    assert [without_id(mapper) for mapper in place.scope()["protocolMappers"]] == [REFERENCE_GROUP_MAPPER]
+    assert {group["path"] for group in place.hands.get_groups()} == {"/kube-admin", "/kube-dev"}
+    assert {user["username"] for user in place.hands.get_users()} == set(REFERENCE_USERS)
+    for name, group in REFERENCE_USERS.items():
+        declared = {
+            "username": name,
+            "email": f"{name}@kratix.io",
+            "emailVerified": True,
+            "enabled": True,
+            "firstName": name,
+            "lastName": name,
+            "requiredActions": [],
+        }
+        assert picked(place.user(name), declared) == declared
+        user_id = place.user(name)["id"]
+        assert [there["path"] for there in place.hands.get_user_groups(user_id)] == [group]
+        assert [credential["type"] for credential in place.hands.get_credentials(user_id)] == ["password"]
+
+
+def test_the_scopes_known_by_name_are_those_of_a_new_realm(first: First) -> None:
+    made = {scope["name"] for scope in first.place.hands.get_client_scopes() if scope["protocol"] == "openid-connect"}
+    assert made - {"groups"} == BUILT_IN_SCOPES
+
+
+def remove_default_scope(place: Place) -> None:
+    place.hands.delete_client_default_client_scope(place.client()["id"], place.scope("email")["id"])
+
+
+def make_default_scope_optional(place: Place) -> None:
+    remove_default_scope(place)
+    place.hands.add_client_optional_client_scope(place.client()["id"], place.scope("email")["id"], {})
+
+
+def add_default_scope(place: Place) -> None:
+    place.hands.add_client_default_client_scope(place.client()["id"], place.scope("roles")["id"], {})
+
+
+def change_client(**fields: Any) -> Callable[[Place], None]:
+    def edit(place: Place) -> None:
+        place.hands.update_client(place.client()["id"], {**place.client(), **fields})
+
+    return edit
+
+
+def drop_client_attribute(place: Place) -> None:
+    place.hands.update_client(place.client()["id"], {**place.client(), "attributes": {"use.refresh.tokens": "false"}})
+
+
+def change_user(**fields: Any) -> Callable[[Place], None]:
+    def edit(place: Place) -> None:
+        place.hands.update_user(place.user()["id"], {**place.user(), **fields})
+
+    return edit
+
+
+def change_group_mapper(**config: str) -> Callable[[Place], None]:
+    def edit(place: Place) -> None:
+        mapper = next(mapper for mapper in place.scope()["protocolMappers"] if mapper["name"] == "groups")
+        mapper["config"].update({key.replace("_", "."): value for key, value in config.items()})
+        place.hands.update_mapper_in_client_scope(place.scope()["id"], mapper["id"], mapper)
+
+    return edit
+
+
+def change_audience(place: Place) -> None:
+    mapper = place.client("backstage-client")["protocolMappers"][0]
+    mapper["config"]["included.custom.audience"] = "other"
+    place.hands.update_client_mapper(place.client("backstage-client")["id"], mapper["id"], mapper)
+
+
+def hide_scope_from_tokens(place: Place) -> None:
+    scope = place.scope()
+    scope["attributes"]["include.in.token.scope"] = "false"
+    place.hands.update_client_scope(scope["id"], scope)
+
+
+def move_user(place: Place) -> None:
+    place.hands.group_user_remove(place.user()["id"], place.group("kube-dev"))
+    place.hands.group_user_add(place.user()["id"], place.group("kube-admin"))
+
+
+def promote_user(place: Place) -> None:
+    place.hands.group_user_add(place.user()["id"], place.group("kube-admin"))
+
+
+def add_redirect_uri(place: Place) -> None:
+    client = place.client("backstage-client")
+    place.hands.update_client(client["id"], {**client, "redirectUris": [*client["redirectUris"], "https://evil.example/*"]})
+
+
+def disable_realm(place: Place) -> None:
+    place.hands.update_realm(place.workshop.realm.name, {"enabled": False})
+
+
+FRAMES = tuple(f"http://localhost:{port}/api/auth/keycloak/handler/frame" for port in (3000, 3003, 7007))
+DRIFTS = [
+    (remove_default_scope, "default scopes", "kube", "defaultClientScopes", ("groups",), ("email", "groups")),
+    (make_default_scope_optional, "default scopes", "kube", "defaultClientScopes", ("groups",), ("email", "groups")),
+    (add_default_scope, "default scopes", "kube", "defaultClientScopes", ("email", "groups", "roles"), ("email", "groups")),
+    (change_client(directAccessGrantsEnabled=False), "client", "kube", "directAccessGrantsEnabled", False, True),
+    (change_client(standardFlowEnabled=True), "client", "kube", "standardFlowEnabled", True, False),
+    (change_client(enabled=False), "client", "kube", "enabled", False, True),
+    (change_client(secret="by-hand"), "client", "kube", "secret", "(another secret)", "(declared)"),
+    (drop_client_attribute, "client", "kube", "attributes.use.refresh.tokens", "false", "true"),
+    (add_redirect_uri, "client", "backstage-client", "redirectUris", (*FRAMES, "https://evil.example/*"), FRAMES),
+    (change_audience, "mapper", "backstage-client: kube-audience", "config.included.custom.audience", "other", "kube"),
+    (change_group_mapper(full_path="true"), "mapper", "groups: groups", "config.full.path", "true", "false"),
+    (change_group_mapper(claim_name="teams"), "mapper", "groups: groups", "config.claim.name", "teams", "groups"),
+    (hide_scope_from_tokens, "client scope", "groups", "attributes.include.in.token.scope", "false", "true"),
+    (move_user, "membership", "user-dev", "groups", ("kube-admin",), ("kube-dev",)),
+    (promote_user, "membership", "user-dev", "groups", ("kube-admin", "kube-dev"), ("kube-dev",)),
+    (change_user(emailVerified=False), "user", "user-dev", "emailVerified", False, True),
+    (change_user(enabled=False), "user", "user-dev", "enabled", False, True),
+    (change_user(email="else@kratix.io"), "user", "user-dev", "email", "else@kratix.io", "user-dev@kratix.io"),
+    (disable_realm, "realm", None, "enabled", False, True),
+]
+
+
+def test_every_drift_made_by_hand_is_found_shown_and_mended(place: Place) -> None:
+    for drift, kind, name, field, now, declared in DRIFTS:
+        drift(place)
+        # One change in this plan is also the proof that the one before was mended.
+        plan = place.realm.plan()
+        (change,) = plan.pending
+        told = (change.kind, change.name, change.action)
+        assert told == (kind, name or place.workshop.realm.name, Action.CHANGE)
+        assert change.fields == (FieldChange(field, now, declared),)
+        assert plan.summary == "0 to create, 1 to change, 15 as declared"
+        assert f"{field}: " in str(plan)
+        assert place.realm.apply(plan) == plan
+    assert place.realm.plan().is_empty
+    assert place.client()["secret"] == "kube-client-secret"
+    assert place.groups_of("user-dev") == {"kube-dev"}
+    assert "email" not in {scope["name"] for scope in place.hands.get_client_optional_client_scopes(place.client()["id"])}
+
+
+def test_what_was_deleted_by_hand_is_made_again(place: Place) -> None:
+    place.hands.delete_user(place.user()["id"])
+    place.hands.delete_group(place.group("kube-admin"))
+    place.hands.delete_client(place.client("backstage-client")["id"])
+    place.hands.delete_mapper_from_client_scope(place.scope()["id"], place.scope()["protocolMappers"][0]["id"])
+    plan = place.realm.plan()
+    assert [(change.kind, change.name) for change in plan.pending if change.action is Action.CREATE] == [
+        ("group", "kube-admin"),
+        ("user", "user-dev"),
+        ("membership", "user-dev"),
+        ("membership", "user-admin"),
+        ("mapper", "groups: groups"),
+        ("client", "backstage-client"),
+        ("mapper", "backstage-client: kube-audience"),
+        ("default scopes", "backstage-client"),
+    ]
+    assert place.realm.apply(plan) == plan
+    assert place.realm.plan().is_empty
+
+
+def test_what_is_not_declared_stays_when_the_rest_is_mended(empty: Place) -> None:
+    place, hands = empty, empty.hands
+    place.realm.apply()
+    kube = place.client()
+    team = str(hands.create_group({"name": "team"}))
+    hands.group_user_add(place.user()["id"], team)
+    hands.create_user({"username": "guest", "enabled": True})
+    hands.create_client({"clientId": "argo", "redirectUris": ["http://localhost:1/*"]})
+    extra = {"name": "extra", "protocol": "openid-connect", "protocolMapper": "oidc-audience-mapper", "config": {"id.token.claim": "true"}}
+    hands.add_mapper_to_client(kube["id"], extra)
+    hands.add_mapper_to_client_scope(place.scope()["id"], extra)
+    by_hand = {"description": "by hand", "webOrigins": ["http://localhost:1"], "attributes": {**kube["attributes"], "by.hand": "x"}}
+    hands.update_client(kube["id"], {**place.client(), **by_hand})
+    hands.update_client_scope(place.scope()["id"], {**place.scope(), "description": "by hand"})
+    change_group_mapper(lightweight_claim="true")(place)
+    hands.update_realm_users_profile({**hands.get_realm_users_profile(), "unmanagedAttributePolicy": "ENABLED"})
+    hands.update_user(place.user()["id"], {**place.user(), "requiredActions": ["UPDATE_PASSWORD"], "attributes": {"desk": ["4"]}})
+    hands.update_realm(place.workshop.realm.name, {"displayName": "by hand", "ssoSessionIdleTimeout": 99})
+    assert place.realm.plan().is_empty
+
+    change_client(enabled=False)(place)
+    hide_scope_from_tokens(place)
+    change_group_mapper(full_path="true")(place)
+    change_user(emailVerified=False)(place)
+    move_user(place)
+    disable_realm(place)
+    assert len(place.realm.apply().pending) == 6
+    assert place.realm.plan().is_empty
+
+    assert place.groups_of("user-dev") == {"kube-dev", "team"}
+    assert {"guest", "user-dev"} <= {user["username"] for user in hands.get_users()}
+    assert "argo" in {client["clientId"] for client in hands.get_clients()}
+    assert picked(place.client(), by_hand) == by_hand
+    assert [mapper["name"] for mapper in place.client()["protocolMappers"]] == ["extra"]
+    assert {mapper["name"] for mapper in place.scope()["protocolMappers"]} == {"extra", "groups"}
+    assert place.scope()["description"] == "by hand"
+    assert {mapper["config"].get("lightweight.claim") for mapper in place.scope()["protocolMappers"]} == {"true", None}
+    assert (place.user()["requiredActions"], place.user()["attributes"]) == (["UPDATE_PASSWORD"], {"desk": ["4"]})
+    realm = hands.get_realm(place.workshop.realm.name)
+    assert (realm["displayName"], realm["ssoSessionIdleTimeout"]) == ("by hand", 99)
+
+
+def test_a_stale_plan_does_no_harm(place: Place) -> None:
+    remove_default_scope(place)
+    stale = place.realm.plan()
+    place.realm.apply()
+    move_user(place)
+    done = place.realm.apply(stale)
+    assert [(change.kind, change.name) for change in done.pending] == [("membership", "user-dev")]
+    assert place.realm.plan().is_empty
+
+
+def test_the_administrator_is_left_in_the_realm_it_came_in(place: Place, keycloak_admin: AdminSource) -> None:
+    admin = keycloak_admin()
+    Realm(lambda: admin, place.workshop).plan()
+    assert admin.get_current_realm() == "master"
+
+
+def test_a_refused_call_names_the_object_and_keycloaks_reason_without_secrets(place: Place) -> None:
+    place.hands.delete_user(place.user()["id"])
+    squatter = place.hands.create_user({"username": "squatter", "email": "user-dev@kratix.io"})
+    with pytest.raises(IdentityError) as caught:
+        place.realm.apply()
+    place.hands.delete_user(squatter)
+    assert caught.value.what == "user user-dev: Keycloak refused a call"
+    assert caught.value.why == "it answered 409: User exists with same email"
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_a_removed_built_in_scope_is_told_with_the_way_out(place: Place, keycloak_admin: AdminSource) -> None:
+    place.hands.delete_client_scope(place.scope("address")["id"])
+    spec = place.workshop.realm
+    kube = spec.clients[0].model_copy(update={"default_scopes": ("email", "groups", "address")})
+    workshop = place.workshop.model_copy(update={"realm": spec.model_copy(update={"clients": (kube,)})})
+    with pytest.raises(IdentityError, match="client kube: the realm has no client scope address") as caught:
+        Realm(keycloak_admin, workshop).apply()
+    assert "remove the realm and apply" in caught.value.fix
+
+
+def test_an_account_without_rights_is_refused_as_an_identity_error(place: Place, keycloak_admin: AdminSource) -> None:
+    name = place.workshop.realm.name
+    server = keycloak_admin().connection
+
+    def visitor() -> KeycloakAdmin:
+        return KeycloakAdmin(
+            server_url=server.server_url,
+            username="user-dev",
+            password="user-dev",
+            realm_name=name,
+            user_realm_name=name,
+            verify=server.verify,
+        )
+
+    with pytest.raises(IdentityError) as caught:
+        Realm(visitor, place.workshop).plan()
+    assert caught.value.what == f"realm {name}: Keycloak refused a call"
+    assert caught.value.why.startswith("it answered 403")
+    assert caught.value.fix == "use an administrator of the realm master"
+
+
+def test_a_certificate_of_another_ca_is_told_apart_from_nobody_there(keycloak_admin: AdminSource) -> None:
+    url = keycloak_admin().connection.server_url
+    stranger = Realm(lambda: KeycloakAdmin(server_url=url, username="admin", password="x", verify=certifi.where()), DEFAULT)
+    with pytest.raises(KeycloakUnreachable) as caught:
+        stranger.plan()
+    assert caught.value.why == "its certificate can't be verified with the lab's CA"

@@ -1,0 +1,125 @@
+"""The headless run: what it leaves behind when it passes, fails or is interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+
+from labkit.errors import LabRunFailed
+from labkit.lab import Lab
+from labkit.runner import run
+from labkit.settings import Settings
+from labkit.steps import LABS
+
+JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")
+PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY")
+
+START_A_SERVER = """
+import sys
+from labkit.lab import Lab
+from labkit.processes import Server
+lab = Lab.open()
+lab.processes.start(Server("sleeper", (sys.executable, "-c", "import time; time.sleep(600)"), (), lambda: True))
+"""
+
+
+def _root_with(folder: Path, monkeypatch: pytest.MonkeyPatch, *cells: str) -> Path:
+    """A checkout whose only lab has these cells; the current folder from now on."""
+    (folder / "notebooks").mkdir(parents=True)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbformat.write(notebook, folder / "notebooks" / "00-start-here.ipynb")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def _home_processes(home: Path) -> list[psutil.Process]:
+    """Everything that runs in the session of a server recorded in that home."""
+    sessions = {int(json.loads(record.read_text())["pid"]) for record in (home / "run").glob("*.json")}
+    return [p for p in psutil.process_iter() if p.status() != psutil.STATUS_ZOMBIE and os.getsid(p.pid) in sessions]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of one run of all the labs."""
+    output = tmp_path_factory.mktemp("run") / "labs"
+    assert run([], output).ok
+    return output
+
+
+def test_all_labs_pass_and_the_summary_tells_each_with_its_cells(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["ok"]
+    assert [lab["lab"] for lab in summary["labs"]] == [info.name for info in LABS]
+    assert all(lab["ok"] and lab["seconds"] > 0 and lab["cells"] for lab in summary["labs"])
+
+
+def test_the_page_holds_every_lab_and_loads_nothing_from_elsewhere(finished: Path) -> None:
+    page = (finished / "index.html").read_text()
+    assert all(f'id="{info.name}"' in page for info in LABS)
+    assert "84 of 84 answers as expected" in page
+    assert not re.search(r"""(src|href)=["'](https?:)?//""", page)
+
+
+def test_no_secret_is_in_the_results_or_the_logs(finished: Path) -> None:
+    home = finished.with_name("run-home")
+    password = (home / "secrets" / "keycloak-admin").read_bytes()
+    files = [file for folder in (finished, home / "logs") for file in folder.rglob("*") if file.is_file()]
+    assert len(files) > 10
+    for file in files:
+        text = file.read_bytes()
+        assert not JWT.search(text), file
+        assert not PRIVATE_KEY.search(text), file
+        assert password not in text, file
+
+
+def test_a_run_that_passed_leaves_no_process(finished: Path) -> None:
+    home = finished.with_name("run-home")
+    assert (home / "home.json").exists()
+    assert _home_processes(home) == []
+
+
+def test_a_failing_cell_stops_the_run_and_leaves_the_servers_to_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = _root_with(tmp_path / "checkout", monkeypatch, START_A_SERVER, "1 / 0", "print('never')")
+    output = root / "build" / "labs"
+    try:
+        with pytest.raises(LabRunFailed) as failure:
+            run(["00-start-here"], output)
+        said = str(failure.value)
+        assert "00-start-here stopped at code cell 2:\n    1 / 0\ndivision by zero" in said.replace("\n  ", "\n  ")
+        assert f"LABKIT_HOME={root / 'build' / 'run-home'} labkit down" in said
+        assert "sleeper.log" in said
+        summary = json.loads((output / "summary.json").read_text())
+        assert [cell["ok"] for cell in summary["labs"][0]["cells"]] == [True, False]
+        assert not summary["ok"]
+        assert (output / "index.html").exists()
+        assert _home_processes(root / "build" / "run-home")
+    finally:
+        monkeypatch.setenv("LABKIT_HOME", str(root / "build" / "run-home"))
+        Lab(Settings.load()).down()
+
+
+def test_an_interrupt_stops_what_the_run_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = _root_with(tmp_path / "checkout", monkeypatch, START_A_SERVER, "import time; time.sleep(600)")
+    home = root / "build" / "run-home"
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "labkit", "run"], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as running:
+        deadline = time.monotonic() + 60
+        while not _home_processes(home) and time.monotonic() < deadline and running.poll() is None:
+            time.sleep(0.1)
+        started = _home_processes(home)
+        running.send_signal(signal.SIGINT)
+        said, _ = running.communicate(timeout=60)
+    assert started, said
+    assert running.returncode == 130, said
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in started), said

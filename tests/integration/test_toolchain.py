@@ -1,0 +1,45 @@
+"""The real programs that a lab runs are what the toolchain says they are."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from labkit.settings import Settings
+from labkit.toolchain import Toolchain
+from labkit.toolchain.looking import identify
+from labkit.toolchain.pins import PINS
+
+LAB_PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "java", "keycloak")
+
+
+@pytest.fixture(scope="module")
+def cache(lab_home: Path) -> Path:
+    settings = Settings.load()
+    assert settings.home == lab_home
+    return settings.cache
+
+
+def test_every_program_answers_with_the_version_it_is_listed_with(cache: Path) -> None:
+    for name, program in Toolchain(cache).ensure(*LAB_PROGRAMS).items():
+        answered = identify(PINS[name], program.path, os.environ, source=program.source)
+        assert answered is not None
+        assert answered.version == program.version
+        assert PINS[name].accepts(program.version)
+
+
+def test_having_programs_again_takes_no_time(cache: Path) -> None:
+    tools = Toolchain(cache)
+    first = tools.ensure(*LAB_PROGRAMS)
+    started = time.monotonic()
+    assert tools.ensure(*LAB_PROGRAMS) == first
+    assert time.monotonic() - started < 1
+
+
+def test_the_cached_keycloak_is_built_and_holds_no_data(cache: Path) -> None:
+    keycloak = Toolchain(cache).ensure("keycloak")["keycloak"].path
+    assert (keycloak / "lib" / "quarkus" / "build-system.properties").is_file()
+    assert not (keycloak / "data").exists()

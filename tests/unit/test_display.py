@@ -1,0 +1,82 @@
+"""How results look, as text and in a notebook."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+
+import labkit.display
+from labkit.display import Displayed, Table, progress, shown, text_table
+
+TABLE = Table(("name", "says"), (("<b>", "one\ntwo"), ("long name", "")), title="a & b", note="that is all")
+
+
+def test_a_tables_text_has_title_padded_columns_line_breaks_and_note() -> None:
+    lines = ["a & b", "name       says", "─────────  ────", "<b>        one", "           two", "long name", "", "that is all"]
+    assert str(TABLE).splitlines() == lines
+
+
+def test_a_tables_html_holds_the_same_words_escaped() -> None:
+    html = TABLE.html()
+    for part in ("a &amp; b", "&lt;b&gt;", "one\ntwo", "long name", "that is all", "<th scope='col'"):
+        assert part in html
+    assert "<b>" not in html
+
+
+def test_a_table_without_rows_shows_its_headings() -> None:
+    assert text_table(("name", "says"), ()) == ["name  says", "────  ────"]
+
+
+def test_a_tables_records_are_its_rows_by_column() -> None:
+    assert TABLE.records()[0] == {"name": "<b>", "says": "one\ntwo"}
+
+
+def test_a_result_without_html_of_its_own_shows_its_text_escaped() -> None:
+    class Answer(Displayed):
+        def __str__(self) -> str:
+            return "<token> & more"
+
+    assert Answer()._repr_mimebundle_() == {"text/plain": "<token> & more", "text/html": "<pre>&lt;token&gt; &amp; more</pre>"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(True, "true"), (False, "false"), (None, "—"), (["a", True], "a, true"), ((), "—"), (7, "7"), ("text", "text")]
+)
+def test_a_value_is_shown_in_jsons_words(value: object, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_work_outside_a_terminal_leaves_one_line_with_how_long_it_took(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("making tea"):
+        pass
+    assert re.fullmatch(r"✔ making tea \(0\.\d s\)\n", capsys.readouterr().out)
+
+
+def test_work_that_fails_is_marked_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RuntimeError), progress("making tea"):
+        raise RuntimeError
+    assert capsys.readouterr().out.startswith("✘ making tea (")
+
+
+def test_long_work_says_what_is_going_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(labkit.display, "_QUIET_SECONDS", 0.01)
+    out = ""
+    with progress("making tea") as work:
+        work.update("boiling water")
+        while "boiling" not in out:
+            out += capsys.readouterr().out
+    assert "… making tea (0 s): boiling water\n" in out
+
+
+def test_a_terminals_line_is_cleared_before_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    with progress("making tea"):
+        pass
+    assert terminal.getvalue().startswith("\r\x1b[K✔ making tea")

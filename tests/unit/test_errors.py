@@ -1,0 +1,43 @@
+"""What errors say, and that the tree in the module's docstring is the real one."""
+
+from __future__ import annotations
+
+import pickle
+import re
+
+import labkit.errors
+from labkit.errors import Forbidden, LabkitError, SignInRefused
+
+
+def test_an_error_says_what_why_and_the_fix_with_later_lines_indented() -> None:
+    error = LabkitError("keycloak ended at once", why="the last lines:\nno memory\n", fix="labkit up")
+    assert str(error).splitlines() == ["keycloak ended at once", "  why: the last lines:", "       no memory", "  fix: labkit up"]
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    assert str(LabkitError("it failed")) == "it failed"
+
+
+def test_a_notebook_shows_the_message_without_the_stack() -> None:
+    assert Forbidden("no", user="user-dev", fix="ask")._render_traceback_() == ["✘ Forbidden: no\n  fix: ask"]
+
+
+def test_errors_keep_their_facts_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(SignInRefused("no", error="invalid_grant", why="so", fix="do")))  # noqa: S301 - our own
+    assert (str(error), error.error) == ("no\n  why: so\n  fix: do", "invalid_grant")
+
+
+def test_the_documented_tree_is_the_real_one() -> None:
+    path: list[str] = []
+    documented = {}
+    for line in (labkit.errors.__doc__ or "").splitlines():
+        found = re.match(r"([\s│├└─]*)(\w+)  ", line)
+        if found and found.group(2).isidentifier() and hasattr(labkit.errors, found.group(2)):
+            path[len(found.group(1)) // 4 - 1 :] = [found.group(2)]
+            documented[path[-1]] = path[-2] if len(path) > 1 else None
+    real = {
+        name: None if kind is LabkitError else kind.__base__.__name__
+        for name, kind in vars(labkit.errors).items()
+        if isinstance(kind, type) and issubclass(kind, LabkitError)
+    }
+    assert documented == real

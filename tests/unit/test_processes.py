@@ -1,0 +1,393 @@
+"""Detached servers, tried with small real processes: each test has a home and ports of its own and must leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+import labkit.processes
+from labkit.errors import PortInUse, ServerError
+from labkit.processes import Processes, Server
+from labkit.settings import Settings, open_home, port_is_free
+
+PATIENCE_SECONDS = 60
+
+LISTEN = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+print("listening", flush=True)
+while True:
+    listener.accept()[0].close()
+"""
+
+LEADER_WITH_LISTENING_CHILD = f"import subprocess, sys\nsubprocess.run([sys.executable, '-I', '-S', '-c', '''{LISTEN}''', *sys.argv[1:]])"
+
+DEAF = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{LISTEN}"
+
+STARTER = """
+import os, runpy, signal, sys
+from pathlib import Path
+test = runpy.run_path(sys.argv[1])
+settings = test["settings_of"](Path(sys.argv[2]))
+processes, server = test["Processes"](settings), test["listener"](settings)
+"""
+
+
+def settings_of(home: Path) -> Settings:
+    state = open_home(home, environ={}, free_ports=True)
+    ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
+    return Settings(home.parent, home, str(state["id"]), home.parent / "cache", home.parent / "workshop.yaml", ports)
+
+
+def answers(port: int) -> bool:
+    socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    return True
+
+
+def listener(
+    settings: Settings,
+    *args: str,
+    code: str = LISTEN,
+    ready: Callable[[], bool] | None = None,
+    ready_seconds: float = PATIENCE_SECONDS,
+    inputs: tuple[Path, ...] = (),
+) -> Server:
+    """A server on the port ``etcd``, which names its home in its command line, so that what is left of it can be found."""
+    port = settings.ports["etcd"]
+    return Server(
+        name="listener",
+        argv=(sys.executable, "-I", "-S", "-c", code, str(port), str(settings.home), *args),
+        ports=("etcd",),
+        ready=ready or (lambda: answers(port)),
+        env={"LISTENER_SECRET": "hidden"},
+        ready_seconds=ready_seconds,
+        inputs=inputs,
+    )
+
+
+def of_home(home: Path) -> list[psutil.Process]:
+    """The processes, launchers included, that name a home in their command line."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if str(home) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "what the test waits for did not happen"
+        time.sleep(0.02)
+
+
+def starter(home: Path, code: str) -> subprocess.Popen[str]:
+    """Another process, with ``processes`` and ``server`` of the same home at hand."""
+    env = {**os.environ, "PYTHONPATH": str(Path(labkit.processes.__file__).parent.parent)}
+    argv = [sys.executable, "-c", STARTER + code, __file__, f"{home}"]
+    return subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True)
+
+
+def end_of(process: subprocess.Popen[str]) -> str:
+    return process.communicate(timeout=PATIENCE_SECONDS)[0]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    """A home of the test's own; the test fails when something of it is left that no record names."""
+    made = settings_of(tmp_path / "home")
+    yield made
+    processes = Processes(made)
+    for name in processes.names():
+        processes.stop(name)
+    left = [process for process in of_home(made.home) if process.pid != os.getpid()]
+    for process in left:
+        process.kill()
+    assert not left, f"left behind, on no record: {left}"
+
+
+@pytest.fixture
+def processes(settings: Settings) -> Processes:
+    return Processes(settings)
+
+
+def record_file(settings: Settings) -> Path:
+    return settings.home / "run" / "listener.json"
+
+
+def test_a_server_runs_in_a_session_of_its_own(settings: Settings, processes: Processes) -> None:
+    running = processes.start(listener(settings))
+    assert os.getsid(running.pid) == running.pid
+    assert answers(settings.ports["etcd"])
+
+
+def test_records_and_logs_are_for_their_owner_only(settings: Settings, processes: Processes) -> None:
+    running = processes.start(listener(settings))
+    modes = {path: path.stat().st_mode & 0o777 for path in (record_file(settings), running.log, running.log.parent, settings.home / "run")}
+    assert list(modes.values()) == [0o600, 0o600, 0o700, 0o700]
+
+
+def test_what_is_in_env_reaches_the_server_but_no_command_line(settings: Settings, processes: Processes) -> None:
+    show = f"import os\nprint(os.environ['LISTENER_SECRET'], flush=True)\n{LISTEN}"
+    running = processes.start(listener(settings, code=show))
+    assert "hidden" in running.log.read_text()
+    assert "hidden" not in " ".join(psutil.Process(running.pid).cmdline()) + record_file(settings).read_text()
+
+
+def test_a_server_reads_nothing_from_its_starter(settings: Settings, processes: Processes) -> None:
+    read = f"import sys\nprint(repr(sys.stdin.read()), flush=True)\n{LISTEN}"
+    assert processes.start(listener(settings, code=read)).log.read_text().startswith("''\n")
+
+
+def test_a_server_survives_its_starter_and_is_taken_over(settings: Settings, processes: Processes) -> None:
+    other = starter(settings.home, "print(processes.start(server).pid, os.getpid())")
+    pid, starter_pid = map(int, end_of(other).split()[-2:])
+    assert other.returncode == 0
+    assert not psutil.pid_exists(starter_pid)
+    assert processes.start(listener(settings)).pid == pid
+
+
+def test_a_second_start_takes_the_running_one_over(settings: Settings, processes: Processes) -> None:
+    first = processes.start(listener(settings))
+    assert Processes(settings).start(listener(settings)) == first
+    assert Processes(settings).running("listener") == first
+
+
+def test_another_command_line_starts_it_anew(settings: Settings, processes: Processes) -> None:
+    first = processes.start(listener(settings))
+    second = processes.start(listener(settings, "--other"))
+    assert second.pid != first.pid
+    assert {process.pid for process in of_home(settings.home)} == {second.pid}
+
+
+def test_a_changed_input_file_starts_it_anew(settings: Settings, processes: Processes, tmp_path: Path) -> None:
+    certificate = tmp_path / "certificate"
+    certificate.write_text("first")
+    first = processes.start(listener(settings, inputs=(certificate,)))
+    assert processes.start(listener(settings, inputs=(certificate,))) == first
+    certificate.write_text("second")
+    assert processes.start(listener(settings, inputs=(certificate,))).pid != first.pid
+
+
+def test_a_taken_port_is_refused_with_who_has_it_and_the_setting_to_move(settings: Settings, processes: Processes) -> None:
+    port = settings.ports["etcd"]
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(PortInUse) as caught:
+        processes.start(listener(settings))
+    assert f"port {port}, which listener needs, is in use by" in caught.value.what
+    assert f"(pid {os.getpid()})" in caught.value.what
+    assert "LABKIT_ETCD_PORT" in caught.value.fix
+    assert processes.names() == []
+
+
+def test_a_child_that_outlives_the_leader_is_stopped_with_its_session(settings: Settings, processes: Processes) -> None:
+    running = processes.start(listener(settings, code=LEADER_WITH_LISTENING_CHILD))
+    os.kill(running.pid, signal.SIGKILL)
+    wait_for(lambda: processes.running("listener") is None)
+    assert answers(settings.ports["etcd"])
+    assert processes.stop("listener")
+    assert port_is_free(settings.ports["etcd"])
+    assert of_home(settings.home) == []
+
+
+def test_starting_again_stops_what_outlived_the_leader_first(settings: Settings, processes: Processes) -> None:
+    server = listener(settings, code=LEADER_WITH_LISTENING_CHILD)
+    orphans = processes.start(server).pid
+    os.kill(orphans, signal.SIGKILL)
+    wait_for(lambda: processes.running("listener") is None)
+    assert processes.start(server).pid != orphans
+    assert len(of_home(settings.home)) == 2
+
+
+@pytest.mark.parametrize(("mark", "value"), [("boot", "another boot"), ("start", "1")])
+def test_a_process_with_the_recorded_pid_from_another_time_is_never_signalled(
+    settings: Settings, processes: Processes, mark: str, value: str
+) -> None:
+    running = processes.start(listener(settings))
+    record = json.loads(record_file(settings).read_text())
+    record_file(settings).write_text(json.dumps({**record, mark: value}))
+    assert processes.running("listener") is None
+    assert not processes.stop("listener")
+    assert answers(settings.ports["etcd"])
+    assert psutil.Process(running.pid).is_running()
+    record_file(settings).write_text(json.dumps(record))
+
+
+def test_a_server_is_stopped_in_short_though_its_starter_lives_and_never_reads_its_exit_code(settings: Settings) -> None:
+    waits = "print(processes.start(server).pid, flush=True); sys.stdin.read()"
+    argv_input = subprocess.PIPE
+    env = {**os.environ, "PYTHONPATH": str(Path(labkit.processes.__file__).parent.parent)}
+    argv = [sys.executable, "-c", STARTER + waits, __file__, f"{settings.home}"]
+    with subprocess.Popen(argv, env=env, stdin=argv_input, stdout=subprocess.PIPE, text=True) as notebook:
+        assert notebook.stdout is not None
+        wait_for(lambda: Processes(settings).running("listener") is not None)
+        notebook.stdout.readline()
+        began = time.monotonic()
+        assert Processes(settings).stop("listener", stop_seconds=PATIENCE_SECONDS)
+        assert time.monotonic() - began < PATIENCE_SECONDS / 2
+        assert notebook.poll() is None
+
+
+def test_a_server_that_ignores_sigterm_is_killed(settings: Settings, processes: Processes) -> None:
+    running = processes.start(listener(settings, code=DEAF))
+    assert processes.stop("listener", stop_seconds=0.3)
+    assert not psutil.pid_exists(running.pid)
+    assert processes.names() == []
+
+
+def test_what_cannot_be_stopped_stays_on_record(settings: Settings, processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = processes.start(listener(settings))
+    with monkeypatch.context() as patch:
+        # A process that survives SIGKILL can't be had without a broken disk.
+        patch.setattr("labkit._launch.end_session", lambda *_: False)
+        with pytest.raises(ServerError, match=rf"could not be stopped[^$]*pid {running.pid}"):
+            processes.stop("listener")
+    assert processes.running("listener") == running
+
+
+def test_stopping_what_does_not_run_says_so(processes: Processes) -> None:
+    assert not processes.stop("listener")
+
+
+def test_a_starter_killed_before_the_record_is_written_leaves_no_server(settings: Settings) -> None:
+    die = "import labkit.processes\nlabkit.processes.write_private = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+    other = starter(settings.home, f"{die}processes.start(server)")
+    end_of(other)
+    assert other.returncode == -signal.SIGKILL
+    wait_for(lambda: of_home(settings.home) == [])
+    assert not record_file(settings).exists()
+    assert port_is_free(settings.ports["etcd"])
+
+
+def test_a_starter_killed_right_after_the_launch_leaves_a_server_on_record(settings: Settings, processes: Processes) -> None:
+    die = "import dataclasses\nserver = dataclasses.replace(server, ready=lambda: os.kill(os.getpid(), signal.SIGKILL))\n"
+    other = starter(settings.home, f"{die}processes.start(server)")
+    end_of(other)
+    assert other.returncode == -signal.SIGKILL
+    recorded = json.loads(record_file(settings).read_text())["pid"]
+    assert processes.start(listener(settings)).pid == recorded
+
+
+def test_a_server_that_is_not_ready_in_time_is_stopped_and_the_error_ends_with_its_log(settings: Settings, processes: Processes) -> None:
+    talk = f"for i in range(20):\n    print('line', i)\n{LISTEN}"
+
+    def never() -> bool:
+        wait_for(lambda: "listening" in processes.log_tail("listener"))
+        msg = "not yet"
+        raise RuntimeError(msg)
+
+    with pytest.raises(ServerError) as caught:
+        processes.start(listener(settings, code=talk, ready=never, ready_seconds=0.1))
+    assert caught.value.what == "listener was not ready within 0 s"
+    assert "RuntimeError: not yet" in caught.value.why
+    assert caught.value.why.splitlines()[-15:] == [*(f"line {i}" for i in range(6, 20)), "listening"]
+    assert of_home(settings.home) == []
+    assert processes.names() == []
+
+
+def test_a_server_that_dies_at_once_is_told_of_at_once_with_its_log(settings: Settings, processes: Processes) -> None:
+    with pytest.raises(ServerError) as caught:
+        processes.start(listener(settings, code="import sys; sys.exit('no such realm')"))
+    assert re.match("listener ended (at once|before it was ready)", caught.value.what)
+    assert str(processes.log_file("listener")) in caught.value.why
+    assert caught.value.why.endswith("no such realm")
+    assert processes.names() == []
+
+
+def test_a_program_that_does_not_exist_is_a_server_error(settings: Settings, processes: Processes) -> None:
+    with pytest.raises(ServerError, match="/no/such/program"):
+        processes.start(Server("listener", ("/no/such/program",), ("etcd",), ready=lambda: False))
+    assert processes.names() == []
+
+
+def test_one_that_was_taken_over_is_left_running_when_it_does_not_answer(settings: Settings, processes: Processes) -> None:
+    running = processes.start(listener(settings))
+    with pytest.raises(ServerError, match="was not ready"):
+        processes.start(listener(settings, ready=lambda: False, ready_seconds=0.1))
+    assert processes.running("listener") == running
+
+
+def test_three_starters_at_once_start_one_server(settings: Settings) -> None:
+    others = [starter(settings.home, "print(processes.start(server).pid)") for _ in range(3)]
+    pids = {end_of(other).split()[-1] for other in others}
+    assert [other.returncode for other in others] == [0, 0, 0]
+    assert pids == {str(process.pid) for process in of_home(settings.home)}
+    assert len(pids) == 1
+
+
+@pytest.mark.parametrize("when", ["launched", "listening"])
+def test_an_interrupted_start_leaves_nothing(settings: Settings, processes: Processes, when: str) -> None:
+    def interrupted() -> bool:
+        if when == "listening":
+            wait_for(lambda: "listening" in processes.log_tail("listener"))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        processes.start(listener(settings, ready=interrupted))
+    assert of_home(settings.home) == []
+    assert processes.names() == []
+
+
+def test_an_interrupt_before_the_record_is_written_leaves_nothing(
+    settings: Settings, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    # Ctrl-C can't be aimed at this moment from outside.
+    monkeypatch.setattr("labkit.processes.write_private", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        processes.start(listener(settings))
+    wait_for(lambda: of_home(settings.home) == [])
+    assert processes.names() == []
+
+
+def test_names_come_in_the_order_of_starting(settings: Settings, processes: Processes) -> None:
+    for name, port in (("b", "etcd"), ("a", "kubernetes")):
+        argv = (sys.executable, "-I", "-S", "-c", LISTEN, str(settings.ports[port]), str(settings.home))
+        processes.start(Server(name, argv, (port,), ready=lambda port=port: answers(settings.ports[port])))  # type: ignore[misc]
+    assert processes.names() == ["b", "a"]
+
+
+def test_a_log_that_is_not_there_is_empty(processes: Processes) -> None:
+    assert processes.log_tail("listener") == ""
+
+
+def test_a_lock_that_others_keep_is_given_up_with_the_home_named(
+    settings: Settings, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labkit.processes._LOCK_SECONDS", 0.1)
+    held, enough = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with processes.lock():
+            held.set()
+            enough.wait(PATIENCE_SECONDS)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait(PATIENCE_SECONDS)
+    try:
+        with pytest.raises(ServerError, match=str(settings.home)):
+            processes.stop("listener")
+    finally:
+        enough.set()
+        other.join()
+
+
+def test_the_lock_may_be_taken_again_by_its_holder(processes: Processes) -> None:
+    with processes.lock(), processes.lock():
+        assert processes.names() == []

