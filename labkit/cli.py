@@ -167,7 +167,9 @@ def _lab(_: argparse.Namespace) -> int:
     )
     jupyter = Path(sys.executable).with_name("jupyter")
     os.chdir(work)
-    os.execv(jupyter, [str(jupyter), "lab", f"--ServerApp.root_dir={work}", "00-start-here.ipynb"])
+    # Jupyter refuses to run as root unless told; in a container root is often all there is.
+    as_root = ["--allow-root"] if os.geteuid() == 0 else []
+    os.execv(jupyter, [str(jupyter), "lab", f"--ServerApp.root_dir={work}", *as_root, "--LabApp.default_url=/lab/tree/00-start-here.ipynb"])
 
 
 def _kubeconfig(args: argparse.Namespace) -> int:

@@ -62,9 +62,9 @@ class Person:
         """Who the API server takes this person for; waits while a new API server still learns the realm's keys."""
         return self.api.wait_until_known()
 
-    def kubectl(self, *args: str) -> KubectlAnswer:
+    def kubectl(self, *args: str, stdin: str = "") -> KubectlAnswer:
         """Run kubectl as this person; see `labkit.cluster.kubectl.Kubectl.run` for what is raised."""
-        return self._cluster.kubectl(self.context, *args)
+        return self._cluster.kubectl(self.context, *args, stdin=stdin)
 
 
 class Lab:

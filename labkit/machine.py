@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from .display import Displayed, text_table
+from .display import Displayed, Table
 
 _GB = 1e9
 DISK_GB = 1.0
@@ -37,14 +37,20 @@ class Machine(Displayed):
     disk_gb: float
 
     def __str__(self) -> str:
-        rows = [
+        return str(self._table())
+
+    def html(self) -> str:
+        return self._table().html()
+
+    def _table(self) -> Table:
+        rows = (
             ("system", self.system),
             ("Python", platform.python_version()),
             ("cores", str(self.cores)),
             ("memory available", f"{self.memory_gb:.1f} GB"),
             ("disk free", f"{self.disk_gb:.0f} GB"),
-        ]
-        return "\n".join(text_table(("", "this machine"), rows))
+        )
+        return Table(("", "this machine"), rows)
 
 
 def look(*folders: Path) -> Machine:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_SECONDS = 15
 _DISCOVERY_SECONDS = 45
+_RBAC_SECONDS = 15
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,19 @@ class Api:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.5)
+
+    def wait_until(self, verb: str, resource: str, *, allowed: bool) -> None:
+        """Wait until `can` gives that answer: RBAC looks at copies of its objects, which follow a change within a moment.
+
+        Raises:
+            ClusterError: The answer is still the other one after 15 seconds.
+        """
+        deadline = time.monotonic() + _RBAC_SECONDS
+        while self.can(verb, resource) != allowed:
+            if time.monotonic() > deadline:
+                msg = f"after {_RBAC_SECONDS} s the caller still {'may not' if allowed else 'may'} {verb} {resource}"
+                raise ClusterError(msg, fix="look at the bindings of the caller's groups: lab 03-rbac")
+            time.sleep(0.1)
 
     def ask(self, question: Callable[[ApiClient], Any], client: ApiClient | None = None) -> Any:
         """Put a question to the API server, its refusals turned into labkit's errors.

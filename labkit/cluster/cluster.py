@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from ..certificates import Certificates
+from ..errors import Unauthorized
 from ..identity.keycloak import Keycloak
 from ..identity.session import Session
 from ..processes import Processes
 from ..settings import Settings
 from ..toolchain import Toolchain
 from ..workshop import Workshop
-from .api import Api
+from .api import Api, Identity
 from .kubeconfig import Kubeconfig
 from .kubectl import Kubectl, KubectlAnswer
 from .local import LocalCluster
@@ -73,9 +74,9 @@ class Cluster:
         """Whether it is up."""
         return self.provider.is_running()
 
-    def kubectl(self, context: str, *args: str) -> KubectlAnswer:
+    def kubectl(self, context: str, *args: str, stdin: str = "") -> KubectlAnswer:
         """Run kubectl in one of the kubeconfig's contexts; see `Kubectl.run` for what is raised."""
-        return self._kubectl.run(context, *args)
+        return self._kubectl.run(context, *args, stdin=stdin)
 
     def admin_kubectl(self, *args: str) -> KubectlAnswer:
         """Run kubectl as the cluster's administrator."""
@@ -84,6 +85,13 @@ class Cluster:
     def api(self, session: Session) -> Api:
         """The API server as a signed-in person sees it, by ID token."""
         return Api(self.endpoint, lambda: session.tokens.id_token)
+
+    def who(self, token: str) -> Identity | None:
+        """Who the API server takes the bearer of a token for; None when it takes them for nobody (401)."""
+        try:
+            return Api(self.endpoint, lambda: token).whoami()
+        except Unauthorized:
+            return None
 
     def enter(self, session: Session) -> str:
         """Write a person's kubectl context with the tokens in it; returns the context's name, which is the user's."""

@@ -74,10 +74,9 @@ class Kubectl:
 
 def _error(command: str, said: str) -> ClusterError:
     what = f"$ {command}\n{said}"
-    refused = re.search(r"^Error from server \(Forbidden\):.*", said, re.MULTILINE)
-    if refused:
-        return forbidden(what, refused.group())
-    if "Unauthorized" in said or "must be logged in" in said or "refresh" in said:
+    if re.search(r"^Error from server \(Forbidden\):", said, re.MULTILINE):
+        return forbidden(what, said)
+    if re.search(r"You must be logged in to the server|failed to refresh token", said):
         fix = "sign in again; a 401 says that the API server doesn't take the token, and its log says why: labkit status"
         return Unauthorized(what, fix=fix)
     if re.search(r"connection refused|was refused|no such host|i/o timeout", said):

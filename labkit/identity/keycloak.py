@@ -125,10 +125,7 @@ class Keycloak:
             KeycloakUnreachable: Nothing answers.
             IdentityError: The realm is not there.
         """
-        try:
-            answer = self.get(f"{self.issuer}/.well-known/openid-configuration")
-        except requests.RequestException as error:
-            raise self.unreachable() from error
+        answer = self.get(f"{self.issuer}/.well-known/openid-configuration")
         if answer.status_code != requests.codes.ok:
             msg = f"there is no realm at {self.issuer}"
             raise IdentityError(
@@ -137,8 +134,15 @@ class Keycloak:
         return dict(answer.json())
 
     def get(self, url: str) -> requests.Response:
-        """GET a URL of this Keycloak, verified with the lab's CA."""
-        return requests.get(url, verify=str(self.ca), timeout=_TIMEOUT_SECONDS)
+        """GET a URL of this Keycloak, verified with the lab's CA.
+
+        Raises:
+            KeycloakUnreachable: Nothing answers.
+        """
+        try:
+            return requests.get(url, verify=str(self.ca), timeout=_TIMEOUT_SECONDS)
+        except requests.RequestException as error:
+            raise self.unreachable() from error
 
     def unreachable(self) -> KeycloakUnreachable:
         """The error for a Keycloak that does not answer."""

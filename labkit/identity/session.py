@@ -16,7 +16,7 @@ import requests
 from jwcrypto import jwk, jwt
 from jwcrypto.common import JWException
 
-from ..display import Displayed, Table, shown, text_table
+from ..display import Displayed, Table, shown
 from ..errors import SignInRefused, TokenInvalid
 from ..workshop import Client, User
 from .keycloak import Keycloak
@@ -62,8 +62,14 @@ class Claims(Displayed):
         return self.values.get(name, default)
 
     def __str__(self) -> str:
-        rows = [(name, claim_text(name, value)) for name, value in sorted(self.values.items())]
-        return "\n".join([self.title, *text_table(("claim", "value"), rows)])
+        return str(self._table())
+
+    def html(self) -> str:
+        return self._table().html()
+
+    def _table(self) -> Table:
+        rows = tuple((name, claim_text(name, value)) for name, value in sorted(self.values.items()))
+        return Table(("claim", "value"), rows, title=self.title)
 
 
 def side_by_side(*tokens: Claims, reader: Mapping[str, str]) -> Table:

@@ -36,7 +36,7 @@ def test_the_documented_tree_is_the_real_one() -> None:
             path[len(found.group(1)) // 4 - 1 :] = [found.group(2)]
             documented[path[-1]] = path[-2] if len(path) > 1 else None
     real = {
-        name: None if kind is LabkitError else kind.__base__.__name__
+        name: None if kind is LabkitError else kind.__mro__[1].__name__
         for name, kind in vars(labkit.errors).items()
         if isinstance(kind, type) and issubclass(kind, LabkitError)
     }

@@ -1,0 +1,85 @@
+"""``labkit`` in a shell: what scripts can rely on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from labkit.lab import Lab
+
+
+def labkit(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-m", "labkit", *args]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **env}, timeout=120, check=False)
+
+
+def test_status_tells_by_its_exit_code_whether_everything_runs(lab: Lab, tmp_path: Path) -> None:
+    done = labkit("status", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["home"] == str(lab.settings.home)
+    assert {server["state"] for server in told["servers"]} == {"runs"}
+    elsewhere = labkit("status", LABKIT_HOME=str(tmp_path / "other"))
+    assert elsewhere.returncode == 3
+    assert "stopped" in elsewhere.stdout
+
+
+@pytest.mark.parametrize("which", ["01-keycloak", "03", "access"])
+def test_check_takes_a_lab_its_number_or_a_step(lab: Lab, which: str) -> None:
+    done = labkit("check", which, "--json")
+    assert done.returncode == 0, done.stdout
+    assert all(report["ok"] and report["findings"] for report in json.loads(done.stdout))
+
+
+def test_check_fails_when_something_is_missing_and_names_the_fix(lab: Lab, tmp_path: Path) -> None:
+    done = labkit("check", "keycloak", LABKIT_HOME=str(tmp_path / "other"))
+    assert done.returncode == 1
+    assert "✘ keycloak" in done.stdout
+    assert "lab.keycloak.start()" in done.stdout
+
+
+def test_up_may_be_repeated(lab: Lab) -> None:
+    before = lab.status()
+    done = labkit("up")
+    assert done.returncode == 0, done.stderr
+    assert lab.status() == before
+
+
+def test_kubeconfig_is_named_and_merged_only_when_asked(lab: Lab, tmp_path: Path) -> None:
+    done = labkit("kubeconfig", HOME=str(tmp_path))
+    assert Path(done.stdout.strip()) == lab.cluster.kubeconfig.path
+    assert not (tmp_path / ".kube").exists()
+    assert labkit("kubeconfig", "--merge", HOME=str(tmp_path)).returncode == 0
+    assert "user-dev" in (tmp_path / ".kube" / "config").read_text()
+
+
+def test_setup_as_json_holds_nothing_but_json(lab: Lab) -> None:
+    done = labkit("setup", "--json")
+    assert done.returncode == 0, done.stderr
+    assert {row["program"] for row in json.loads(done.stdout)} >= {"keycloak", "kube-apiserver", "kubectl"}
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("check", "nothing"), "there is no lab or step 'nothing'"),
+        (("run", "99-none"), "no such lab: 99-none"),
+        (("frobnicate",), "invalid choice: 'frobnicate'"),
+    ],
+)
+def test_a_wrong_command_line_is_exit_code_2_and_says_what_there_is(args: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    done = labkit(*args, LABKIT_HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_an_unknown_user_is_exit_code_1_and_names_those_there_are(lab: Lab) -> None:
+    done = labkit("credential", "nobody")
+    assert done.returncode == 1
+    assert not done.stdout
+    assert "user-dev" in done.stderr

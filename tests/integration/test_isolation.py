@@ -1,0 +1,123 @@
+"""A lab keeps to itself: its sockets, its secrets, its folder, and other labs beside it."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from labkit._launch import session_members
+from labkit.errors import Unauthorized
+from labkit.lab import Lab
+from labkit.settings import open_home
+
+JWT = re.compile(r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.")
+PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+
+
+@pytest.fixture
+def busy_lab(lab: Lab) -> Lab:
+    """A lab in which everything that makes or uses a secret was done once."""
+    lab.credential("user-dev")
+    lab.cluster.kubectl(lab.cluster.enter_exec("user-dev"), "auth", "whoami")
+    lab.sign_in("user-dev").kubectl("get", "namespaces")
+    return lab
+
+
+def processes_of(lab: Lab) -> list[psutil.Process]:
+    """Every process in the session of a recorded server."""
+    return [p for file in (lab.settings.home / "run").glob("*.json") for p in session_members(json.loads(file.read_text()))]
+
+
+def secrets_in(text: str, password: str) -> list[str]:
+    found = [kind for kind, pattern in (("JWT", JWT), ("private key", PRIVATE_KEY)) if pattern.search(text)]
+    return found + ["admin password"] * (password in text)
+
+
+def password_of(lab: Lab) -> str:
+    return (lab.settings.home / "secrets" / "keycloak-admin").read_text()
+
+
+def test_every_socket_of_every_server_is_on_loopback_and_on_a_port_of_the_home(lab: Lab) -> None:
+    processes = processes_of(lab)
+    assert len(processes) >= 5
+    sockets = [s for p in processes for s in p.net_connections("inet") if s.status in (psutil.CONN_LISTEN, psutil.CONN_NONE) and s.laddr]
+    listening = {(ipaddress.ip_address(s.laddr[0].removeprefix("::ffff:")), s.laddr[1]) for s in sockets}
+    assert [str(address) for address, _ in listening if not address.is_loopback] == []
+    assert {port for _, port in listening} == {port for name, port in lab.settings.ports.items() if name != "portal"}
+
+
+def test_no_log_holds_a_secret(busy_lab: Lab) -> None:
+    logs = list((busy_lab.settings.home / "logs").iterdir())
+    assert len(logs) == 4
+    assert {log.name: found for log in logs if (found := secrets_in(log.read_text(errors="replace"), password_of(busy_lab)))} == {}
+
+
+def test_no_command_line_holds_a_secret(busy_lab: Lab) -> None:
+    lines = {process.pid: " ".join(process.cmdline()) for process in processes_of(busy_lab)}
+    assert any("kube-apiserver" in line for line in lines.values())
+    assert {pid: found for pid, line in lines.items() if (found := secrets_in(line, password_of(busy_lab)))} == {}
+
+
+def files_of(lab: Lab) -> list[Path]:
+    return [path for path in lab.settings.home.rglob("*") if path.is_file() and not path.is_symlink()]
+
+
+def test_every_file_with_a_secret_is_its_owners_only(busy_lab: Lab) -> None:
+    password = password_of(busy_lab)
+    databases = [busy_lab.settings.home / name for name in ("etcd", "keycloak/data")]
+    small = [path for path in files_of(busy_lab) if not any(path.is_relative_to(database) for database in databases)]
+    secret = {path: path.stat().st_mode & 0o777 for path in small if secrets_in(path.read_text(errors="replace"), password)}
+    names = {str(path.relative_to(busy_lab.settings.home)) for path in secret}
+    assert {"secrets/keycloak-admin", "tls/ca-servers.key", "kubeconfig", "credentials/user-dev.json"} <= names
+    assert {path: oct(mode) for path, mode in secret.items() if mode != 0o600} == {}
+
+
+@pytest.mark.parametrize("folder", [".", "run", "logs", "tls", "secrets", "credentials", "etcd", "keycloak/data"])
+def test_folders_with_private_things_are_their_owners_only(busy_lab: Lab, folder: str) -> None:
+    assert (busy_lab.settings.home / folder).stat().st_mode & 0o777 == 0o700
+
+
+@pytest.fixture
+def second(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
+    """Another home with a cluster of its own, which trusts the first home's realm."""
+    state = open_home(tmp_path / "second", environ={}, free_ports=True)
+    ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
+    made = Lab(replace(lab.settings, home=tmp_path / "second", home_id=str(state["id"]), ports=ports))
+    made.cluster.provider.start(lab.cluster.trust)
+    made.cluster.kubeconfig.write_admin(made.cluster.endpoint)
+    yield made
+    made.down()
+
+
+def test_two_homes_run_beside_each_other_and_stopping_one_leaves_the_other(lab: Lab, second: Lab) -> None:
+    before = {name: lab.processes.running(name) for name in lab.processes.names()}
+    second.cluster.admin_kubectl("create", "namespace", "only-in-the-second")
+    assert "only-in-the-second" not in lab.cluster.admin_kubectl("get", "namespaces").output
+    assert not set(second.settings.ports.values()) & set(lab.settings.ports.values())
+    theirs = processes_of(second)
+    assert second.down() == ["kube-controller-manager", "kube-apiserver", "etcd"]
+    assert [process for process in theirs if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+    assert {name: lab.processes.running(name) for name in lab.processes.names()} == before
+    assert lab.sign_in("user-dev").whoami().username == "user-dev@kratix.io"
+
+
+def test_a_caller_of_one_home_is_unknown_in_the_other(lab: Lab, second: Lab) -> None:
+    first_admin = replace(second.cluster.endpoint, admin=lab.cluster.endpoint.admin)
+    second.cluster.kubeconfig.write_admin(first_admin)
+    with pytest.raises(Unauthorized, match="You must be logged in"):
+        second.cluster.admin_kubectl("get", "namespaces")
+
+
+def test_the_data_of_a_stopped_cluster_is_there_when_it_starts_again(lab: Lab, second: Lab) -> None:
+    second.cluster.admin_kubectl("create", "namespace", "kept")
+    assert second.cluster.stop()
+    assert not second.cluster.is_running()
+    second.cluster.provider.start(lab.cluster.trust)
+    assert "kept" in second.cluster.admin_kubectl("get", "namespaces").output

@@ -1,0 +1,252 @@
+"""Signing in at a real Keycloak: what a session holds, which tokens are believed, and how it ends."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from jwcrypto import jwk, jwt
+from keycloak import KeycloakAdmin
+from pydantic import SecretStr
+
+from labkit.errors import SignInRefused, TokenInvalid, WorkshopError
+from labkit.identity.session import Session, resume, sign_in, verify
+from labkit.lab import Lab
+from labkit.workshop import Client, User
+
+AdminSource = Callable[[], KeycloakAdmin]
+
+
+@pytest.fixture
+def kube(lab: Lab) -> Client:
+    return lab.workshop.client("kube")
+
+
+@pytest.fixture
+def user_dev(lab: Lab) -> User:
+    return lab.workshop.user("user-dev")
+
+
+@pytest.fixture
+def session(lab: Lab, kube: Client, user_dev: User) -> Session:
+    return sign_in(lab.keycloak, kube, user_dev)
+
+
+@pytest.fixture
+def hands(lab: Lab, keycloak_admin: AdminSource) -> KeycloakAdmin:
+    """An administrator's hands in the workshop's realm."""
+    admin = keycloak_admin()
+    admin.get_realms()
+    admin.change_current_realm(lab.workshop.realm.name)
+    return admin
+
+
+def test_the_id_token_says_who_for_whom_and_which_groups(lab: Lab, session: Session) -> None:
+    claims = session.claims
+    assert (claims["iss"], claims["aud"], claims["email"]) == (lab.keycloak.issuer, "kube", "user-dev@kratix.io")
+    assert claims["groups"] == ["kube-dev"]
+    assert session.expires == claims["exp"] > time.time()
+
+
+def test_claims_are_shown_with_times_for_a_reader(session: Session) -> None:
+    text = str(session.claims)
+    assert text.startswith("ID token of user-dev, made for kube")
+    moment = time.strftime("%H:%M:%S", time.gmtime(session.expires))
+    assert f"{session.expires} ({moment} UTC)" in text
+
+
+def test_the_kube_clients_access_token_names_neither_audience_nor_subject(session: Session) -> None:
+    claims = session.access_claims()
+    assert (claims.get("aud"), claims.get("sub"), claims["typ"]) == (None, None, "Bearer")
+
+
+def test_nothing_that_shows_a_session_shows_a_token(lab: Lab, session: Session) -> None:
+    person = lab.sign_in("user-dev")
+    for value in (session, session.tokens, person):
+        assert "eyJ" not in f"{value!r} {value}"
+        assert "user-dev" in repr(session)
+
+
+@contextmanager
+def refused(error: str, fix: str) -> Iterator[None]:
+    with pytest.raises(SignInRefused) as caught:
+        yield
+    assert caught.value.error == error
+    assert fix in caught.value.fix
+    assert error in caught.value.why
+
+
+def test_a_wrong_password_is_refused(lab: Lab, kube: Client, user_dev: User) -> None:
+    with refused("invalid_grant", "reset the password"):
+        sign_in(lab.keycloak, kube, user_dev.model_copy(update={"password": SecretStr("wrong")}))
+
+
+def test_an_unknown_user_is_refused(lab: Lab, kube: Client, user_dev: User) -> None:
+    with refused("invalid_grant", "apply the realm plan if the user is missing"):
+        sign_in(lab.keycloak, kube, user_dev.model_copy(update={"username": "nobody"}))
+
+
+def test_an_unknown_client_is_refused(lab: Lab, kube: Client, user_dev: User) -> None:
+    with refused("invalid_client", "apply the realm plan"):
+        sign_in(lab.keycloak, kube.model_copy(update={"client_id": "nobody"}), user_dev)
+
+
+def test_a_wrong_client_secret_is_refused(lab: Lab, kube: Client, user_dev: User) -> None:
+    with refused("unauthorized_client", "compares the client and its secret"):
+        sign_in(lab.keycloak, kube.model_copy(update={"secret": SecretStr("wrong")}), user_dev)
+
+
+def test_a_disabled_user_is_refused(lab: Lab, kube: Client, user_dev: User, hands: KeycloakAdmin) -> None:
+    user_id = hands.get_user_id("user-dev")
+    assert user_id is not None
+    hands.update_user(user_id, {"enabled": False})
+    try:
+        with refused("invalid_grant", "enable the user"):
+            sign_in(lab.keycloak, kube, user_dev)
+    finally:
+        lab.realm.apply()
+    assert sign_in(lab.keycloak, kube, user_dev).claims["email"] == "user-dev@kratix.io"
+
+
+def test_an_unfinished_account_is_refused(lab: Lab, kube: Client, user_dev: User, hands: KeycloakAdmin) -> None:
+    user_id = hands.get_user_id("user-dev")
+    assert user_id is not None
+    hands.update_user(user_id, {"requiredActions": ["UPDATE_PASSWORD"]})
+    try:
+        with refused("invalid_grant", "no required action"):
+            sign_in(lab.keycloak, kube, user_dev)
+    finally:
+        hands.update_user(user_id, {"requiredActions": []})
+
+
+def test_a_user_whom_the_workshop_does_not_declare_is_never_asked_for(lab: Lab) -> None:
+    with pytest.raises(WorkshopError, match="user-dev, backstage, user-admin"):
+        lab.sign_in("nobody")
+
+
+def encoded(part: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+
+
+def decoded(token: str, part: int) -> dict[str, Any]:
+    text = token.split(".")[part]
+    return dict(json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))))
+
+
+def foreign(token: str) -> str:
+    """The same header and claims, key id included, signed by a key that is not the realm's."""
+    made = jwt.JWT(header=decoded(token, 0), claims=decoded(token, 1))
+    made.make_signed_token(jwk.JWK.generate(kty="RSA", size=2048))
+    return str(made.serialize())
+
+
+def promoted(token: str) -> str:
+    """The realm's own signature under another group."""
+    header, _, signature = token.split(".")
+    return f"{header}.{encoded({**decoded(token, 1), 'groups': ['kube-admin']})}.{signature}"
+
+
+def unsigned(token: str) -> str:
+    return f"{encoded({'alg': 'none', 'typ': 'JWT'})}.{encoded(decoded(token, 1))}."
+
+
+def signed_with_a_shared_secret(token: str) -> str:
+    made = jwt.JWT(header={"alg": "HS256", "kid": decoded(token, 0)["kid"]}, claims=decoded(token, 1))
+    made.make_signed_token(jwk.JWK.from_password("kube-client-secret-kube-client-secret"))
+    return str(made.serialize())
+
+
+@pytest.mark.parametrize("forge", [foreign, promoted, unsigned, signed_with_a_shared_secret, lambda _: "eyJ.no.token", lambda _: ""])
+def test_a_forged_token_is_not_believed_and_not_shown(lab: Lab, session: Session, forge: Callable[[str], str]) -> None:
+    token = session.tokens.id_token
+    assert verify(lab.keycloak, token, audience="kube")["email"] == "user-dev@kratix.io"
+    with pytest.raises(TokenInvalid) as caught:
+        verify(lab.keycloak, forge(token), audience="kube")
+    assert "eyJ" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
+def test_only_an_id_token_names_the_client_as_audience(lab: Lab, session: Session, kind: str) -> None:
+    with pytest.raises(TokenInvalid):
+        verify(lab.keycloak, getattr(session.tokens, kind), audience="kube")
+
+
+def test_a_token_for_another_client_is_not_believed(lab: Lab, user_dev: User) -> None:
+    other = sign_in(lab.keycloak, lab.workshop.client("backstage-client"), user_dev)
+    assert other.claims["aud"] == "backstage-client"
+    with pytest.raises(TokenInvalid):
+        verify(lab.keycloak, other.tokens.id_token, audience="kube")
+
+
+def test_a_token_of_another_realm_is_not_believed(lab: Lab, keycloak_admin: AdminSource) -> None:
+    connection = keycloak_admin().connection
+    assert connection.token is not None
+    token = connection.token["access_token"]
+    assert decoded(token, 1)["iss"].endswith("/realms/master")
+    with pytest.raises(TokenInvalid):
+        verify(lab.keycloak, token, audience=None)
+
+
+def test_an_expired_token_is_not_believed(lab: Lab, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    token, now = session.tokens.id_token, time.time()
+    # Waiting until a real token expires takes minutes.
+    monkeypatch.setattr("jwcrypto.jwt.time.time", lambda: now + 600)
+    with pytest.raises(TokenInvalid, match="Expired"):
+        verify(lab.keycloak, token, audience="kube")
+
+
+def test_renewing_gives_new_tokens_of_the_same_session(session: Session) -> None:
+    before, sid = session.tokens, session.claims["sid"]
+    session.renew()
+    assert session.tokens.id_token != before.id_token
+    assert session.claims["sid"] == sid
+
+
+def test_tokens_are_renewed_before_they_expire(lab: Lab, kube: Client, user_dev: User, hands: KeycloakAdmin) -> None:
+    client_id = str(hands.get_client_id("kube"))
+    declared = hands.get_client(client_id)
+    hands.update_client(client_id, {**declared, "attributes": {**declared["attributes"], "access.token.lifespan": "20"}})
+    try:
+        session = sign_in(lab.keycloak, kube, user_dev)
+        first = session._tokens
+        assert session.tokens != first
+    finally:
+        hands.update_client(client_id, {**declared, "attributes": {**declared["attributes"], "access.token.lifespan": ""}})
+    session.renew()
+    assert session.tokens is session.tokens
+    assert lab.realm.plan().is_empty
+
+
+def test_a_session_is_resumed_with_its_refresh_token(lab: Lab, kube: Client, session: Session) -> None:
+    resumed = resume(lab.keycloak, kube, "user-dev", session.tokens.refresh_token)
+    assert resumed.claims["sid"] == session.claims["sid"]
+
+
+def test_signing_out_ends_the_session_in_keycloak(lab: Lab, kube: Client, session: Session) -> None:
+    kept = session.tokens
+    session.sign_out()
+    with refused("invalid_grant", "sign in again"):
+        resume(lab.keycloak, kube, "user-dev", kept.refresh_token)
+    with pytest.raises(SignInRefused, match="has signed out") as caught:
+        _ = session.tokens
+    assert 'lab.sign_in("user-dev")' in caught.value.fix
+    assert "signed out" in repr(session)
+
+
+def test_an_id_token_stays_good_after_its_session_ended(lab: Lab, session: Session) -> None:
+    token = session.tokens.id_token
+    session.sign_out()
+    assert verify(lab.keycloak, token, audience="kube")["email"] == "user-dev@kratix.io"
+
+
+def test_a_session_that_an_administrator_ended_cannot_be_renewed(session: Session, hands: KeycloakAdmin) -> None:
+    user_id = hands.get_user_id("user-dev")
+    assert user_id is not None
+    hands.user_logout(user_id)
+    with refused("invalid_grant", "sign in again"):
+        session.renew()

@@ -1,0 +1,82 @@
+"""The checks on a real lab: they hold when it is whole, and each fails when its step is undone."""
+
+from __future__ import annotations
+
+import pytest
+
+from labkit.errors import CheckFailed, EarlierLabMissing
+from labkit.lab import Lab
+from labkit.steps import STEPS, begin, check, examine
+
+WHOLE = [name for name in STEPS if name not in ("contexts", "stopped")]
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_check_holds_on_a_whole_lab(lab: Lab, name: str) -> None:
+    report = examine(lab, name)
+    assert report.ok, report
+
+
+def test_the_realm_check_names_a_drift(lab: Lab) -> None:
+    admin = lab.keycloak.admin()
+    admin.change_current_realm(lab.workshop.realm.name)
+    group = next(group for group in admin.get_groups() if group["name"] == "kube-dev")
+    admin.delete_group(group["id"])
+    try:
+        with pytest.raises(CheckFailed, match="group kube-dev: create"):
+            check(lab, "realm")
+        with pytest.raises(EarlierLabMissing) as missing:
+            begin("02-cluster")
+        assert "run 01-keycloak.ipynb" in missing.value.fix
+    finally:
+        lab.realm.apply()
+    assert check(lab, "realm").ok
+
+
+def test_the_sign_in_check_names_a_missing_group(lab: Lab) -> None:
+    admin = lab.keycloak.admin()
+    admin.change_current_realm(lab.workshop.realm.name)
+    user = admin.get_user_id("user-dev")
+    group = next(group for group in admin.get_groups() if group["name"] == "kube-dev")
+    admin.group_user_remove(user, group["id"])
+    try:
+        with pytest.raises(CheckFailed, match="user-dev's token says groups: —"):
+            check(lab, "sign-in")
+    finally:
+        lab.realm.apply()
+
+
+def test_the_rbac_check_names_a_missing_binding(lab: Lab) -> None:
+    lab.cluster.admin_kubectl("delete", "clusterrolebinding", "kube-dev")
+    try:
+        with pytest.raises(CheckFailed, match="ClusterRoleBinding kube-dev is missing"):
+            check(lab, "rbac")
+        with pytest.raises(EarlierLabMissing) as missing:
+            begin("05-access")
+        assert "run 03-rbac.ipynb" in missing.value.fix
+    finally:
+        lab.cluster.rbac.apply()
+
+
+def test_the_namespaces_check_names_what_was_left(lab: Lab) -> None:
+    lab.cluster.admin_kubectl("create", "namespace", "test-ns")
+    try:
+        with pytest.raises(CheckFailed, match="namespace test-ns is still there"):
+            check(lab, "namespaces")
+    finally:
+        lab.cluster.admin_kubectl("delete", "namespace", "test-ns")
+
+
+def test_the_contexts_check_wants_both_ways_for_each_person(lab: Lab) -> None:
+    for username in lab.workshop.access.expected:
+        lab.sign_in(username)
+        lab.cluster.kubeconfig.remove(f"{username}-exec")
+    assert [finding.ok for finding in examine(lab, "contexts").findings] == [True, False, True, False]
+    for username in lab.workshop.access.expected:
+        lab.cluster.enter_exec(username)
+    assert check(lab, "contexts").ok
+
+
+def test_the_last_check_fails_while_servers_run(lab: Lab) -> None:
+    with pytest.raises(CheckFailed, match="keycloak: runs"):
+        check(lab, "stopped")

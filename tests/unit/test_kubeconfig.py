@@ -1,0 +1,183 @@
+"""The lab's kubeconfig, and what is copied into somebody's own."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from labkit.cluster.kubeconfig import Kubeconfig
+from labkit.cluster.provider import Endpoint
+from labkit.errors import ClusterError
+
+LAB = Endpoint("local-platform", "https://localhost:6443", Path("/lab/ca.crt"), {"client-key-data": "a2V5"})
+THEIRS = """\
+apiVersion: v1
+kind: Config
+preferences: {colors: true}
+extensions:
+- name: tool
+  extension: {made: 2026-01-02T03:04:05Z, number: 12, on: true}
+current-context: work
+clusters:
+- name: work
+  cluster: {server: "https://work:6443", insecure-skip-tls-verify: false, extensions: [{name: tool, extension: {a: 1}}]}
+contexts:
+- name: work
+  context: {cluster: work, user: work, namespace: team}
+users:
+- name: work
+  user: {token: secret, expiry: 2026-01-02T03:04:05Z}
+"""
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Kubeconfig:
+    kubeconfig = Kubeconfig(tmp_path / "lab" / "kubeconfig")
+    kubeconfig.write_admin(LAB)
+    kubeconfig.write_exec_person(LAB, "user-dev", tmp_path / "lab")
+    return kubeconfig
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    file = tmp_path / ".kube" / "config"
+    file.parent.mkdir()
+    file.write_text(THEIRS)
+    return file
+
+
+def content(file: Path) -> dict[str, Any]:
+    return dict(yaml.load(file.read_text(), Loader=yaml.BaseLoader))  # noqa: S506 - every value as the text it is
+
+
+def without_ours(file: Path) -> dict[str, Any]:
+    found = content(file)
+    for section in ("clusters", "contexts", "users"):
+        found[section] = [entry for entry in found[section] if entry["name"] == "work"]
+    return found
+
+
+def test_a_new_kubeconfig_is_its_owners_only(ours: Kubeconfig) -> None:
+    assert ours.path.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in ours.path.parent.iterdir()] == ["kubeconfig"]
+
+
+def test_the_administrators_context_names_cluster_and_user(ours: Kubeconfig) -> None:
+    assert ours.entry("contexts", "local-platform") == {"cluster": "local-platform", "user": "local-platform"}
+    assert ours.entry("clusters", "local-platform") == {"server": LAB.url, "certificate-authority": "/lab/ca.crt"}
+    assert ours.entry("users", "local-platform") == LAB.admin
+
+
+def test_an_exec_person_has_no_token_in_the_file(ours: Kubeconfig, tmp_path: Path) -> None:
+    user = ours.entry("users", "user-dev-exec")
+    assert user is not None
+    assert user.keys() == {"exec"}
+    assert user["exec"]["args"][-2:] == ["credential", "user-dev"]
+    assert user["exec"]["env"] == [{"name": "LABKIT_HOME", "value": str(tmp_path / "lab")}]
+
+
+def test_a_name_that_is_not_there_has_no_entry(ours: Kubeconfig) -> None:
+    assert ours.entry("users", "nobody") is None
+
+
+def test_kubectls_own_entries_and_unknown_keys_stay(theirs: Path) -> None:
+    Kubeconfig(theirs).write_admin(LAB)
+    assert without_ours(theirs) == content_of(THEIRS)
+    assert Kubeconfig(theirs).contexts() == ["work", "local-platform"]
+
+
+def content_of(text: str) -> dict[str, Any]:
+    return dict(yaml.load(text, Loader=yaml.BaseLoader))  # noqa: S506 - every value as the text it is
+
+
+def test_removing_a_person_leaves_cluster_administrator_and_others(ours: Kubeconfig) -> None:
+    ours.remove("user-dev-exec", "nobody")
+    assert ours.contexts() == ["local-platform"]
+    assert ours.entry("users", "user-dev-exec") is None
+    assert ours.entry("users", "local-platform") == LAB.admin
+
+
+def test_merging_adds_the_labs_contexts_and_keeps_all_else_with_the_current_one(ours: Kubeconfig, theirs: Path) -> None:
+    assert ours.merge_into(theirs) == ["local-platform", "user-dev-exec"]
+    assert without_ours(theirs) == content_of(THEIRS)
+    assert content(theirs)["current-context"] == "work"
+    merged = Kubeconfig(theirs)
+    for section, name in (("clusters", "local-platform"), ("users", "user-dev-exec"), ("contexts", "user-dev-exec")):
+        assert merged.entry(section, name) == ours.entry(section, name)
+    assert theirs.stat().st_mode & 0o777 == 0o600
+
+
+def test_merging_twice_changes_nothing(ours: Kubeconfig, theirs: Path) -> None:
+    ours.merge_into(theirs)
+    once = theirs.read_text()
+    ours.merge_into(theirs)
+    assert theirs.read_text() == once
+
+
+def test_merging_makes_the_file_when_there_is_none(ours: Kubeconfig, tmp_path: Path) -> None:
+    ours.merge_into(tmp_path / "new" / "config")
+    assert Kubeconfig(tmp_path / "new" / "config").contexts() == ours.contexts()
+    assert "current-context" not in content(tmp_path / "new" / "config")
+
+
+def test_merging_follows_a_link_and_leaves_it(ours: Kubeconfig, theirs: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(theirs)
+    ours.merge_into(link)
+    assert link.is_symlink()
+    assert "local-platform" in Kubeconfig(theirs).contexts()
+
+
+@pytest.mark.parametrize(
+    ("taken", "entry"),
+    [
+        ("local-platform", {"clusters": ("local-platform", "cluster", {"server": "https://other:6443"})}),
+        ("user-dev-exec", {"contexts": ("user-dev-exec", "context", {"cluster": "work", "user": "work"})}),
+        ("user-dev-exec", {"users": ("user-dev-exec", "user", {"token": "of another cluster"})}),
+    ],
+    ids=["cluster", "context", "user"],
+)
+def test_merging_refuses_a_name_that_another_cluster_has_and_leaves_the_file(
+    ours: Kubeconfig, theirs: Path, taken: str, entry: dict[str, tuple[str, str, dict[str, str]]]
+) -> None:
+    whole = yaml.safe_load(THEIRS)
+    for section, (name, kind, value) in entry.items():
+        whole[section].append({"name": name, kind: value})
+    theirs.write_text(yaml.safe_dump(whole))
+    before = theirs.read_text()
+    with pytest.raises(ClusterError, match=f"already has {taken}, for another cluster") as caught:
+        ours.merge_into(theirs)
+    assert f"KUBECONFIG={ours.path}" in caught.value.fix
+    assert theirs.read_text() == before
+
+
+@pytest.mark.parametrize("text", ["just words", "- a list", "a: [unfinished"])
+def test_a_file_that_is_no_kubeconfig_is_refused_and_left(ours: Kubeconfig, theirs: Path, text: str) -> None:
+    theirs.write_text(text)
+    with pytest.raises(ClusterError, match="is not a kubeconfig"):
+        ours.merge_into(theirs)
+    assert theirs.read_text() == text
+
+
+def test_several_writers_at_once_lose_nothing(tmp_path: Path) -> None:
+    kubeconfig = Kubeconfig(tmp_path / "kubeconfig")
+    names = [f"user-{i}" for i in range(8)]
+    writers = [threading.Thread(target=kubeconfig.write_exec_person, args=(LAB, name, tmp_path)) for name in names]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert sorted(kubeconfig.contexts()) == [f"{name}-exec" for name in names]
+
+
+def test_a_lock_that_is_never_freed_is_named(ours: Kubeconfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labkit.cluster.kubeconfig._LOCK_SECONDS", 0.1)
+    lock = Path(f"{ours.path}.lock")
+    lock.touch()
+    with pytest.raises(ClusterError, match="has been locked") as caught:
+        ours.remove("user-dev-exec")
+    assert str(lock) in caught.value.fix
