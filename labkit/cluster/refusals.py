@@ -9,10 +9,10 @@ from ..errors import ApiUnreachable, Forbidden
 
 def forbidden(what: str, answer: str) -> Forbidden:
     """A 403, with the user whom the API server's ``answer`` names."""
-    # kubectl apply shows the whole object before the refusal, and that may hold anything.
-    named = re.findall(r'forbidden: User "([^"]*)"', answer)
+    # Not just any user: kubectl apply shows the whole object before the refusal, and that may be about users too.
+    named = re.search(r'forbidden: User "([^"]*)"', answer)
     fix = "this is RBAC's answer; the bindings of the user's groups decide it (lab 03-rbac)"
-    return Forbidden(what, user=named[-1] if named else "", fix=fix)
+    return Forbidden(what, user=named.group(1) if named else "", fix=fix)
 
 
 def unreachable(what: str, why: str = "") -> ApiUnreachable:

@@ -37,6 +37,7 @@ def test_the_sign_in_check_names_a_missing_group(lab: Lab) -> None:
     admin = lab.keycloak.admin()
     admin.change_current_realm(lab.workshop.realm.name)
     user = admin.get_user_id("user-dev")
+    assert user
     group = next(group for group in admin.get_groups() if group["name"] == "kube-dev")
     admin.group_user_remove(user, group["id"])
     try:
