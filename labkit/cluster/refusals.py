@@ -9,8 +9,7 @@ from ..errors import ApiUnreachable, Forbidden
 
 def forbidden(what: str, answer: str) -> Forbidden:
     """A 403, with the user whom the API server's ``answer`` names."""
-    # Not just any user: kubectl apply shows the whole object before the refusal, and that may be about users too.
-    named = re.search(r'forbidden: User "([^"]*)"', answer)
+    named = re.search(r'User "([^"]*)"', answer)
     fix = "this is RBAC's answer; the bindings of the user's groups decide it (lab 03-rbac)"
     return Forbidden(what, user=named.group(1) if named else "", fix=fix)
 

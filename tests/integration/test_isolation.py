@@ -21,7 +21,7 @@ JWT = re.compile(r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.")
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def busy_lab(lab: Lab) -> Lab:
     """A lab in which everything that makes or uses a secret was done once."""
     lab.credential("user-dev")
@@ -47,10 +47,13 @@ def password_of(lab: Lab) -> str:
 def test_every_socket_of_every_server_is_on_loopback_and_on_a_port_of_the_home(lab: Lab) -> None:
     processes = processes_of(lab)
     assert len(processes) >= 5
-    sockets = [s for p in processes for s in p.net_connections("inet") if s.status in (psutil.CONN_LISTEN, psutil.CONN_NONE) and s.laddr]
-    listening = {(ipaddress.ip_address(s.laddr[0].removeprefix("::ffff:")), s.laddr[1]) for s in sockets}
-    assert [str(address) for address, _ in listening if not address.is_loopback] == []
-    assert {port for _, port in listening} == {port for name, port in lab.settings.ports.items() if name != "portal"}
+    sockets = [(p.name(), s) for p in processes for s in p.net_connections("inet") if s.status in (psutil.CONN_LISTEN, psutil.CONN_NONE)]
+    bound = [(name, ipaddress.ip_address(s.laddr.ip.removeprefix("::ffff:")), s.laddr.port) for name, s in sockets if s.laddr]
+    assert [f"{name} on {address}:{port}" for name, address, port in bound if not address.is_loopback] == []
+    declared = {port for name, port in lab.settings.ports.items() if name != "portal"}
+    assert declared <= {port for _, _, port in bound}
+    # Keycloak's transaction manager takes a port that it is given, to tell itself from others on this machine.
+    assert [name for name, _, port in bound if port not in declared] in (["java"], [])
 
 
 def test_no_log_holds_a_secret(busy_lab: Lab) -> None:
@@ -84,16 +87,32 @@ def test_folders_with_private_things_are_their_owners_only(busy_lab: Lab, folder
     assert (busy_lab.settings.home / folder).stat().st_mode & 0o777 == 0o700
 
 
-@pytest.fixture
-def second(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
+@pytest.fixture(scope="module")
+def second(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Another home with a cluster of its own, which trusts the first home's realm."""
-    state = open_home(tmp_path / "second", environ={}, free_ports=True)
+    home = tmp_path_factory.mktemp("second") / "home"
+    state = open_home(home, environ={}, free_ports=True)
     ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
-    made = Lab(replace(lab.settings, home=tmp_path / "second", home_id=str(state["id"]), ports=ports))
+    made = Lab(replace(lab.settings, home=home, home_id=str(state["id"]), ports=ports))
     made.cluster.provider.start(lab.cluster.trust)
     made.cluster.kubeconfig.write_admin(made.cluster.endpoint)
     yield made
     made.down()
+
+
+def test_a_caller_of_one_home_is_unknown_in_the_other(lab: Lab, second: Lab) -> None:
+    stranger = replace(second.cluster.endpoint, name="stranger", admin=lab.cluster.endpoint.admin)
+    second.cluster.kubeconfig.write_admin(stranger)
+    with pytest.raises(Unauthorized, match="You must be logged in"):
+        second.cluster.kubectl("stranger", "get", "namespaces")
+
+
+def test_the_data_of_a_stopped_cluster_is_there_when_it_starts_again(lab: Lab, second: Lab) -> None:
+    second.cluster.admin_kubectl("create", "namespace", "kept")
+    assert second.cluster.stop()
+    assert not second.cluster.is_running()
+    second.cluster.provider.start(lab.cluster.trust)
+    assert "kept" in second.cluster.admin_kubectl("get", "namespaces").output
 
 
 def test_two_homes_run_beside_each_other_and_stopping_one_leaves_the_other(lab: Lab, second: Lab) -> None:
@@ -106,18 +125,3 @@ def test_two_homes_run_beside_each_other_and_stopping_one_leaves_the_other(lab: 
     assert [process for process in theirs if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
     assert {name: lab.processes.running(name) for name in lab.processes.names()} == before
     assert lab.sign_in("user-dev").whoami().username == "user-dev@kratix.io"
-
-
-def test_a_caller_of_one_home_is_unknown_in_the_other(lab: Lab, second: Lab) -> None:
-    first_admin = replace(second.cluster.endpoint, admin=lab.cluster.endpoint.admin)
-    second.cluster.kubeconfig.write_admin(first_admin)
-    with pytest.raises(Unauthorized, match="You must be logged in"):
-        second.cluster.admin_kubectl("get", "namespaces")
-
-
-def test_the_data_of_a_stopped_cluster_is_there_when_it_starts_again(lab: Lab, second: Lab) -> None:
-    second.cluster.admin_kubectl("create", "namespace", "kept")
-    assert second.cluster.stop()
-    assert not second.cluster.is_running()
-    second.cluster.provider.start(lab.cluster.trust)
-    assert "kept" in second.cluster.admin_kubectl("get", "namespaces").output

@@ -20,11 +20,11 @@ kind: Config
 preferences: {colors: true}
 extensions:
 - name: tool
-  extension: {made: 2026-01-02T03:04:05Z, number: 12, on: true}
+  extension: {made: 2026-01-02T03:04:05Z, number: 12, set: true}
 current-context: work
 clusters:
 - name: work
-  cluster: {server: "https://work:6443", insecure-skip-tls-verify: false, extensions: [{name: tool, extension: {a: 1}}]}
+  cluster: {server: "https://office:6443", insecure-skip-tls-verify: false, extensions: [{name: tool, extension: {a: 1}}]}
 contexts:
 - name: work
   context: {cluster: work, user: work, namespace: team}

@@ -99,7 +99,7 @@ def starter(home: Path, code: str) -> subprocess.Popen[str]:
     """Another process, with ``processes`` and ``server`` of the same home at hand."""
     env = {**os.environ, "PYTHONPATH": str(Path(labkit.processes.__file__).parent.parent)}
     argv = [sys.executable, "-c", STARTER + code, __file__, f"{home}"]
-    return subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def end_of(process: subprocess.Popen[str]) -> str:
@@ -203,6 +203,17 @@ def test_a_child_that_outlives_the_leader_is_stopped_with_its_session(settings: 
     assert of_home(settings.home) == []
 
 
+def test_children_of_a_leader_from_before_a_boot_are_not_taken_for_its_own(settings: Settings, processes: Processes) -> None:
+    running = processes.start(listener(settings, code=LEADER_WITH_LISTENING_CHILD))
+    record = json.loads(record_file(settings).read_text())
+    os.kill(running.pid, signal.SIGKILL)
+    wait_for(lambda: processes.running("listener") is None)
+    record_file(settings).write_text(json.dumps({**record, "boot": "another boot"}))
+    assert not processes.stop("listener")
+    assert answers(settings.ports["etcd"])
+    record_file(settings).write_text(json.dumps(record))
+
+
 def test_starting_again_stops_what_outlived_the_leader_first(settings: Settings, processes: Processes) -> None:
     server = listener(settings, code=LEADER_WITH_LISTENING_CHILD)
     orphans = processes.start(server).pid
@@ -227,14 +238,10 @@ def test_a_process_with_the_recorded_pid_from_another_time_is_never_signalled(
 
 
 def test_a_server_is_stopped_in_short_though_its_starter_lives_and_never_reads_its_exit_code(settings: Settings) -> None:
-    waits = "print(processes.start(server).pid, flush=True); sys.stdin.read()"
-    argv_input = subprocess.PIPE
-    env = {**os.environ, "PYTHONPATH": str(Path(labkit.processes.__file__).parent.parent)}
-    argv = [sys.executable, "-c", STARTER + waits, __file__, f"{settings.home}"]
-    with subprocess.Popen(argv, env=env, stdin=argv_input, stdout=subprocess.PIPE, text=True) as notebook:
+    with starter(settings.home, "processes.start(server); print('started', flush=True); sys.stdin.read()") as notebook:
         assert notebook.stdout is not None
-        wait_for(lambda: Processes(settings).running("listener") is not None)
-        notebook.stdout.readline()
+        while "started" not in (line := notebook.stdout.readline()):
+            assert line
         began = time.monotonic()
         assert Processes(settings).stop("listener", stop_seconds=PATIENCE_SECONDS)
         assert time.monotonic() - began < PATIENCE_SECONDS / 2
@@ -321,7 +328,14 @@ def test_one_that_was_taken_over_is_left_running_when_it_does_not_answer(setting
 
 
 def test_three_starters_at_once_start_one_server(settings: Settings) -> None:
-    others = [starter(settings.home, "print(processes.start(server).pid)") for _ in range(3)]
+    others = [starter(settings.home, "input('ready\\n'); print(processes.start(server).pid)") for _ in range(3)]
+    for other in others:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+    for other in others:
+        assert other.stdin is not None
+        other.stdin.write("now\n")
+        other.stdin.flush()
     pids = {end_of(other).split()[-1] for other in others}
     assert [other.returncode for other in others] == [0, 0, 0]
     assert pids == {str(process.pid) for process in of_home(settings.home)}
