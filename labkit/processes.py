@@ -42,6 +42,7 @@ class Server:
         ports: The loopback ports it listens on, by their names in `labkit.settings.PORTS`.
         ready: Asked again and again until it says True; what it raises counts as not yet.
         env: Added to the environment; secrets go here.
+        without: Beginnings of variables' names that are kept from it: settings that a person has for other servers of the kind.
         ready_seconds: How long it may take.
         inputs: Files that the server reads once at its start; when one has changed, it is started anew.
     """
@@ -51,6 +52,7 @@ class Server:
     ports: tuple[str, ...]
     ready: Callable[[], bool]
     env: Mapping[str, str] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
     ready_seconds: float = 60
     inputs: tuple[Path, ...] = ()
 
@@ -193,6 +195,7 @@ class Processes:
     def _launch(self, server: Server) -> Running:
         for folder in (self._run, self._logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(server.without)}
         log, fingerprint = self.log_file(server.name), server.fingerprint()
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
@@ -203,7 +206,7 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 bufsize=0,
                 cwd=self._settings.home,
-                env={**os.environ, **server.env},
+                env={**inherited, **server.env},
                 start_new_session=True,
             )
         finally:

@@ -77,6 +77,7 @@ class LocalCluster:
                 *_tls_flags("peer-", own, authority),
                 "--log-level=warn",
             ),
+            without=("ETCD_",),
             ports=("etcd", "etcd_peer"),
             ready=lambda: self._answers(f"{client}/readyz", authority, caller),
             inputs=(own.certificate, authority),

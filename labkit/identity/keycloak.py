@@ -75,6 +75,7 @@ class Keycloak:
                     "KC_BOOTSTRAP_ADMIN_USERNAME": _ADMIN,
                     "KC_BOOTSTRAP_ADMIN_PASSWORD": self._admin_password(),
                 },
+                without=("KC_", "JAVA_"),
                 ports=("keycloak",),
                 ready=self._answers,
                 ready_seconds=180,

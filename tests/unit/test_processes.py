@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -405,3 +406,15 @@ def test_a_lock_that_others_keep_is_given_up_with_the_home_named(
 def test_the_lock_may_be_taken_again_by_its_holder(processes: Processes) -> None:
     with processes.lock(), processes.lock():
         assert processes.names() == []
+
+
+def test_a_server_is_spared_the_settings_that_a_person_has_for_its_kind(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTHERS_PORT", "1")
+    monkeypatch.setenv("UNRELATED", "kept")
+    processes = Processes(settings)
+    running = processes.start(dataclasses.replace(listener(settings), without=("OTHERS_",)))
+    seen = psutil.Process(running.pid).environ()
+    assert seen["UNRELATED"] == "kept"
+    assert seen["LISTENER_SECRET"] == "hidden"
+    assert "OTHERS_PORT" not in seen
+    processes.stop("listener")
