@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from . import machine
 from .certificates import Certificates
 from .cluster.access import AccessMatrix, matrix
 from .cluster.api import Api, Identity
 from .cluster.cluster import Cluster
+from .cluster.kubeconfig import exec_context
 from .cluster.kubectl import KubectlAnswer
 from .display import Table
 from .errors import CheckFailed, Forbidden
@@ -146,7 +148,26 @@ class Lab:
     def credential(self, username: str) -> str:
         """An ExecCredential for kubectl, as JSON; see `labkit.identity.credential`."""
         client = self.workshop.client(self.workshop.cluster.oidc.client_id)
-        return exec_credential(self.keycloak, client, self.workshop.user(username), self.settings.home / "credentials")
+        return exec_credential(self.keycloak, client, self.workshop.user(username), self._credentials)
+
+    def people_on_disk(self) -> list[str]:
+        """Where people's tokens lie on this machine: contexts of the kubeconfig by name, kept credentials by file name."""
+        names = [user.username for user in self.workshop.realm.users]
+        known = {context for name in names for context in (name, exec_context(name))}
+        contexts = [context for context in self.cluster.kubeconfig.contexts() if context in known]
+        return contexts + sorted(file.name for file in self._credentials.glob("*.json"))
+
+    def forget_people(self) -> list[str]:
+        """Remove what `people_on_disk` names, and return it."""
+        found = self.people_on_disk()
+        self.cluster.kubeconfig.remove(*found)
+        for file in self._credentials.glob("*.json"):
+            file.unlink()
+        return found
+
+    @property
+    def _credentials(self) -> Path:
+        return self.settings.home / "credentials"
 
     def access_matrix(self) -> AccessMatrix:
         """Who can do what, as the API server says, beside what the workshop expects of each."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from . import machine
+from .cluster.kubeconfig import exec_context
 from .display import BAD, OK, Displayed, shown
 from .errors import CheckFailed, EarlierLabMissing, LabkitError
 from .identity.plan import Action
@@ -252,7 +253,7 @@ def _rbac(lab: Lab) -> Iterator[Finding]:
 @step("04-tokens", "contexts", "kubectl has a context for each person, and each is who it says")
 def _contexts(lab: Lab) -> Iterator[Finding]:
     for username in lab.workshop.access.expected:
-        for context in (username, f"{username}-exec"):
+        for context in (username, exec_context(username)):
             there = context in lab.cluster.kubeconfig.contexts()
             name = (
                 lab.cluster.kubectl(context, "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}").output if there else "nobody"
@@ -287,5 +288,5 @@ def _namespaces(lab: Lab) -> Iterator[Finding]:
 def _stopped(lab: Lab) -> Iterator[Finding]:
     for row in lab.status().rows:
         yield Finding(row[1] == "stopped", f"{row[0]}: {row[1]}", "lab.down()")
-    left = [context for context in lab.cluster.kubeconfig.contexts() if context != lab.cluster.endpoint.name]
-    yield Finding(not left, f"people's contexts in the kubeconfig: {shown(left)}", "lab.cluster.kubeconfig.remove(...)")
+    left = lab.people_on_disk()
+    yield Finding(not left, f"people's contexts and kept tokens: {shown(left)}", "lab.forget_people()")

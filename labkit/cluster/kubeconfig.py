@@ -24,6 +24,11 @@ _SECTIONS = {"clusters": "cluster", "users": "user", "contexts": "context"}
 _LOCK_SECONDS = 30
 
 
+def exec_context(username: str) -> str:
+    """The name of a user's context that runs ``labkit credential``."""
+    return f"{username}-exec"
+
+
 class Kubeconfig:
     """A kubeconfig file (kubernetes.io, *Organizing cluster access using kubeconfig files*).
 
@@ -63,7 +68,7 @@ class Kubeconfig:
 
         Source: kubernetes.io, *Authenticating*, client-go credential plugins.
         """
-        name = f"{username}-exec"
+        name = exec_context(username)
         plugin = {
             "apiVersion": "client.authentication.k8s.io/v1",
             "command": sys.executable,

@@ -82,6 +82,12 @@ def test_no_secret_is_in_the_results_or_the_logs(finished: Path) -> None:
         assert password not in text, file
 
 
+def test_after_the_last_lab_nobodys_token_is_kept(finished: Path) -> None:
+    home = finished.with_name("run-home")
+    assert not JWT.search((home / "kubeconfig").read_bytes())
+    assert list((home / "credentials").iterdir()) == []
+
+
 def test_a_run_that_passed_leaves_no_process(finished: Path) -> None:
     home = finished.with_name("run-home")
     assert (home / "home.json").exists()
