@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -145,6 +146,8 @@ def _run(args: argparse.Namespace) -> int:
     if unknown:
         print(f"✘ no such lab: {', '.join(sorted(unknown))}; there are: {', '.join(info.name for info in LABS)}", file=sys.stderr)
         return 2
+    # CI ends a job with SIGTERM; that is to stop the servers as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     output = find_root() / "build" / "labs"
     result = run(args.labs, output)
     if args.json:

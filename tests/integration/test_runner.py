@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import nbformat
 import psutil
 import pytest
 
+from labkit._launch import session_members
 from labkit.errors import LabRunFailed
 from labkit.lab import Lab
 from labkit.runner import run
@@ -44,8 +44,8 @@ def _root_with(folder: Path, monkeypatch: pytest.MonkeyPatch, *cells: str) -> Pa
 
 def _home_processes(home: Path) -> list[psutil.Process]:
     """Everything that runs in the session of a server recorded in that home."""
-    sessions = {int(json.loads(record.read_text())["pid"]) for record in (home / "run").glob("*.json")}
-    return [p for p in psutil.process_iter() if p.status() != psutil.STATUS_ZOMBIE and os.getsid(p.pid) in sessions]
+    records = [json.loads(record.read_text()) for record in (home / "run").glob("*.json")]
+    return [process for record in records for process in session_members(record)]
 
 
 @pytest.fixture(scope="module")
@@ -114,18 +114,31 @@ def test_a_failing_cell_stops_the_run_and_leaves_the_servers_to_be_looked_at(tmp
         Lab(Settings.load()).down()
 
 
-def test_an_interrupt_stops_what_the_run_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_stops_what_the_run_started(how: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = _root_with(tmp_path / "checkout", monkeypatch, START_A_SERVER, "import time; time.sleep(600)")
     home = root / "build" / "run-home"
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "labkit", "run"], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as running:
+    running = subprocess.Popen(
+        [sys.executable, "-P", "-m", "labkit", "run"],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A shell that starts the tests in the background has them ignore interrupts, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one call, which takes no lock
+    )
+    try:
         deadline = time.monotonic() + 60
         while not _home_processes(home) and time.monotonic() < deadline and running.poll() is None:
             time.sleep(0.1)
         started = _home_processes(home)
-        running.send_signal(signal.SIGINT)
+        running.send_signal(how)
         said, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
+        running.wait()
+        monkeypatch.setenv("LABKIT_HOME", str(home))
+        Lab.open().down()
     assert started, said
     assert running.returncode == 130, said
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in started), said
