@@ -124,8 +124,6 @@ def test_an_interrupt_stops_what_the_run_started(how: signal.Signals, tmp_path: 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # A shell that starts the tests in the background has them ignore interrupts, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one call, which takes no lock
     )
     try:
         deadline = time.monotonic() + 60
