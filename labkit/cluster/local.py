@@ -41,7 +41,12 @@ class LocalCluster:
         paths = {name: str(program.path) for name, program in programs.items()}
         with self._processes.lock():
             self._processes.start(self._etcd(paths["etcd"]))
-            self._processes.start(self._api_server(paths["kube-apiserver"], trust))
+            api_server = self._api_server(paths["kube-apiserver"], trust)
+            running = self._processes.running(api_server.name)
+            if running and running.fingerprint != api_server.fingerprint():
+                # An API server that is told to stop waits for whoever still watches it.
+                self._processes.stop("kube-controller-manager")
+            self._processes.start(api_server)
             self._processes.start(self._controller_manager(paths["kube-controller-manager"]))
 
     def stop(self) -> bool:
