@@ -6,6 +6,8 @@ variable                      what it sets                                      
 ``LABKIT_HOME``               the folder with one lab's servers, secrets and logs    ``.labkit`` in the checkout
 ``LABKIT_CACHE``              the folder with programs, shared between checkouts     the user's cache folder
 ``LABKIT_WORKSHOP``           another ``workshop.yaml``                              labkit's own
+``LABKIT_OIDC``               how the API server is told whom to believe: one of     ``flags``
+                              `OIDC_STYLES`
 ``LABKIT_<NAME>_PORT``        a port, for each name in `PORTS`                       see `PORTS`
 ============================  =====================================================  =========================
 """
@@ -22,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Literal, get_args
 
 import platformdirs
 from filelock import FileLock
@@ -38,6 +41,11 @@ PORTS = {
 }
 """Every port a lab listens on, with the number that is taken when it is free."""
 
+OidcStyle = Literal["flags", "structured"]
+
+OIDC_STYLES: tuple[OidcStyle, ...] = get_args(OidcStyle)
+"""``flags``: the ``--oidc-*`` flags, as most clusters have them; ``structured``: an AuthenticationConfiguration in a file."""
+
 HOME_FORMAT = 1
 FIRST_LAB = "00-start-here.ipynb"
 
@@ -53,6 +61,7 @@ class Settings:
         cache: Programs, keyed by version.
         workshop_file: The ``workshop.yaml`` in use.
         ports: Port numbers by the names in `PORTS`.
+        oidc: How the API server is told whom to believe.
     """
 
     root: Path
@@ -61,6 +70,7 @@ class Settings:
     cache: Path
     workshop_file: Path
     ports: Mapping[str, int]
+    oidc: OidcStyle = "flags"
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -71,6 +81,7 @@ class Settings:
         """
         env = os.environ if environ is None else environ
         _ask_loopback_directly()
+        oidc = _oidc_style(env.get("LABKIT_OIDC", "flags"))
         root = find_root()
         home = _path(env.get("LABKIT_HOME"), root / ".labkit")
         state = open_home(home, environ=env)
@@ -81,6 +92,7 @@ class Settings:
             cache=_path(env.get("LABKIT_CACHE"), Path(platformdirs.user_cache_dir("labkit", appauthor=False))),
             workshop_file=_path(env.get("LABKIT_WORKSHOP"), Path(__file__).with_name("workshop.yaml")),
             ports={name: int(port) for name, port in dict(state["ports"]).items()},  # type: ignore[call-overload]
+            oidc=oidc,
         )
 
     def url(self, port_name: str, scheme: str = "https") -> str:
@@ -188,6 +200,14 @@ def _ports_from(env: Mapping[str, str]) -> dict[str, int]:
             raise SettingsError(msg, fix=f"give a number from 1 to 65535, or unset it for {default}")
         ports[name] = int(text)
     return ports
+
+
+def _oidc_style(text: str) -> OidcStyle:
+    for style in OIDC_STYLES:
+        if text == style:
+            return style
+    msg = f"LABKIT_OIDC is {text!r}, which is no way to tell the API server whom to believe"
+    raise SettingsError(msg, fix=f"set it to {' or '.join(OIDC_STYLES)}, or unset it for flags")
 
 
 def _free_port(taken: Mapping[str, int]) -> int:

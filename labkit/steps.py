@@ -238,7 +238,7 @@ def _cluster(lab: Lab) -> Iterator[Finding]:
     for username in lab.workshop.access.expected:
         seen, declared = lab.cluster.api(lab.session(username)).wait_until_known(), lab.workshop.user(username)
         as_declared = seen.username == declared.email and set(seen.groups) == {*declared.groups, "system:authenticated"}
-        yield Finding(as_declared, f"it takes {username} for {seen}", "compare the token's claims with the API server's oidc flags")
+        yield Finding(as_declared, f"it takes {username} for {seen}", "compare the token's claims with lab.cluster.trust")
 
 
 @step("03-rbac", "rbac", "the RBAC objects are as workshop.yaml declares them")

@@ -155,6 +155,6 @@ def _translated(status: int, body: str, endpoint: Endpoint) -> ClusterError:
         return forbidden(message, message)
     if status == 401:
         msg = f"the API server at {endpoint.url} does not take this token (401)"
-        fix = "compare the token's iss and aud with the API server's flags; for all but a foreign issuer its log gives the cause"
+        fix = "compare the token's iss and aud with lab.cluster.trust; for all but a foreign issuer the API server's log gives the cause"
         return Unauthorized(msg, why=message, fix=fix)
     return ClusterError(f"the API server answered {status}", why=message)

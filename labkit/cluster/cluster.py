@@ -14,8 +14,9 @@ from .api import Api, Identity
 from .kubeconfig import Kubeconfig
 from .kubectl import Kubectl, KubectlAnswer
 from .local import LocalCluster
-from .provider import Endpoint, Provider, Trust
+from .provider import Endpoint, Provider
 from .rbac import Rbac
+from .trust import Trust
 
 
 class Cluster:
@@ -50,12 +51,13 @@ class Cluster:
     @property
     def trust(self) -> Trust:
         """How its API server is told to trust the realm."""
-        return Trust(self._keycloak.issuer, self._keycloak.ca, self._workshop.cluster.oidc)
+        return Trust(self._keycloak.issuer, self._keycloak.ca, self._workshop.cluster.oidc, self._settings.oidc)
 
     def start(self) -> Endpoint:
         """Bring it up, or take it over, and enter its administrator in the kubeconfig.
 
-        The realm must be there before: an API server that finds no issuer tries again only every ten seconds.
+        The realm must be there before: an API server that finds no issuer tries again only every ten seconds. One that runs with an
+        AuthenticationConfiguration goes on running when that has changed, and follows within some 20 seconds.
 
         Raises:
             IdentityError: The realm is not there yet.

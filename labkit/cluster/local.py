@@ -13,7 +13,8 @@ from ..certificates import Certificates, Pair
 from ..processes import Processes, Server
 from ..settings import Settings, write_private
 from ..toolchain import Toolchain
-from .provider import Endpoint, Trust
+from .provider import Endpoint
+from .trust import Trust
 
 SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager")
 """The processes of a local cluster, in the order in which they start."""
@@ -92,6 +93,7 @@ class LocalCluster:
         own = self._certificates.server("kube-apiserver")
         caller, accounts = self._etcd_client(), self._certificates.signing_key("service-accounts")
         clients = self._certificates.authority("clients")
+        told, read_at_start = self._tell(trust)
         return Server(
             name="kube-apiserver",
             argv=(
@@ -115,13 +117,21 @@ class LocalCluster:
                 # No pod looks for the API server by service address, and a loopback address may not stand behind one.
                 "--endpoint-reconciler-type=none",
                 "--profiling=false",
-                *trust.flags(),
+                *told,
             ),
             ports=("kubernetes",),
             ready=lambda: self._answers(f"{self.endpoint.url}/readyz", self._ca),
             ready_seconds=120,
-            inputs=(own.certificate, caller.certificate, accounts.certificate, clients, trust.ca),
+            inputs=(own.certificate, caller.certificate, accounts.certificate, clients, *read_at_start),
         )
+
+    def _tell(self, trust: Trust) -> tuple[tuple[str, ...], tuple[Path, ...]]:
+        """The flags that carry the trust, and the files behind them that the API server reads only at its start."""
+        if trust.style == "flags":
+            return trust.flags(), (trust.ca,)
+        file = self._settings.home / "authentication.yaml"
+        write_private(file, trust.configuration())
+        return (f"--authentication-config={file}",), ()
 
     def _controller_manager(self, program: str) -> Server:
         own = self._certificates.server("kube-controller-manager")

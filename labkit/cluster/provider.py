@@ -7,32 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..display import Displayed
-from ..workshop import Oidc
-
-
-@dataclass(frozen=True)
-class Trust:
-    """How an API server is told to trust a realm.
-
-    Attributes:
-        issuer: The realm's issuer, byte for byte as tokens name it.
-        ca: The certificate authority behind the issuer's own certificate.
-        declared: Client, user name claim and groups claim, as the workshop declares them.
-    """
-
-    issuer: str
-    ca: Path
-    declared: Oidc
-
-    def flags(self) -> tuple[str, ...]:
-        """The API server's flags (kubernetes.io, *Authenticating*, OpenID Connect tokens)."""
-        return (
-            f"--oidc-issuer-url={self.issuer}",
-            f"--oidc-client-id={self.declared.client_id}",
-            f"--oidc-username-claim={self.declared.username_claim}",
-            f"--oidc-groups-claim={self.declared.groups_claim}",
-            f"--oidc-ca-file={self.ca}",
-        )
+from .trust import Trust
 
 
 @dataclass(frozen=True)

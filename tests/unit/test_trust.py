@@ -1,0 +1,62 @@
+"""What an API server is told, in both styles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from labkit.cluster.trust import Trust
+from labkit.settings import OidcStyle
+from labkit.workshop import Oidc
+
+ISSUER = "https://localhost:8443/realms/myrealm"
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> Path:
+    file = tmp_path / "ca.crt"
+    file.write_text(CERTIFICATE)
+    return file
+
+
+def trust(ca: Path, *, username_claim: str = "email", style: OidcStyle = "flags") -> Trust:
+    return Trust(ISSUER, ca, Oidc(client_id="kube", username_claim=username_claim, groups_claim="groups"), style)
+
+
+def jwt_of(told: Trust) -> dict[str, Any]:
+    (jwt,) = yaml.safe_load(told.configuration())["jwt"]
+    return dict(jwt)
+
+
+def test_the_flags_are_the_seeds_five(ca: Path) -> None:
+    assert trust(ca).flags() == (
+        f"--oidc-issuer-url={ISSUER}",
+        "--oidc-client-id=kube",
+        "--oidc-username-claim=email",
+        "--oidc-groups-claim=groups",
+        f"--oidc-ca-file={ca}",
+    )
+
+
+def test_the_file_says_the_same_with_the_certificate_in_it(ca: Path) -> None:
+    jwt = jwt_of(trust(ca))
+    assert jwt["issuer"] == {"url": ISSUER, "audiences": ["kube"], "certificateAuthority": CERTIFICATE}
+    assert jwt["claimMappings"] == {"username": {"claim": "email", "prefix": ""}, "groups": {"claim": "groups", "prefix": ""}}
+
+
+def test_a_name_from_another_claim_gets_no_prefix_in_either_style_and_needs_no_verified_email(ca: Path) -> None:
+    told = trust(ca, username_claim="sub")
+    assert "--oidc-username-prefix=-" in told.flags()
+    assert jwt_of(told)["claimMappings"]["username"] == {"claim": "sub", "prefix": ""}
+    assert jwt_of(told)["claimValidationRules"] == []
+
+
+def test_as_text_it_is_what_is_in_force(ca: Path) -> None:
+    assert str(trust(ca)).splitlines() == list(trust(ca).flags())
+    text = str(trust(ca, style="structured"))
+    assert text.startswith("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n")
+    assert "    certificateAuthority: |\n      -----BEGIN CERTIFICATE-----\n      MIIB\n" in text
