@@ -19,6 +19,7 @@ def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     open_home(home, environ={}, free_ports=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABKIT_HOME", str(home))
+        patch.delenv("LABKIT_OIDC", raising=False)
         yield home
 
 
