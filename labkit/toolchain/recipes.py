@@ -1,4 +1,4 @@
-"""The shape of the table in `pins`: what is said of a program, and of the three ways in which programs are made."""
+"""The shape of the table in `pins`: what is said of a program, of its download, and of the three ways in which programs are made."""
 
 from __future__ import annotations
 
@@ -7,8 +7,47 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 HERE = Path(__file__).parent
+_GO_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Official:
+    """What a project publishes ready to use, at an address of its own.
+
+    In the paths ``{name}`` stands for the program, ``{system}`` and ``{machine}`` for this machine's kind as Go calls it, and ``{packed}``
+    for ``zip`` on macOS and ``tar.gz`` elsewhere.
+
+    Attributes:
+        site: The address that the paths are below.
+        systems: The programs that are published, each with the systems it is published for.
+        file: The path of the program, or of an archive.
+        digests: The path of the file with its SHA-256; empty when the recipe pins that.
+        member: The program's path in the archive; empty when it is the whole file that is wanted.
+    """
+
+    site: str
+    systems: Mapping[str, tuple[str, ...]]
+    file: str
+    digests: str = ""
+    member: str = ""
+
+    @property
+    def host(self) -> str:
+        """Who is asked, for people."""
+        return urlsplit(self.site).netloc
+
+    def has(self, name: str) -> bool:
+        """Whether the program is published for this system."""
+        return platform.system().lower() in self.systems.get(name, ())
+
+    def path(self, template: str, name: str) -> str:
+        """One of the paths, for this program and this machine."""
+        system, machine = platform.system().lower(), platform.machine()
+        packed = "zip" if system == "darwin" else "tar.gz"
+        return template.format(name=name, system=system, machine=_GO_MACHINES.get(machine, machine), packed=packed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +57,7 @@ class Recipe:
     Attributes:
         name: Names the recipe's lock and log, and the folder or file beside this one that pins its content.
         source: Where the result comes from, for people.
+        official: What its project publishes ready to use, which is tried first.
         doing: What is done meanwhile, for people.
         takes: For how long, for people.
         kept_mb: What stays in the cache, in 10⁶ bytes.
@@ -36,11 +76,18 @@ class Recipe:
     disk_gb: float
     memory_gb: float
     instead: str
+    official: Official | None = None
 
     @property
     def effort(self) -> str:
         """What making it costs, for people."""
         return f"{self.takes}, {self.kept_mb} MB kept, {self.disk_gb:g} GB of disk meanwhile"
+
+    def sources(self, name: str) -> str:
+        """Where one of its programs comes from when it is missing, in the order of trying, for people."""
+        if self.official is None or not self.official.has(name):
+            return self.source
+        return f"downloaded from {self.official.host}, else {self.source}"
 
     def key(self) -> str:
         """Ten hexadecimal digits that change with whatever shapes the result, this machine's kind included."""
@@ -74,12 +121,12 @@ class GoModule(Recipe):
 
 @dataclass(frozen=True, kw_only=True)
 class KeycloakDistribution(Recipe):
-    """Keycloak's distribution, fetched by Maven or copied from ``KEYCLOAK_HOME``, and built once with our options.
+    """Keycloak's distribution, downloaded, fetched by Maven or copied from ``KEYCLOAK_HOME``, and built once with our options.
 
     Attributes:
         plugin: The Maven plugin's goal that copies an artifact.
         artifact: The distribution's coordinates.
-        sha256: Its digest.
+        sha256: Its digest; the official download is the same file.
         options: Options of ``kc.sh build``; a server started with ``--optimized`` takes them as they were here.
     """
 

@@ -55,22 +55,25 @@ class Store:
         return log
 
     @contextlib.contextmanager
-    def making(self, recipe: Recipe) -> Iterator[Path]:
-        """Be the only one that makes this recipe's programs, in a temporary folder that is gone afterwards.
+    def making(self, what: str) -> Iterator[Path]:
+        """Be the only one that makes this, in a temporary folder that is gone afterwards.
+
+        Args:
+            what: A recipe's name, or ``bundle``.
 
         Raises:
             ToolchainError: The cache can't be written.
         """
         try:
             self._programs.mkdir(parents=True, exist_ok=True)
-            lock = _locked(self._programs / f"{recipe.name}.lock", recipe.name)
+            lock = _locked(self._programs / f"{what}.lock", what)
         except OSError as error:
             msg = f"the cache {self._programs} can't be written"
             raise ToolchainError(msg, why=str(error), fix="set LABKIT_CACHE to a folder that you may write to") from error
         with lock:
-            for left_behind in self._programs.glob(f".making-{recipe.name}-*"):
+            for left_behind in self._programs.glob(f".making-{what}-*"):
                 shutil.rmtree(left_behind, ignore_errors=True)
-            work = Path(tempfile.mkdtemp(prefix=f".making-{recipe.name}-", dir=self._programs))
+            work = Path(tempfile.mkdtemp(prefix=f".making-{what}-", dir=self._programs))
             try:
                 yield work
             finally:

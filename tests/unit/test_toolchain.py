@@ -28,7 +28,10 @@ from labkit.errors import ToolchainError
 from labkit.toolchain import PROGRAMS, Program, Toolchain, looking, store
 from labkit.toolchain import toolchain as room
 from labkit.toolchain.pins import KEYCLOAK, PINS
+from labkit.toolchain.recipes import Pin
 
+# Nothing here asks the network; test_downloads.py has a site of its own.
+OFFLINE = {name: dataclasses.replace(pin, recipe=dataclasses.replace(pin.recipe, official=None)) for name, pin in PINS.items()}
 GO_BUILD = """
 for argument; do
   case "$previous" in -o) out="$argument" ;; esac
@@ -73,8 +76,9 @@ class Machine:
         lines = self.calls.read_text().splitlines() if self.calls.exists() else []
         return [line for line in lines if line.split()[0] == name]
 
-    def tools(self) -> Toolchain:
-        return Toolchain(self.cache, self.environ)
+    def tools(self, pin: Pin | None = None) -> Toolchain:
+        """A new toolchain, in whose table one program may be another."""
+        return Toolchain(self.cache, self.environ, OFFLINE | ({pin.name: pin} if pin else {}))
 
     def kept(self) -> list[str]:
         """The cache's folders, temporary ones included."""
@@ -249,7 +253,8 @@ def test_an_interrupted_build_leaves_no_process_and_the_next_one_works(machine: 
     root = str(Path(room.__file__).parents[2])
     setup = subprocess.Popen(
         [sys.executable, "-c", script, str(machine.cache)],
-        env={**machine.environ, "PYTHONPATH": root},
+        # A proxy that is not there keeps it from downloading.
+        env={**machine.environ, "PYTHONPATH": root, "HTTPS_PROXY": "http://127.0.0.1:9"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -297,18 +302,16 @@ def test_two_set_ups_at_once_wait_for_each_other_and_build_once(machine: Machine
     assert [call.split()[1] for call in machine.called("go")].count("build") == 1
 
 
-def test_too_little_disk_or_memory_is_said_before_anything_is_run(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_or_memory_is_said_before_anything_is_run(machine: Machine) -> None:
     """The recipe is made greedy, as a full disk can't be provoked."""
     machine.go()
-    recipe = PINS["etcd"].recipe
+    recipe = OFFLINE["etcd"].recipe
     for greedy, message in (
         (dataclasses.replace(recipe, disk_gb=1e9), "too little disk space to make etcd"),
         (dataclasses.replace(recipe, memory_gb=1e9), "too little memory to make etcd"),
     ):
-        pin = dataclasses.replace(PINS["etcd"], recipe=greedy)
-        monkeypatch.setattr(room, "PINS", {**PINS, "etcd": pin})
         with pytest.raises(ToolchainError, match=message):
-            machine.tools().ensure("etcd")
+            machine.tools(dataclasses.replace(PINS["etcd"], recipe=greedy)).ensure("etcd")
     assert [call.split()[1] for call in machine.called("go")] == ["version"]
 
 
@@ -366,13 +369,17 @@ def test_a_change_to_the_persons_keycloak_has_it_copied_and_built_again(machine:
     assert machine.tools().find("keycloak") is None
 
 
-def test_without_maven_and_keycloak_the_error_names_both_ways_out_and_what_was_passed_over(machine: Machine, keycloak_home: Path) -> None:
+def test_without_maven_and_keycloak_the_error_names_the_ways_out_and_what_was_passed_over(machine: Machine, keycloak_home: Path) -> None:
     (keycloak_home / "version.txt").write_text("Keycloak - Version 25.0.1\n")
     with pytest.raises(ToolchainError) as caught:
         machine.tools().ensure("keycloak")
-    assert caught.value.what == "Keycloak is not here, and there is no Maven to fetch it with"
+    assert caught.value.what == "Keycloak is neither here nor to be downloaded, and there is no Maven to fetch it with"
     assert caught.value.why == f"keycloak 25.0.1 of KEYCLOAK_HOME ({keycloak_home}): wants >= 26.7, < 27"
-    assert caught.value.fix == "unpack Keycloak 26.7.3 and name its folder in KEYCLOAK_HOME, or install Maven (mvn)"
+    assert caught.value.fix.splitlines() == [
+        "unpack Keycloak 26.7.3 and name its folder in KEYCLOAK_HOME, or",
+        "install Maven (mvn) and name your network's mirror in its settings.xml, or",
+        "start from a bundle that somebody with network made (labkit setup --offline-bundle FILE)",
+    ]
 
 
 def maven_that_gives(machine: Machine, archive: Path) -> None:
@@ -396,9 +403,7 @@ def test_an_archive_with_another_digest_than_the_pinned_one_is_refused(machine: 
     assert machine.kept() == []
 
 
-def test_an_archive_that_would_write_outside_its_folder_is_refused(
-    machine: Machine, keycloak_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_archive_that_would_write_outside_its_folder_is_refused(machine: Machine, keycloak_home: Path, tmp_path: Path) -> None:
     """The pinned archive is no such thing, so the pin is replaced."""
     del machine.environ["KEYCLOAK_HOME"]
     archive = tmp_path / "keycloak.tar.gz"
@@ -407,8 +412,7 @@ def test_an_archive_that_would_write_outside_its_folder_is_refused(
         tar.addfile(tarfile.TarInfo("../../../../escaped"), io.BytesIO())
     maven_that_gives(machine, archive)
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    pin = dataclasses.replace(PINS["keycloak"], recipe=dataclasses.replace(KEYCLOAK, sha256=digest))
-    monkeypatch.setattr(room, "PINS", {**PINS, "keycloak": pin})
+    pin = dataclasses.replace(PINS["keycloak"], recipe=dataclasses.replace(KEYCLOAK, sha256=digest, official=None))
     with pytest.raises(ToolchainError, match="can't be unpacked"):
-        machine.tools().ensure("keycloak")
+        machine.tools(pin).ensure("keycloak")
     assert list(tmp_path.rglob("escaped")) == []

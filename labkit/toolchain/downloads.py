@@ -1,0 +1,177 @@
+"""Official downloads: over TLS from the project's own site, and checked against the digest that the project publishes.
+
+Such a digest comes from the same place as the file: it proves that the file arrived whole, and not who made it. For that there is
+TLS alone, with the authorities that this machine trusts; proxies and ``REQUESTS_CA_BUNDLE`` are as requests takes them from the
+environment. Where the recipe pins a digest (Keycloak), that one counts, and the site could not change the file unseen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import re
+import ssl
+import tarfile
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+
+from ..display import Progress
+from ..errors import ToolchainError
+from .recipes import Official
+
+_ANSWER_SECONDS = 5.0
+_SILENCE_SECONDS = 15.0
+_CHUNK_BYTES = 1 << 18
+_given_up: dict[str, str] = {}
+
+
+def fetch(official: Official, name: str, folder: Path, shown: Progress, *, sha256: str = "") -> Path:
+    """Download a program, or the archive that is wanted whole, into a folder that holds nothing else afterwards.
+
+    A host that does not begin to answer within five seconds, or falls silent later, is not asked again by this process.
+
+    Args:
+        official: Where it is.
+        name: The program.
+        folder: Made if it is missing; a temporary one, as it holds something half-made until this returns.
+        shown: Told how much has arrived.
+        sha256: The digest, if it is pinned and not looked up.
+
+    Returns:
+        The file, named like the program; executable if it is the program itself.
+
+    Raises:
+        ToolchainError: It can't be had from there; ``what`` says why in a line.
+    """
+    url = f"{official.site}/{official.path(official.file, name)}"
+    part, program = folder / "part", folder / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with requests.Session() as session:
+            # Whatever begins with TLS goes on with TLS: there is nothing to follow a redirection to plain HTTP with.
+            session.adapters.clear()
+            session.mount(f"{urlsplit(url).scheme}://", _SystemTrust())
+            wanted = sha256 or _published(session, f"{official.site}/{official.path(official.digests, name)}", url.rpartition("/")[2])
+            arrived = _stream(session, url, part, name, shown)
+        if arrived != wanted:
+            msg = f"{url} arrived with the SHA-256 {arrived} instead of {wanted}"
+            raise ToolchainError(msg)
+        if official.member:
+            _take_out(part, official.path(official.member, name), program)
+            part.unlink()
+        else:
+            part.replace(program)
+        program.chmod(0o755)
+    except OSError as error:
+        msg = f"{name} from {official.host} can't be written: {error.strerror or error}"
+        raise ToolchainError(msg) from error
+    return program
+
+
+class _SystemTrust(HTTPAdapter):
+    """Trusts what this machine trusts too, such as a company's own authority, and not only the list that requests brings."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options, ssl_context=ssl.create_default_context())
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        return super().proxy_manager_for(proxy, **options, ssl_context=ssl.create_default_context())
+
+
+def _published(session: requests.Session, url: str, file: str) -> str:
+    """The digest of a file out of one that lists digests: alone, or in the lines that sha256sum writes."""
+    try:
+        with _open(session, url) as response:
+            lines = response.text.splitlines()
+    except (requests.RequestException, HTTPError) as error:
+        raise _broken_off(url, error) from error
+    for line in lines:
+        digest, *of = line.split() or [""]
+        if re.fullmatch("[0-9a-f]{64}", digest) and (not of or of[-1].removeprefix("*") == file):
+            return digest
+    msg = f"{url} names no SHA-256 of {file}"
+    raise ToolchainError(msg)
+
+
+def _stream(session: requests.Session, url: str, target: Path, name: str, shown: Progress) -> str:
+    """Write to a file as it arrives, and return the SHA-256 of what did."""
+    digest, megabytes = hashlib.sha256(), 0.0
+    try:
+        with _open(session, url) as response, target.open("wb") as file:
+            total = int(response.headers.get("Content-Length", 0)) / 1e6
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                file.write(chunk)
+                digest.update(chunk)
+                megabytes += len(chunk) / 1e6
+                of = f" of {total:.0f} MB, {megabytes / total:.0%}" if total else " MB"
+                shown.update(f"{name}, {megabytes:.0f}{of}")
+    except (requests.RequestException, HTTPError) as error:
+        raise _broken_off(url, error) from error
+    return digest.hexdigest()
+
+
+def _open(session: requests.Session, url: str) -> requests.Response:
+    host = urlsplit(url).netloc
+    if host in _given_up:
+        raise ToolchainError(_given_up[host])
+    answers: queue.SimpleQueue[requests.Response | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            headers = {"Accept-Encoding": "identity"}
+            answers.put(session.get(url, stream=True, timeout=(_ANSWER_SECONDS, _SILENCE_SECONDS), headers=headers))
+        except (requests.RequestException, HTTPError, OSError) as error:
+            answers.put(error)
+
+    # Asked in a thread, as looking up the host's name knows no timeout, and each of its addresses has one of its own.
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=_ANSWER_SECONDS)
+    except queue.Empty:
+        raise _give_up(host, f"no answer within {_ANSWER_SECONDS:g} s") from None
+    if isinstance(answer, Exception):
+        raise _give_up(host, _root(answer)) from answer
+    if answer.status_code != requests.codes.ok:
+        msg = f"{url} answers {answer.status_code}"
+        raise ToolchainError(msg)
+    return answer
+
+
+def _give_up(host: str, cause: object) -> ToolchainError:
+    _given_up[host] = f"{host} can't be reached: {cause}"
+    return ToolchainError(_given_up[host])
+
+
+def _broken_off(url: str, error: Exception) -> ToolchainError:
+    root = _root(error)
+    if isinstance(root, TimeoutError):
+        return _give_up(urlsplit(url).netloc, f"silent for {_SILENCE_SECONDS:g} s in the middle of a download")
+    return ToolchainError(f"{url} broke off: {root}")
+
+
+def _root(error: BaseException) -> BaseException:
+    """What began it: requests and urllib3 wrap an error several times, and the innermost says it best."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    return error
+
+
+def _take_out(archive: Path, member: str, target: Path) -> None:
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as zipped:
+                target.write_bytes(zipped.read(member))
+        else:
+            with tarfile.open(archive) as tar:
+                file = tar.extractfile(member)
+                target.write_bytes(file.read() if file else b"")
+    except (KeyError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        msg = f"{target.name}'s archive holds no {member}: {error}"
+        raise ToolchainError(msg) from error
