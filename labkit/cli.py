@@ -61,7 +61,15 @@ def _parser() -> argparse.ArgumentParser:
             added.add_argument("--json", action="store_true", help="print the result as JSON")
         return added
 
-    verb("setup", _setup, "find, fetch or build the programs", "Takes minutes the first time, a second afterwards.", as_json=True)
+    added = verb("setup", _setup, "find, fetch or build the programs", "Takes minutes the first time, a second afterwards.", as_json=True)
+    added.add_argument(
+        "--offline-bundle",
+        type=Path,
+        metavar="FILE",
+        help="for a room without network. If there is no FILE, set-up goes on as usual and then packs the programs into it; if there is "
+        "one, made on a machine of this kind by this version, set-up unpacks it first and so fetches nothing. Python's own packages "
+        "(.venv) are not in it",
+    )
     verb("up", _up, "start the servers and do labs 01 to 03", "Keycloak with the realm, the cluster, the RBAC objects; safe to repeat.")
     verb("down", _down, "stop this home's servers", "Their data stays. Servers of other homes are never touched.")
     verb("status", _status, "show this home's servers", "Exit code 0 when all run, 3 when not.", as_json=True)
@@ -84,13 +92,13 @@ def _parser() -> argparse.ArgumentParser:
 def _setup(args: argparse.Namespace) -> int:
     lab = Lab.open()
     if not args.json:
-        lab.setup()
+        lab.setup(args.offline_bundle)
         print(lab.toolchain.status())
         return 0
     # What the work says of itself goes where it doesn't mix with the result.
     out, sys.stdout = sys.stdout, sys.stderr
     try:
-        lab.setup()
+        lab.setup(args.offline_bundle)
     finally:
         sys.stdout = out
     _print_json(lab.toolchain.status().records())

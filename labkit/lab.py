@@ -106,13 +106,21 @@ class Lab:
         """What this machine has."""
         return machine.look(self.settings.home, self.settings.cache)
 
-    def setup(self) -> None:
+    def setup(self, offline_bundle: Path | None = None) -> None:
         """Find, fetch or build every program that the labs run.
 
+        Args:
+            offline_bundle: A file with the programs to start from; if there is none, it is written at the end.
+
         Raises:
-            ToolchainError: One can't be had.
+            ToolchainError: One can't be had, or the bundle can't be read or written.
         """
+        there = offline_bundle is not None and offline_bundle.exists()
+        if offline_bundle is not None and there:
+            self.toolchain.unpack(offline_bundle)
         self.toolchain.ensure(*NEEDED_PROGRAMS)
+        if offline_bundle is not None and not there:
+            self.toolchain.pack(offline_bundle, *NEEDED_PROGRAMS)
 
     def up(self) -> None:
         """Everything up to the end of lab 03: Keycloak with the realm, the cluster that trusts it, the RBAC objects."""

@@ -38,6 +38,12 @@ class Store:
             return None
         return program if program.path.exists() else None
 
+    def folder(self, program: Program) -> Path | None:
+        """The folder here that holds this program whole; nothing if it lies elsewhere."""
+        if not program.path.is_relative_to(self._programs):
+            return None
+        return self._programs / program.path.relative_to(self._programs).parts[0]
+
     def put(self, slot: str, folder: Path, program: Program) -> None:
         """Move a whole folder into the cache; ``program.path`` lies in it."""
         facts = {"name": program.name, "version": program.version, "path": str(program.path.relative_to(folder)), "source": program.source}

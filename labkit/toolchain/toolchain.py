@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..display import Table, progress
 from ..errors import ToolchainError
-from . import downloads, making
+from . import bundle, downloads, making
 from .looking import Found, Program, identify, look
 from .pins import PINS
 from .recipes import GoModule, KeycloakDistribution, Pin, Recipe, Wheel
@@ -61,6 +61,36 @@ class Toolchain:
         if found is not None and not isinstance(self._pins[name].recipe, KeycloakDistribution):
             return found
         return self._store.get(self._slot(name, found))
+
+    def pack(self, file: Path, *names: str) -> None:
+        """Write a bundle of these programs, which must be there: cached ones as they are, others copied from where they were found.
+
+        Raises:
+            ToolchainError: A program is missing, or the bundle can't be written.
+        """
+        programs = {}
+        for name in names:
+            program = self._have(name)
+            # A Java is nothing without its home.
+            alone = program.path.parent.parent if self._pins[name].home else program.path
+            programs[self._slot(name, None)] = program, self._store.folder(program) or alone
+        with progress(f"packing {', '.join(names)} into {file}") as shown:
+            bundle.pack(file, programs, shown)
+
+    def unpack(self, file: Path) -> None:
+        """Take a bundle's programs into the cache, all of them or, if anything is wrong with the file, none.
+
+        Raises:
+            ToolchainError: It is damaged, or meant for another kind of machine or version of labkit; or a program does not work here.
+        """
+        slots = {name: self._slot(name, None) for name in self._pins}
+        with self._store.making("bundle") as work:
+            with progress(f"unpacking {file}") as shown:
+                unpacked = bundle.unpack(file, work, slots, shown)
+            for program, folder in unpacked:
+                with self._store.making(self._pins[program.name].recipe.name):
+                    if self._store.get(program.slot) is None:
+                        self._keep(program.name, folder / program.path, folder, program.slot, f"{file.name}: {program.source}")
 
     def status(self) -> Table:
         """A row per program: name, version, where it is from, path.
@@ -136,7 +166,7 @@ class Toolchain:
                         if isinstance(recipe, KeycloakDistribution):
                             archive = file
                         else:
-                            self._keep(name, file, folder, f"downloaded from {official.host}")
+                            self._keep(name, file, folder, self._slot(name, None), f"downloaded from {official.host}")
                     except ToolchainError as error:
                         refused[error.what] = None
                 if refused:
@@ -173,14 +203,15 @@ class Toolchain:
                 case _:
                     raise NotImplementedError(recipe.name)
             for name, path in made.items():
-                self._keep(name, path, work / "made" / name, source)
+                slot = self._slot(name, looked.program if name == "keycloak" else None)
+                self._keep(name, path, work / "made" / name, slot, source)
 
-    def _keep(self, name: str, path: Path, folder: Path, source: str) -> None:
-        pin, own = self._pins[name], self._look(name).program
+    def _keep(self, name: str, path: Path, folder: Path, slot: str, source: str) -> None:
+        pin = self._pins[name]
         program = identify(pin, path, self._environ, source=source)
         if program is None or not pin.accepts(program.version):
             said = program.version if program is not None else "nothing"
-            msg = f"{name} was made, but does not work here"
+            msg = f"{name} ({source}) does not work here"
             raise ToolchainError(msg, why=f"asked for its version it says {said}; wants {pin.wants}", fix=pin.recipe.instead)
         # A Java tells the real path of its home; the cache may have been named by another way to it.
-        self._store.put(self._slot(name, own), folder, dataclasses.replace(program, path=path))
+        self._store.put(slot, folder, dataclasses.replace(program, path=path))

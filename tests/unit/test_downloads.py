@@ -299,7 +299,7 @@ FILE, DIGESTS = (
         ({DIGESTS: "truncated"}, f"{{site}}/{DIGESTS} broke off: "),
         ({FILE: f"/{DIGESTS}"}, f"{{site}}/{FILE} arrived with the SHA-256 "),
         ({DIGESTS: f"/{FILE}"}, f"{{site}}/{DIGESTS} names no SHA-256 of kubectl"),
-        ({FILE: "/other"}, "kubectl was made, but does not work here"),
+        ({FILE: "/other"}, "kubectl (downloaded from {host}) does not work here"),
     ],
 )
 def test_what_does_not_arrive_whole_is_built_instead_and_the_reason_is_said(
@@ -313,7 +313,7 @@ def test_what_does_not_arrive_whole_is_built_instead_and_the_reason_is_said(
     assert (kubectl.version, kubectl.source) == ("1.37.2", "built from its Go module")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("✘ downloading kubectl from ")
-    assert lines[1].startswith(f"  {why.format(site=site.address)}")
+    assert lines[1].startswith(f"  {why.format(site=site.address, host=site.host)}")
     assert lines[1].endswith("; instead: built from its Go module")
     assert machine.kept() == ["kubectl-1.37.2"]
 

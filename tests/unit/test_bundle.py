@@ -1,0 +1,209 @@
+"""How programs are packed for a room without network, and what is refused there.
+
+Programs here are small shell scripts that tell a version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import platform
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from labkit.errors import ToolchainError
+from labkit.toolchain import PROGRAMS, Toolchain
+from labkit.toolchain.pins import KUBERNETES, PINS
+from labkit.toolchain.recipes import Pin
+
+NAMES = tuple(name for name in PROGRAMS if name != "go")
+ANSWERS = {
+    "etcd": "etcd Version: 3.6.4",
+    "kube-apiserver": "Kubernetes v1.37.1",
+    "kube-controller-manager": "Kubernetes v1.37.1",
+    "kubectl": "Client Version: v1.37.1",
+}
+
+
+def script(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def instructor(tmp_path: Path) -> Toolchain:
+    """A toolchain that finds everything somewhere on its machine."""
+    machine = tmp_path / "instructor"
+    for name, answer in ANSWERS.items():
+        script(machine / "bin" / name, f"echo {answer}")
+    script(machine / "jdk" / "bin" / "java", f"echo '    java.home = {machine}/jdk'; echo '    java.version = 21.0.4'")
+    (machine / "jdk" / "lib").mkdir()
+    (machine / "jdk" / "lib" / "modules").write_text("modules")
+    (machine / "jdk" / "lib" / "not-installed").symlink_to("../src.zip")
+    (machine / "jdk" / "lib" / "cacerts").symlink_to(machine / "etc-cacerts")
+    (machine / "etc-cacerts").write_text("authorities")
+    (machine / "bin" / "java").symlink_to(machine / "jdk" / "bin" / "java")
+    script(machine / "keycloak" / "bin" / "kc.sh", "exit 0")
+    (machine / "keycloak" / "version.txt").write_text("Keycloak - Version 26.7.0\n")
+    tools = Toolchain(machine / "cache", {"PATH": str(machine / "bin"), "KEYCLOAK_HOME": str(machine / "keycloak")})
+    tools.ensure(*NAMES)
+    return tools
+
+
+@pytest.fixture
+def bundle(instructor: Toolchain, tmp_path: Path) -> Path:
+    file = tmp_path / "labs.tar.gz"
+    instructor.pack(file, *NAMES)
+    return file
+
+
+def student(tmp_path: Path, **pins: Pin) -> Toolchain:
+    """A toolchain on an empty machine without anything to fetch or to build with."""
+    return Toolchain(tmp_path / "student", {"PATH": str(tmp_path / "nothing")}, {**PINS, **pins})
+
+
+def test_a_bundle_brings_every_program_to_a_machine_that_has_nothing(bundle: Path, tmp_path: Path) -> None:
+    tools = student(tmp_path)
+    tools.unpack(bundle)
+    had = tools.ensure(*NAMES)
+    assert {name: (program.version, program.source) for name, program in had.items()} == {
+        "etcd": ("3.6.4", "labs.tar.gz: PATH"),
+        "kube-apiserver": ("1.37.1", "labs.tar.gz: PATH"),
+        "kube-controller-manager": ("1.37.1", "labs.tar.gz: PATH"),
+        "kubectl": ("1.37.1", "labs.tar.gz: PATH"),
+        "keycloak": ("26.7.0", "labs.tar.gz: copied from KEYCLOAK_HOME and built"),
+        "java": ("21.0.4", "labs.tar.gz: PATH"),
+    }
+    assert all(program.path.is_relative_to(tmp_path / "student") for program in had.values())
+    assert all(os.access(had[name].path, os.X_OK) for name in (*ANSWERS, "java"))
+    home = had["java"].path.parent.parent
+    assert (home / "lib" / "modules").read_text() == "modules"
+    assert (home / "lib" / "cacerts").read_text() == "authorities"
+    assert not (home / "lib" / "cacerts").is_symlink()
+    assert (had["keycloak"].path / "bin" / "kc.sh").is_file()
+    assert [path.name for path in (tmp_path / "student" / "programs").glob(".*")] == []
+
+
+def test_a_machine_that_started_from_a_bundle_can_pack_the_next(bundle: Path, tmp_path: Path) -> None:
+    tools = student(tmp_path)
+    tools.unpack(bundle)
+    tools.pack(tmp_path / "next.tar", *NAMES)
+    other = Toolchain(tmp_path / "other", {"PATH": ""})
+    other.unpack(tmp_path / "next.tar")
+    assert other.ensure("kubectl")["kubectl"].source == "next.tar: labs.tar.gz: PATH"
+
+
+def test_a_program_that_is_in_the_cache_already_stays(bundle: Path, tmp_path: Path) -> None:
+    tools = student(tmp_path)
+    tools.unpack(bundle)
+    kubectl = tools.ensure("kubectl")["kubectl"].path
+    inode = kubectl.stat().st_ino
+    tools.unpack(bundle)
+    assert kubectl.stat().st_ino == inode
+
+
+def repacked(bundle: Path, change: Callable[[str, bytes], tuple[str, bytes] | None]) -> None:
+    """Write the bundle again, each member as ``change`` has it: its name and content, or nothing to leave it out."""
+    with tarfile.open(bundle) as tar:
+        members = [(member, file.read()) for member in tar if (file := tar.extractfile(member))]
+    with tarfile.open(bundle, "w:gz") as tar:
+        for member, content in members:
+            changed = change(member.name, content)
+            if changed is not None:
+                member.name, member.size = changed[0], len(changed[1])
+                tar.addfile(member, io.BytesIO(changed[1]))
+
+
+def manifest(**facts: object) -> Callable[[str, bytes], tuple[str, bytes]]:
+    def change(name: str, content: bytes) -> tuple[str, bytes]:
+        return (name, json.dumps(json.loads(content) | facts).encode()) if name == "manifest.json" else (name, content)
+
+    return change
+
+
+def refused(tools: Toolchain, bundle: Path) -> ToolchainError:
+    with pytest.raises(ToolchainError) as caught:
+        tools.unpack(bundle)
+    assert {name for name in NAMES if tools.find(name)} == set(), "nothing of it is trusted"
+    assert "labkit setup --offline-bundle FILE" in caught.value.fix
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda name, content: (name, content.replace(b"Version: v1.37.1", b"Version: v1.37.9")), "kubectl is not as the manifest has it"),
+        (lambda name, content: None if name.endswith("/etcd") else (name, content), "1 files of its manifest are missing, such as etcd-"),
+        (lambda name, content: (name.replace("/etcd", "/../../../escaped"), content), "escaped is no plain file in a folder of its own"),
+        (lambda name, content: (name.replace("/etcd", "/another"), content), "another is not as the manifest has it"),
+        (lambda name, content: None if name == "manifest.json" else (name, content), "it has no manifest.json of format 1"),
+        (lambda name, content: (name, b"{" if name == "manifest.json" else content), "its manifest.json is malformed"),
+        (manifest(format=2), "it has no manifest.json of format 1"),
+        (manifest(programs=[{"name": "etcd"}]), "its manifest.json is malformed"),
+    ],
+)
+def test_a_bundle_with_anything_changed_is_refused_whole(
+    bundle: Path, tmp_path: Path, change: Callable[[str, bytes], tuple[str, bytes] | None], why: str
+) -> None:
+    repacked(bundle, change)
+    error = refused(student(tmp_path), bundle)
+    assert error.what == f"{bundle} is no bundle of labkit's, or did not arrive whole"
+    assert why in error.why
+    assert list(tmp_path.rglob("escaped")) == []
+
+
+@pytest.mark.parametrize("kept", [0, 0.1, 0.5, 0.9])
+def test_a_bundle_that_was_cut_off_or_is_no_archive_is_refused(bundle: Path, tmp_path: Path, kept: float) -> None:
+    content = bundle.read_bytes()
+    bundle.write_bytes(content[: int(len(content) * kept)] or b"no archive at all")
+    assert refused(student(tmp_path), bundle).what == f"{bundle} is no bundle of labkit's, or did not arrive whole"
+
+
+def test_a_bundle_of_another_kind_of_machine_is_refused(bundle: Path, tmp_path: Path) -> None:
+    repacked(bundle, manifest(machine="Plan9 sparc"))
+    error = refused(student(tmp_path), bundle)
+    assert error.what == f"{bundle} holds programs for another kind of machine"
+    assert error.why == f"they are for Plan9 sparc, this machine is {platform.system()} {platform.machine()}"
+
+
+def test_a_bundle_of_other_pins_is_refused_with_what_differs(bundle: Path, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(KUBERNETES, ldflags="-s")
+    tools = student(tmp_path, kubectl=dataclasses.replace(PINS["kubectl"], version="1.37.9", recipe=recipe))
+    error = refused(tools, bundle)
+    assert error.what == f"{bundle} holds programs of another version of labkit"
+    assert error.why == f"kubectl-1.37.2-{KUBERNETES.key()}, where this labkit has kubectl-1.37.9-{recipe.key()}"
+
+
+def test_a_program_of_a_bundle_that_does_not_work_here_is_named(instructor: Toolchain, bundle: Path, tmp_path: Path) -> None:
+    kubectl = instructor.ensure("kubectl")["kubectl"].path
+    picky = f'case "$0" in {kubectl}) echo Client Version: v1.37.1 ;; *) echo no such library; exit 127 ;; esac'
+    script(kubectl, picky)
+    bundle.unlink()
+    instructor.pack(bundle, "kubectl")
+    with pytest.raises(ToolchainError, match=r"kubectl \(labs\.tar\.gz: PATH\) does not work here"):
+        student(tmp_path).unpack(bundle)
+
+
+def test_a_bundle_that_cannot_be_written_leaves_nothing_behind(instructor: Toolchain, tmp_path: Path) -> None:
+    folder = tmp_path / "usb-stick"
+    with pytest.raises(ToolchainError, match="can't be made") as caught:
+        instructor.pack(folder / "labs.tar.gz", *NAMES)
+    assert "No such file or directory" in caught.value.why
+    folder.mkdir()
+    (folder / "labs.tar.gz").mkdir()
+    with pytest.raises(ToolchainError, match="can't be made"):
+        instructor.pack(folder / "labs.tar.gz", *NAMES)
+    assert [path.name for path in folder.iterdir()] == ["labs.tar.gz"]
+
+
+def test_a_missing_program_cannot_be_packed(tmp_path: Path) -> None:
+    with pytest.raises(ToolchainError):
+        student(tmp_path).pack(tmp_path / "labs.tar.gz", "kubectl")
+    assert not (tmp_path / "labs.tar.gz").exists()
