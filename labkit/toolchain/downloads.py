@@ -137,14 +137,14 @@ def _open(session: requests.Session, url: str) -> requests.Response:
     except queue.Empty:
         raise _give_up(host, f"no answer within {_ANSWER_SECONDS:g} s") from None
     if isinstance(answer, Exception):
-        raise _give_up(host, _root(answer)) from answer
+        raise _give_up(host, _cause(_root(answer))) from answer
     if answer.status_code != requests.codes.ok:
         msg = f"{url} answers {answer.status_code}"
         raise ToolchainError(msg)
     return answer
 
 
-def _give_up(host: str, cause: object) -> ToolchainError:
+def _give_up(host: str, cause: str) -> ToolchainError:
     _given_up[host] = f"{host} can't be reached: {cause}"
     return ToolchainError(_given_up[host])
 
@@ -153,7 +153,7 @@ def _broken_off(url: str, error: Exception) -> ToolchainError:
     root = _root(error)
     if isinstance(root, TimeoutError):
         return _give_up(urlsplit(url).netloc, f"silent for {_SILENCE_SECONDS:g} s in the middle of a download")
-    return ToolchainError(f"{url} broke off: {root}")
+    return ToolchainError(f"{url} broke off: {_cause(root)}")
 
 
 def _root(error: BaseException) -> BaseException:
@@ -161,6 +161,10 @@ def _root(error: BaseException) -> BaseException:
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__ or error
     return error
+
+
+def _cause(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _take_out(archive: Path, member: str, target: Path) -> None:

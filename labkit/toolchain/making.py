@@ -74,7 +74,7 @@ def require_maven(recipe: KeycloakDistribution, environ: Mapping[str, str], pass
     """
     maven = shutil.which("mvn", path=environ.get("PATH", ""))
     if maven is None:
-        msg = "Keycloak is neither here nor to be downloaded, and there is no Maven to fetch it with"
+        msg = "there is no Maven to fetch it with"
         raise ToolchainError(msg, why="\n".join(passed_over), fix=recipe.instead)
     return Path(maven)
 

@@ -140,9 +140,10 @@ class Toolchain:
                 if missing:
                     self._make_here(recipe, missing, archive, work)
             except ToolchainError as error:
+                what = f"{', '.join(missing)} can't be had: {error.what}"
                 why = "\n".join(filter(None, (*refused, error.why)))
-                fix = error.fix if recipe.instead in error.fix else f"{error.fix}, or\n{recipe.instead}"
-                raise ToolchainError(error.what, why=why, fix=fix) from error
+                ways = dict.fromkeys(line.removesuffix(", or") for line in (*error.fix.splitlines(), *recipe.instead.splitlines()))
+                raise ToolchainError(what, why=why, fix=", or\n".join(ways)) from error
 
     def _download(self, recipe: Recipe, names: list[str], work: Path) -> tuple[Path | None, list[str]]:
         """Have what the project publishes, as far as it can be had, and say in a line what can't.

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from labkit.cli import main
 from labkit.errors import ToolchainError
 from labkit.toolchain import PROGRAMS, Toolchain
 from labkit.toolchain.pins import KUBERNETES, PINS
@@ -207,3 +208,26 @@ def test_a_missing_program_cannot_be_packed(tmp_path: Path) -> None:
     with pytest.raises(ToolchainError):
         student(tmp_path).pack(tmp_path / "labs.tar.gz", "kubectl")
     assert not (tmp_path / "labs.tar.gz").exists()
+
+
+def test_setup_packs_a_bundle_that_is_not_there_and_starts_from_one_that_is(
+    instructor: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, machine = tmp_path / "carried.tar.gz", tmp_path / "instructor"
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LABKIT_CACHE", str(machine / "cache"))
+    monkeypatch.setenv("KEYCLOAK_HOME", str(machine / "keycloak"))
+    monkeypatch.setenv("PATH", str(machine / "bin"))
+    for variable in ("KUBEBUILDER_ASSETS", "JAVA_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    assert main(["setup", "--offline-bundle", str(file)]) == 0
+    assert file.is_file()
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "student"))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("KEYCLOAK_HOME")
+    before = file.stat().st_mtime_ns
+    capsys.readouterr()
+    assert main(["setup", "--offline-bundle", str(file), "--json"]) == 0
+    rows = {row["program"]: row["from"] for row in json.loads(capsys.readouterr().out)}
+    assert all(rows[name].startswith("carried.tar.gz: ") for name in NAMES)
+    assert file.stat().st_mtime_ns == before

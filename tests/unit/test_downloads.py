@@ -349,10 +349,7 @@ def test_a_host_that_nobody_answers_at_is_given_up_within_seconds(tmp_path: Path
         machine = Machine(tmp_path, f"http://{host}")
         assert machine.ensure("kubectl")["kubectl"].source == "built from its Go module"
         assert time.monotonic() - started < 5
-    assert (
-        f"  {host} can't be reached: [Errno {111 if sys.platform == 'linux' else 61}] Connection refused; instead: "
-        in capsys.readouterr().out
-    )
+    assert f"  {host} can't be reached: Connection refused; instead: " in capsys.readouterr().out
 
 
 def test_a_name_that_is_looked_up_for_ever_is_given_up_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,8 +376,13 @@ def test_with_no_source_at_all_the_error_says_each_reason_and_every_way_out(mach
     with pytest.raises(ToolchainError) as caught:
         machine.ensure("etcd")
     assert "SHA256SUMS answers 404\nno module proxy" in caught.value.why
-    for way in ("on PATH", "KUBEBUILDER_ASSETS", "GOPROXY", "labkit setup --offline-bundle FILE"):
-        assert way in caught.value.fix
+    assert caught.value.what == "etcd can't be had: go failed with exit code 1"
+    assert caught.value.fix.splitlines() == [
+        f"read {machine.cache / 'logs' / 'etcd.log'} and try again, or",
+        "put etcd on PATH, or the folder that holds it in KUBEBUILDER_ASSETS, or",
+        "name your network's module proxy in GOPROXY, or",
+        "start from a bundle that somebody with network made (labkit setup --offline-bundle FILE)",
+    ]
 
 
 def test_what_building_needs_is_not_fetched_for_a_download_and_its_failure_names_the_programs_ways_out(
@@ -390,7 +392,7 @@ def test_what_building_needs_is_not_fetched_for_a_download_and_its_failure_names
     machine.environ |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
     site.publish(official("kubectl"), "kubectl", KUBECTL)
     assert machine.ensure("kubectl")["kubectl"].version == "1.37.2"
-    with pytest.raises(ToolchainError, match="python failed with exit code 1") as caught:
+    with pytest.raises(ToolchainError, match="etcd can't be had: go can't be had: python failed with exit code 1") as caught:
         machine.ensure("etcd")
     assert "answers 404" in caught.value.why
     assert "install Go" in caught.value.fix
@@ -470,7 +472,7 @@ def test_keycloak_needs_no_maven_when_its_pinned_archive_can_be_downloaded(machi
 def test_a_keycloak_archive_that_is_not_the_pinned_one_is_refused_and_maven_is_asked_for(machine: Machine, site: Site) -> None:
     with_java(machine)
     site.publish(official("keycloak"), "keycloak", keycloak_archive())
-    with pytest.raises(ToolchainError, match="neither here nor to be downloaded, and there is no Maven") as caught:
+    with pytest.raises(ToolchainError, match="keycloak can't be had: there is no Maven to fetch it with") as caught:
         machine.ensure("keycloak")
     assert f"instead of {KEYCLOAK.sha256}" in caught.value.why
     assert machine.kept() == []

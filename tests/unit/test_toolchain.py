@@ -217,7 +217,7 @@ def test_a_failed_build_says_its_last_lines_and_the_ways_out_and_leaves_nothing(
         machine.tools().ensure("etcd")
     error = caught.value
     log = machine.cache / "logs" / "etcd.log"
-    assert error.what == "go failed with exit code 3"
+    assert error.what == "etcd can't be had: go failed with exit code 3"
     assert error.why.splitlines() == [*(f"line {i}" for i in range(12, 31)), "no room"]
     assert str(log) in error.fix
     assert "KUBEBUILDER_ASSETS" in error.fix
@@ -373,7 +373,7 @@ def test_without_maven_and_keycloak_the_error_names_the_ways_out_and_what_was_pa
     (keycloak_home / "version.txt").write_text("Keycloak - Version 25.0.1\n")
     with pytest.raises(ToolchainError) as caught:
         machine.tools().ensure("keycloak")
-    assert caught.value.what == "Keycloak is neither here nor to be downloaded, and there is no Maven to fetch it with"
+    assert caught.value.what == "keycloak can't be had: there is no Maven to fetch it with"
     assert caught.value.why == f"keycloak 25.0.1 of KEYCLOAK_HOME ({keycloak_home}): wants >= 26.7, < 27"
     assert caught.value.fix.splitlines() == [
         "unpack Keycloak 26.7.3 and name its folder in KEYCLOAK_HOME, or",
