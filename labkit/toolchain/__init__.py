@@ -1,4 +1,4 @@
-"""Where programs come from: found on this machine, else in labkit's cache, else made through a package registry."""
+"""Where programs come from: found on this machine, else in labkit's cache, else downloaded, else made through a package registry."""
 
 from .looking import Program
 from .toolchain import PROGRAMS, Toolchain
