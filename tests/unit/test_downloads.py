@@ -21,6 +21,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,9 +30,9 @@ from typing import Self
 import pytest
 
 from labkit.certificates import Certificates, Pair
-from labkit.display import Progress
+from labkit.display import Progress, progress
 from labkit.errors import ToolchainError
-from labkit.toolchain import Program, Toolchain, downloads
+from labkit.toolchain import Program, Toolchain, downloads, store
 from labkit.toolchain.pins import ETCD, KEYCLOAK, KUBERNETES, PINS
 from labkit.toolchain.recipes import Official, Pin
 
@@ -242,6 +243,7 @@ def test_a_zip_is_opened_too_as_etcd_for_macos_comes_in_one(tmp_path: Path, site
     site.publish(at_site, "etcd", archive(ETCD_PROGRAM))
     program = downloads.fetch(at_site, "etcd", tmp_path / "out", Shown())
     assert program.read_bytes() == ETCD_PROGRAM
+    assert list((tmp_path / "out").iterdir()) == [program]
 
 
 class Shown(Progress):
@@ -478,16 +480,27 @@ def test_a_keycloak_archive_that_is_not_the_pinned_one_is_refused_and_maven_is_a
     assert machine.kept() == []
 
 
-def test_two_set_ups_at_once_download_once(machine: Machine, site: Site) -> None:
+def test_two_set_ups_at_once_download_once(machine: Machine, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = threading.Event()
+
+    def spy(text: str) -> AbstractContextManager[Progress]:
+        assert text == "waiting for another set-up that makes kubernetes"
+        waits.set()
+        return progress(text)
+
+    monkeypatch.setattr(store, "progress", spy)
+    # The one that holds the download is to wait for the other, and not to give the site up.
+    monkeypatch.setattr(downloads, "_ANSWER_SECONDS", 20)
     site.faults[site.publish(official("kubectl"), "kubectl", KUBECTL)] = "gate"
     results: list[dict[str, Program]] = []
     both = [threading.Thread(target=lambda: results.append(machine.ensure("kubectl"))) for _ in range(2)]
     for thread in both:
         thread.start()
-    assert site.reached.wait(20)
+    said = waits.wait(20)
     site.released.set()
     for thread in both:
         thread.join(timeout=30)
+    assert said
     assert site.asked == [DIGESTS, FILE]
     assert len(results) == 2
     assert results[0] == results[1]
