@@ -161,7 +161,9 @@ def _run(args: argparse.Namespace) -> int:
     if args.json:
         _print_json(asdict(result))
     else:
-        print(f"{OK} {len(result.labs)} labs in {result.seconds:.0f} s; look through them: {output / 'index.html'}")
+        page = output / "index.html"
+        shown = page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page
+        print(f"{OK} {len(result.labs)} labs in {result.seconds:.0f} s; look through them: {shown}")
     return 0
 
 
