@@ -60,6 +60,20 @@ class Table(Displayed):
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
 
+class Tabular(Displayed):
+    """A result that is shown as a table."""
+
+    def table(self) -> Table:
+        """The table."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def html(self) -> str:
+        return self.table().html()
+
+
 @dataclass(frozen=True)
 class Switcher(Displayed):
     """Several results, of which a notebook shows the one that is picked; as text, all of them below each other.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from .display import Displayed, Table
+from .display import Table, Tabular
 
 _GB = 1e9
 DISK_GB = 1.0
@@ -21,7 +21,7 @@ MEMORY_GB = 2.0
 
 
 @dataclass(frozen=True)
-class Machine(Displayed):
+class Machine(Tabular):
     """This machine's resources.
 
     Attributes:
@@ -36,13 +36,8 @@ class Machine(Displayed):
     memory_gb: float
     disk_gb: float
 
-    def __str__(self) -> str:
-        return str(self._table())
-
-    def html(self) -> str:
-        return self._table().html()
-
-    def _table(self) -> Table:
+    def table(self) -> Table:
+        """A row per resource."""
         rows = (
             ("system", self.system),
             ("Python", platform.python_version()),

@@ -16,7 +16,6 @@ from .refusals import forbidden, unreachable
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
-_TIMEOUT_SECONDS = 15
 _DISCOVERY_SECONDS = 45
 _RBAC_SECONDS = 15
 

@@ -16,7 +16,7 @@ import requests
 from jwcrypto import jwk, jwt
 from jwcrypto.common import JWException
 
-from ..display import Displayed, Table, shown
+from ..display import Table, Tabular, shown
 from ..errors import SignInRefused, TokenInvalid
 from ..workshop import Client, User
 from .keycloak import Keycloak
@@ -43,7 +43,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Claims(Displayed):
+class Claims(Tabular):
     """What a verified token says.
 
     Attributes:
@@ -61,13 +61,8 @@ class Claims(Displayed):
         """A claim, or ``default`` when the token lacks it."""
         return self.values.get(name, default)
 
-    def __str__(self) -> str:
-        return str(self._table())
-
-    def html(self) -> str:
-        return self._table().html()
-
-    def _table(self) -> Table:
+    def table(self) -> Table:
+        """A row per claim, by name."""
         rows = tuple((name, claim_text(name, value)) for name, value in sorted(self.values.items()))
         return Table(("claim", "value"), rows, title=self.title)
 

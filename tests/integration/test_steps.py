@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from keycloak import KeycloakAdmin
 
 from labkit.errors import CheckFailed, EarlierLabMissing
 from labkit.lab import Lab
@@ -17,11 +18,22 @@ def test_a_check_holds_on_a_whole_lab(lab: Lab, name: str) -> None:
     assert report.ok, report
 
 
-def test_the_realm_check_names_a_drift(lab: Lab) -> None:
+@pytest.fixture
+def admin(lab: Lab) -> KeycloakAdmin:
+    """Somebody with Keycloak's console, in the lab's realm."""
     admin = lab.keycloak.admin()
     admin.change_current_realm(lab.workshop.realm.name)
-    group = next(group for group in admin.get_groups() if group["name"] == "kube-dev")
-    admin.delete_group(group["id"])
+    return admin
+
+
+@pytest.fixture
+def kube_dev(admin: KeycloakAdmin) -> str:
+    """The id of the group kube-dev."""
+    return next(str(group["id"]) for group in admin.get_groups() if group["name"] == "kube-dev")
+
+
+def test_the_realm_check_names_a_drift(lab: Lab, admin: KeycloakAdmin, kube_dev: str) -> None:
+    admin.delete_group(kube_dev)
     try:
         with pytest.raises(CheckFailed, match="group kube-dev: create"):
             check(lab, "realm")
@@ -33,13 +45,10 @@ def test_the_realm_check_names_a_drift(lab: Lab) -> None:
     assert check(lab, "realm").ok
 
 
-def test_the_sign_in_check_names_a_missing_group(lab: Lab) -> None:
-    admin = lab.keycloak.admin()
-    admin.change_current_realm(lab.workshop.realm.name)
+def test_the_sign_in_check_names_a_missing_group(lab: Lab, admin: KeycloakAdmin, kube_dev: str) -> None:
     user = admin.get_user_id("user-dev")
     assert user
-    group = next(group for group in admin.get_groups() if group["name"] == "kube-dev")
-    admin.group_user_remove(user, group["id"])
+    admin.group_user_remove(user, kube_dev)
     try:
         with pytest.raises(CheckFailed, match="user-dev's token says groups: —"):
             check(lab, "sign-in")
