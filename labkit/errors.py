@@ -104,7 +104,15 @@ class ApiUnreachable(ClusterError):
 
 
 class Unauthorized(ClusterError):
-    """401: the API server does not know who is asking."""
+    """401: the API server does not know who is asking.
+
+    Attributes:
+        lasting: Whether asking again with the same token can't help.
+    """
+
+    def __init__(self, what: str, *, lasting: bool = False, why: str = "", fix: str = "") -> None:
+        super().__init__(what, why=why, fix=fix)
+        self.lasting = lasting
 
 
 class Forbidden(ClusterError):

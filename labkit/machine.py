@@ -13,6 +13,7 @@ import psutil
 from .display import Table, Tabular
 
 _GB = 1e9
+_FULL_GB = 0.05
 DISK_GB = 1.0
 """Free disk that running the labs wants; building programs asks for more, and looks itself."""
 
@@ -61,6 +62,20 @@ def look(*folders: Path) -> Machine:
         memory_gb=psutil.virtual_memory().available / _GB,
         disk_gb=free / _GB,
     )
+
+
+def shortage(folder: Path) -> tuple[str, str] | None:
+    """What this machine has run out of, and what to do; servers then fail in ways that name something else. None when it is neither.
+
+    Args:
+        folder: Where they write.
+    """
+    found = look(folder)
+    if found.disk_gb < _FULL_GB:
+        return f"the disk that holds {folder} is full", "make room on it, or set LABKIT_HOME to a folder on another disk"
+    if found.memory_gb < _FULL_GB:
+        return f"this machine has no memory left ({found.memory_gb * 1000:.0f} MB)", "close other programs"
+    return None
 
 
 def _existing(folder: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,12 +25,15 @@ from filelock import FileLock, Timeout
 from . import _launch
 from .display import Displayed, progress
 from .errors import PortInUse, ServerError
-from .settings import Settings, port_is_free, write_private
+from .machine import shortage
+from .settings import Settings, port_is_free, write_private, writing
 
 _POLL_SECONDS = 0.1
 _LOCK_SECONDS = 300
 _TAIL_LINES = 15
 _KILL_SECONDS = 10
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+_KILLED_WHY = "it was killed (SIGKILL), as a system does that runs out of memory"
 
 
 @dataclass(frozen=True)
@@ -129,8 +133,8 @@ class Processes:
             self._refuse_taken_ports(server)
             with progress(f"starting {server.name}"):
                 try:
-                    running = self._launch(server)
-                    self._wait(server, running)
+                    child, running = self._launch(server)
+                    self._wait(server, running, child)
                 except BaseException:
                     self.stop(server.name)
                     raise
@@ -192,12 +196,13 @@ class Processes:
             return None
         return dict(loaded)
 
-    def _launch(self, server: Server) -> Running:
-        for folder in (self._run, self._logs):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def _launch(self, server: Server) -> tuple[subprocess.Popen[bytes], Running]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(server.without)}
         log, fingerprint = self.log_file(server.name), server.fingerprint()
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with writing(log):
+            for folder in (self._run, self._logs):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             child = subprocess.Popen(
                 [sys.executable, "-P", _launch.__file__, *server.argv],
@@ -217,9 +222,9 @@ class Processes:
             write_private(self._run / f"{server.name}.json", json.dumps(facts, indent=1) + "\n")
             with suppress(BrokenPipeError):
                 word.write(b"go\n")
-        return Running(server.name, child.pid, fingerprint, log)
+        return child, Running(server.name, child.pid, fingerprint, log)
 
-    def _wait(self, server: Server, running: Running) -> None:
+    def _wait(self, server: Server, running: Running, child: subprocess.Popen[bytes] | None = None) -> None:
         deadline = time.monotonic() + server.ready_seconds
         reason = ""
         while True:
@@ -228,16 +233,18 @@ class Processes:
                     return
             except Exception as error:  # noqa: BLE001 - a probe may fail in any way while a server starts
                 reason = f"{type(error).__name__}: {error}"
-            if _launch.has_ended(running.pid):
-                raise self._failed(server, "ended at once" if not reason else "ended before it was ready", "")
+            if child.poll() is not None if child else _launch.has_ended(running.pid):
+                killed = child is not None and child.returncode in _KILLED
+                raise self._failed(server, "ended at once" if not reason else "ended before it was ready", _KILLED_WHY if killed else "")
             if time.monotonic() > deadline:
                 raise self._failed(server, f"was not ready within {server.ready_seconds:.0f} s", reason)
             time.sleep(_POLL_SECONDS)
 
     def _failed(self, server: Server, how: str, reason: str) -> ServerError:
-        log = self.log_file(server.name)
-        why = "\n".join(part for part in (reason, f"the last lines of {log}:", self.log_tail(server.name)) if part)
-        return ServerError(f"{server.name} {how}", why=why, fix="mend what the log names and run this again; the log file holds the rest")
+        log, lacking = self.log_file(server.name), shortage(self._settings.home)
+        why, fix = lacking or (reason, "mend what the log names and run this again; the log file holds the rest")
+        why = "\n".join(part for part in (why, f"the last lines of {log}:", self.log_tail(server.name)) if part)
+        return ServerError(f"{server.name} {how}", why=why, fix=fix)
 
     def _refuse_taken_ports(self, server: Server) -> None:
         for name in server.ports:

@@ -14,13 +14,15 @@ variable                      what it sets                                      
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
 import socket
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -127,27 +129,41 @@ def open_home(home: Path, *, environ: Mapping[str, str] | None = None, free_port
         SettingsError: The folder can't be written, a newer or older labkit made it, or two servers have the same port.
     """
     wanted = _ports_from(os.environ if environ is None else environ)
-    try:
+    with writing(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(home / "home.lock", mode=0o600):
             return _read_or_make(home / "home.json", wanted, free_ports)
-    except OSError as error:
-        msg = f"the lab's home {home} can't be used"
-        raise SettingsError(msg, why=str(error), fix="set LABKIT_HOME to a folder that you may write to") from error
 
 
 def write_private(path: Path, text: str | bytes, mode: int = 0o600) -> None:
-    """Write a file whole or not at all: to a temporary name with that mode, then renamed over ``path``."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write a file whole or not at all: to a temporary name with that mode, then renamed over ``path``.
+
+    Raises:
+        SettingsError: The disk is full, or the folder is not the person's to write to.
+    """
+    with writing(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(text.encode() if isinstance(text, str) else text)
+            Path(temporary).chmod(mode)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to write below a path into an error that says what to do."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode() if isinstance(text, str) else text)
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        msg = f"{path} can't be written"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        fix = "make room on the disk that holds it" if full else "set LABKIT_HOME to a folder that you may write to"
+        raise SettingsError(msg, why=error.strerror or str(error), fix=fix) from error
 
 
 def port_is_free(port: int) -> bool:

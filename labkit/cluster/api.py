@@ -6,16 +6,19 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..display import Displayed, shown
 from ..errors import ApiUnreachable, ClusterError, Forbidden, Unauthorized
+from .causes import Causes
 from .provider import Endpoint
-from .refusals import forbidden, unreachable
+from .refusals import forbidden, unauthorized, unreachable
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
+_ANSWER_SECONDS = 30
 _DISCOVERY_SECONDS = 45
 _RBAC_SECONDS = 15
 
@@ -42,10 +45,11 @@ class Api:
     Args:
         endpoint: Where it is.
         token: Gives a token that is valid now; asked anew for each request.
+        causes: What explains its refusals.
     """
 
-    def __init__(self, endpoint: Endpoint, token: Callable[[], str]) -> None:
-        self._endpoint, self._token = endpoint, token
+    def __init__(self, endpoint: Endpoint, token: Callable[[], str], causes: Causes) -> None:
+        self._endpoint, self._token, self._causes = endpoint, token, causes
 
     def client(self) -> ApiClient:
         """A client of the ``kubernetes`` package that shows the caller's token, for whatever the methods here don't cover."""
@@ -55,11 +59,15 @@ class Api:
         configuration = Configuration(host=self._endpoint.url, ssl_ca_cert=str(self._endpoint.ca), retries=0)
 
         def hand_over(current: Any) -> None:
-            current.api_key["authorization"] = f"Bearer {self._token()}"
+            self._shown = self._token()
+            current.api_key["authorization"] = f"Bearer {self._shown}"
 
         configuration.refresh_api_key_hook = hand_over  # type: ignore[assignment] # the package declares it as None
         hand_over(configuration)
-        return ApiClient(configuration)
+        client = ApiClient(configuration)
+        # The package waits for an answer for ever, unless each call says otherwise.
+        client.rest_client.request = partial(_in_time, client.rest_client.request)  # type: ignore[method-assign]
+        return client
 
     def whoami(self) -> Identity:
         """Ask by a SelfSubjectReview who the caller is (``kubectl auth whoami``).
@@ -100,14 +108,14 @@ class Api:
         """`whoami`, asked until the API server takes the token: it learns the realm's keys some seconds after its start.
 
         Raises:
-            Unauthorized: It still refuses after 45 seconds.
+            Unauthorized: It still refuses after 45 seconds, or the token is one that it never takes.
         """
         deadline = time.monotonic() + _DISCOVERY_SECONDS
         while True:
             try:
                 return self.whoami()
-            except (Unauthorized, ApiUnreachable):
-                if time.monotonic() > deadline:
+            except (Unauthorized, ApiUnreachable) as error:
+                if time.monotonic() > deadline or (isinstance(error, Unauthorized) and error.lasting):
                     raise
                 time.sleep(0.5)
 
@@ -139,21 +147,22 @@ class Api:
         try:
             return question(client or self.client())
         except ApiException as error:
-            raise _translated(error.status or 0, error.body or "", self._endpoint) from None
+            raise self._translated(error.status or 0, error.body or "") from None
         except HTTPError as error:
             msg = f"nothing answers at {self._endpoint.url}"
             raise unreachable(msg, type(error).__name__) from None
 
+    def _translated(self, status: int, body: str) -> ClusterError:
+        try:
+            message = str(json.loads(body)["message"])
+        except (ValueError, KeyError, TypeError):
+            message = body[:300]
+        if status == Forbidden.status:
+            return forbidden(message, message, self._causes.of_403(self._shown))
+        if status == 401:
+            return unauthorized(f"the API server at {self._endpoint.url} does not take this token (401)", self._causes.of_401(self._shown))
+        return ClusterError(f"the API server answered {status}", why=message)
 
-def _translated(status: int, body: str, endpoint: Endpoint) -> ClusterError:
-    try:
-        message = str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
-        message = body[:300]
-    if status == Forbidden.status:
-        return forbidden(message, message)
-    if status == 401:
-        msg = f"the API server at {endpoint.url} does not take this token (401)"
-        fix = "compare the token's iss and aud with lab.cluster.trust; for all but a foreign issuer the API server's log gives the cause"
-        return Unauthorized(msg, why=message, fix=fix)
-    return ClusterError(f"the API server answered {status}", why=message)
+
+def _in_time(request: Callable[..., Any], *args: Any, _request_timeout: Any = None, **options: Any) -> Any:
+    return request(*args, _request_timeout=_request_timeout or _ANSWER_SECONDS, **options)

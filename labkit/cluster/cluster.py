@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..certificates import Certificates
-from ..errors import Unauthorized
+from ..errors import Forbidden, Unauthorized
 from ..identity.keycloak import Keycloak
 from ..identity.session import Session
 from ..processes import Processes
@@ -11,11 +11,13 @@ from ..settings import Settings
 from ..toolchain import Toolchain
 from ..workshop import Workshop
 from .api import Api, Identity
+from .causes import Causes
 from .kubeconfig import Kubeconfig
 from .kubectl import Kubectl, KubectlAnswer
 from .local import LocalCluster
 from .provider import Endpoint, Provider
 from .rbac import Rbac
+from .refusals import forbidden, unauthorized
 from .trust import Trust
 
 
@@ -76,9 +78,22 @@ class Cluster:
         """Whether it is up."""
         return self.provider.is_running()
 
+    @property
+    def causes(self) -> Causes:
+        """What explains its API server's refusals."""
+        return Causes(self.trust, [binding.group for binding in self._workshop.cluster.bindings], self.provider.server_log)
+
     def kubectl(self, context: str, *args: str, stdin: str = "") -> KubectlAnswer:
-        """Run kubectl in one of the kubeconfig's contexts; see `Kubectl.run` for what is raised."""
-        return self._kubectl.run(context, *args, stdin=stdin)
+        """Run kubectl in one of the kubeconfig's contexts; see `Kubectl.run` for what is raised, here with its cause."""
+        try:
+            return self._kubectl.run(context, *args, stdin=stdin)
+        except (Unauthorized, Forbidden) as error:
+            token = self.kubeconfig.id_token(context)
+            if not token:
+                raise
+            if isinstance(error, Unauthorized):
+                raise unauthorized(error.what, self.causes.of_401(token)) from None
+            raise forbidden(error.what, error.what, self.causes.of_403(token)) from None
 
     def admin_kubectl(self, *args: str) -> KubectlAnswer:
         """Run kubectl as the cluster's administrator."""
@@ -86,12 +101,12 @@ class Cluster:
 
     def api(self, session: Session) -> Api:
         """The API server as a signed-in person sees it, by ID token."""
-        return Api(self.endpoint, lambda: session.tokens.id_token)
+        return Api(self.endpoint, lambda: session.tokens.id_token, self.causes)
 
     def who(self, token: str) -> Identity | None:
         """Who the API server takes the bearer of a token for; None when it takes them for nobody (401)."""
         try:
-            return Api(self.endpoint, lambda: token).whoami()
+            return Api(self.endpoint, lambda: token, self.causes).whoami()
         except Unauthorized:
             return None
 

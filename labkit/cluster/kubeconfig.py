@@ -88,6 +88,11 @@ class Kubeconfig:
         found = _read(self.path)[section].get(name)
         return None if found is None else dict(found)
 
+    def id_token(self, name: str) -> str:
+        """The ID token that lies in a user's entry; empty when there is none, or the user has another way of showing one."""
+        user = self.entry("users", name) or {}
+        return str(user.get("auth-provider", {}).get("config", {}).get("id-token", ""))
+
     def merge_into(self, target: Path) -> list[str]:
         """Copy all entries into another kubeconfig, whose own entries and current context stay.
 

@@ -75,7 +75,7 @@ class Kubectl:
 def _error(command: str, said: str) -> ClusterError:
     what = f"$ {command}\n{said}"
     if re.search(r"^Error from server \(Forbidden\):", said, re.MULTILINE):
-        return forbidden(what, said)
+        return forbidden(what, said, None)
     if re.search(r"You must be logged in to the server|failed to refresh token", said):
         fix = "sign in again; a 401 says that the API server doesn't take the token, and its log says why: labkit status"
         return Unauthorized(what, fix=fix)

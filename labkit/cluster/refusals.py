@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 
-from ..errors import ApiUnreachable, Forbidden
+from ..errors import ApiUnreachable, Forbidden, Unauthorized
+from .causes import Cause
 
 
-def forbidden(what: str, answer: str) -> Forbidden:
+def forbidden(what: str, answer: str, cause: Cause | None) -> Forbidden:
     """A 403, with the user whom the API server's ``answer`` names."""
     named = re.search(r'User "([^"]*)"', answer)
-    fix = "this is RBAC's answer; the bindings of the user's groups decide it (lab 03-rbac)"
-    return Forbidden(what, user=named.group(1) if named else "", fix=fix)
+    fix = cause.fix if cause else "this is RBAC's answer; the bindings of the user's groups decide it (lab 03-rbac)"
+    return Forbidden(what, user=named.group(1) if named else "", why=cause.why if cause else "", fix=fix)
+
+
+def unauthorized(what: str, cause: Cause) -> Unauthorized:
+    """A 401."""
+    return Unauthorized(what, lasting=cause.lasting, why=cause.why, fix=cause.fix)
 
 
 def unreachable(what: str, why: str = "") -> ApiUnreachable:

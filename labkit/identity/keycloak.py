@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ class Keycloak:
                 msg = f"Keycloak at {self.url} does not accept the lab's administrator"
                 fix = f"if its password was changed by hand, set it back to what {self._password_file} holds"
                 raise IdentityError(msg, why=f"it answered {error.response_code}", fix=fix) from None
-            raise self.unreachable() from error
+            raise self._unreachable(error.__cause__) from None
         return admin
 
     def discovery(self) -> dict[str, Any]:
@@ -124,7 +125,7 @@ class Keycloak:
 
         Raises:
             KeycloakUnreachable: Nothing answers.
-            IdentityError: The realm is not there.
+            IdentityError: The realm is not there, or it names another issuer than the one it was asked as, which section 4.3 forbids.
         """
         answer = self.get(f"{self.issuer}/.well-known/openid-configuration")
         if answer.status_code != requests.codes.ok:
@@ -132,7 +133,12 @@ class Keycloak:
             raise IdentityError(
                 msg, why=f"its discovery document answers {answer.status_code}", fix="apply the realm plan: lab 01-keycloak"
             )
-        return dict(answer.json())
+        found = dict(answer.json())
+        if found["issuer"] != self.issuer:
+            msg = f"the realm names another issuer than the lab's: {found['issuer']}"
+            why = f"its tokens would name that one too, and whoever trusts {self.issuer} would refuse them"
+            raise IdentityError(msg, why=why, fix="clear the realm's Frontend URL in Keycloak's console: Realm settings, General")
+        return found
 
     def get(self, url: str) -> requests.Response:
         """GET a URL of this Keycloak, verified with the lab's CA.
@@ -140,17 +146,21 @@ class Keycloak:
         Raises:
             KeycloakUnreachable: Nothing answers.
         """
-        try:
-            return requests.get(url, verify=str(self.ca), timeout=_TIMEOUT_SECONDS)
-        except requests.RequestException as error:
-            raise self.unreachable() from error
+        return self._send("GET", url)
 
-    def unreachable(self) -> KeycloakUnreachable:
-        """The error for a Keycloak that does not answer."""
-        why = "it runs, but does not answer yet" if self.is_running() else "it is not running"
-        return KeycloakUnreachable(
-            f"nothing answers at {self.url}", why=why, fix="start it: labkit up, or lab.keycloak.start() in a notebook"
-        )
+    def post(self, url: str, fields: Mapping[str, str]) -> requests.Response:
+        """POST a form to a URL of this Keycloak; see `get`."""
+        return self._send("POST", url, fields)
+
+    def _send(self, method: str, url: str, fields: Mapping[str, str] | None = None) -> requests.Response:
+        try:
+            return requests.request(method, url, data=fields, verify=str(self.ca), timeout=_TIMEOUT_SECONDS)
+        except requests.RequestException as error:
+            raise self._unreachable(error) from None
+
+    def _unreachable(self, cause: BaseException | None) -> KeycloakUnreachable:
+        state = "it runs, but does not answer yet" if self.is_running() else "it is not running"
+        return unreachable(f"nothing answers at {self.url}", cause, state)
 
     @property
     def _password_file(self) -> Path:
@@ -175,3 +185,17 @@ class Keycloak:
             if not link.is_symlink() or link.readlink() != target:
                 link.unlink(missing_ok=True)
                 link.symlink_to(target)
+
+
+def unreachable(what: str, cause: BaseException | None, otherwise: str = "") -> KeycloakUnreachable:
+    """The error for a Keycloak that gives no answer.
+
+    Args:
+        what: What was tried.
+        cause: What the client ran into.
+        otherwise: The reason when that is not a certificate that can't be verified.
+    """
+    if isinstance(cause, requests.exceptions.SSLError):
+        fix = "labkit status says what of this lab runs there; labkit down, then labkit up, gives Keycloak a certificate of the lab's CA"
+        return KeycloakUnreachable(what, why="the certificate that is shown there can't be verified with the lab's CA", fix=fix)
+    return KeycloakUnreachable(what, why=otherwise, fix="start it: labkit up, or lab.keycloak.start() in a notebook")

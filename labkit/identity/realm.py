@@ -16,15 +16,13 @@ from http import HTTPStatus
 
 from keycloak import KeycloakAdmin
 from keycloak.exceptions import KeycloakConnectionError, KeycloakError, KeycloakGetError
-from requests.exceptions import SSLError
 
-from ..errors import IdentityError, KeycloakUnreachable
+from ..errors import IdentityError
 from ..workshop import Client, ClientScope, Mapper, RealmSpec, User, Workshop
+from .keycloak import unreachable
 from .plan import Action, Change, Plan, Representation, compare, merge
 from .representations import credentials, of_client, of_client_scope, of_mapper, of_user
 
-_START = "start it: labkit up, or lab.keycloak.start() in a notebook"
-_WHO_LISTENS = "something else may listen at that port: labkit status"
 _LOOK = "see what the plan shows now, and Keycloak's log: labkit status says where it is"
 _FIXES: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "the administrator's account or password was changed: set it back",
@@ -239,9 +237,7 @@ def _failures(place: str) -> Iterator[None]:
     except KeycloakConnectionError as error:
         cause = error.__cause__
         msg = f"{place}: Keycloak can't be reached"
-        if isinstance(cause, SSLError):
-            raise KeycloakUnreachable(msg, why="its certificate can't be verified with the lab's CA", fix=_WHO_LISTENS) from None
-        raise KeycloakUnreachable(msg, why=type(cause).__name__ if cause else "", fix=_START) from None
+        raise unreachable(msg, cause, type(cause).__name__ if cause else "") from None
     except KeycloakError as error:
         code = error.response_code
         msg = f"{place}: Keycloak refused a call"

@@ -6,6 +6,7 @@ practice forbids (RFC 9700, section 2.4); it is here because it needs no browser
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from .keycloak import Keycloak
 RENEW_SECONDS = 30
 """A token with less time left than this is renewed before it is used."""
 
+_CLOCK_SECONDS = 60
 _TIMES = ("iat", "exp", "auth_time", "nbf")
 
 
@@ -139,8 +141,7 @@ class Session:
         Raises:
             SignInRefused: The session has ended: by sign-out, by an administrator, or by 30 minutes without use.
         """
-        self._tokens = _renewed(self._keycloak, self._client, self.username, self._tokens.refresh_token)
-        self._claims = verify(self._keycloak, self._tokens.id_token, audience=self.client_id)
+        self._tokens, self._claims = _renewed(self._keycloak, self._client, self.username, self._tokens.refresh_token)
 
     def sign_out(self) -> None:
         """End the session in Keycloak (OpenID Connect RP-Initiated Logout 1.0); its refresh token is worth nothing afterwards.
@@ -175,8 +176,9 @@ def sign_in(keycloak: Keycloak, client: Client, user: User) -> Session:
         TokenInvalid: The answer doesn't hold.
     """
     grant = {"grant_type": "password", "username": user.username, "password": user.password.get_secret_value()}
-    tokens = _request(keycloak, client, grant, f"{user.username} could not sign in through {client.client_id}")
-    return Session(keycloak, client, user.username, tokens, verify(keycloak, tokens.id_token, audience=client.client_id))
+    return Session(
+        keycloak, client, user.username, *_request(keycloak, client, grant, f"{user.username} could not sign in through {client.client_id}")
+    )
 
 
 def resume(keycloak: Keycloak, client: Client, username: str, refresh_token: str) -> Session:
@@ -186,8 +188,7 @@ def resume(keycloak: Keycloak, client: Client, username: str, refresh_token: str
         KeycloakUnreachable: Nothing answers.
         SignInRefused: The session has ended.
     """
-    tokens = _renewed(keycloak, client, username, refresh_token)
-    return Session(keycloak, client, username, tokens, verify(keycloak, tokens.id_token, audience=client.client_id))
+    return Session(keycloak, client, username, *_renewed(keycloak, client, username, refresh_token))
 
 
 def verify(keycloak: Keycloak, token: str, *, audience: str | None) -> dict[str, Any]:
@@ -209,25 +210,43 @@ def verify(keycloak: Keycloak, token: str, *, audience: str | None) -> dict[str,
     return dict(json.loads(decoded.claims))
 
 
-def _renewed(keycloak: Keycloak, client: Client, username: str, refresh_token: str) -> Tokens:
+def read_claims(token: str) -> dict[str, Any] | None:
+    """What a token says, unverified: good for explaining why it was refused, never for believing it; None when it is no JSON Web Token."""
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (IndexError, ValueError):
+        return None
+    return claims if isinstance(claims, dict) else None
+
+
+def _renewed(keycloak: Keycloak, client: Client, username: str, refresh_token: str) -> tuple[Tokens, dict[str, Any]]:
     grant = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     return _request(keycloak, client, grant, f"{username}'s session can't be renewed")
 
 
-def _request(keycloak: Keycloak, client: Client, grant: dict[str, str], failure: str) -> Tokens:
+def _request(keycloak: Keycloak, client: Client, grant: dict[str, str], failure: str) -> tuple[Tokens, dict[str, Any]]:
+    """New tokens, and the ID token's claims once they have been verified."""
     answer = _post(keycloak, "token", {**_client_fields(client), **grant, "scope": "openid"})
     if answer.status_code != requests.codes.ok:
         raise _refusal(answer, failure)
     body = answer.json()
-    return Tokens(body["id_token"], body["access_token"], body["refresh_token"])
+    tokens = Tokens(body["id_token"], body["access_token"], body["refresh_token"])
+    _compare_clocks(tokens.id_token)
+    return tokens, verify(keycloak, tokens.id_token, audience=client.client_id)
 
 
-def _post(keycloak: Keycloak, endpoint: str, data: dict[str, str]) -> requests.Response:
-    url = f"{keycloak.issuer}/protocol/openid-connect/{endpoint}"
-    try:
-        return requests.post(url, data=data, verify=str(keycloak.ca), timeout=15)
-    except requests.RequestException as error:
-        raise keycloak.unreachable() from error
+def _compare_clocks(new_token: str) -> None:
+    made, now = (read_claims(new_token) or {}).get("iat", 0), time.time()
+    if abs(now - made) > _CLOCK_SECONDS:
+        msg = f"Keycloak's clock and the one here are {abs(now - made):.0f} s apart"
+        at, here = (time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment)) for moment in (made, now))
+        why = f"a token that it made this moment is of {at} UTC, and here it is {here} UTC; tokens live for minutes"
+        raise TokenInvalid(msg, why=why, fix="let this machine set its clock (timedatectl set-ntp true), then labkit down and labkit up")
+
+
+def _post(keycloak: Keycloak, endpoint: str, fields: dict[str, str]) -> requests.Response:
+    return keycloak.post(f"{keycloak.issuer}/protocol/openid-connect/{endpoint}", fields)
 
 
 def _client_fields(client: Client) -> dict[str, str]:

@@ -97,7 +97,7 @@ def tampered(token: str) -> str:
 def test_the_api_server_takes_no_other_token(lab: Lab, dev: Person, kind: str) -> None:
     tokens = dev.session.tokens
     shown = {"access token": tokens.access_token, "tampered": tampered(tokens.id_token), "none": ""}[kind]
-    api = Api(lab.cluster.endpoint, lambda: shown)
+    api = Api(lab.cluster.endpoint, lambda: shown, lab.cluster.causes)
     refusal = Forbidden if kind == "none" else Unauthorized
     with pytest.raises(refusal) as caught:
         api.whoami()
@@ -107,7 +107,7 @@ def test_the_api_server_takes_no_other_token(lab: Lab, dev: Person, kind: str) -
 @pytest.mark.parametrize("kind", ["id_token", "access_token"])
 def test_both_tokens_made_for_the_portal_are_taken_for_they_name_the_cluster_as_audience_too(lab: Lab, kind: str) -> None:
     token = getattr(lab.session("user-dev", "backstage-client").tokens, kind)
-    assert Api(lab.cluster.endpoint, lambda: token).whoami().username == "user-dev@kratix.io"
+    assert Api(lab.cluster.endpoint, lambda: token, lab.cluster.causes).whoami().username == "user-dev@kratix.io"
 
 
 @pytest.fixture
@@ -343,5 +343,5 @@ def test_a_cached_credential_that_is_about_to_expire_is_renewed_and_one_of_anoth
 def test_an_api_server_that_is_not_there_is_named_with_how_to_start_it(lab: Lab, dev: Person) -> None:
     nowhere = type(lab.cluster.endpoint)("nowhere", "https://localhost:1", lab.cluster.endpoint.ca, {})
     with pytest.raises(ApiUnreachable, match="https://localhost:1") as caught:
-        Api(nowhere, lambda: dev.session.tokens.id_token).whoami()
+        Api(nowhere, lambda: dev.session.tokens.id_token, lab.cluster.causes).whoami()
     assert "labkit up" in caught.value.fix
