@@ -14,7 +14,7 @@ export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run-labs test check down clean lock
+.PHONY: help setup lab run-labs test test-faults check docs down clean lock
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -30,7 +30,11 @@ run-labs: $(READY) ## run all labs headless, in a home of their own; results in 
 
 test: check ## check, then the unit tests, the tests on real servers, and the labs under nbval
 	@.venv/bin/labkit setup
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest --durations=10
+
+test-faults: $(READY) ## kill servers and commands at all kinds of moments; the next command must work (minutes)
+	@.venv/bin/labkit setup
+	@.venv/bin/python -m pytest --durations=10 tests/faults
 
 check: $(READY) ## ruff, mypy, room order, project files and notebooks
 	@.venv/bin/ruff check
@@ -38,6 +42,10 @@ check: $(READY) ## ruff, mypy, room order, project files and notebooks
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/python -m pytest --quiet tests/unit/test_project.py
+
+docs: $(READY) ## write docs/reliability.md from the marks on the tests
+	@.venv/bin/python -m pytest --collect-only --quiet --quiet --faults-table docs/reliability.md tests
+	@echo "✔ wrote docs/reliability.md"
 
 down: $(READY) ## stop the lab's servers; what they know is kept
 	@.venv/bin/labkit down

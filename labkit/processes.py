@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,6 +33,8 @@ _POLL_SECONDS = 0.1
 _LOCK_SECONDS = 300
 _TAIL_LINES = 15
 _KILL_SECONDS = 10
+_NO_MEMORY = ("it did not get the memory that it asked for", "close other programs, or lift the limit that it runs under (ulimit -v)")
+_NO_MEMORY_WORDS = re.compile("out of memory|insufficient memory|cannot allocate memory|could not (reserve|allocate)", re.IGNORECASE)
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 _KILLED_WHY = "it was killed (SIGKILL), as a system does that runs out of memory"
 
@@ -241,9 +244,10 @@ class Processes:
             time.sleep(_POLL_SECONDS)
 
     def _failed(self, server: Server, how: str, reason: str) -> ServerError:
-        log, lacking = self.log_file(server.name), shortage(self._settings.home)
+        log, tail = self.log_file(server.name), self.log_tail(server.name)
+        lacking = _NO_MEMORY if _NO_MEMORY_WORDS.search(tail) else shortage(self._settings.home)
         why, fix = lacking or (reason, "mend what the log names and run this again; the log file holds the rest")
-        why = "\n".join(part for part in (why, f"the last lines of {log}:", self.log_tail(server.name)) if part)
+        why = "\n".join(part for part in (why, f"the last lines of {log}:", tail) if part)
         return ServerError(f"{server.name} {how}", why=why, fix=fix)
 
     def _refuse_taken_ports(self, server: Server) -> None:

@@ -1,9 +1,59 @@
-"""What holds for all tests."""
+"""What holds for all tests: interrupts get through, and the faults that they prove can be written down as a table."""
 
 from __future__ import annotations
 
 import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+AREAS = ("Programs", "Workshop", "Settings", "Keycloak", "Realm", "Sign-in", "Tokens", "Access", "Servers", "Commands", "Clock", "Exposure")
+
+ABOUT = """\
+# What can go wrong, and what happens then
+
+Every row is a fault that a test provokes, and what that test then asserts; `make docs` writes this page from the tests' own marks.
+`make test` and `make test-faults` run them all, on real servers. A test that has to pretend says so in its text.
+"""
 
 # A shell that starts a command in the background has it ignore interrupts, and its children inherit that. Some tests interrupt theirs.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults-table", type=Path, metavar="FILE", help="write down the faults that the collected tests prove")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "fault(area, what, outcome): what goes wrong and what becomes of it, for docs/reliability.md")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    file: Path | None = session.config.getoption("--faults-table")
+    if file is not None:
+        file.write_text(faults_table(session.items))
+
+
+def faults_table(tests: list[pytest.Item]) -> str:
+    """The page on faults; a row may be proven by several tests."""
+    rows: dict[tuple[str, str, str], Counter[str]] = {}
+    for test in tests:
+        for mark in test.iter_markers("fault"):
+            area, what, outcome = mark.args
+            assert area in AREAS, f"{test.nodeid}: no area {area}"
+            path = test.path.relative_to(test.config.rootpath)
+            rows.setdefault((area, what, outcome), Counter())[f"[{path.stem.removeprefix('test_')}](../{path})"] += 1
+    parts = [ABOUT]
+    for area in AREAS:
+        lines = [f"| {what} | {outcome} | {_proofs(by)} |" for (where, what, outcome), by in rows.items() if where == area]
+        if lines:
+            parts.append(
+                "\n".join((f"## {area}\n", "| what goes wrong | what happens then | proven in |", "| --- | --- | --- |", *lines)) + "\n"
+            )
+    return "\n".join(parts)
+
+
+def _proofs(by: Counter[str]) -> str:
+    return ", ".join(f"{link}{f' ({count} cases)' if count > 1 else ''}" for link, count in by.items())

@@ -32,9 +32,9 @@ class LocalCluster:
     def __init__(self, settings: Settings, processes: Processes, certificates: Certificates, tools: Toolchain) -> None:
         self._settings, self._processes, self._certificates, self._tools = settings, processes, certificates, tools
         # system:masters is the group that the API server itself lets do everything, before RBAC has any rule.
-        self._admin = certificates.client("admin", user="labkit-admin", groups=("system:masters",))
+        admin = certificates.client("admin", user="labkit-admin", groups=("system:masters",))
         self._ca = certificates.authority("servers")
-        self.endpoint = Endpoint("local-platform", settings.url("kubernetes"), self._ca, _certificate_user(self._admin))
+        self.endpoint = Endpoint("local-platform", settings.url("kubernetes"), self._ca, _certificate_user(admin))
 
     def start(self, trust: Trust) -> None:
         """Start the three, each once the one below it answers."""
@@ -154,14 +154,9 @@ class LocalCluster:
                 "--profiling=false",
             ),
             ports=("controller_manager",),
-            ready=lambda: self._answers(f"{url}/healthz", self._ca) and self._roles_are_filled(),
+            ready=lambda: self._answers(f"{url}/healthz", self._ca),
             inputs=(own.certificate, kubeconfig, accounts.key, self._ca),
         )
-
-    def _roles_are_filled(self) -> bool:
-        """Whether a controller has gathered the rules of Kubernetes' own roles admin, edit and view, which are empty at first."""
-        view = f"{self.endpoint.url}/apis/rbac.authorization.k8s.io/v1/clusterroles/view"
-        return bool(self._get(view, self._ca, self._admin).json().get("rules"))
 
     def _etcd_client(self) -> Pair:
         return self._certificates.client("kube-apiserver-etcd-client", user="kube-apiserver", authority="etcd")
@@ -180,13 +175,10 @@ class LocalCluster:
         write_private(file, json.dumps(config))
         return file
 
-    def _answers(self, url: str, ca: Path, caller: Pair | None = None) -> bool:
-        return self._get(url, ca, caller).ok
-
     @staticmethod
-    def _get(url: str, ca: Path, caller: Pair | None) -> requests.Response:
+    def _answers(url: str, ca: Path, caller: Pair | None = None) -> bool:
         shown = (str(caller.certificate), str(caller.key)) if caller else None
-        return requests.get(url, verify=str(ca), cert=shown, timeout=_ANSWER_SECONDS)
+        return requests.get(url, verify=str(ca), cert=shown, timeout=_ANSWER_SECONDS).ok
 
 
 def _certificate_user(pair: Pair) -> dict[str, Any]:

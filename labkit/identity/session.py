@@ -263,7 +263,10 @@ _FIXES = {
     "Client not allowed for direct access grants": "apply the realm plan: it allows the client what workshop.yaml declares",
     "Token is not active": "sign in again: a session without use ends after 30 minutes",
     "Session not active": "sign in again: the session was ended by a sign-out or an administrator, or by 30 minutes without use",
+    "Stale token": "sign in again: an administrator has revoked all tokens made until a certain moment",
+    "User disabled": "enable the user: the realm plan shows the difference, applying it mends it; then sign in again",
     "Realm does not exist": "apply the realm plan: lab 01-keycloak",
+    "Realm not enabled": "apply the realm plan: it enables the realm",
 }
 
 

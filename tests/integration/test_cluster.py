@@ -73,6 +73,7 @@ def test_etcd_answers_a_caller_whom_its_own_authority_signed_for(lab: Lab) -> No
     assert etcd_answers(lab, "kube-apiserver-etcd-client")
 
 
+@pytest.mark.fault("Exposure", "somebody else than the API server calls etcd", "no answer")
 @pytest.mark.parametrize("caller", ["", "admin", "keycloak"], ids=["nobody", "the cluster's administrator", "a server"])
 def test_etcd_answers_nobody_else(lab: Lab, caller: str) -> None:
     with pytest.raises(requests.exceptions.ConnectionError):
@@ -93,6 +94,7 @@ def tampered(token: str) -> str:
     return f"{header}.{changed}.{signature}"
 
 
+@pytest.mark.fault("Tokens", "an access token, a tampered or an unsigned token at the API server", "401")
 @pytest.mark.parametrize("kind", ["access token", "tampered", "none"])
 def test_the_api_server_takes_no_other_token(lab: Lab, dev: Person, kind: str) -> None:
     tokens = dev.session.tokens
@@ -136,6 +138,7 @@ def test_kubectl_with_a_tampered_token_is_told_so(lab: Lab, dev: Person) -> None
         dev.kubectl("get", "namespaces")
 
 
+@pytest.mark.fault("Sign-in", "kubectl's token has expired", "kubectl renews it; after a sign-out it can't, and says so")
 def test_kubectl_renews_an_expired_token_and_cannot_after_sign_out(lab: Lab, dev: Person) -> None:
     file = lab.cluster.kubeconfig.path
 
@@ -219,11 +222,13 @@ def test_an_expected_refusal_is_shown(dev: Person, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.startswith("✔ 403, as it should be:\n$ kubectl --context user-dev create namespace test-ns-2\n")
 
 
+@pytest.mark.fault("Access", "an expected 403 does not come", "the lab's check fails")
 def test_an_expected_refusal_that_does_not_come_fails(dev: Person) -> None:
     with pytest.raises(CheckFailed, match=r"user-dev@kratix\.io was allowed"), expect_forbidden(dev):
         dev.kubectl("get", "namespaces")
 
 
+@pytest.mark.fault("Access", "an expected 403 is for somebody else", "the lab's check fails")
 def test_a_refusal_of_somebody_else_fails(admin: Person, dev: Person) -> None:
     with pytest.raises(CheckFailed, match=r"was for user-dev@kratix\.io, not for user-admin@kratix\.io"), expect_forbidden(admin):
         dev.kubectl("create", "namespace", "test-ns-2")
@@ -242,6 +247,7 @@ def test_applying_the_rbac_objects_again_changes_nothing(lab: Lab) -> None:
     assert lab.cluster.rbac.differences() == []
 
 
+@pytest.mark.fault("Access", "a binding to another role", "it is named, and replaced")
 @pytest.mark.usefixtures("rbac_restored")
 def test_a_binding_to_another_role_is_named_and_replaced(lab: Lab) -> None:
     lab.cluster.admin_kubectl("delete", "clusterrolebinding", "kube-dev")
@@ -251,6 +257,7 @@ def test_a_binding_to_another_role_is_named_and_replaced(lab: Lab) -> None:
     assert lab.cluster.rbac.differences() == []
 
 
+@pytest.mark.fault("Access", "other rules or subjects", "they are named, and mended")
 @pytest.mark.usefixtures("rbac_restored")
 def test_other_rules_and_subjects_are_named_and_mended(lab: Lab) -> None:
     for kind, name, patch in (
@@ -266,6 +273,7 @@ def test_other_rules_and_subjects_are_named_and_mended(lab: Lab) -> None:
     assert lab.cluster.rbac.differences() == []
 
 
+@pytest.mark.fault("Access", "RBAC objects were removed", "they are named as missing")
 @pytest.mark.usefixtures("rbac_restored")
 def test_removed_objects_are_named_as_missing_and_removing_them_again_is_no_error(lab: Lab) -> None:
     lab.cluster.rbac.remove()
@@ -299,6 +307,7 @@ def test_the_picture_has_a_title_for_every_answer_and_the_text_beside_it(matrix:
     assert "84 of 84 answers as expected" in html
 
 
+@pytest.mark.fault("Access", "a missing binding", "the access matrix names each answer that differs")
 @pytest.mark.usefixtures("rbac_restored")
 def test_without_a_binding_the_differences_are_named_and_the_check_fails(lab: Lab) -> None:
     lab.cluster.admin_kubectl("delete", "clusterrolebinding", "kube-dev")
@@ -340,6 +349,7 @@ def test_a_cached_credential_that_is_about_to_expire_is_renewed_and_one_of_anoth
         assert json.loads(lab.credential("user-dev"))["status"]["token"] != kept["id_token"]
 
 
+@pytest.mark.fault("Access", "the API server does not run", "the error says how to start it")
 def test_an_api_server_that_is_not_there_is_named_with_how_to_start_it(lab: Lab, dev: Person) -> None:
     nowhere = type(lab.cluster.endpoint)("nowhere", "https://localhost:1", lab.cluster.endpoint.ca, {})
     with pytest.raises(ApiUnreachable, match="https://localhost:1") as caught:

@@ -44,6 +44,7 @@ def password_of(lab: Lab) -> str:
     return (lab.settings.home / "secrets" / "keycloak-admin").read_text()
 
 
+@pytest.mark.fault("Exposure", "a server that listens to the outside", "none: every socket is listed and is on loopback")
 def test_every_socket_of_every_server_is_on_loopback_and_on_a_port_of_the_home(lab: Lab) -> None:
     processes = processes_of(lab)
     assert len(processes) >= 5
@@ -56,12 +57,14 @@ def test_every_socket_of_every_server_is_on_loopback_and_on_a_port_of_the_home(l
     assert [name for name, _, port in bound if port not in declared] in (["java"], [])
 
 
+@pytest.mark.fault("Exposure", "a secret in a log", "none: logs are searched for tokens, keys and the administrator's password")
 def test_no_log_holds_a_secret(busy_lab: Lab) -> None:
     logs = list((busy_lab.settings.home / "logs").iterdir())
     assert len(logs) == 4
     assert {log.name: found for log in logs if (found := secrets_in(log.read_text(errors="replace"), password_of(busy_lab)))} == {}
 
 
+@pytest.mark.fault("Exposure", "a secret in a command line", "none: every argv is searched")
 def test_no_command_line_holds_a_secret(busy_lab: Lab) -> None:
     lines = {process.pid: " ".join(process.cmdline()) for process in processes_of(busy_lab)}
     assert any("kube-apiserver" in line for line in lines.values())
@@ -72,6 +75,7 @@ def files_of(lab: Lab) -> list[Path]:
     return [path for path in lab.settings.home.rglob("*") if path.is_file() and not path.is_symlink()]
 
 
+@pytest.mark.fault("Exposure", "a file with a secret that others may read", "none: each has mode 0600")
 def test_every_file_with_a_secret_is_its_owners_only(busy_lab: Lab) -> None:
     password = password_of(busy_lab)
     databases = [busy_lab.settings.home / name for name in ("etcd", "keycloak/data")]
@@ -82,6 +86,7 @@ def test_every_file_with_a_secret_is_its_owners_only(busy_lab: Lab) -> None:
     assert {path: oct(mode) for path, mode in secret.items() if mode != 0o600} == {}
 
 
+@pytest.mark.fault("Exposure", "a folder that others may look into", "none: each has mode 0700")
 @pytest.mark.parametrize("folder", [".", "run", "logs", "tls", "secrets", "credentials", "etcd", "keycloak/data"])
 def test_folders_with_private_things_are_their_owners_only(busy_lab: Lab, folder: str) -> None:
     assert (busy_lab.settings.home / folder).stat().st_mode & 0o777 == 0o700
@@ -100,6 +105,7 @@ def second(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     made.down()
 
 
+@pytest.mark.fault("Exposure", "an administrator of one home at another home's cluster", "401")
 def test_a_caller_of_one_home_is_unknown_in_the_other(lab: Lab, second: Lab) -> None:
     stranger = replace(second.cluster.endpoint, name="stranger", admin=lab.cluster.endpoint.admin)
     second.cluster.kubeconfig.write_admin(stranger)
@@ -107,6 +113,7 @@ def test_a_caller_of_one_home_is_unknown_in_the_other(lab: Lab, second: Lab) -> 
         second.cluster.kubectl("stranger", "get", "namespaces")
 
 
+@pytest.mark.fault("Servers", "a cluster is stopped and started", "its data is there")
 def test_the_data_of_a_stopped_cluster_is_there_when_it_starts_again(lab: Lab, second: Lab) -> None:
     second.cluster.admin_kubectl("create", "namespace", "kept")
     assert second.cluster.stop()
@@ -115,6 +122,7 @@ def test_the_data_of_a_stopped_cluster_is_there_when_it_starts_again(lab: Lab, s
     assert "kept" in second.cluster.admin_kubectl("get", "namespaces").output
 
 
+@pytest.mark.fault("Servers", "two homes side by side", "stopping one leaves the other alone")
 def test_two_homes_run_beside_each_other_and_stopping_one_leaves_the_other(lab: Lab, second: Lab) -> None:
     before = {name: lab.processes.running(name) for name in lab.processes.names()}
     second.cluster.admin_kubectl("create", "namespace", "only-in-the-second")

@@ -23,8 +23,9 @@ import requests
 import yaml
 
 from labkit.certificates import Certificates
-from labkit.cluster.api import Identity
+from labkit.cluster.api import Api, Identity
 from labkit.cluster.cluster import Cluster
+from labkit.errors import Unauthorized
 from labkit.identity.session import sign_in
 from labkit.lab import Lab
 from labkit.processes import Processes
@@ -262,7 +263,20 @@ def test_a_token_makes_the_same_person_in_both_styles_whichever_client_it_came_t
     assert cluster.who(tokens[f"{user} through {client}"]) == Identity(f"{user}@kratix.io", (GROUP[user], EVERYBODY))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.token)
+def proves(case: Case) -> str:
+    """What becomes of a token, for people."""
+    said = {style: case.outcome(style) for style in OIDC_STYLES}
+    told = {style: f"refused: `{said[style]}`" if isinstance(said[style], str) else f"taken for {said[style]}" for style in OIDC_STYLES}
+    return told["flags"] if len(set(told.values())) == 1 else "; ".join(f"{style}: {told[style]}" for style in OIDC_STYLES)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.token, marks=pytest.mark.fault("Tokens", f"at the API server: {case.token}", proves(case)))
+        for case in CASES
+    ],
+)
 def test_a_token_gets_its_person_or_its_reason(cluster: Cluster, tokens: dict[str, str], case: Case) -> None:
     expected = case.outcome(style_of(cluster))
     token = tokens[case.token]
@@ -287,6 +301,11 @@ def told_another_ca(cluster: Cluster, home: Settings) -> Iterator[None]:
     cluster.start()
 
 
+@pytest.mark.fault(
+    "Access",
+    "the API server was given a CA that has not signed Keycloak's certificate",
+    "nobody is known; the 401 is told with x509 and the fix",
+)
 @pytest.mark.usefixtures("told_another_ca")
 def test_with_a_foreign_ca_nobody_is_known_and_the_log_says_x509(cluster: Cluster, realm: Lab, tokens: dict[str, str]) -> None:
     assert refusal(cluster, tokens["good"]) == "[invalid bearer token, oidc: authenticator not initialized]"
@@ -294,6 +313,10 @@ def test_with_a_foreign_ca_nobody_is_known_and_the_log_says_x509(cluster: Cluste
     discovery = f"{realm.keycloak.issuer}/.well-known/openid-configuration"
     assert said
     assert said[0] == f'Get "{discovery}": tls: failed to verify certificate: x509: certificate signed by unknown authority'
+    with pytest.raises(Unauthorized) as caught:
+        Api(cluster.endpoint, lambda: tokens["good"], cluster.causes).whoami()
+    assert caught.value.why == f"the API server has not read the realm's discovery document yet: {said[0]}"
+    assert caught.value.fix == "hand it the CA that signed Keycloak's certificate: lab.cluster.start()"
 
 
 @pytest.fixture
@@ -317,6 +340,7 @@ def reloads(cluster: Cluster, status: str) -> int:
     return int(found[1]) if found else 0
 
 
+@pytest.mark.fault("Access", "an AuthenticationConfiguration that is wrong", "the old one stays in force; starting again mends it")
 def test_a_file_that_is_wrong_is_counted_and_the_old_one_stays_in_force(structured: Cluster, home: Settings, realm: Lab) -> None:
     pid, failures = pid_of(home), reloads(structured, "failure")
     file = home.home / "authentication.yaml"

@@ -327,6 +327,12 @@ DRIFTS = [
 ]
 
 
+@pytest.mark.fault(
+    "Realm",
+    "a scope removed or added, a flag flipped, a secret changed, a user moved or promoted, full group path on, a claim renamed, "
+    "a redirect URI added, a realm, client or user disabled",
+    "each is found, shown with both values (secrets without), and mended",
+)
 def test_every_drift_made_by_hand_is_found_shown_and_mended(place: Place) -> None:
     for drift, kind, name, field, now, declared in DRIFTS:
         drift(place)
@@ -345,6 +351,7 @@ def test_every_drift_made_by_hand_is_found_shown_and_mended(place: Place) -> Non
     assert "email" not in {scope["name"] for scope in place.hands.get_client_optional_client_scopes(place.client()["id"])}
 
 
+@pytest.mark.fault("Realm", "an object deleted by hand", "it is made again")
 def test_what_was_deleted_by_hand_is_made_again(place: Place) -> None:
     place.hands.delete_user(place.user()["id"])
     place.hands.delete_group(place.group("kube-admin"))
@@ -365,6 +372,7 @@ def test_what_was_deleted_by_hand_is_made_again(place: Place) -> None:
     assert place.realm.plan().is_empty
 
 
+@pytest.mark.fault("Realm", "objects and fields that the workshop does not declare", "they stay as they are")
 def test_what_is_not_declared_stays_when_the_rest_is_mended(empty: Place) -> None:
     place, hands = empty, empty.hands
     place.realm.apply()
@@ -407,6 +415,7 @@ def test_what_is_not_declared_stays_when_the_rest_is_mended(empty: Place) -> Non
     assert (realm["displayName"], realm["ssoSessionIdleTimeout"]) == ("by hand", 99)
 
 
+@pytest.mark.fault("Realm", "a plan that has gone stale is applied", "what is done is what is needed now")
 def test_a_stale_plan_does_no_harm(place: Place) -> None:
     remove_default_scope(place)
     stale = place.realm.plan()
@@ -423,6 +432,7 @@ def test_the_administrator_is_left_in_the_realm_it_came_in(place: Place, keycloa
     assert admin.get_current_realm() == "master"
 
 
+@pytest.mark.fault("Realm", "Keycloak refuses a change", "the error names the object and Keycloak's reason, without secrets")
 def test_a_refused_call_names_the_object_and_keycloaks_reason_without_secrets(place: Place) -> None:
     place.hands.delete_user(place.user()["id"])
     squatter = place.hands.create_user({"username": "squatter", "email": "user-dev@kratix.io"})
@@ -435,6 +445,7 @@ def test_a_refused_call_names_the_object_and_keycloaks_reason_without_secrets(pl
     assert caught.value.__suppress_context__
 
 
+@pytest.mark.fault("Realm", "a client scope of Keycloak's own was removed", "the error says what can be done")
 def test_a_removed_built_in_scope_is_told_with_the_way_out(place: Place, keycloak_admin: AdminSource) -> None:
     place.hands.delete_client_scope(place.scope("address")["id"])
     spec = place.workshop.realm
@@ -445,6 +456,7 @@ def test_a_removed_built_in_scope_is_told_with_the_way_out(place: Place, keycloa
     assert "remove the realm and apply" in caught.value.fix
 
 
+@pytest.mark.fault("Realm", "an administrator without rights", "the error says which account it takes")
 def test_an_account_without_rights_is_refused_as_an_identity_error(place: Place, keycloak_admin: AdminSource) -> None:
     name = place.workshop.realm.name
     server = keycloak_admin().connection
@@ -466,9 +478,14 @@ def test_an_account_without_rights_is_refused_as_an_identity_error(place: Place,
     assert caught.value.fix == "use an administrator of the realm master"
 
 
+@pytest.mark.fault(
+    "Keycloak",
+    "a certificate that the lab's CA did not sign",
+    "KeycloakUnreachable says so instead of calling the server down; nothing is sent",
+)
 def test_a_certificate_of_another_ca_is_told_apart_from_nobody_there(keycloak_admin: AdminSource) -> None:
     url = keycloak_admin().connection.server_url
     stranger = Realm(lambda: KeycloakAdmin(server_url=url, username="admin", password="x", verify=certifi.where()), DEFAULT)
     with pytest.raises(KeycloakUnreachable) as caught:
         stranger.plan()
-    assert caught.value.why == "its certificate can't be verified with the lab's CA"
+    assert caught.value.why == "the certificate that is shown there can't be verified with the lab's CA"

@@ -70,6 +70,7 @@ def test_the_page_holds_every_lab_and_loads_nothing_from_elsewhere(finished: Pat
     assert not re.search(r"""(src|href)=["'](https?:)?//""", page)
 
 
+@pytest.mark.fault("Exposure", "a secret in the executed labs or their logs", "none: all are searched")
 def test_no_secret_is_in_the_results_or_the_logs(finished: Path) -> None:
     home = finished.with_name("run-home")
     password = (home / "secrets" / "keycloak-admin").read_bytes()
@@ -88,12 +89,14 @@ def test_after_the_last_lab_nobodys_token_is_kept(finished: Path) -> None:
     assert list((home / "credentials").iterdir()) == []
 
 
+@pytest.mark.fault("Commands", "make run-labs has passed", "nothing of it runs")
 def test_a_run_that_passed_leaves_no_process(finished: Path) -> None:
     home = finished.with_name("run-home")
     assert (home / "home.json").exists()
     assert _home_processes(home) == []
 
 
+@pytest.mark.fault("Commands", "a cell fails in make run-labs", "the run stops with cell, error and log; its servers stay to be looked at")
 def test_a_failing_cell_stops_the_run_and_leaves_the_servers_to_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = _root_with(tmp_path / "checkout", monkeypatch, START_A_SERVER, "1 / 0", "print('never')")
     output = root / "build" / "labs"
@@ -114,6 +117,7 @@ def test_a_failing_cell_stops_the_run_and_leaves_the_servers_to_be_looked_at(tmp
         Lab(Settings.load()).down()
 
 
+@pytest.mark.fault("Commands", "make run-labs is interrupted (SIGINT, SIGTERM)", "what it started is stopped")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_stops_what_the_run_started(how: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = _root_with(tmp_path / "checkout", monkeypatch, START_A_SERVER, "import time; time.sleep(600)")

@@ -14,8 +14,8 @@ from jwcrypto import jwk, jwt
 from keycloak import KeycloakAdmin
 from pydantic import SecretStr
 
-from labkit.errors import SignInRefused, TokenInvalid, WorkshopError
-from labkit.identity.session import Session, resume, sign_in, verify
+from labkit.errors import IdentityError, SignInRefused, TokenInvalid, WorkshopError
+from labkit.identity.session import Session, read_claims, resume, sign_in, verify
 from labkit.lab import Lab
 from labkit.workshop import Client, User
 
@@ -81,26 +81,35 @@ def refused(error: str, fix: str) -> Iterator[None]:
     assert error in caught.value.why
 
 
+@pytest.mark.fault(
+    "Sign-in",
+    "a wrong password",
+    "SignInRefused with Keycloak's words; the fix: the password is reset in Keycloak, or the realm plan applied",
+)
 def test_a_wrong_password_is_refused(lab: Lab, kube: Client, user_dev: User) -> None:
     with refused("invalid_grant", "reset the password"):
         sign_in(lab.keycloak, kube, user_dev.model_copy(update={"password": SecretStr("wrong")}))
 
 
+@pytest.mark.fault("Sign-in", "a user whom Keycloak does not know", "SignInRefused; the fix: apply the realm plan")
 def test_an_unknown_user_is_refused(lab: Lab, kube: Client, user_dev: User) -> None:
     with refused("invalid_grant", "apply the realm plan if the user is missing"):
         sign_in(lab.keycloak, kube, user_dev.model_copy(update={"username": "nobody"}))
 
 
+@pytest.mark.fault("Sign-in", "a client that Keycloak does not know", "SignInRefused; the fix: apply the realm plan")
 def test_an_unknown_client_is_refused(lab: Lab, kube: Client, user_dev: User) -> None:
     with refused("invalid_client", "apply the realm plan"):
         sign_in(lab.keycloak, kube.model_copy(update={"client_id": "nobody"}), user_dev)
 
 
+@pytest.mark.fault("Sign-in", "a wrong client secret", "SignInRefused; the fix: the realm plan compares it")
 def test_a_wrong_client_secret_is_refused(lab: Lab, kube: Client, user_dev: User) -> None:
     with refused("unauthorized_client", "compares the client and its secret"):
         sign_in(lab.keycloak, kube.model_copy(update={"secret": SecretStr("wrong")}), user_dev)
 
 
+@pytest.mark.fault("Sign-in", "a disabled user", "SignInRefused; the fix: the realm plan shows and enables them, after which they get in")
 def test_a_disabled_user_is_refused(lab: Lab, kube: Client, user_dev: User, hands: KeycloakAdmin) -> None:
     user_id = hands.get_user_id("user-dev")
     assert user_id is not None
@@ -113,6 +122,7 @@ def test_a_disabled_user_is_refused(lab: Lab, kube: Client, user_dev: User, hand
     assert sign_in(lab.keycloak, kube, user_dev).claims["email"] == "user-dev@kratix.io"
 
 
+@pytest.mark.fault("Sign-in", "an account that Keycloak calls unfinished", "SignInRefused; the fix names what an account needs")
 def test_an_unfinished_account_is_refused(lab: Lab, kube: Client, user_dev: User, hands: KeycloakAdmin) -> None:
     user_id = hands.get_user_id("user-dev")
     assert user_id is not None
@@ -122,6 +132,118 @@ def test_an_unfinished_account_is_refused(lab: Lab, kube: Client, user_dev: User
             sign_in(lab.keycloak, kube, user_dev)
     finally:
         hands.update_user(user_id, {"requiredActions": []})
+
+
+@pytest.fixture
+def kube_changed(lab: Lab, hands: KeycloakAdmin) -> Iterator[Callable[..., None]]:
+    """Changes fields and attributes of the client kube by hand, until the end of the test."""
+    before = hands.get_client(str(hands.get_client_id("kube")))
+
+    def change(attributes: dict[str, str] | None = None, **fields: Any) -> None:
+        hands.update_client(before["id"], {**before, **fields, "attributes": {**before["attributes"], **(attributes or {})}})
+
+    yield change
+    hands.update_client(before["id"], {**before, "attributes": {**before["attributes"], "client.session.idle.timeout": ""}})
+    assert lab.realm.plan().is_empty
+
+
+@pytest.mark.fault("Sign-in", "direct access grants are off for the client", "SignInRefused; the fix: apply the realm plan")
+def test_a_client_without_direct_access_grants_is_refused(
+    lab: Lab, kube: Client, user_dev: User, kube_changed: Callable[..., None]
+) -> None:
+    kube_changed(directAccessGrantsEnabled=False)
+    with refused("unauthorized_client", "allows the client what workshop.yaml declares"):
+        sign_in(lab.keycloak, kube, user_dev)
+
+
+@pytest.mark.fault("Sign-in", "the realm is disabled", "SignInRefused; the fix: apply the realm plan")
+def test_a_disabled_realm_is_refused(lab: Lab, kube: Client, user_dev: User, hands: KeycloakAdmin) -> None:
+    hands.update_realm(lab.workshop.realm.name, {"enabled": False})
+    try:
+        with refused("access_denied", "it enables the realm"):
+            sign_in(lab.keycloak, kube, user_dev)
+    finally:
+        lab.realm.apply()
+
+
+@pytest.mark.fault(
+    "Sign-in",
+    "a session idle for longer than it may be (lunch, 30 minutes; the test makes it one second)",
+    "it can't be renewed; the fix: sign in again",
+)
+def test_a_session_that_was_idle_for_too_long_cannot_be_renewed(
+    lab: Lab, kube: Client, user_dev: User, kube_changed: Callable[..., None]
+) -> None:
+    kube_changed({"client.session.idle.timeout": "1"})
+    session = sign_in(lab.keycloak, kube, user_dev)
+    ends = (read_claims(session._tokens.refresh_token) or {})["exp"]
+    while time.time() <= ends + 1:
+        time.sleep(0.1)
+    with refused("invalid_grant", "a session without use ends after 30 minutes"):
+        session.renew()
+    assert sign_in(lab.keycloak, kube, user_dev).username == "user-dev"
+
+
+@pytest.mark.fault("Sign-in", "a refresh token that was revoked (RFC 7009)", "the session can't be renewed; the fix: sign in again")
+def test_a_session_whose_refresh_token_was_revoked_cannot_be_renewed(lab: Lab, kube: Client, session: Session) -> None:
+    fields = {"client_id": kube.client_id, "client_secret": kube.secret.get_secret_value(), "token": session.tokens.refresh_token}
+    assert lab.keycloak.post(f"{lab.keycloak.issuer}/protocol/openid-connect/revoke", fields).ok
+    with refused("invalid_grant", "sign in again"):
+        session.renew()
+
+
+@pytest.mark.fault("Sign-in", "all tokens until a moment were revoked (not before)", "the session can't be renewed; the fix: sign in again")
+def test_a_session_from_before_a_revocation_of_all_cannot_be_renewed(lab: Lab, session: Session, hands: KeycloakAdmin) -> None:
+    hands.update_realm(lab.workshop.realm.name, {"notBefore": int(time.time()) + 1})
+    try:
+        with refused("invalid_grant", "revoked all tokens"):
+            session.renew()
+    finally:
+        hands.update_realm(lab.workshop.realm.name, {"notBefore": 0})
+
+
+@pytest.mark.fault(
+    "Sign-in", "the user is disabled while signed in", "the session can't be renewed; the fix: enable the user, sign in again"
+)
+def test_a_session_of_a_user_who_was_disabled_cannot_be_renewed(lab: Lab, session: Session, hands: KeycloakAdmin) -> None:
+    hands.update_user(str(hands.get_user_id("user-dev")), {"enabled": False})
+    try:
+        with refused("invalid_grant", "enable the user"):
+            session.renew()
+    finally:
+        lab.realm.apply()
+
+
+@pytest.mark.parametrize("step", [-600, 600])
+@pytest.mark.fault(
+    "Clock",
+    "Keycloak's clock and the one here differ by ten minutes (the test moves its own)",
+    "signing in says by how much; the fix: set the clock",
+)
+def test_clocks_that_differ_are_told_at_sign_in(lab: Lab, kube: Client, user_dev: User, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    now = time.time
+    # Both run on this machine, whose clock a test may not set.
+    monkeypatch.setattr("labkit.identity.session.time.time", lambda: now() + step)
+    with pytest.raises(TokenInvalid, match=r"Keycloak's clock and the one here are (600|599|601) s apart") as caught:
+        sign_in(lab.keycloak, kube, user_dev)
+    assert "set its clock" in caught.value.fix
+
+
+@pytest.mark.fault(
+    "Keycloak", "a Frontend URL gives the realm another issuer", "signing in is refused with both issuers; the fix: clear it"
+)
+def test_a_realm_that_names_another_issuer_is_not_taken(lab: Lab, kube: Client, user_dev: User, hands: KeycloakAdmin) -> None:
+    name = lab.workshop.realm.name
+    attributes = hands.get_realm(name)["attributes"]
+    hands.update_realm(name, {"attributes": {**attributes, "frontendUrl": "https://sso.example"}})
+    try:
+        with pytest.raises(IdentityError, match=rf"another issuer than the lab's: https://sso.example/realms/{name}") as caught:
+            sign_in(lab.keycloak, kube, user_dev)
+    finally:
+        hands.update_realm(name, {"attributes": {**attributes, "frontendUrl": ""}})
+    assert lab.keycloak.issuer in caught.value.why
+    assert "Frontend URL" in caught.value.fix
+    assert sign_in(lab.keycloak, kube, user_dev).claims["iss"] == lab.keycloak.issuer
 
 
 def test_a_user_whom_the_workshop_does_not_declare_is_never_asked_for(lab: Lab) -> None:
@@ -161,6 +283,11 @@ def signed_with_a_shared_secret(token: str) -> str:
     return str(made.serialize())
 
 
+@pytest.mark.fault(
+    "Tokens",
+    "a token that is tampered with, signed by a foreign key or a shared secret, unsigned, or none",
+    "labkit does not believe it, and shows it nowhere",
+)
 @pytest.mark.parametrize("forge", [foreign, promoted, unsigned, signed_with_a_shared_secret, lambda _: "eyJ.no.token", lambda _: ""])
 def test_a_forged_token_is_not_believed_and_not_shown(lab: Lab, session: Session, forge: Callable[[str], str]) -> None:
     token = session.tokens.id_token
@@ -170,17 +297,20 @@ def test_a_forged_token_is_not_believed_and_not_shown(lab: Lab, session: Session
     assert "eyJ" not in str(caught.value)
 
 
+@pytest.mark.fault("Tokens", "an access or refresh token in place of an ID token", "labkit does not believe it")
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
 def test_only_an_id_token_names_the_client_as_audience(lab: Lab, session: Session, kind: str) -> None:
     with pytest.raises(TokenInvalid):
         verify(lab.keycloak, getattr(session.tokens, kind), audience="kube")
 
 
+@pytest.mark.fault("Tokens", "a token for another client", "labkit does not believe it")
 def test_a_token_for_another_client_is_not_believed(lab: Lab, session: Session) -> None:
     with pytest.raises(TokenInvalid):
         verify(lab.keycloak, session.tokens.id_token, audience="backstage-client")
 
 
+@pytest.mark.fault("Tokens", "a token of another realm", "labkit does not believe it")
 def test_a_token_of_another_realm_is_not_believed(lab: Lab, keycloak_admin: AdminSource) -> None:
     connection = keycloak_admin().connection
     assert connection.token is not None
@@ -190,6 +320,7 @@ def test_a_token_of_another_realm_is_not_believed(lab: Lab, keycloak_admin: Admi
         verify(lab.keycloak, token, audience=None)
 
 
+@pytest.mark.fault("Tokens", "a token that has expired (the test moves its clock)", "labkit does not believe it")
 def test_an_expired_token_is_not_believed(lab: Lab, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     token, now = session.tokens.id_token, time.time()
     # Waiting until a real token expires takes minutes.
@@ -225,6 +356,7 @@ def test_a_session_is_resumed_with_its_refresh_token(lab: Lab, kube: Client, ses
     assert resumed.claims["sid"] == session.claims["sid"]
 
 
+@pytest.mark.fault("Sign-in", "a session that was signed out", "it can't be resumed; the fix: sign in again")
 def test_signing_out_ends_the_session_in_keycloak(lab: Lab, kube: Client, session: Session) -> None:
     kept = session.tokens
     session.sign_out()
@@ -242,6 +374,7 @@ def test_an_id_token_stays_good_after_its_session_ended(lab: Lab, session: Sessi
     assert verify(lab.keycloak, token, audience="kube")["email"] == "user-dev@kratix.io"
 
 
+@pytest.mark.fault("Sign-in", "a session that an administrator ended", "it can't be renewed; the fix: sign in again")
 def test_a_session_that_an_administrator_ended_cannot_be_renewed(session: Session, hands: KeycloakAdmin) -> None:
     user_id = hands.get_user_id("user-dev")
     assert user_id is not None

@@ -137,6 +137,7 @@ def refused(tools: Toolchain, bundle: Path) -> ToolchainError:
     return caught.value
 
 
+@pytest.mark.fault("Programs", "an offline bundle in which anything was changed", "it is refused whole")
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -160,6 +161,7 @@ def test_a_bundle_with_anything_changed_is_refused_whole(
     assert list(tmp_path.rglob("escaped")) == []
 
 
+@pytest.mark.fault("Programs", "an offline bundle that was cut off", "it is refused whole")
 @pytest.mark.parametrize("kept", [0, 0.1, 0.5, 0.9])
 def test_a_bundle_that_was_cut_off_or_is_no_archive_is_refused(bundle: Path, tmp_path: Path, kept: float) -> None:
     content = bundle.read_bytes()
@@ -167,6 +169,7 @@ def test_a_bundle_that_was_cut_off_or_is_no_archive_is_refused(bundle: Path, tmp
     assert refused(student(tmp_path), bundle).what == f"{bundle} is no bundle of labkit's, or did not arrive whole"
 
 
+@pytest.mark.fault("Programs", "an offline bundle of another kind of machine", "it is refused, with both kinds named")
 def test_a_bundle_of_another_kind_of_machine_is_refused(bundle: Path, tmp_path: Path) -> None:
     repacked(bundle, manifest(machine="Plan9 sparc"))
     error = refused(student(tmp_path), bundle)
@@ -174,6 +177,7 @@ def test_a_bundle_of_another_kind_of_machine_is_refused(bundle: Path, tmp_path: 
     assert error.why == f"they are for Plan9 sparc, this machine is {platform.system()} {platform.machine()}"
 
 
+@pytest.mark.fault("Programs", "an offline bundle of another version of labkit", "it is refused, with what differs")
 def test_a_bundle_of_other_pins_is_refused_with_what_differs(bundle: Path, tmp_path: Path) -> None:
     recipe = dataclasses.replace(KUBERNETES, ldflags="-s")
     tools = student(tmp_path, kubectl=dataclasses.replace(PINS["kubectl"], version="1.37.9", recipe=recipe))
@@ -182,6 +186,7 @@ def test_a_bundle_of_other_pins_is_refused_with_what_differs(bundle: Path, tmp_p
     assert error.why == f"kubectl-1.37.2-{KUBERNETES.key()}, where this labkit has kubectl-1.37.9-{recipe.key()}"
 
 
+@pytest.mark.fault("Programs", "a program of a bundle that does not run here", "it is named, and not kept")
 def test_a_program_of_a_bundle_that_does_not_work_here_is_named(instructor: Toolchain, bundle: Path, tmp_path: Path) -> None:
     kubectl = instructor.ensure("kubectl")["kubectl"].path
     picky = f'case "$0" in {kubectl}) echo Client Version: v1.37.1 ;; *) echo no such library; exit 127 ;; esac'
@@ -192,6 +197,7 @@ def test_a_program_of_a_bundle_that_does_not_work_here_is_named(instructor: Tool
         student(tmp_path).unpack(bundle)
 
 
+@pytest.mark.fault("Programs", "an offline bundle that can't be written", "the error says why; nothing is left behind")
 def test_a_bundle_that_cannot_be_written_leaves_nothing_behind(instructor: Toolchain, tmp_path: Path) -> None:
     folder = tmp_path / "usb-stick"
     with pytest.raises(ToolchainError, match="can't be made") as caught:

@@ -292,6 +292,11 @@ FILE, DIGESTS = (
 )
 
 
+@pytest.mark.fault(
+    "Programs",
+    "a download that is cut off, has another digest, is missing (404) or is not the program",
+    "it is thrown away, the reason is said, and the program is built instead",
+)
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
@@ -327,6 +332,7 @@ def test_only_what_was_refused_is_built(machine: Machine, site: Site) -> None:
     assert had["kube-apiserver"].source == "built from its Go module"
 
 
+@pytest.mark.fault("Programs", "a download site that hangs, or falls silent midway", "it is given up, and not asked again by that process")
 @pytest.mark.parametrize(
     ("fault", "why"), [("hanging", "no answer within 0.5 s"), ("silent", "silent for 0.5 s in the middle of a download")]
 )
@@ -343,6 +349,7 @@ def test_a_host_that_hangs_is_given_up_and_not_asked_again(
     assert capsys.readouterr().out.count(f"  {site.host} can't be reached: {why}; instead: built from its Go module\n") == 2
 
 
+@pytest.mark.fault("Programs", "a download site that can't be reached", "it is given up within seconds")
 def test_a_host_that_nobody_answers_at_is_given_up_within_seconds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
@@ -354,6 +361,7 @@ def test_a_host_that_nobody_answers_at_is_given_up_within_seconds(tmp_path: Path
     assert f"  {host} can't be reached: Connection refused; instead: " in capsys.readouterr().out
 
 
+@pytest.mark.fault("Programs", "a name server that does not answer", "it is given up within seconds")
 def test_a_name_that_is_looked_up_for_ever_is_given_up_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The look-up is held by hand, as a name server that says nothing can't be provoked."""
     held = threading.Event()
@@ -373,6 +381,7 @@ def test_a_name_that_is_looked_up_for_ever_is_given_up_too(tmp_path: Path, monke
         held.set()
 
 
+@pytest.mark.fault("Programs", "no network, and nothing found", "one error with each source's reason and every way out")
 def test_with_no_source_at_all_the_error_says_each_reason_and_every_way_out(machine: Machine) -> None:
     machine.program("go", GO.replace("for package;", "echo no module proxy; exit 1\nfor package;"))
     with pytest.raises(ToolchainError) as caught:
@@ -410,6 +419,7 @@ def tls_site(tmp_path: Path) -> Iterator[tuple[Site, Path]]:
         yield serving, certificates.authority("servers")
 
 
+@pytest.mark.fault("Programs", "a download site with a certificate of an unknown authority", "nothing is taken from it")
 def test_a_site_with_a_certificate_of_an_unknown_authority_is_not_trusted(
     tmp_path: Path, tls_site: tuple[Site, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -430,6 +440,7 @@ def test_a_companys_authority_is_trusted_as_the_system_or_requests_knows_it(
     assert machine.ensure("kubectl")["kubectl"].source == f"downloaded from {serving.host}"
 
 
+@pytest.mark.fault("Programs", "a download site that redirects to plain HTTP", "it is not followed")
 def test_a_redirection_away_from_tls_is_not_followed(
     tmp_path: Path, tls_site: tuple[Site, Path], site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -471,6 +482,7 @@ def test_keycloak_needs_no_maven_when_its_pinned_archive_can_be_downloaded(machi
     assert (keycloak.path / "built").read_text() == f"build {' '.join(KEYCLOAK.options)}\n"
 
 
+@pytest.mark.fault("Programs", "a Keycloak archive that is not the pinned one", "it is refused, and the next source asked")
 def test_a_keycloak_archive_that_is_not_the_pinned_one_is_refused_and_maven_is_asked_for(machine: Machine, site: Site) -> None:
     with_java(machine)
     site.publish(official("keycloak"), "keycloak", keycloak_archive())
@@ -480,6 +492,7 @@ def test_a_keycloak_archive_that_is_not_the_pinned_one_is_refused_and_maven_is_a
     assert machine.kept() == []
 
 
+@pytest.mark.fault("Programs", "two set-ups at once", "the second waits; everything is downloaded once")
 def test_two_set_ups_at_once_download_once(machine: Machine, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     waits = threading.Event()
 
@@ -506,6 +519,7 @@ def test_two_set_ups_at_once_download_once(machine: Machine, site: Site, monkeyp
     assert results[0] == results[1]
 
 
+@pytest.mark.fault("Programs", "a download that is interrupted, also by kill -9", "nothing of it is trusted later; the next set-up works")
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_download_leaves_nothing_that_is_trusted(machine: Machine, site: Site, ending: signal.Signals) -> None:
     site.faults[site.publish(official("kubectl"), "kubectl", KUBECTL)] = "silent"

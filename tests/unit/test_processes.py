@@ -175,6 +175,7 @@ def test_another_command_line_starts_it_anew(settings: Settings, processes: Proc
     assert {process.pid for process in of_home(settings.home)} == {second.pid}
 
 
+@pytest.mark.fault("Servers", "a file that a server reads at its start has changed", "the next start starts it anew")
 def test_a_changed_input_file_starts_it_anew(settings: Settings, processes: Processes, tmp_path: Path) -> None:
     certificate = tmp_path / "certificate"
     certificate.write_text("first")
@@ -184,6 +185,7 @@ def test_a_changed_input_file_starts_it_anew(settings: Settings, processes: Proc
     assert processes.start(listener(settings, inputs=(certificate,))).pid != first.pid
 
 
+@pytest.mark.fault("Servers", "a port is in use", "the error names the process that has it, and the setting to move the server")
 def test_a_taken_port_is_refused_with_who_has_it_and_the_setting_to_move(settings: Settings, processes: Processes) -> None:
     port = settings.ports["etcd"]
     with socket.create_server(("127.0.0.1", port)), pytest.raises(PortInUse) as caught:
@@ -194,6 +196,7 @@ def test_a_taken_port_is_refused_with_who_has_it_and_the_setting_to_move(setting
     assert processes.names() == []
 
 
+@pytest.mark.fault("Servers", "a server's first process dies and its child lives on (as Keycloak's Java may)", "stopping stops the child")
 def test_a_child_that_outlives_the_leader_is_stopped_with_its_session(settings: Settings, processes: Processes) -> None:
     running = processes.start(listener(settings, code=LEADER_WITH_LISTENING_CHILD))
     os.kill(running.pid, signal.SIGKILL)
@@ -204,6 +207,11 @@ def test_a_child_that_outlives_the_leader_is_stopped_with_its_session(settings: 
     assert of_home(settings.home) == []
 
 
+@pytest.mark.fault(
+    "Servers",
+    "the machine was started anew (another boot id)",
+    "a process that now has the recorded number is never signalled",
+)
 def test_children_of_a_leader_from_before_a_boot_are_not_taken_for_its_own(settings: Settings, processes: Processes) -> None:
     running = processes.start(listener(settings, code=LEADER_WITH_LISTENING_CHILD))
     record = json.loads(record_file(settings).read_text())
@@ -215,6 +223,11 @@ def test_children_of_a_leader_from_before_a_boot_are_not_taken_for_its_own(setti
     record_file(settings).write_text(json.dumps(record))
 
 
+@pytest.mark.fault(
+    "Servers",
+    "a server's first process dies and its child lives on (as Keycloak's Java may)",
+    "starting again stops the child first",
+)
 def test_starting_again_stops_what_outlived_the_leader_first(settings: Settings, processes: Processes) -> None:
     server = listener(settings, code=LEADER_WITH_LISTENING_CHILD)
     orphans = processes.start(server).pid
@@ -224,6 +237,7 @@ def test_starting_again_stops_what_outlived_the_leader_first(settings: Settings,
     assert len(of_home(settings.home)) == 2
 
 
+@pytest.mark.fault("Servers", "a record whose pid now belongs to somebody else, or is from another boot", "it is never signalled")
 @pytest.mark.parametrize(("mark", "value"), [("boot", "another boot"), ("start", "1")])
 def test_a_process_with_the_recorded_pid_from_another_time_is_never_signalled(
     settings: Settings, processes: Processes, mark: str, value: str
@@ -249,6 +263,7 @@ def test_a_server_is_stopped_in_short_though_its_starter_lives_and_never_reads_i
         assert notebook.poll() is None
 
 
+@pytest.mark.fault("Servers", "a server that ignores SIGTERM", "it is killed")
 def test_a_server_that_ignores_sigterm_is_killed(settings: Settings, processes: Processes) -> None:
     running = processes.start(listener(settings, code=DEAF))
     assert processes.stop("listener", stop_seconds=0.3)
@@ -256,6 +271,7 @@ def test_a_server_that_ignores_sigterm_is_killed(settings: Settings, processes: 
     assert processes.names() == []
 
 
+@pytest.mark.fault("Servers", "a server that survives SIGKILL (pretended)", "it stays on record; the error names its pid")
 def test_what_cannot_be_stopped_stays_on_record(settings: Settings, processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     running = processes.start(listener(settings))
     with monkeypatch.context() as patch:
@@ -270,6 +286,7 @@ def test_stopping_what_does_not_run_says_so(processes: Processes) -> None:
     assert not processes.stop("listener")
 
 
+@pytest.mark.fault("Servers", "kill -9 of the starter after the fork, before the record", "no server runs")
 def test_a_starter_killed_before_the_record_is_written_leaves_no_server(settings: Settings) -> None:
     die = "import labkit.processes\nlabkit.processes.write_private = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
     other = starter(settings.home, f"{die}processes.start(server)")
@@ -280,6 +297,7 @@ def test_a_starter_killed_before_the_record_is_written_leaves_no_server(settings
     assert port_is_free(settings.ports["etcd"])
 
 
+@pytest.mark.fault("Servers", "kill -9 of the starter right after the launch", "the server is on record, and taken over")
 def test_a_starter_killed_right_after_the_launch_leaves_a_server_on_record(settings: Settings, processes: Processes) -> None:
     die = "import dataclasses\nserver = dataclasses.replace(server, ready=lambda: os.kill(os.getpid(), signal.SIGKILL))\n"
     other = starter(settings.home, f"{die}processes.start(server)")
@@ -289,6 +307,7 @@ def test_a_starter_killed_right_after_the_launch_leaves_a_server_on_record(setti
     assert processes.start(listener(settings)).pid == recorded
 
 
+@pytest.mark.fault("Servers", "a server that does not become ready", "it is stopped; the error ends with its log")
 def test_a_server_that_is_not_ready_in_time_is_stopped_and_the_error_ends_with_its_log(settings: Settings, processes: Processes) -> None:
     talk = f"for i in range(20):\n    print('line', i)\n{LISTEN}"
 
@@ -306,6 +325,7 @@ def test_a_server_that_is_not_ready_in_time_is_stopped_and_the_error_ends_with_i
     assert processes.names() == []
 
 
+@pytest.mark.fault("Servers", "a server that dies at its start", "it is told at once, with its log")
 def test_a_server_that_dies_at_once_is_told_of_at_once_with_its_log(settings: Settings, processes: Processes) -> None:
     with pytest.raises(ServerError) as caught:
         processes.start(listener(settings, code="import sys; sys.exit('no such realm')"))
@@ -315,12 +335,21 @@ def test_a_server_that_dies_at_once_is_told_of_at_once_with_its_log(settings: Se
     assert processes.names() == []
 
 
+@pytest.mark.fault("Servers", "a server is killed while it starts, as a system out of memory does", "the error says so; none is left")
+def test_a_server_that_is_killed_while_it_starts_is_told_as_killed(processes: Processes, settings: Settings) -> None:
+    with pytest.raises(ServerError, match=r"it was killed \(SIGKILL\), as a system does that runs out of memory"):
+        processes.start(listener(settings, code="import os, signal; os.kill(os.getpid(), signal.SIGKILL)"))
+    assert processes.names() == []
+
+
+@pytest.mark.fault("Servers", "a server's program is gone", "the error names it")
 def test_a_program_that_does_not_exist_is_a_server_error(settings: Settings, processes: Processes) -> None:
     with pytest.raises(ServerError, match="/no/such/program"):
         processes.start(Server("listener", ("/no/such/program",), ("etcd",), ready=lambda: False))
     assert processes.names() == []
 
 
+@pytest.mark.fault("Servers", "a running server that does not answer", "the error says so; it is left running")
 def test_one_that_was_taken_over_is_left_running_when_it_does_not_answer(settings: Settings, processes: Processes) -> None:
     running = processes.start(listener(settings))
     with pytest.raises(ServerError, match="was not ready"):
@@ -328,6 +357,7 @@ def test_one_that_was_taken_over_is_left_running_when_it_does_not_answer(setting
     assert processes.running("listener") == running
 
 
+@pytest.mark.fault("Servers", "three starters at once", "one server")
 def test_three_starters_at_once_start_one_server(settings: Settings) -> None:
     others = [starter(settings.home, "input('ready\\n'); print(processes.start(server).pid)") for _ in range(3)]
     for other in others:
@@ -343,6 +373,7 @@ def test_three_starters_at_once_start_one_server(settings: Settings) -> None:
     assert len(pids) == 1
 
 
+@pytest.mark.fault("Servers", "Ctrl-C while a server starts", "nothing is left")
 @pytest.mark.parametrize("when", ["launched", "listening"])
 def test_an_interrupted_start_leaves_nothing(settings: Settings, processes: Processes, when: str) -> None:
     def interrupted() -> bool:
@@ -356,6 +387,7 @@ def test_an_interrupted_start_leaves_nothing(settings: Settings, processes: Proc
     assert processes.names() == []
 
 
+@pytest.mark.fault("Servers", "Ctrl-C while a server starts", "nothing is left")
 def test_an_interrupt_before_the_record_is_written_leaves_nothing(
     settings: Settings, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,6 +413,7 @@ def test_a_log_that_is_not_there_is_empty(processes: Processes) -> None:
     assert processes.log_tail("listener") == ""
 
 
+@pytest.mark.fault("Servers", "another process holds the home's lock for minutes", "the error names the home")
 def test_a_lock_that_others_keep_is_given_up_with_the_home_named(
     settings: Settings, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -408,6 +441,7 @@ def test_the_lock_may_be_taken_again_by_its_holder(processes: Processes) -> None
         assert processes.names() == []
 
 
+@pytest.mark.fault("Servers", "a person's own KC_, JAVA_ or ETCD_ variables", "the lab's servers don't see them")
 def test_a_server_is_spared_the_settings_that_a_person_has_for_its_kind(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTHERS_PORT", "1")
     monkeypatch.setenv("UNRELATED", "kept")

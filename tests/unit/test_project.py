@@ -119,7 +119,7 @@ def test_the_lock_holds_no_addresses() -> None:
 
 
 @pytest.mark.parametrize("status", [0, 3])
-def test_the_ci_command_is_make_test_from_anywhere_with_its_exit_status(status: int, tmp_path: Path) -> None:
+def test_the_ci_command_is_the_two_test_targets_from_anywhere_with_their_exit_status(status: int, tmp_path: Path) -> None:
     # A stand-in for make: the real one would start this very test again.
     stand_in = tmp_path / "make"
     stand_in.write_text(f'#!/bin/sh\necho "$PWD" "$@" >> "{tmp_path}/calls"\nexit {status}\n')
@@ -127,15 +127,23 @@ def test_the_ci_command_is_make_test_from_anywhere_with_its_exit_status(status: 
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run([ROOT / ".ci" / "run"], cwd=tmp_path, env={**os.environ, "PATH": path}, check=False)
     assert done.returncode == status
-    assert (tmp_path / "calls").read_text() == f"{ROOT} test\n"
+    assert (tmp_path / "calls").read_text() == f"{ROOT} test test-faults\n"
 
 
-def test_the_github_workflow_runs_the_same_two_commands_and_may_only_read() -> None:
+def test_the_github_workflow_runs_the_labs_and_the_ci_command_and_may_only_read() -> None:
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
     commands = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
-    assert commands == ["make run-labs", "make test"]
+    assert commands == ["make run-labs", "make test test-faults"]
     assert workflow["permissions"] == {"contents": "read"}
     assert [name for name, job in workflow["jobs"].items() if "permissions" in job] == []
+
+
+def test_the_page_on_faults_is_what_the_tests_say(tmp_path: Path) -> None:
+    page = tmp_path / "reliability.md"
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-p", "no:cacheprovider", "--faults-table", str(page), "tests"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert page.read_text() == (ROOT / "docs" / "reliability.md").read_text(), "it has gone stale: make docs"
 
 
 def test_the_commit_hooks_need_no_outside_address() -> None:

@@ -41,6 +41,7 @@ def test_a_home_takes_the_well_known_ports_when_they_are_free(tmp_path: Path) ->
     assert ports_of(tmp_path / "home") == defaults()
 
 
+@pytest.mark.fault("Settings", "a well-known port is taken when the home is made", "another one is taken, and kept")
 def test_a_taken_port_is_passed_over_and_the_choice_kept(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", defaults()["keycloak"])):
         chosen = ports_of(tmp_path / "home")
@@ -60,11 +61,13 @@ def test_a_default_that_a_variable_gave_away_is_not_taken_twice(tmp_path: Path) 
     assert len(set(chosen.values())) == len(PORTS)
 
 
+@pytest.mark.fault("Settings", "two servers are given one port", "it is refused, with the variables to set")
 def test_one_port_for_two_servers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="port 23791 is meant for etcd and for kubernetes"):
         ports_of(tmp_path / "home", LABKIT_ETCD_PORT="23791", LABKIT_KUBERNETES_PORT="23791")
 
 
+@pytest.mark.fault("Settings", "a LABKIT_*_PORT that is no port", "it is refused, with the variable")
 @pytest.mark.parametrize("text", ["", "0", "65536", "-1", "https", "8443 "])
 def test_a_port_that_is_none_is_refused_with_its_variable(tmp_path: Path, text: str) -> None:
     with pytest.raises(SettingsError, match="LABKIT_KEYCLOAK_PORT") as caught:
@@ -85,6 +88,11 @@ def test_two_homes_have_ids_of_their_own_that_stay(tmp_path: Path) -> None:
     assert open_home(tmp_path / "first", environ={})["id"] == first
 
 
+@pytest.mark.fault(
+    "Settings",
+    "the home is of another labkit's format",
+    "it is refused and left as it is; the error says what to do with it",
+)
 @pytest.mark.parametrize("text", ['{"format": 99}', "{}", "not JSON"])
 def test_a_home_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path, text: str) -> None:
     (tmp_path / "home.json").write_text(text)
@@ -94,6 +102,7 @@ def test_a_home_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path, 
     assert (tmp_path / "home.json").read_text() == text
 
 
+@pytest.mark.fault("Settings", "a home that can't be written", "the error names LABKIT_HOME")
 def test_a_home_that_cannot_be_made_is_refused_with_the_variable_to_set(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="home can't be written") as caught:
@@ -114,6 +123,7 @@ def test_a_variable_says_how_the_api_server_is_told_whom_to_believe(tmp_path: Pa
     assert Settings.load({"LABKIT_HOME": str(tmp_path / "home"), **environ}).oidc == style
 
 
+@pytest.mark.fault("Settings", "LABKIT_OIDC is neither of its two words", "it is refused, with both")
 @pytest.mark.parametrize("text", ["", "Flags", "file"])
 def test_another_word_for_it_is_refused_with_both_and_before_a_home_is_made(tmp_path: Path, text: str) -> None:
     with pytest.raises(SettingsError, match="LABKIT_OIDC") as caught:
@@ -138,6 +148,7 @@ def test_the_checkout_is_found_from_the_notebooks_folder_and_the_learners_copy(t
     assert [find_root(tmp_path / folder) for folder in (".", "notebooks", "work/deeper")] == [tmp_path] * 3
 
 
+@pytest.mark.fault("Settings", "a proxy is set in the environment", "the lab's servers are asked directly")
 def test_loading_keeps_local_servers_out_of_a_proxys_hands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "intranet")
     monkeypatch.delenv("no_proxy", raising=False)
@@ -161,6 +172,7 @@ def test_a_private_file_is_its_owners_only_and_replaces_the_old_one_whole(tmp_pa
     assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
+@pytest.mark.fault("Settings", "writing a file fails", "the old one stays whole, and nothing else is left")
 def test_a_private_file_whose_writing_fails_leaves_the_old_one_and_no_other(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "inside").touch()

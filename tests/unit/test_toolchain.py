@@ -138,6 +138,7 @@ def test_status_says_what_was_passed_over_and_what_missing_programs_take(machine
     ]
 
 
+@pytest.mark.fault("Programs", "a program on PATH that hangs when asked for its version", "it is ended and passed over")
 def test_a_program_that_does_not_answer_is_ended_and_passed_over(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looking, "_ANSWER_SECONDS", 0.5)
     pid = tmp_path / "pid"
@@ -211,6 +212,7 @@ def test_go_builds_with_private_caches_that_are_removed_and_with_the_persons_own
     assert machine.kept() == ["etcd-3.7.3"]
 
 
+@pytest.mark.fault("Programs", "a build that fails", "the error has its last lines and the ways out; nothing is left")
 def test_a_failed_build_says_its_last_lines_and_the_ways_out_and_leaves_nothing(machine: Machine) -> None:
     machine.go('i=0; while [ $i -lt 30 ]; do i=$((i+1)); echo "line $i"; done; printf "\\033[31mno room\\033[m\\n" >&2; exit 3')
     with pytest.raises(ToolchainError) as caught:
@@ -226,6 +228,7 @@ def test_a_failed_build_says_its_last_lines_and_the_ways_out_and_leaves_nothing(
     assert machine.kept() == []
 
 
+@pytest.mark.fault("Programs", "a built program that tells another version", "it is not kept")
 def test_a_program_that_was_made_but_tells_another_version_is_not_kept(machine: Machine) -> None:
     machine.go(GO_BUILD.replace("Version: 3.7.3", "Version: 0.0.0"))
     with pytest.raises(ToolchainError, match=r"etcd \(built from its Go module\) does not work here") as caught:
@@ -234,6 +237,7 @@ def test_a_program_that_was_made_but_tells_another_version_is_not_kept(machine: 
     assert machine.kept() == []
 
 
+@pytest.mark.fault("Programs", "a folder in the cache that is not whole", "it is replaced")
 @pytest.mark.parametrize("facts", [None, "", '{"name": "etcd"}', '{"name": "etcd", "version": "3.7.3", "path": "gone", "source": "x"}'])
 def test_a_folder_in_the_cache_that_is_not_whole_is_not_trusted_but_replaced(machine: Machine, facts: str | None) -> None:
     machine.go()
@@ -245,6 +249,7 @@ def test_a_folder_in_the_cache_that_is_not_whole_is_not_trusted_but_replaced(mac
     assert machine.tools().ensure("etcd")["etcd"].path.is_file()
 
 
+@pytest.mark.fault("Programs", "a build that is interrupted, also by kill -9", "no process and no cache of it is left; the next one works")
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_build_leaves_no_process_and_the_next_one_works(machine: Machine, tmp_path: Path, ending: signal.Signals) -> None:
     pids = tmp_path / "pids"
@@ -285,6 +290,7 @@ def announced(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return event
 
 
+@pytest.mark.fault("Programs", "two set-ups that build at once", "the second says that it waits; everything is built once")
 def test_two_set_ups_at_once_wait_for_each_other_and_build_once(machine: Machine, tmp_path: Path, announced: threading.Event) -> None:
     gate = tmp_path / "gate"
     machine.go(f"until [ -e {gate} ]; do /bin/sleep 0.05; done\n{GO_BUILD}")
@@ -302,6 +308,11 @@ def test_two_set_ups_at_once_wait_for_each_other_and_build_once(machine: Machine
     assert [call.split()[1] for call in machine.called("go")].count("build") == 1
 
 
+@pytest.mark.fault(
+    "Programs",
+    "too little disk or memory to build (the test asks for more than there is)",
+    "it is said before anything is run",
+)
 def test_too_little_disk_or_memory_is_said_before_anything_is_run(machine: Machine) -> None:
     """The recipe is made greedy, as a full disk can't be provoked."""
     machine.go()
@@ -315,6 +326,7 @@ def test_too_little_disk_or_memory_is_said_before_anything_is_run(machine: Machi
     assert [call.split()[1] for call in machine.called("go")] == ["version"]
 
 
+@pytest.mark.fault("Programs", "a cache that can't be written", "the error names LABKIT_CACHE")
 def test_a_cache_that_cannot_be_written_is_named_with_its_setting(machine: Machine) -> None:
     machine.go()
     machine.cache.write_text("a file where the folder should be")
@@ -369,6 +381,7 @@ def test_a_change_to_the_persons_keycloak_has_it_copied_and_built_again(machine:
     assert machine.tools().find("keycloak") is None
 
 
+@pytest.mark.fault("Programs", "neither Keycloak nor Maven, and no download", "the error names the ways out and what was passed over")
 def test_without_maven_and_keycloak_the_error_names_the_ways_out_and_what_was_passed_over(machine: Machine, keycloak_home: Path) -> None:
     (keycloak_home / "version.txt").write_text("Keycloak - Version 25.0.1\n")
     with pytest.raises(ToolchainError) as caught:
@@ -403,6 +416,7 @@ def test_an_archive_with_another_digest_than_the_pinned_one_is_refused(machine: 
     assert machine.kept() == []
 
 
+@pytest.mark.fault("Programs", "an archive that would write outside its folder", "it is refused")
 def test_an_archive_that_would_write_outside_its_folder_is_refused(machine: Machine, keycloak_home: Path, tmp_path: Path) -> None:
     """The pinned archive is no such thing, so the pin is replaced."""
     del machine.environ["KEYCLOAK_HOME"]

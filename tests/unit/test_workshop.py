@@ -150,6 +150,11 @@ NO_SUCH_SCOPE = (
 )
 
 
+@pytest.mark.fault(
+    "Workshop",
+    "a mistake in workshop.yaml: an unknown key, an undeclared group, two clients with one id, a bad email, an empty realm name, …",
+    "a line with its place in the file and what is wrong",
+)
 @pytest.mark.parametrize(
     ("edit", "problem"),
     [
@@ -260,6 +265,7 @@ def test_a_problem_is_told_on_a_line_with_its_place(tmp_path: Path, edit: Edit, 
     assert problem in caught.value.why.splitlines()
 
 
+@pytest.mark.fault("Workshop", "a redirect URI that is none", "a line with its place in the file and what is wrong")
 @pytest.mark.parametrize(
     "uri", ["", "localhost:3000/x", "/relative", "ftp://h/x", "http://", "http://h:99999/", "http://h/{port}", "http://*/x", "http://h/#x"]
 )
@@ -269,6 +275,7 @@ def test_a_bad_redirect_uri_is_told(tmp_path: Path, uri: str) -> None:
     assert caught.value.why.startswith(f'realm.clients[1].redirect_uris[1]: "{uri}" is no redirect URI: write http(s)://host[:port]/path')
 
 
+@pytest.mark.fault("Workshop", "several mistakes in workshop.yaml", "all are told at once")
 def test_every_problem_is_told_at_once_with_the_files_name(tmp_path: Path) -> None:
     def edit(data: Any) -> None:
         at("realm", "users", 0, "groups", to=["nobody"])(data)
@@ -281,6 +288,7 @@ def test_every_problem_is_told_at_once_with_the_files_name(tmp_path: Path) -> No
     assert caught.value.fix.startswith("correct mine.yaml")
 
 
+@pytest.mark.fault("Workshop", "workshop.yaml is no YAML, or something else", "a line with its line and column")
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -298,6 +306,7 @@ def test_a_file_that_is_no_yaml_or_no_workshop_is_told_by_line(tmp_path: Path, t
     assert caught.value.why.startswith(why)
 
 
+@pytest.mark.fault("Workshop", "a mistake beside a password in workshop.yaml", "the message shows no secret")
 def test_a_broken_file_never_shows_its_secrets(tmp_path: Path) -> None:
     with pytest.raises(WorkshopError) as caught:
         load_text(tmp_path, "realm:\n  users:\n    - {password: hunter2 hunter3: x]\n")
@@ -309,6 +318,7 @@ def test_a_broken_file_never_shows_its_secrets(tmp_path: Path) -> None:
     assert caught.value.__context__ is None
 
 
+@pytest.mark.fault("Workshop", "the workshop file can't be read", "the error names LABKIT_WORKSHOP")
 def test_a_missing_file_names_the_setting(tmp_path: Path) -> None:
     with pytest.raises(WorkshopError, match="can't be read") as caught:
         Workshop.load(tmp_path / "none.yaml")
