@@ -86,6 +86,13 @@ def test_every_file_with_a_secret_is_its_owners_only(busy_lab: Lab) -> None:
     assert {path: oct(mode) for path, mode in secret.items() if mode != 0o600} == {}
 
 
+@pytest.mark.fault("Exposure", "a file of the home that others may change", "none: every file's mode is looked at")
+def test_nobody_but_the_owner_may_change_a_file_of_the_home(busy_lab: Lab) -> None:
+    modes = {path: path.stat().st_mode & 0o777 for path in files_of(busy_lab)}
+    assert len(modes) > 50
+    assert {str(path): oct(mode) for path, mode in modes.items() if mode & 0o022} == {}
+
+
 @pytest.mark.fault("Exposure", "a folder that others may look into", "none: each has mode 0700")
 @pytest.mark.parametrize("folder", [".", "run", "logs", "tls", "secrets", "credentials", "etcd", "keycloak/data"])
 def test_folders_with_private_things_are_their_owners_only(busy_lab: Lab, folder: str) -> None:
