@@ -31,7 +31,7 @@ const BACKSTAGE_ERRORS = {
  */
 function explained(doing, error, rest = '') {
     const [ErrorClass, why] = reading(error);
-    return new ErrorClass(withoutTokens(`${doing}: ${shortened(why)}${rest && ` ${rest}`}`));
+    return new ErrorClass(withoutTokens([`${doing}: ${shortened(why)}`, rest].filter(Boolean).join('\n')));
 }
 
 function reading(error) {
