@@ -1,7 +1,7 @@
 'use strict';
 
 const { InputError } = require('@backstage/errors');
-const { isMap, isScalar, parseAllDocuments } = require('yaml');
+const { isMap, isScalar, parseAllDocuments, visit } = require('yaml');
 
 // The API server takes no larger request body; most objects have to stay below etcd's 1.5 MiB besides.
 const MAX_BYTES = 3 * 1024 * 1024;
@@ -18,7 +18,7 @@ function parseManifest(text) {
     if (bytes > MAX_BYTES) {
         throw new InputError(`The manifest has ${bytes} bytes, and the API server takes ${MAX_BYTES} at most: split it, or leave data out.`);
     }
-    const documents = [...parseAllDocuments(text, { merge: true })]
+    const documents = [...parseAllDocuments(text, { merge: true, uniqueKeys: false })]
         .map((document, index) => ({ number: index + 1, document }))
         .filter(({ document }) => document.errors.length > 0 || document.contents !== null);
     const objects = documents.map(({ number, document }) => ({ number, object: read(document, number) })).filter(({ object }) => object !== null);
@@ -33,12 +33,27 @@ function read(document, number) {
         const fix = code === 'TAB_AS_INDENT' ? ' Indent with spaces.' : '';
         throw new InputError(`Document ${number} of the manifest is not YAML: ${message.trim()}${fix}`);
     }
+    refuseDoubleKeys(document, number);
     keepDataAsText(document);
     try {
         return document.toJS({ maxAliasCount: 100 });
     } catch (error) {
         throw new InputError(`Document ${number} of the manifest can't be read: ${error.message}`);
     }
+}
+
+// The parser's own check compares each key with each other one, which takes minutes for a manifest of a megabyte.
+function refuseDoubleKeys(document, number) {
+    visit(document, {
+        Map(_, map) {
+            const keys = new Set();
+            for (const { key } of map.items) {
+                const name = isScalar(key) ? String(key.value) : key;
+                if (keys.has(name)) throw new InputError(`Document ${number} of the manifest has the key ${name} twice in one place: keep one.`);
+                keys.add(name);
+            }
+        },
+    });
 }
 
 // A ConfigMap holds text only. A template that fills in 8080, true or 1.10 means these characters, not YAML's reading of them.
