@@ -75,7 +75,9 @@ class Cluster {
             });
             return { status: response.statusCode, answer: parsed(await text(response)) };
         } catch (error) {
-            throw new Unreachable(this.#url, timeout.aborted ? `no answer within ${TIMEOUT_MS / 1000} seconds` : error.message);
+            if (signal?.aborted) throw error;
+            const why = timeout.aborted ? `no answer within ${TIMEOUT_MS / 1000} seconds` : error.message || error.code;
+            throw new Unreachable(this.#url, why);
         }
     }
 }

@@ -11,6 +11,8 @@ const {
 const { Refusal, Unreachable } = require('./cluster');
 
 const LONGEST_MESSAGE = 2000;
+// The API server's, its own for a body, and etcd's for what becomes of it: the last come as status 500.
+const TOO_LARGE = /Too long: may not be more than|too large|larger than max/;
 const BACKSTAGE_ERRORS = {
     400: InputError,
     401: AuthenticationError,
@@ -36,11 +38,12 @@ function explained(doing, error, rest = '') {
 
 function reading(error) {
     if (error instanceof Unreachable) return [ServiceUnavailableError, error.message];
-    if (!(error instanceof Refusal)) return [error.constructor ?? Error, error.message];
+    if (!(error instanceof Refusal)) return [error instanceof InputError ? InputError : Error, error.message];
     const said = `${error.status}${error.reason ? ` ${error.reason}` : ''}: ${error.message}`;
     if (error.status === 401) return [AuthenticationError, `${said} (the API server does not take your token: sign in again)`];
     const conflicts = error.causes.filter(({ reason }) => reason === 'FieldManagerConflict');
     if (conflicts.length > 0) return [ConflictError, `${error.status} ${error.reason}: ${conflictText(conflicts)}`];
+    if (TOO_LARGE.test(error.message)) return [InputError, `${said} (the object is too large for the cluster: split it, or leave data out)`];
     return [BACKSTAGE_ERRORS[error.status] ?? Error, said];
 }
 

@@ -42,7 +42,7 @@ class SessionVault {
      */
     token(handle, userRef) {
         const session = this.#sessions.get(handle);
-        if (session?.userRef !== userRef) {
+        if (!session || session.userRef !== userRef) {
             throw new AuthenticationError(
                 `The portal holds no Keycloak token for this session of ${userRef}: it was restarted, or the session was signed out. Sign in again.`,
             );

@@ -101,6 +101,7 @@ class UserTokens {
     async #keysUrl() {
         try {
             const answer = await fetch(`${this.#issuer}/.well-known/openid-configuration`, { signal: AbortSignal.timeout(10_000) });
+            if (!answer.ok) throw new Error(`HTTP status ${answer.status} for the realm's discovery document`);
             return (await answer.json()).jwks_uri;
         } catch (error) {
             throw this.#silent(error);
@@ -108,7 +109,7 @@ class UserTokens {
     }
 
     #silent(error) {
-        const why = error.cause?.message ?? error.message;
+        const why = error.cause?.message || error.cause?.code || error.message;
         return new ServiceUnavailableError(`Keycloak's keys can't be had from ${this.#issuer} (${why}). Start Keycloak, then try again.`);
     }
 }
