@@ -50,7 +50,7 @@ function retrying(authenticator) {
         try {
             await state.context.promise;
         } catch (error) {
-            throw new ServiceUnavailableError(`Keycloak does not answer (${error.message}). Start it, then sign in again.`);
+            throw new ServiceUnavailableError(`Keycloak does not answer (${error.message || error.code}). Start it, then sign in again.`);
         }
         return state.context;
     };
