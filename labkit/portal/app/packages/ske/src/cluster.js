@@ -18,7 +18,7 @@ class Cluster {
 
     constructor({ name, url, ca }) {
         this.name = name;
-        this.#url = url;
+        this.#url = url.replace(/\/+$/, '');
         this.#agent = new https.Agent({ ca, keepAlive: true });
     }
 
@@ -63,7 +63,7 @@ class Cluster {
         try {
             const response = await new Promise((resolve, reject) => {
                 https
-                    .request(new URL(path, this.#url), {
+                    .request(this.#url + path, {
                         method,
                         headers,
                         agent: this.#agent,
@@ -103,7 +103,7 @@ class Refusal extends Error {
 /** Nothing came back from the API server that could be understood. */
 class Unreachable extends Error {
     constructor(url, why) {
-        super(`the API server at ${url} can't be reached: ${why}`);
+        super(`the API server at ${url} can't be reached (${why}). Start it, or mend url and caFile of the cluster in the kubernetes: configuration.`);
     }
 }
 
