@@ -18,7 +18,7 @@
     │   └── Forbidden            403: it knows, and RBAC says no
     ├── PortalError              the portal answered, but not as hoped
     │   ├── PortalUnreachable    nothing answers at the portal's address
-    │   ├── PortalSessionEnded   the portal no longer knows who is asking
+    │   ├── NotSignedIn          the portal has no token of who is asking, or none that holds
     │   ├── NotPermitted         the portal's own rules forbid it, whatever the API server would say
     │   ├── TemplateUnknown      no such template is registered
     │   ├── InvalidValues        a template's form does not take these values
@@ -137,8 +137,8 @@ class PortalUnreachable(PortalError):
     """Nothing answers at the portal's address."""
 
 
-class PortalSessionEnded(PortalError):
-    """The portal no longer knows who is asking: by sign-out, by the session's end in Keycloak, or by a restart of the portal."""
+class NotSignedIn(PortalError):
+    """The portal has no token of who is asking, or none that holds: a guest, a session that has ended, a portal that was restarted."""
 
 
 class NotPermitted(PortalError):

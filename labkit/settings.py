@@ -79,7 +79,7 @@ class Settings:
     workshop_file: Path
     ports: Mapping[str, int]
     oidc: OidcStyle = "flags"
-    portal_token: PortalToken = "memory"
+    portal_token: PortalToken = "memory"  # noqa: S105 - a place and no token
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:

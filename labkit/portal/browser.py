@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import requests
 
-from ..errors import PortalError, PortalSessionEnded, PortalUnreachable, SignInRefused
+from ..errors import PortalError, NotSignedIn, PortalUnreachable, SignInRefused
 from ..identity.keycloak import Keycloak
 from ..workshop import User
 from .config import PROVIDER
@@ -96,13 +96,13 @@ class Browser:
 
         Raises:
             PortalUnreachable: The portal does not answer.
-            PortalSessionEnded: There is no session that could be renewed.
+            NotSignedIn: There is no session that could be renewed.
         """
         answer = self._to_portal("GET", "refresh", params={"env": "development", "scope": _SCOPE})
         if answer.status_code == requests.codes.unauthorized:
             msg = "the portal's session can't be renewed"
             why = "it was ended in Keycloak, or Keycloak does not answer" if self._keycloak.is_running() else "Keycloak is not running"
-            raise PortalSessionEnded(msg, why=why, fix="sign in again: lab.portal.sign_in(…)")
+            raise NotSignedIn(msg, why=why, fix="sign in again: lab.portal.sign_in(…)")
         if not answer.ok:
             raise refused(answer, "the portal does not renew the session")
         return _signed_in(answer.json())
@@ -171,7 +171,7 @@ def _complaint(answer: requests.Response, username: str) -> SignInRefused:
     """What Keycloak has against the form as it was filled in."""
     said = _COMPLAINT.search(answer.text) or _TITLE.search(answer.text)
     why = _plain(said.group(1)) if said else f"it answered {answer.status_code}"
-    fix = "reset the password in Keycloak if it was changed: workshop.yaml's only counts for a new user; the realm plan shows other differences"
+    fix = "reset the password in Keycloak: workshop.yaml's only counts for a new user; the realm plan shows what else differs"
     return SignInRefused(f"Keycloak did not sign {username} in to the portal", error="login_form", why=why, fix=fix)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shutil
 import threading
@@ -25,7 +26,7 @@ from ..errors import (
     LabkitError,
     NotPermitted,
     PortalError,
-    PortalSessionEnded,
+    NotSignedIn,
     TemplateUnknown,
 )
 from .browser import Browser, SignedIn, refused
@@ -121,7 +122,7 @@ class PortalSession:
         """Get new tokens with the browser's cookie.
 
         Raises:
-            PortalSessionEnded: The session has ended.
+            NotSignedIn: The session has ended.
         """
         with self._renewing:
             self._signed_in = self._browser.refresh()
@@ -131,7 +132,7 @@ class PortalSession:
         signed_in = self._fresh()
         try:
             told = self.ask("GET", "ske/session")
-        except PortalSessionEnded:
+        except NotSignedIn:
             told = {}
         payload = signed_in.backstage_token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -274,14 +275,16 @@ class PortalSession:
             ref = _ref(template)
         except (OSError, yaml.YAMLError, TypeError, ValueError, KeyError) as error:
             msg = f"{file} holds no template"
-            raise PortalError(msg, why=f"{type(error).__name__}: {error}", fix="name a YAML file with one entity of kind Template") from None
+            raise PortalError(
+                msg, why=f"{type(error).__name__}: {error}", fix="name a YAML file with one entity of kind Template"
+            ) from None
         # Only its form matters to this question, which wants an address.
         self.ask("POST", "catalog/validate-entity", json={"entity": template, "location": f"url:https://localhost/{file.name}"})
-        looks = str(self._templates / "*.yaml")
-        (place,) = [e for e in self.catalog("location").entities if e["spec"].get("target") == looks]
+        # How the catalog names a location of its configuration, which it doesn't show while there is nothing at it.
+        place = hashlib.sha1(f"file:{self._templates}/*.yaml".encode(), usedforsecurity=False).hexdigest()
         self._templates.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copyfile(file, self._templates / f"{template['metadata']['name']}.yaml")
-        self.ask("POST", "catalog/refresh", json={"entityRef": _ref(place)})
+        self.ask("POST", "catalog/refresh", json={"entityRef": f"location:default/generated-{place}"})
         self._wait_for_template(ref, template["spec"])
         return ref
 
@@ -297,7 +300,7 @@ class PortalSession:
     def _fresh(self) -> SignedIn:
         if self._signed_out:
             msg = f"{self.username} has signed out of the portal"
-            raise PortalSessionEnded(msg, fix=f'sign in again: lab.portal.sign_in("{self.username}")')
+            raise NotSignedIn(msg, fix=f'sign in again: lab.portal.sign_in("{self.username}")')
         with self._renewing:
             if self._signed_in.expires - time.time() < RENEW_SECONDS:
                 self._signed_in = self._browser.refresh()
@@ -329,14 +332,17 @@ def translated(answer: requests.Response) -> LabkitError:
         if status == Forbidden.status:
             return forbidden(message, message)
         return ClusterError(f"the API server answered {status}", why=message)
-    message = str((body.get("error") or {}).get("message", "")) or answer.text[:300]
+    error = body.get("error") or {}
+    message = str(error.get("message") or error.get("name") or answer.text[:300])
     if status == requests.codes.unauthorized:
-        msg = "the portal does not know who is asking"
-        return PortalSessionEnded(msg, why=message, fix="sign in again: lab.portal.sign_in(…)")
+        msg = "the portal has no token of yours to act with"
+        return NotSignedIn(msg, why=message, fix="sign in again: lab.portal.sign_in(…)")
     if status == requests.codes.forbidden:
         if is_refusal(message):
             return forbidden(message, message)
-        return NotPermitted("the portal's rules don't permit this", why=message, fix="sign in through Keycloak: guests read the catalog and no more")
+        return NotPermitted(
+            "the portal's rules don't permit this", why=message, fix="sign in through Keycloak: guests read the catalog and no more"
+        )
     return refused(answer, "the portal can't do this")
 
 

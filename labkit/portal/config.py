@@ -15,7 +15,7 @@ from ..workshop import Workshop
 CLIENT_ID = "backstage-client"
 """The client that people sign in to the portal through."""
 
-SESSION_SECRET, CLIENT_SECRET = "PORTAL_SESSION_SECRET", "PORTAL_CLIENT_SECRET"  # noqa: S105 - names of variables
+SESSION_SECRET, CLIENT_SECRET = "PORTAL_SESSION_SECRET", "PORTAL_CLIENT_SECRET"
 """The variables with the secrets, which the configuration names and does not hold."""
 
 READABLE: tuple[dict[str, Any], ...] = ()

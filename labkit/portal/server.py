@@ -117,9 +117,7 @@ class Portal:
     def unreachable(self) -> PortalUnreachable:
         """The error for a portal that does not answer."""
         why = "it runs, but does not answer yet" if self.is_running() else "it is not running"
-        return PortalUnreachable(
-            f"nothing answers at {self.url}", why=why, fix="start it: labkit up, or lab.portal.start() in a notebook"
-        )
+        return PortalUnreachable(f"nothing answers at {self.url}", why=why, fix="start it: labkit up, or lab.portal.start() in a notebook")
 
     def _server(self) -> Server:
         self._keycloak.discovery()

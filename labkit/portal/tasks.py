@@ -52,7 +52,7 @@ def follow(lines: Iterable[str], task: str, template: str, say: Callable[[str], 
     log: list[str] = []
     for event in events(lines):
         body = event["body"]
-        message = _COLOUR.sub("", str(body.get("message", ""))).rstrip()
+        message = _without_stack(_COLOUR.sub("", str(body.get("message", ""))))
         if event["type"] != "completion":
             log.append(message)
             say(message)
@@ -71,6 +71,10 @@ def events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             yield dict(json.loads(line.removeprefix("data:")))
 
 
+def _without_stack(message: str) -> str:
+    return "\n".join(line for line in message.rstrip().splitlines() if not line.startswith("    at "))
+
+
 def is_refusal(message: str) -> bool:
     """Whether the portal hands on the API server's 403, which names the user, and does not refuse by itself."""
     return 'is forbidden: User "' in message
@@ -81,4 +85,6 @@ def failure(template: str, error: Mapping[str, Any], log: tuple[str, ...]) -> La
     message = str(error.get("message", ""))
     if is_refusal(message):
         return forbidden(message, message)
-    return TaskFailed(f"{template} failed", log, why=message or str(error.get("name", "")), fix="mend what it names, and run the template again")
+    return TaskFailed(
+        f"{template} failed", log, why=message or str(error.get("name", "")), fix="mend what it names, and run the template again"
+    )

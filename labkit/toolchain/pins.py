@@ -213,6 +213,7 @@ PINS: Mapping[str, Pin] = {
             version="0.18.0",
             at_least="0.18",
             below="0.19",
+            places=(),
             told="node_modules/@backstage/backend-defaults/package.json",
             answer=r'"version": "(\d[\d.]*)"',
             recipe=BACKSTAGE,
