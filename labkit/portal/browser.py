@@ -17,10 +17,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import requests
 
-from ..errors import PortalError, NotSignedIn, PortalUnreachable, SignInRefused
+from ..errors import NotSignedIn, PortalError, PortalUnreachable, SignInRefused
 from ..identity.keycloak import Keycloak
 from ..workshop import User
 from .config import PROVIDER
+from .refusals import refused
 
 _SCOPE = "openid profile email"
 _TIMEOUT_SECONDS = 30
@@ -37,7 +38,8 @@ class SignedIn:
         user_ref: Who the portal takes the person for, such as ``user:default/user-admin``.
         owns_as: The references as which they own things.
         backstage_token: What the portal's plugins are shown.
-        id_token: Keycloak's ID token; empty for a guest.
+        id_token: Keycloak's ID token, which the page shows the cluster through the proxy; empty for a guest.
+        access_token: Keycloak's access token, which the portal itself uses; empty for a guest.
         expires: When the first of these expires, in seconds since 1970 (UTC).
     """
 
@@ -45,6 +47,7 @@ class SignedIn:
     owns_as: tuple[str, ...]
     backstage_token: str = field(repr=False)
     id_token: str = field(repr=False)
+    access_token: str = field(repr=False)
     expires: float
 
 
@@ -151,20 +154,11 @@ def login_form(page: str, url: str) -> str:
     """
     found = _FORM.search(page)
     if found is None:
-        said = _TITLE.search(page) or re.search(r'id="kc-error-message"[^>]*>(.*?)</div>', page, re.DOTALL)
+        said = re.search(r'id="kc-error-message"[^>]*>(.*?)</div>', page, re.DOTALL) or _TITLE.search(page)
         msg = f"Keycloak shows no login form at {urlsplit(url).path}"
         why = _plain(said.group(1)) if said else ""
         raise SignInRefused(msg, why=why, fix="apply the realm plan: it compares the portal's client with workshop.yaml")
     return html.unescape(found.group(1))
-
-
-def refused(answer: requests.Response, what: str) -> PortalError:
-    """The portal's no, in its own words."""
-    try:
-        said = str(answer.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        said = answer.text[:300]
-    return PortalError(what, why=f"it answered {answer.status_code}: {said}", fix="its log holds the rest: labkit status names it")
 
 
 def _complaint(answer: requests.Response, username: str) -> SignInRefused:
@@ -183,6 +177,7 @@ def _signed_in(told: dict[str, Any]) -> SignedIn:
         owns_as=tuple(identity["identity"]["ownershipEntityRefs"]),
         backstage_token=identity["token"],
         id_token=provider.get("idToken") or "",
+        access_token=provider.get("accessToken") or "",
         expires=time.time() + min(lives, default=0),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import shutil
 import threading
@@ -14,51 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import requests
-import yaml
 
 from ..cluster.api import Identity
-from ..cluster.refusals import forbidden
 from ..display import Table, Tabular, shown
-from ..errors import (
-    ClusterError,
-    Forbidden,
-    InvalidValues,
-    LabkitError,
-    NotPermitted,
-    PortalError,
-    NotSignedIn,
-    TemplateUnknown,
-)
-from .browser import Browser, SignedIn, refused
+from ..errors import InvalidValues, NotSignedIn, PortalError, TemplateUnknown
+from .browser import Browser, SignedIn
+from .catalog import Catalog, location_ref, read_template, ref_of
 from .config import PROVIDER
-from .tasks import TaskResult, follow, is_refusal
+from .refusals import problems, translated
+from .tasks import TaskResult, follow
 
 RENEW_SECONDS = 30
 """Tokens with less time left than this are renewed before they are used."""
 
 _TIMEOUT_SECONDS = 60
 _CATALOG_SECONDS = 60
-
-
-@dataclass(frozen=True)
-class Catalog(Tabular):
-    """Entities of the catalog, as the portal shows them to somebody.
-
-    Attributes:
-        entities: The entities as the catalog's API gives them.
-    """
-
-    entities: tuple[dict[str, Any], ...]
-
-    @property
-    def refs(self) -> tuple[str, ...]:
-        """Their references, such as ``template:default/configmap``, sorted."""
-        return tuple(sorted(map(_ref, self.entities)))
-
-    def table(self) -> Table:
-        """A row per entity."""
-        rows = ((_ref(entity), str(entity["metadata"].get("title", "")), _relations(entity)) for entity in self.entities)
-        return Table(("entity", "title", "relations"), tuple(sorted(rows)))
 
 
 @dataclass(frozen=True)
@@ -108,6 +77,11 @@ class PortalSession:
     def __repr__(self) -> str:
         state = "signed out" if self._signed_out else f"{self._signed_in.expires - time.time():.0f} s left"
         return f"<PortalSession of {self._signed_in.user_ref}, {state}>"
+
+    @property
+    def keycloak_tokens(self) -> tuple[str, ...]:
+        """The Keycloak tokens that the page has been given; none for a guest."""
+        return tuple(token for token in (self._signed_in.id_token, self._signed_in.access_token) if token)
 
     def sign_out(self) -> None:
         """Sign out of the portal, which tells Keycloak.
@@ -181,9 +155,9 @@ class PortalSession:
             known = ", ".join(self.catalog("template").refs) or "none"
             msg = f"there is no template {ref}"
             raise TemplateUnknown(msg, why=f"registered: {known}", fix="register it: session.register_template(…), lab 06-portal")
-        if answer.status_code == requests.codes.bad_request and (problems := _problems(answer)):
+        if answer.status_code == requests.codes.bad_request and (wrong := problems(answer)):
             msg = f"{ref} does not take these values"
-            raise InvalidValues(msg, problems, fix="give what the template's form asks for: its parameters are in the catalog")
+            raise InvalidValues(msg, wrong, fix="give what the template's form asks for: its parameters are in the catalog")
         task = str(self._checked(answer)["id"])
         stream = self._send("GET", f"scaffolder/v2/tasks/{task}/eventstream", stream=True)
         if not stream.ok:
@@ -270,28 +244,19 @@ class PortalSession:
         return self._checked(self._send(method, path, **more))
 
     def _register_file(self, file: Path) -> str:
-        try:
-            template = dict(yaml.safe_load(file.read_text()))
-            ref = _ref(template)
-        except (OSError, yaml.YAMLError, TypeError, ValueError, KeyError) as error:
-            msg = f"{file} holds no template"
-            raise PortalError(
-                msg, why=f"{type(error).__name__}: {error}", fix="name a YAML file with one entity of kind Template"
-            ) from None
+        template = read_template(file)
         # Only its form matters to this question, which wants an address.
         self.ask("POST", "catalog/validate-entity", json={"entity": template, "location": f"url:https://localhost/{file.name}"})
-        # How the catalog names a location of its configuration, which it doesn't show while there is nothing at it.
-        place = hashlib.sha1(f"file:{self._templates}/*.yaml".encode(), usedforsecurity=False).hexdigest()
         self._templates.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copyfile(file, self._templates / f"{template['metadata']['name']}.yaml")
-        self.ask("POST", "catalog/refresh", json={"entityRef": f"location:default/generated-{place}"})
-        self._wait_for_template(ref, template["spec"])
-        return ref
+        self.ask("POST", "catalog/refresh", json={"entityRef": location_ref(f"{self._templates}/*.yaml")})
+        self._wait_for_template(ref_of(template), template["spec"])
+        return ref_of(template)
 
     def _wait_for_template(self, ref: str, spec: object = None) -> None:
         """The catalog reads what it is told of within a second or two."""
         deadline = time.monotonic() + _CATALOG_SECONDS
-        while not any(_ref(entity) == ref and spec in (None, entity["spec"]) for entity in self.catalog("template").entities):
+        while not any(ref_of(entity) == ref and spec in (None, entity["spec"]) for entity in self.catalog("template").entities):
             if time.monotonic() > deadline:
                 msg = f"the catalog has not taken {ref} within {_CATALOG_SECONDS} s"
                 raise PortalError(msg, fix="its log may say why: labkit status names it")
@@ -318,43 +283,3 @@ class PortalSession:
         if not answer.ok:
             raise translated(answer)
         return answer.json() if answer.content else None
-
-
-def translated(answer: requests.Response) -> LabkitError:
-    """The error for a no of the portal's, or of the API server's that it hands on."""
-    try:
-        body = answer.json()
-    except ValueError:
-        body = {}
-    status = answer.status_code
-    if body.get("kind") == "Status":
-        message = str(body.get("message", ""))
-        if status == Forbidden.status:
-            return forbidden(message, message)
-        return ClusterError(f"the API server answered {status}", why=message)
-    error = body.get("error") or {}
-    message = str(error.get("message") or error.get("name") or answer.text[:300])
-    if status == requests.codes.unauthorized:
-        msg = "the portal has no token of yours to act with"
-        return NotSignedIn(msg, why=message, fix="sign in again: lab.portal.sign_in(…)")
-    if status == requests.codes.forbidden:
-        if is_refusal(message):
-            return forbidden(message, message)
-        return NotPermitted(
-            "the portal's rules don't permit this", why=message, fix="sign in through Keycloak: guests read the catalog and no more"
-        )
-    return refused(answer, "the portal can't do this")
-
-
-def _problems(answer: requests.Response) -> tuple[str, ...]:
-    """What a template's form has against the values: JSON Schema's complaints, each with its field."""
-    return tuple(f"{problem.get('property', '')} {problem.get('message', '')}".strip() for problem in answer.json().get("errors", ()))
-
-
-def _ref(entity: Mapping[str, Any]) -> str:
-    metadata = entity["metadata"]
-    return f"{entity['kind']}:{metadata.get('namespace', 'default')}/{metadata['name']}".lower()
-
-
-def _relations(entity: Mapping[str, Any]) -> str:
-    return ", ".join(f"{relation['type']} {relation['targetRef']}" for relation in entity.get("relations", ()))

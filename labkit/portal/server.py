@@ -20,12 +20,14 @@ from ..workshop import Workshop
 from . import config
 from .browser import Browser
 from .client import PortalSession
+from .token_way import TokenWay
 
 SOURCES = Path(__file__).with_name("app")
 TEMPLATES = SOURCES / "templates"
 """Templates of our own."""
 
 _ANSWER_SECONDS = 5
+_PIECE = 40
 _KEPT_FROM_IT = (
     # They would override the configuration, widen what Node trusts, or have more logged than is good for a log.
     "APP_CONFIG_",
@@ -113,6 +115,20 @@ class Portal:
         """
         browser = Browser(self.url, self._keycloak, self.unreachable, provider="guest")
         return PortalSession("guest", browser, browser.refresh(), self._endpoint.name, self._templates)
+
+    def token_way(self) -> TokenWay:
+        """How a person's token gets from Keycloak to the API server, as this portal is set up."""
+        return TokenWay(self._settings.portal_token)
+
+    def traces_of(self, session: PortalSession) -> list[str]:
+        """The files of the portal's log and database in which a person's Keycloak tokens are found, be it in pieces.
+
+        Looked for are the signatures: what comes before is much alike in all of a realm's tokens.
+        """
+        files = [self._processes.log_file(self.name), *sorted((self._folder / "database").iterdir())]
+        signatures = [token.rpartition(".")[2].encode() for token in session.keycloak_tokens]
+        pieces = [signature[i : i + _PIECE] for signature in signatures for i in range(0, len(signature) - _PIECE, _PIECE)]
+        return [file.name for file in files if any(piece in content for content in [file.read_bytes()] for piece in pieces)]
 
     def unreachable(self) -> PortalUnreachable:
         """The error for a portal that does not answer."""

@@ -11,6 +11,7 @@ from typing import Any
 from ..cluster.refusals import forbidden
 from ..display import Displayed
 from ..errors import LabkitError, TaskFailed
+from .refusals import is_the_clusters
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -75,15 +76,10 @@ def _without_stack(message: str) -> str:
     return "\n".join(line for line in message.rstrip().splitlines() if not line.startswith("    at "))
 
 
-def is_refusal(message: str) -> bool:
-    """Whether the portal hands on the API server's 403, which names the user, and does not refuse by itself."""
-    return 'is forbidden: User "' in message
-
-
 def failure(template: str, error: Mapping[str, Any], log: tuple[str, ...]) -> LabkitError:
     """The error for a failed task: the API server's 403 as such, everything else with the task's own words."""
     message = str(error.get("message", ""))
-    if is_refusal(message):
+    if is_the_clusters(message):
         return forbidden(message, message)
     return TaskFailed(
         f"{template} failed", log, why=message or str(error.get("name", "")), fix="mend what it names, and run the template again"
