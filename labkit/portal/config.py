@@ -76,7 +76,7 @@ def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issue
         },
         "ske": {
             "kubernetes": {"platformName": endpoint.name},
-            "identity": {"issuer": issuer, "audience": workshop.cluster.oidc.client_id, "userToken": settings.portal_token},
+            "identity": {"issuer": issuer, "audience": workshop.cluster.oidc.client_id, "userToken": settings.portal_keeps},
         },
     }
     return yaml.safe_dump(whole, sort_keys=False, width=140)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import requests
 
 from ..cluster.refusals import forbidden
 from ..errors import ClusterError, Forbidden, LabkitError, NotPermitted, NotSignedIn, PortalError
+
+_CLUSTERS = re.compile(r'[^\s:]+(?: "[^"]*")? is forbidden: User ".*')
 
 
 def translated(answer: requests.Response) -> LabkitError:
@@ -19,11 +22,11 @@ def translated(answer: requests.Response) -> LabkitError:
             return forbidden(message, message)
         return ClusterError(f"the API server answered {answer.status_code}", why=message)
     message = _words(answer)
+    if refusal := the_clusters(message):
+        return refusal
     if answer.status_code == requests.codes.unauthorized:
         msg = "the portal has no token of yours to act with"
         return NotSignedIn(msg, why=message, fix="sign in again: lab.portal.sign_in(…)")
-    if is_the_clusters(message):
-        return forbidden(message, message)
     if answer.status_code == requests.codes.forbidden:
         fix = "sign in through Keycloak: guests read the catalog and no more"
         return NotPermitted("the portal's rules don't permit this", why=message, fix=fix)
@@ -41,9 +44,14 @@ def problems(answer: requests.Response) -> tuple[str, ...]:
     return tuple(str(problem.get("stack") or problem.get("message", "")) for problem in _json(answer).get("errors", ()))
 
 
-def is_the_clusters(message: str) -> bool:
-    """Whether a message hands on the API server's 403, which names the user, and is no refusal of the portal's own."""
-    return 'is forbidden: User "' in message
+def the_clusters(message: str) -> Forbidden | None:
+    """The API server's 403 if a message of the portal's hands one on, with what else the message says as the cause."""
+    found = _CLUSTERS.search(message)
+    if found is None:
+        return None
+    refusal = forbidden(found.group(), found.group())
+    refusal.why = message if message != found.group() else ""
+    return refusal
 
 
 def _words(answer: requests.Response) -> str:

@@ -118,7 +118,7 @@ class Portal:
 
     def token_way(self) -> TokenWay:
         """How a person's token gets from Keycloak to the API server, as this portal is set up."""
-        return TokenWay(self._settings.portal_token)
+        return TokenWay(self._settings.portal_keeps)
 
     def traces_of(self, session: PortalSession) -> list[str]:
         """The files of the portal's log and database in which a person's Keycloak tokens are found, be it in pieces.

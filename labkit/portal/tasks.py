@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..cluster.refusals import forbidden
 from ..display import Displayed
 from ..errors import LabkitError, TaskFailed
-from .refusals import is_the_clusters
+from .refusals import the_clusters
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -33,8 +32,8 @@ class TaskResult(Displayed):
     output: Mapping[str, Any]
 
     def __str__(self) -> str:
-        out = ", ".join(f"{name}: {value}" for name, value in self.output.items())
-        return f"{self.template} is done{f'; {out}' if out else ''}"
+        made = self.output.get("resourceId")
+        return f"{self.template} is done{f': {made}' if made else ''}"
 
 
 def follow(lines: Iterable[str], task: str, template: str, say: Callable[[str], None]) -> TaskResult:
@@ -79,8 +78,8 @@ def _without_stack(message: str) -> str:
 def failure(template: str, error: Mapping[str, Any], log: tuple[str, ...]) -> LabkitError:
     """The error for a failed task: the API server's 403 as such, everything else with the task's own words."""
     message = str(error.get("message", ""))
-    if is_the_clusters(message):
-        return forbidden(message, message)
+    if refusal := the_clusters(message):
+        return refusal
     return TaskFailed(
         f"{template} failed", log, why=message or str(error.get("name", "")), fix="mend what it names, and run the template again"
     )
