@@ -128,7 +128,7 @@ class Portal:
         files = [self._processes.log_file(self.name), *sorted((self._folder / "database").iterdir())]
         signatures = [token.rpartition(".")[2].encode() for token in session.keycloak_tokens]
         pieces = [signature[i : i + _PIECE] for signature in signatures for i in range(0, len(signature) - _PIECE, _PIECE)]
-        return [file.name for file in files if any(piece in content for content in [file.read_bytes()] for piece in pieces)]
+        return [file.name for file in files if any(piece in _content(file) for piece in pieces)]
 
     def unreachable(self) -> PortalUnreachable:
         """The error for a portal that does not answer."""
@@ -193,3 +193,11 @@ class Portal:
 def _sources() -> list[Path]:
     """The app's own files, which a checkout may have a ``node_modules`` beside."""
     return sorted(p for p in SOURCES.rglob("*") if p.is_file() and not {"node_modules", "test"} & set(p.relative_to(SOURCES).parts))
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        # A database's journal comes and goes.
+        return b""

@@ -79,9 +79,7 @@ def test_the_login_form_is_found_by_its_name_with_its_address_as_it_was_meant() 
 
 
 def test_a_page_without_a_login_form_is_an_error_with_what_it_says() -> None:
-    page = (
-        '<h1 id="kc-page-title">Sorry</h1><div id="kc-error-message"><p class="x">Invalid parameter:\n redirect_uri</p></div>'
-    )
+    page = '<h1 id="kc-page-title">Sorry</h1><div id="kc-error-message"><p class="x">Invalid parameter:\n redirect_uri</p></div>'
     with pytest.raises(SignInRefused, match="Keycloak shows no login form at /realms/r/auth") as caught:
         login_form(page, "https://kc/realms/r/auth?secret=1")
     assert caught.value.why == "Invalid parameter: redirect_uri"
