@@ -62,7 +62,8 @@ class TokenWay(Displayed):
         width, height = _LANE * len(_WHO), _TOP + _ROW * (len(self.messages) + 1)
         parts = [_lane(i, who, height) for i, who in enumerate(_WHO)]
         parts += [_arrow(number, message) for number, message in enumerate(self.messages, 1)]
-        head = '<marker id="head" markerWidth="9" markerHeight="8" refX="8" refY="4" orient="auto"><path d="M0,0 L9,4 L0,8 z" fill="currentColor"/></marker>'
+        point = '<path d="M0,0 L9,4 L0,8 z" fill="currentColor"/>'
+        head = f'<marker id="head" markerWidth="9" markerHeight="8" refX="8" refY="4" orient="auto">{point}</marker>'
         picture = (
             f'<svg role="img" aria-label="the way of the token" viewBox="0 0 {width} {height}" width="{width}" '
             f'font-family="sans-serif" font-size="13" fill="currentColor" stroke="none"><defs>{head}</defs>{"".join(parts)}</svg>'
