@@ -16,6 +16,13 @@
     │   ├── ApiUnreachable       nothing answers at the API server's address
     │   ├── Unauthorized         401: the API server does not know who is asking
     │   └── Forbidden            403: it knows, and RBAC says no
+    ├── PortalError              the portal answered, but not as hoped
+    │   ├── PortalUnreachable    nothing answers at the portal's address
+    │   ├── NotSignedIn          the portal has no token of who is asking, or none that holds
+    │   ├── NotPermitted         the portal's own rules forbid it, whatever the API server would say
+    │   ├── TemplateUnknown      no such template is registered
+    │   ├── InvalidValues        a template's form does not take these values
+    │   └── TaskFailed           a template's task came to a bad end (carries its log)
     ├── CheckFailed              a step's check found something missing or wrong
     ├── EarlierLabMissing        a lab needs what an earlier one leaves behind
     └── LabRunFailed             a headless run stopped at a cell
@@ -128,6 +135,50 @@ class Forbidden(ClusterError):
     def __init__(self, what: str, *, user: str = "", why: str = "", fix: str = "") -> None:
         super().__init__(what, why=why, fix=fix)
         self.user = user
+
+
+class PortalError(LabkitError):
+    """The portal answered, but not as hoped."""
+
+
+class PortalUnreachable(PortalError):
+    """Nothing answers at the portal's address."""
+
+
+class NotSignedIn(PortalError):
+    """The portal has no token of who is asking, or none that holds: a guest, a session that has ended, a portal that was restarted."""
+
+
+class NotPermitted(PortalError):
+    """The portal's own rules forbid it, whatever the API server would say."""
+
+
+class TemplateUnknown(PortalError):
+    """No such template is registered."""
+
+
+class InvalidValues(PortalError):
+    """A template's form does not take these values.
+
+    Attributes:
+        problems: What is wrong, one sentence each.
+    """
+
+    def __init__(self, what: str, problems: tuple[str, ...], *, fix: str = "") -> None:
+        super().__init__(what, why="\n".join(problems), fix=fix)
+        self.problems = problems
+
+
+class TaskFailed(PortalError):
+    """A template's task came to a bad end.
+
+    Attributes:
+        log: What the task said, a line each.
+    """
+
+    def __init__(self, what: str, log: tuple[str, ...], *, why: str = "", fix: str = "") -> None:
+        super().__init__(what, why=why, fix=fix)
+        self.log = log
 
 
 class CheckFailed(LabkitError):

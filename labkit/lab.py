@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from . import machine
 from .certificates import Certificates
@@ -20,13 +21,14 @@ from .identity.credential import exec_credential
 from .identity.keycloak import Keycloak
 from .identity.realm import Realm
 from .identity.session import Claims, Session, sign_in
+from .portal.server import Portal
 from .processes import Processes
 from .settings import Settings
 from .toolchain import PROGRAMS, Toolchain
 from .workshop import Workshop
 
 NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name != "go")
-"""The programs that the labs run; Go is only fetched when one of them has to be built."""
+"""The programs that the labs run, the portal's packages being one; Go is only fetched when one of them has to be built."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Lab:
         keycloak: The Keycloak server.
         realm: The realm's plan and apply.
         cluster: The Kubernetes cluster.
+        portal: The portal.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -91,6 +94,7 @@ class Lab:
         self.keycloak = Keycloak(settings, self.workshop, self.processes, certificates, self.toolchain)
         self.realm = Realm(self.keycloak.admin, self.workshop)
         self.cluster = Cluster(settings, self.workshop, self.processes, certificates, self.toolchain, self.keycloak)
+        self.portal = Portal(settings, self.workshop, self.processes, self.toolchain, self.keycloak, self.cluster.endpoint)
 
     @classmethod
     def open(cls) -> Lab:
@@ -123,7 +127,7 @@ class Lab:
             self.toolchain.pack(offline_bundle, *NEEDED_PROGRAMS)
 
     def up(self) -> None:
-        """Everything up to the end of lab 03: Keycloak with the realm, the cluster that trusts it, the RBAC objects.
+        """Everything that the labs start: Keycloak with the realm, the cluster that trusts it, the RBAC objects, the portal.
 
         Two at once wait for each other, and so does `down`.
         """
@@ -132,8 +136,11 @@ class Lab:
         with self.processes.lock():
             self.keycloak.start()
             self.realm.apply()
+            # The portal needs no cluster to start, so they start at the same time.
+            self.portal.launch()
             self.cluster.start()
             self.cluster.rbac.apply()
+            self.portal.start()
 
     def down(self) -> list[str]:
         """Stop this home's servers, the last started first; their data stays. Returns the names of those that ran."""
@@ -191,23 +198,31 @@ class Lab:
 
     def status(self) -> Table:
         """This home's servers: which run, as which process, where they answer and where they log."""
-        ports = {
-            "keycloak": "keycloak",
-            "etcd": "etcd",
-            "kube-apiserver": "kubernetes",
-            "kube-controller-manager": "controller_manager",
+        addresses = {
+            "keycloak": self.keycloak.url,
+            "etcd": self.settings.url("etcd"),
+            "kube-apiserver": self.settings.url("kubernetes"),
+            "kube-controller-manager": self.settings.url("controller_manager"),
+            "portal": self.portal.url,
         }
         rows = []
-        for name, port in ports.items():
+        for name, address in addresses.items():
             running = self.processes.running(name)
-            state = ("runs", str(running.pid), self.settings.url(port)) if running else ("stopped", "", "")
+            state = ("runs", str(running.pid), address) if running else ("stopped", "", "")
             rows.append((name, *state, str(self.processes.log_file(name)) if self.processes.log_file(name).exists() else ""))
         return Table(("server", "state", "pid", "address", "log"), tuple(rows), title=f"home {self.settings.home}")
 
 
+class _Somebody(Protocol):
+    def whoami(self) -> Identity: ...
+
+
 @contextmanager
-def expect_forbidden(person: Person) -> Iterator[None]:
+def expect_forbidden(person: _Somebody) -> Iterator[None]:
     """Expect the API server's 403 for this very person.
+
+    Args:
+        person: A `Person`, or somebody signed in to the portal.
 
     Raises:
         CheckFailed: Nothing was refused, or the refusal names somebody else.

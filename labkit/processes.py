@@ -52,6 +52,7 @@ class Server:
         without: Beginnings of variables' names that are kept from it: settings that a person has for other servers of the kind.
         ready_seconds: How long it may take.
         inputs: Files that the server reads once at its start; when one has changed, it is started anew.
+        cwd: The folder that it runs in; the home when left out.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Server:
     without: tuple[str, ...] = ()
     ready_seconds: float = 60
     inputs: tuple[Path, ...] = ()
+    cwd: Path | None = None
 
     def fingerprint(self) -> str:
         """Changes when the command line or one of the files read at start changes."""
@@ -137,9 +139,7 @@ class Processes:
                         raise
                 else:
                     return running
-            if self._record(server.name):
-                self.stop(server.name)
-            self._refuse_taken_ports(server)
+            self._make_way(server)
             with progress(f"starting {server.name}"):
                 try:
                     child, running = self._launch(server)
@@ -148,6 +148,18 @@ class Processes:
                     self.stop(server.name)
                     raise
             return running
+
+    def launch(self, server: Server) -> None:
+        """Begin what `start` does and return at once, so that the server comes up while something else does; `start` then waits for it.
+
+        Raises:
+            PortInUse: Somebody else listens on one of its ports.
+        """
+        with self.lock():
+            running = self.running(server.name)
+            if running is None or running.fingerprint != server.fingerprint():
+                self._make_way(server)
+                self._launch(server)
 
     def running(self, name: str) -> Running | None:
         """The server of that name if it runs: same boot, same pid, same start time."""
@@ -206,6 +218,11 @@ class Processes:
             return None
         return dict(loaded)
 
+    def _make_way(self, server: Server) -> None:
+        if self._record(server.name):
+            self.stop(server.name)
+        self._refuse_taken_ports(server)
+
     def _launch(self, server: Server) -> tuple[subprocess.Popen[bytes], Running]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(server.without)}
         log, fingerprint = self.log_file(server.name), server.fingerprint()
@@ -220,7 +237,7 @@ class Processes:
                 stdout=handle,
                 stderr=subprocess.STDOUT,
                 bufsize=0,
-                cwd=self._settings.home,
+                cwd=server.cwd or self._settings.home,
                 env={**inherited, **server.env},
                 start_new_session=True,
             )

@@ -8,6 +8,8 @@ variable                      what it sets                                      
 ``LABKIT_WORKSHOP``           another ``workshop.yaml``                              labkit's own
 ``LABKIT_OIDC``               how the API server is told whom to believe: one of     ``flags``
                               `OIDC_STYLES`
+``LABKIT_PORTAL_TOKEN``       where the portal keeps a person's Keycloak token: one  ``memory``
+                              of `PORTAL_TOKENS`
 ``LABKIT_<NAME>_PORT``        a port, for each name in `PORTS`                       see `PORTS`
 ============================  =====================================================  =========================
 """
@@ -26,7 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import platformdirs
 import psutil
@@ -49,6 +51,11 @@ OidcStyle = Literal["flags", "structured"]
 OIDC_STYLES: tuple[OidcStyle, ...] = get_args(OidcStyle)
 """``flags``: the ``--oidc-*`` flags, as most clusters have them; ``structured``: an AuthenticationConfiguration in a file."""
 
+PortalToken = Literal["memory", "claim"]
+
+PORTAL_TOKENS: tuple[PortalToken, ...] = get_args(PortalToken)
+"""``memory``: in the backend's memory alone; ``claim``: in the Backstage token, as the claim ``tok``, for every plugin to read."""
+
 HOME_FORMAT = 1
 FIRST_LAB = "00-start-here.ipynb"
 
@@ -65,6 +72,7 @@ class Settings:
         workshop_file: The ``workshop.yaml`` in use.
         ports: Port numbers by the names in `PORTS`.
         oidc: How the API server is told whom to believe.
+        portal_keeps: Where the portal keeps a person's Keycloak token.
     """
 
     root: Path
@@ -74,6 +82,7 @@ class Settings:
     workshop_file: Path
     ports: Mapping[str, int]
     oidc: OidcStyle = "flags"
+    portal_keeps: PortalToken = "memory"
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -84,7 +93,8 @@ class Settings:
         """
         env = os.environ if environ is None else environ
         _ask_loopback_directly()
-        oidc = _oidc_style(env.get("LABKIT_OIDC", "flags"))
+        oidc = _one_of(OIDC_STYLES, "LABKIT_OIDC", env, "no way to tell the API server whom to believe")
+        portal_keeps = _one_of(PORTAL_TOKENS, "LABKIT_PORTAL_TOKEN", env, "no place for the portal to keep a token")
         root = find_root()
         home = _path(env.get("LABKIT_HOME"), root / ".labkit")
         state = open_home(home, environ=env)
@@ -96,6 +106,7 @@ class Settings:
             workshop_file=_path(env.get("LABKIT_WORKSHOP"), Path(__file__).with_name("workshop.yaml")),
             ports={name: int(port) for name, port in dict(state["ports"]).items()},  # type: ignore[call-overload]
             oidc=oidc,
+            portal_keeps=portal_keeps,
         )
 
     def url(self, port_name: str, scheme: str = "https") -> str:
@@ -228,12 +239,17 @@ def _ports_from(env: Mapping[str, str]) -> dict[str, int]:
     return ports
 
 
-def _oidc_style(text: str) -> OidcStyle:
-    for style in OIDC_STYLES:
-        if text == style:
-            return style
-    msg = f"LABKIT_OIDC is {text!r}, which is no way to tell the API server whom to believe"
-    raise SettingsError(msg, fix=f"set it to {' or '.join(OIDC_STYLES)}, or unset it for flags")
+_Choice = TypeVar("_Choice", bound=str)
+
+
+def _one_of(choices: tuple[_Choice, ...], variable: str, env: Mapping[str, str], what: str) -> _Choice:
+    """What a variable says, the first of the choices when it is not set."""
+    text = env.get(variable, choices[0])
+    for choice in choices:
+        if text == choice:
+            return choice
+    msg = f"{variable} is {text!r}, which is {what}"
+    raise SettingsError(msg, fix=f"set it to {' or '.join(choices)}, or unset it for {choices[0]}")
 
 
 def _free_port(taken: Mapping[str, int]) -> int:

@@ -42,6 +42,7 @@ LABS = (
     LabInfo("03-rbac", "RBAC: what a group may do", 10, needs="cluster"),
     LabInfo("04-tokens", "Tokens: what kubectl carries", 15, needs="rbac"),
     LabInfo("05-access", "Access: the proof", 15, needs="rbac"),
+    LabInfo("06-portal", "The portal: acting as whoever signed in", 15, needs="rbac"),
     LabInfo("09-clean-up", "Clean up", 5),
 )
 """The labs in their order."""
@@ -281,6 +282,36 @@ def _namespaces(lab: Lab) -> Iterator[Finding]:
             not found,
             f"namespace {name} {'is still there' if found else 'is not there'}",
             f'admin.kubectl("delete", "namespace", "{name}")',
+        )
+
+
+@step("06-portal", "portal", "the portal is ready, and the cluster knows people who come through it")
+def _portal(lab: Lab) -> Iterator[Finding]:
+    yield Finding(lab.portal.is_running(), f"the portal runs at {lab.portal.url}", "lab.portal.start()")
+    for username in lab.workshop.access.expected:
+        session, declared = lab.portal.sign_in(username), lab.workshop.user(username)
+        seen, known = session.whoami(), session.known()
+        as_declared = seen.username == declared.email and known.groups == declared.groups
+        yield Finding(as_declared, f"{known.user_ref} with {shown(known.groups)} is {seen.username} to the API server", "lab.realm.apply()")
+        session.sign_out()
+
+
+@step("06-portal", "template", "the template for a ConfigMap is registered")
+def _template(lab: Lab) -> Iterator[Finding]:
+    known, ref = lab.portal.guest().catalog("template").refs, "template:default/configmap"
+    yield Finding(
+        ref in known, f"{ref} is {'' if ref in known else 'not '}in the catalog", "admin.register_template(…), as in 06-portal.ipynb"
+    )
+
+
+@step("06-portal", "portal-objects", "the ConfigMaps that were made through the portal are gone again")
+def _portal_objects(lab: Lab) -> Iterator[Finding]:
+    for name in ("test-configmap", "dev-configmap"):
+        found = lab.cluster.admin_kubectl("get", "configmap", name, "--ignore-not-found", "-o", "name").output.strip()
+        yield Finding(
+            not found,
+            f"ConfigMap {name} {'is still there' if found else 'is not there'}",
+            f'admin.delete_resource("ConfigMap", "{name}")',
         )
 
 

@@ -120,7 +120,7 @@ class Keycloak:
                 msg = f"Keycloak at {self.url} does not accept the lab's administrator"
                 fix = f"if its password was changed by hand, set it back to what {self._password_file} holds"
                 raise IdentityError(msg, why=f"it answered {error.response_code}", fix=fix) from None
-            raise self._unreachable(error.__cause__) from None
+            raise self.unreachable(error.__cause__) from None
         # The administrator is what it makes last; and from now on there is something to lose.
         self._first_start.unlink(missing_ok=True)
         return admin
@@ -161,9 +161,10 @@ class Keycloak:
         try:
             return requests.request(method, url, data=fields, verify=str(self.ca), timeout=_TIMEOUT_SECONDS)
         except requests.RequestException as error:
-            raise self._unreachable(error) from None
+            raise self.unreachable(error) from None
 
-    def _unreachable(self, cause: BaseException | None) -> KeycloakUnreachable:
+    def unreachable(self, cause: BaseException | None = None) -> KeycloakUnreachable:
+        """The error for a Keycloak that gives no answer; see the function `unreachable`."""
         state = "it runs, but does not answer yet" if self.is_running() else "it is not running"
         return unreachable(f"nothing answers at {self.url}", cause, state)
 

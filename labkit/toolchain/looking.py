@@ -22,8 +22,8 @@ class Program:
     Attributes:
         name: Its name in the table.
         version: The version that it tells.
-        path: The executable; for ``keycloak`` the built distribution's folder, which nobody writes to. Java's home is
-            ``path.parent.parent``.
+        path: The executable; for ``keycloak`` and ``backstage`` the folder of the built distribution or the installed packages, which
+            nobody writes to. Java's home is ``path.parent.parent``.
         source: Where it comes from, for people.
     """
 
@@ -68,7 +68,7 @@ def look(pin: Pin, environ: Mapping[str, str]) -> Found:
 
 def identify(pin: Pin, path: Path, environ: Mapping[str, str], *, source: str) -> Program | None:
     """The program at this path with the version that it tells, whether accepted or not; nothing if it tells none."""
-    text = _ask(pin, path, environ) if pin.ask else _version_file(path)
+    text = _ask(pin, path, environ) if pin.ask else _text(path / pin.told)
     version = re.search(pin.answer, text)
     if version is None:
         return None
@@ -96,6 +96,5 @@ def _ask(pin: Pin, path: Path, environ: Mapping[str, str]) -> str:
     return _answers[asked]
 
 
-def _version_file(folder: Path) -> str:
-    file = folder / "version.txt"
+def _text(file: Path) -> str:
     return file.read_text(errors="replace") if file.is_file() else ""

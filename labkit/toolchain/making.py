@@ -1,4 +1,4 @@
-"""The three ways in which programs are made: by Go from modules, from Keycloak's distribution, from a Python wheel.
+"""Three of the ways in which programs are made: by Go from modules, from Keycloak's distribution, from a Python wheel; `npm` is the fourth.
 
 Each leaves one whole folder per program below ``tools.work / "made"`` and returns the programs' paths in them.
 """

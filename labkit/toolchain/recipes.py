@@ -1,4 +1,4 @@
-"""The shape of the table in `pins`: what is said of a program, of its download, and of the three ways in which programs are made."""
+"""The shape of the table in `pins`: what is said of a program, of its download, and of the four ways in which programs are made."""
 
 from __future__ import annotations
 
@@ -159,6 +159,27 @@ class Wheel(Recipe):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NpmWorkspace(Recipe):
+    """The packages that an npm workspace's lock file names, installed by npm.
+
+    Attributes:
+        folder: The workspace, with ``package.json``, ``package-lock.json`` and its own packages below ``packages/``.
+        probe: JavaScript that fails unless what is compiled among them works here.
+    """
+
+    folder: Path
+    probe: str
+
+    @property
+    def manifests(self) -> tuple[Path, ...]:
+        """The files that say what is installed: no source of the workspace's own packages is among them."""
+        return (self.folder / "package.json", self.folder / "package-lock.json", *sorted(self.folder.glob("packages/*/package.json")))
+
+    def _ingredients(self) -> tuple[str, ...]:
+        return tuple(f"{file.relative_to(self.folder).as_posix()}\n{file.read_text()}" for file in self.manifests)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pin:
     """One program.
 
@@ -169,7 +190,8 @@ class Pin:
         below: The version from which on a found one is not taken; empty when there is no such limit.
         places: Where it is looked for, in this order: a variable, and the path below the folder that this variable
             names. ``PATH`` is searched as a shell does.
-        ask: The arguments that make it tell its version; without any, ``version.txt`` is read.
+        ask: The arguments that make it tell its version.
+        told: Without any, the file below its folder that tells it.
         answer: A regular expression for the version in that answer.
         home: A regular expression for the folder that holds ``bin/<name>``, where the program found may be only a way to it.
         recipe: How it is made.
@@ -181,6 +203,7 @@ class Pin:
     below: str = ""
     places: tuple[tuple[str, str], ...]
     ask: tuple[str, ...] = ()
+    told: str = "version.txt"
     answer: str
     home: str = ""
     recipe: Recipe

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ..display import Table, progress
 from ..errors import ToolchainError
-from . import bundle, downloads, making
+from . import bundle, downloads, making, npm
 from .looking import Found, Program, identify, look
 from .pins import PINS
-from .recipes import GoModule, KeycloakDistribution, Pin, Recipe, Wheel
+from .recipes import GoModule, KeycloakDistribution, NpmWorkspace, Pin, Recipe, Wheel
 from .store import Store
 from .tools import Tools
 
@@ -201,6 +201,8 @@ class Toolchain:
                     made = {"keycloak": making.unpack_keycloak(recipe, archive, needs["java"], tools)}
                 case Wheel():
                     made = {name: making.install_wheel(recipe, name, tools) for name in names}
+                case NpmWorkspace():
+                    made = {name: npm.install(recipe, name, needs["node"], tools) for name in names}
                 case _:
                     raise NotImplementedError(recipe.name)
             for name, path in made.items():

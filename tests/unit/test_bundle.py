@@ -28,7 +28,11 @@ ANSWERS = {
     "kube-apiserver": "Kubernetes v1.37.1",
     "kube-controller-manager": "Kubernetes v1.37.1",
     "kubectl": "Client Version: v1.37.1",
+    "node": "v22.14.0",
 }
+DEFAULTS = "node_modules/@backstage/backend-defaults"
+NPM = f"""/bin/mkdir -p {DEFAULTS} node_modules/.bin && echo '{{"version": "0.18.0"}}' > {DEFAULTS}/package.json
+/bin/ln -s ../packages/backend node_modules/portal-backend"""
 
 
 def script(path: Path, text: str) -> Path:
@@ -44,6 +48,7 @@ def instructor(tmp_path: Path) -> Toolchain:
     machine = tmp_path / "instructor"
     for name, answer in ANSWERS.items():
         script(machine / "bin" / name, f"echo {answer}")
+    script(machine / "bin" / "npm", NPM)
     script(machine / "jdk" / "bin" / "java", f"echo '    java.home = {machine}/jdk'; echo '    java.version = 21.0.4'")
     (machine / "jdk" / "lib").mkdir()
     (machine / "jdk" / "lib" / "modules").write_text("modules")
@@ -81,6 +86,8 @@ def test_a_bundle_brings_every_program_to_a_machine_that_has_nothing(bundle: Pat
         "kubectl": ("1.37.1", "labs.tar.gz: PATH"),
         "keycloak": ("26.7.0", "labs.tar.gz: copied from KEYCLOAK_HOME and built"),
         "java": ("21.0.4", "labs.tar.gz: PATH"),
+        "node": ("22.14.0", "labs.tar.gz: PATH"),
+        "backstage": ("0.18.0", "labs.tar.gz: npm packages, as locked"),
     }
     assert all(program.path.is_relative_to(tmp_path / "student") for program in had.values())
     assert all(os.access(had[name].path, os.X_OK) for name in (*ANSWERS, "java"))
@@ -89,6 +96,7 @@ def test_a_bundle_brings_every_program_to_a_machine_that_has_nothing(bundle: Pat
     assert (home / "lib" / "cacerts").read_text() == "authorities"
     assert not (home / "lib" / "cacerts").is_symlink()
     assert (had["keycloak"].path / "bin" / "kc.sh").is_file()
+    assert (had["backstage"].path / "node_modules" / "portal-backend" / "package.json").is_file()
     assert [path.name for path in (tmp_path / "student" / "programs").glob(".*")] == []
 
 

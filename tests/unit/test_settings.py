@@ -135,6 +135,15 @@ def test_another_word_for_it_is_refused_with_both_and_before_a_home_is_made(tmp_
     assert not (tmp_path / "home").exists()
 
 
+def test_the_portal_keeps_tokens_in_memory_unless_a_variable_says_otherwise(tmp_path: Path) -> None:
+    home = {"LABKIT_HOME": str(tmp_path / "home")}
+    assert Settings.load(home).portal_keeps == "memory"
+    assert Settings.load(home | {"LABKIT_PORTAL_TOKEN": "claim"}).portal_keeps == "claim"
+    with pytest.raises(SettingsError, match="LABKIT_PORTAL_TOKEN is 'tok'") as caught:
+        Settings.load(home | {"LABKIT_PORTAL_TOKEN": "tok"})
+    assert caught.value.fix == "set it to memory or claim, or unset it for memory"
+
+
 def test_without_variables_the_home_is_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / labkit.settings.FIRST_LAB).touch()

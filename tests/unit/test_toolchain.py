@@ -344,6 +344,64 @@ def test_a_wheel_that_pip_cannot_have_is_an_error_with_pips_words_and_the_way_ou
     assert machine.kept() == []
 
 
+DEFAULTS = "node_modules/@backstage/backend-defaults"
+
+
+def node(machine: Machine, npm: str = "", probe: str = "") -> None:
+    """A Node on PATH that runs what it is asked to by ``probe``, and an npm that installs."""
+    machine.program("node", f'[ "$1" != --version ] || {{ echo v22.14.0; exit; }}\n{probe}')
+    machine.program("npm", f'{npm}\n/bin/mkdir -p {DEFAULTS} && echo \'{{"version": "0.18.0"}}\' > {DEFAULTS}/package.json')
+
+
+def test_the_portals_packages_are_installed_as_locked_without_running_their_scripts(machine: Machine) -> None:
+    seen = 'for argument; do case "$argument" in --cache=*) /bin/mkdir "${argument#*=}" ;; esac; done; echo "in $(/bin/ls -m)" >> "$CALLS"'
+    node(machine, seen)
+    backstage = machine.tools().ensure("backstage")["backstage"]
+    assert (backstage.version, backstage.source) == ("0.18.0", "npm packages, as locked")
+    (call,) = machine.called("npm")
+    assert call.split()[1:5] == ["ci", "--ignore-scripts", "--omit=dev", "--no-audit"]
+    assert machine.called("in") == ["in package-lock.json, package.json, packages"], "npm sees the manifests and no source"
+    assert f"--cache={machine.cache}" in call
+    assert machine.kept() == ["backstage-0.18.0"], "npm's cache is gone"
+    calls = machine.calls.read_text()
+    assert machine.tools().find("backstage") == backstage
+    assert machine.calls.read_text() == calls, "nothing is run for cached packages"
+
+
+def test_npm_keeps_the_persons_registry_and_certificates_and_runs_by_the_node_that_was_found(machine: Machine) -> None:
+    machine.environ |= {"NPM_CONFIG_REGISTRY": "of-the-company", "NODE_EXTRA_CA_CERTS": "/company.pem"}
+    node(machine, 'echo "env $NPM_CONFIG_REGISTRY $NODE_EXTRA_CA_CERTS ${PATH%%:*}" >> "$CALLS"')
+    machine.tools().ensure("backstage")
+    assert machine.called("env") == [f"env of-the-company /company.pem {machine.bin}"]
+
+
+def test_an_npm_that_fails_is_an_error_with_its_words_and_the_ways_out_and_leaves_nothing(machine: Machine) -> None:
+    node(machine, "echo npm error code E404; exit 1")
+    with pytest.raises(ToolchainError) as caught:
+        machine.tools().ensure("backstage")
+    assert caught.value.what == "backstage can't be had: npm failed with exit code 1"
+    assert caught.value.why == "npm error code E404"
+    assert "npm config set registry" in caught.value.fix
+    assert "labkit setup --offline-bundle FILE" in caught.value.fix
+    assert machine.kept() == []
+
+
+def test_packages_of_which_the_compiled_part_does_not_work_here_are_not_kept(machine: Machine) -> None:
+    node(machine, probe='echo "GLIBC_2.34 not found"; exit 1')
+    with pytest.raises(ToolchainError, match="node failed with exit code 1") as caught:
+        machine.tools().ensure("backstage")
+    assert caught.value.why == "GLIBC_2.34 not found"
+    assert machine.kept() == []
+
+
+def test_without_npm_it_is_said_where_it_was_looked_for(machine: Machine) -> None:
+    node(machine)
+    (machine.bin / "npm").unlink()
+    with pytest.raises(ToolchainError, match="there is no npm to install it with") as caught:
+        machine.tools().ensure("backstage")
+    assert caught.value.why == f"Node is {machine.bin / 'node'}, without npm beside it, and PATH has none"
+
+
 @pytest.fixture
 def keycloak_home(machine: Machine, tmp_path: Path) -> Path:
     """A Keycloak of the person's own, with a Java, whose build writes down what it was given."""

@@ -1,0 +1,110 @@
+'use strict';
+
+const { readFileSync } = require('node:fs');
+const https = require('node:https');
+const { text } = require('node:stream/consumers');
+
+const TIMEOUT_MS = 30_000;
+
+/**
+ * The cluster that `ske.kubernetes.platformName` names, reached as one person at a time.
+ *
+ * It is asked directly and not through Backstage's proxy: URL and CA come from the same `kubernetes:` entry, and on this way there is
+ * nothing that could add the portal's own rights to a request that lacks the person's.
+ */
+class Cluster {
+    #url;
+    #agent;
+
+    constructor({ name, url, ca }) {
+        this.name = name;
+        this.#url = url.replace(/\/+$/, '');
+        this.#agent = new https.Agent({ ca, keepAlive: true });
+    }
+
+    /**
+     * @param {import('@backstage/config').Config} config The portal's.
+     * @throws {Error} No cluster of that name is configured, or its CA can't be read.
+     */
+    static fromConfig(config) {
+        const name = config.getString('ske.kubernetes.platformName');
+        const clusters = config
+            .getConfigArray('kubernetes.clusterLocatorMethods')
+            .flatMap((method) => method.getOptionalConfigArray('clusters') ?? []);
+        const cluster = clusters.find((candidate) => candidate.getString('name') === name);
+        if (!cluster) {
+            throw new Error(`ske.kubernetes.platformName is ${name}, and no cluster in kubernetes.clusterLocatorMethods has this name`);
+        }
+        const caFile = cluster.getOptionalString('caFile');
+        return new Cluster({ name, url: cluster.getString('url'), ca: caFile ? readFileSync(caFile) : undefined });
+    }
+
+    /**
+     * Ask the API server something as the person whose token it is.
+     *
+     * @param {string} token The person's.
+     * @param {string} method An HTTP method.
+     * @param {string} path Path and query.
+     * @param {{body?: object, type?: string, signal?: AbortSignal}} [options] `type` is the body's content type.
+     * @returns {Promise<object>} The answer's JSON.
+     * @throws {Refusal} The API server says no.
+     * @throws {Unreachable} It says nothing.
+     */
+    async ask(token, method, path, { body, type = 'application/json', signal } = {}) {
+        const { status, answer } = await this.#send(token, method, path, body && JSON.stringify(body), type, signal);
+        if (status < 200 || status > 299) throw new Refusal(status, answer);
+        return answer;
+    }
+
+    async #send(token, method, path, body, type, signal) {
+        const timeout = AbortSignal.timeout(TIMEOUT_MS);
+        const headers = { Authorization: `Bearer ${token}`, Accept: 'application/json' };
+        if (body) Object.assign(headers, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body) });
+        try {
+            const response = await new Promise((resolve, reject) => {
+                https
+                    .request(this.#url + path, {
+                        method,
+                        headers,
+                        agent: this.#agent,
+                        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+                    })
+                    .on('response', resolve)
+                    .on('error', reject)
+                    .end(body);
+            });
+            return { status: response.statusCode, answer: parsed(await text(response)) };
+        } catch (error) {
+            if (signal?.aborted) throw error;
+            const why = timeout.aborted ? `no answer within ${TIMEOUT_MS / 1000} seconds` : error.message || error.code;
+            throw new Unreachable(this.#url, why);
+        }
+    }
+}
+
+function parsed(body) {
+    try {
+        return JSON.parse(body);
+    } catch {
+        return { message: body.trim() };
+    }
+}
+
+/** The API server's no: `status`, `reason` and `message` are its own, `causes` says which fields it is about. */
+class Refusal extends Error {
+    constructor(status, { reason = '', message = '', details } = {}) {
+        super(message || `HTTP status ${status}`);
+        this.status = status;
+        this.reason = reason;
+        this.causes = details?.causes ?? [];
+    }
+}
+
+/** Nothing came back from the API server that could be understood. */
+class Unreachable extends Error {
+    constructor(url, why) {
+        super(`the API server at ${url} can't be reached (${why}). Start it, or mend url and caFile of the cluster in the kubernetes: configuration.`);
+    }
+}
+
+module.exports = { Cluster, Refusal, Unreachable };

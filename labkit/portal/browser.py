@@ -1,0 +1,190 @@
+"""Signing in to the portal as a browser does: every redirect, form and cookie of it, over HTTP.
+
+The way (OpenID Connect Core 1.0, section 3.1): the portal's ``start`` sends the browser to Keycloak, Keycloak shows its form, the form's
+answer sends the browser back to the portal's ``handler/frame`` with a code, which the portal exchanges for tokens. The browser keeps a
+cookie with the refresh token, and what the page gets from ``refresh`` are the Backstage token and Keycloak's tokens.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import requests
+
+from ..errors import NotSignedIn, PortalError, PortalUnreachable, SignInRefused
+from ..identity.keycloak import Keycloak
+from ..workshop import User
+from .config import PROVIDER
+from .refusals import refused
+
+_SCOPE = "openid profile email"
+_TIMEOUT_SECONDS = 30
+_FORM = re.compile(r'<form[^>]*\bid="kc-form-login"[^>]*\baction="([^"]+)"')
+_COMPLAINT = re.compile(r'<span[^>]*\bclass="[^"]*\bkc-feedback-text\b[^"]*"[^>]*>(.*?)</span>', re.DOTALL)
+_TITLE = re.compile(r'id="kc-page-title"[^>]*>(.*?)<', re.DOTALL)
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """What the portal told the browser; its ``repr`` shows no token.
+
+    Attributes:
+        user_ref: Who the portal takes the person for, such as ``user:default/user-admin``.
+        owns_as: The references as which they own things.
+        backstage_token: What the portal's plugins are shown.
+        id_token: Keycloak's ID token, which the page shows the cluster through the proxy; empty for a guest.
+        access_token: Keycloak's access token, which the portal itself uses; empty for a guest.
+        expires: When the first of these expires, in seconds since 1970 (UTC).
+    """
+
+    user_ref: str
+    owns_as: tuple[str, ...]
+    backstage_token: str = field(repr=False)
+    id_token: str = field(repr=False)
+    access_token: str = field(repr=False)
+    expires: float
+
+
+class Browser:
+    """One browser: its cookies, and where it signs in.
+
+    Args:
+        url: The portal.
+        keycloak: Where the portal sends people to.
+        unreachable: Makes the error for a portal that does not answer.
+        provider: The portal's authentication provider.
+    """
+
+    def __init__(self, url: str, keycloak: Keycloak, unreachable: Callable[[], PortalUnreachable], provider: str = PROVIDER) -> None:
+        self.url, self._keycloak, self.unreachable, self._provider = url, keycloak, unreachable, provider
+        self._session = requests.Session()
+        # A variable for certificates in the environment would silently come before verify.
+        self._session.trust_env = False
+
+    def sign_in(self, user: User) -> SignedIn:
+        """Go the whole way, and return what the page then has.
+
+        Raises:
+            PortalUnreachable: The portal does not answer.
+            KeycloakUnreachable: Keycloak does not answer.
+            SignInRefused: Keycloak says no.
+            PortalError: The portal does not take what Keycloak said.
+        """
+        way = {"env": "development", "scope": _SCOPE, "flow": "redirect", "redirectUrl": f"{self.url}/signed-in"}
+        start = self._to_portal("GET", "start", params=way)
+        if not start.is_redirect:
+            # Asked now, since a Keycloak that is down is the likeliest cause.
+            self._keycloak.discovery()
+            raise refused(start, f"the portal can't begin to sign {user.username} in")
+        form = self._to_keycloak("GET", start.headers["Location"])
+        answer = self._to_keycloak("POST", login_form(form.text, form.url), {"username": user.username, "password": _password(user)})
+        if not answer.is_redirect:
+            raise _complaint(answer, user.username)
+        back = self._send("GET", answer.headers["Location"])
+        trouble = parse_qs(urlsplit(back.headers.get("Location", "")).query).get("error")
+        if trouble or not back.is_redirect:
+            msg = f"the portal did not take what Keycloak said of {user.username}"
+            why = trouble[0] if trouble else f"it answered {back.status_code}"
+            raise PortalError(msg, why=why, fix="the portal's log holds the rest; apply the realm plan if the client differs")
+        return self.refresh()
+
+    def refresh(self) -> SignedIn:
+        """What a page asks for when it is loaded, and again before a token expires.
+
+        Raises:
+            PortalUnreachable: The portal does not answer.
+            NotSignedIn: There is no session that could be renewed.
+        """
+        answer = self._to_portal("GET", "refresh", params={"env": "development", "scope": _SCOPE})
+        if answer.status_code == requests.codes.unauthorized:
+            msg = "the portal's session can't be renewed"
+            why = "it was ended in Keycloak, or Keycloak does not answer" if self._keycloak.is_running() else "Keycloak is not running"
+            raise NotSignedIn(msg, why=why, fix="sign in again: lab.portal.sign_in(…)")
+        if not answer.ok:
+            raise refused(answer, "the portal does not renew the session")
+        return _signed_in(answer.json())
+
+    def sign_out(self) -> None:
+        """End the session: the portal forgets its tokens, and Keycloak is told.
+
+        Raises:
+            PortalUnreachable: The portal does not answer.
+            PortalError: It refuses.
+        """
+        answer = self._to_portal("POST", "logout", params={"env": "development"})
+        if not answer.ok:
+            raise refused(answer, "the portal did not sign out")
+        self._session.cookies.clear()
+
+    def _to_portal(self, method: str, endpoint: str, **more: Any) -> requests.Response:
+        url = f"{self.url}/api/auth/{self._provider}/{endpoint}"
+        # What only a script of the portal's own page can send: a form on a foreign page can't set a header.
+        return self._send(method, url, headers={"X-Requested-With": "XMLHttpRequest"}, **more)
+
+    def _send(self, method: str, url: str, **more: Any) -> requests.Response:
+        try:
+            return self._session.request(method, url, timeout=_TIMEOUT_SECONDS, allow_redirects=False, **more)
+        except requests.RequestException as error:
+            raise self.unreachable() from error
+
+    def _to_keycloak(self, method: str, url: str, data: dict[str, str] | None = None) -> requests.Response:
+        try:
+            return self._session.request(
+                method, url, data=data, verify=str(self._keycloak.ca), timeout=_TIMEOUT_SECONDS, allow_redirects=False
+            )
+        except requests.RequestException as error:
+            raise self._keycloak.unreachable(error) from None
+
+
+def login_form(page: str, url: str) -> str:
+    """Where Keycloak's login form is to be sent.
+
+    Args:
+        page: The page's HTML.
+        url: Its address, for the error.
+
+    Raises:
+        SignInRefused: The page holds no such form; ``why`` is what it says instead.
+    """
+    found = _FORM.search(page)
+    if found is None:
+        said = re.search(r'id="kc-error-message"[^>]*>(.*?)</div>', page, re.DOTALL) or _TITLE.search(page)
+        msg = f"Keycloak shows no login form at {urlsplit(url).path}"
+        why = _plain(said.group(1)) if said else ""
+        raise SignInRefused(msg, why=why, fix="apply the realm plan: it compares the portal's client with workshop.yaml")
+    return html.unescape(found.group(1))
+
+
+def _complaint(answer: requests.Response, username: str) -> SignInRefused:
+    """What Keycloak has against the form as it was filled in."""
+    said = _COMPLAINT.search(answer.text) or _TITLE.search(answer.text)
+    why = _plain(said.group(1)) if said else f"it answered {answer.status_code}"
+    fix = "reset the password in Keycloak: workshop.yaml's only counts for a new user; the realm plan shows what else differs"
+    return SignInRefused(f"Keycloak did not sign {username} in to the portal", error="login_form", why=why, fix=fix)
+
+
+def _signed_in(told: dict[str, Any]) -> SignedIn:
+    identity, provider = told["backstageIdentity"], told.get("providerInfo") or {}
+    lives = [seconds for part in (identity, provider) if (seconds := part.get("expiresInSeconds"))]
+    return SignedIn(
+        user_ref=identity["identity"]["userEntityRef"],
+        owns_as=tuple(identity["identity"]["ownershipEntityRefs"]),
+        backstage_token=identity["token"],
+        id_token=provider.get("idToken") or "",
+        access_token=provider.get("accessToken") or "",
+        expires=time.time() + min(lives, default=0),
+    )
+
+
+def _password(user: User) -> str:
+    return user.password.get_secret_value()
+
+
+def _plain(markup: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", markup)).split())

@@ -1,0 +1,285 @@
+"""The portal as one signed-in person uses it: catalog, templates and their tasks, and the cluster through it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from ..cluster.api import Identity
+from ..display import Table, Tabular, shown
+from ..errors import InvalidValues, NotSignedIn, PortalError, TemplateUnknown
+from .browser import Browser, SignedIn
+from .catalog import Catalog, location_ref, read_template, ref_of
+from .config import PROVIDER
+from .refusals import problems, translated
+from .tasks import TaskResult, follow
+
+RENEW_SECONDS = 30
+"""Tokens with less time left than this are renewed before they are used."""
+
+_TIMEOUT_SECONDS = 60
+_CATALOG_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Known(Tabular):
+    """What the portal knows of who is signed in.
+
+    Attributes:
+        user_ref: The entity that they are.
+        owns_as: The entities as which they own things.
+        groups: The groups in their Keycloak token, which the cluster goes by.
+        expires: When that token expires, in seconds since 1970 (UTC); 0 without one.
+        claims: The names of the claims in their Backstage token.
+    """
+
+    user_ref: str
+    owns_as: tuple[str, ...]
+    groups: tuple[str, ...]
+    expires: int
+    claims: tuple[str, ...]
+
+    def table(self) -> Table:
+        """A row per fact."""
+        until = time.strftime("until %H:%M:%S UTC", time.gmtime(self.expires)) if self.expires else "none"
+        rows = (
+            ("entity", self.user_ref),
+            ("owns things as", shown(self.owns_as)),
+            ("Keycloak token", until),
+            ("groups in it", shown(self.groups)),
+            ("claims of the Backstage token", shown(self.claims)),
+        )
+        return Table(("", "what the portal knows"), rows)
+
+
+class PortalSession:
+    """Somebody signed in to the portal; made by `labkit.portal.server.Portal`. Tokens are renewed as a page would, before they expire.
+
+    Attributes:
+        username: Who, ``guest`` without signing in.
+    """
+
+    def __init__(self, username: str, browser: Browser, signed_in: SignedIn, cluster: str, templates: Path) -> None:
+        self.username = username
+        self._browser, self._signed_in, self._cluster, self._templates = browser, signed_in, cluster, templates
+        self._signed_out = False
+        self._renewing = threading.Lock()
+
+    def __repr__(self) -> str:
+        state = "signed out" if self._signed_out else f"{self._signed_in.expires - time.time():.0f} s left"
+        return f"<PortalSession of {self._signed_in.user_ref}, {state}>"
+
+    @property
+    def keycloak_tokens(self) -> tuple[str, ...]:
+        """The Keycloak tokens that the page has been given; none for a guest."""
+        return tuple(token for token in (self._signed_in.id_token, self._signed_in.access_token) if token)
+
+    def sign_out(self) -> None:
+        """Sign out of the portal, which tells Keycloak.
+
+        Raises:
+            PortalUnreachable: The portal does not answer.
+        """
+        self._browser.sign_out()
+        self._signed_out = True
+
+    def renew(self) -> None:
+        """Get new tokens with the browser's cookie.
+
+        Raises:
+            NotSignedIn: The session has ended.
+        """
+        with self._renewing:
+            self._signed_in = self._browser.refresh()
+
+    def known(self) -> Known:
+        """What the portal knows of this person."""
+        signed_in = self._fresh()
+        try:
+            told = self.ask("GET", "ske/session")
+        except NotSignedIn:
+            told = {}
+        payload = signed_in.backstage_token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return Known(
+            signed_in.user_ref, signed_in.owns_as, tuple(told.get("groups", ())), int(told.get("expires", 0)), tuple(sorted(claims))
+        )
+
+    def whoami(self) -> Identity:
+        """Who the API server takes this person for when the portal asks in their name."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        found = self.proxy("POST", "apis/authentication.k8s.io/v1/selfsubjectreviews", review)["status"]["userInfo"]
+        return Identity(found.get("username", ""), tuple(found.get("groups", ())))
+
+    def catalog(self, kind: str = "") -> Catalog:
+        """What the catalog has.
+
+        Args:
+            kind: ``template``, ``user``, ``group`` …; everything if left out.
+        """
+        return Catalog(tuple(self.ask("GET", "catalog/entities", params={"filter": f"kind={kind}"} if kind else {})))
+
+    def run_template(
+        self, ref: str, values: Mapping[str, Any], secrets: Mapping[str, str] | None = None, say: Callable[[str], None] = print
+    ) -> TaskResult:
+        """Run a template as this person, and say what its task says until it ends.
+
+        Args:
+            ref: The template, such as ``template:default/configmap``.
+            values: What its form asks for.
+            secrets: Handed to the task and to nobody else; ``keycloakToken`` is one to act with instead of the signed-in person's.
+            say: Told each line of the task's log.
+
+        Returns:
+            The task, with what it put out.
+
+        Raises:
+            TemplateUnknown: No such template is registered.
+            InvalidValues: Its form does not take the values.
+            NotPermitted: The portal's rules forbid it.
+            Forbidden: The API server forbids what the task tried; the words are its own.
+            TaskFailed: The task failed otherwise.
+        """
+        body = {"templateRef": ref, "values": dict(values)} | ({"secrets": dict(secrets)} if secrets else {})
+        answer = self._send("POST", "scaffolder/v2/tasks", json=body)
+        if answer.status_code == requests.codes.not_found:
+            known = ", ".join(self.catalog("template").refs) or "none"
+            msg = f"there is no template {ref}"
+            raise TemplateUnknown(msg, why=f"registered: {known}", fix="register it: session.register_template(…), lab 06-portal")
+        if answer.status_code == requests.codes.bad_request and (wrong := problems(answer)):
+            msg = f"{ref} does not take these values"
+            raise InvalidValues(msg, wrong, fix="give what the template's form asks for: its parameters are in the catalog")
+        task = str(self._checked(answer)["id"])
+        stream = self._send("GET", f"scaffolder/v2/tasks/{task}/eventstream", stream=True)
+        if not stream.ok:
+            raise translated(stream)
+        with stream:
+            return follow(stream.iter_lines(decode_unicode=True), task, ref, say)
+
+    def register_template(self, source: Path | str) -> str:
+        """Register a template: by its address, or by copying its file to where this portal looks for templates.
+
+        Args:
+            source: The address of a YAML file, or the file.
+
+        Returns:
+            Its reference, such as ``template:default/configmap``.
+
+        Raises:
+            NotPermitted: The portal's rules forbid it: a guest's, say.
+            PortalError: It is no template, or can't be read.
+        """
+        if isinstance(source, str) and "://" in source:
+            found = self.ask("POST", "catalog/locations", params={"dryRun": "true"}, json={"type": "url", "target": source})
+            ref = next((ref for ref in Catalog(tuple(found["entities"])).refs if ref.startswith("template:")), "")
+            if not ref:
+                msg = f"{source} holds no template"
+                raise PortalError(msg, fix="name the address of a YAML file with an entity of kind Template")
+            if not found["exists"]:
+                self.ask("POST", "catalog/locations", json={"type": "url", "target": source})
+            self._wait_for_template(ref)
+            return ref
+        return self._register_file(Path(source))
+
+    def resource(self, kind: str, name: str, api_version: str = "v1", namespace: str = "") -> dict[str, Any]:
+        """An object of the cluster, read with this person's own rights through ``/api/ske/resource``.
+
+        Raises:
+            Forbidden: The API server's 403.
+            PortalError: There is no such object, or another no.
+        """
+        wanted = {"kind": kind, "name": name, "apiVersion": api_version} | ({"namespace": namespace} if namespace else {})
+        return dict(self.ask("GET", "ske/resource", params=wanted)["manifest"])
+
+    def delete_resource(self, kind: str, name: str, api_version: str = "v1", namespace: str = "") -> None:
+        """Delete an object of the cluster with this person's own rights; raises what `resource` does."""
+        wanted = {"kind": kind, "name": name, "apiVersion": api_version} | ({"namespace": namespace} if namespace else {})
+        self.ask("POST", "ske/delete-resource", json=wanted)
+
+    def proxy(self, method: str, path: str, body: object = None) -> Any:
+        """Ask the API server through the portal, which hands this person's ID token on and adds no right of its own.
+
+        Args:
+            method: ``GET``, ``POST``, …
+            path: Such as ``api/v1/namespaces``.
+            body: An object to send as JSON.
+
+        Returns:
+            The API server's JSON.
+
+        Raises:
+            Forbidden: The API server's 403.
+            ClusterError: Another refusal of the API server's.
+            PortalError: The portal itself refuses.
+        """
+        headers = {
+            "Backstage-Kubernetes-Cluster": self._cluster,
+            f"Backstage-Kubernetes-Authorization-oidc-{PROVIDER}": self._fresh().id_token,
+        }
+        return self._checked(self._send(method, f"kubernetes/proxy/{path.lstrip('/')}", json=body, headers=headers))
+
+    def ask(self, method: str, path: str, **more: Any) -> Any:
+        """Ask one of the portal's own APIs, such as ``catalog/entities``.
+
+        Args:
+            method: ``GET``, ``POST``, …
+            path: What follows ``/api/``.
+            more: As `requests.request` takes it.
+
+        Returns:
+            The JSON of the answer, None if it is empty.
+
+        Raises:
+            PortalError: It refuses, with its words.
+        """
+        return self._checked(self._send(method, path, **more))
+
+    def _register_file(self, file: Path) -> str:
+        template = read_template(file)
+        # Only its form matters to this question, which wants an address.
+        self.ask("POST", "catalog/validate-entity", json={"entity": template, "location": f"url:https://localhost/{file.name}"})
+        self._templates.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.copyfile(file, self._templates / f"{template['metadata']['name']}.yaml")
+        self.ask("POST", "catalog/refresh", json={"entityRef": location_ref(f"{self._templates}/*.yaml")})
+        self._wait_for_template(ref_of(template), template["spec"])
+        return ref_of(template)
+
+    def _wait_for_template(self, ref: str, spec: object = None) -> None:
+        """The catalog reads what it is told of within a second or two."""
+        deadline = time.monotonic() + _CATALOG_SECONDS
+        while not any(ref_of(entity) == ref and spec in (None, entity["spec"]) for entity in self.catalog("template").entities):
+            if time.monotonic() > deadline:
+                msg = f"the catalog has not taken {ref} within {_CATALOG_SECONDS} s"
+                raise PortalError(msg, fix="its log may say why: labkit status names it")
+            time.sleep(0.2)
+
+    def _fresh(self) -> SignedIn:
+        if self._signed_out:
+            msg = f"{self.username} has signed out of the portal"
+            raise NotSignedIn(msg, fix=f'sign in again: lab.portal.sign_in("{self.username}")')
+        with self._renewing:
+            if self._signed_in.expires - time.time() < RENEW_SECONDS:
+                self._signed_in = self._browser.refresh()
+            return self._signed_in
+
+    def _send(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> requests.Response:
+        shown_by = {"Authorization": f"Bearer {self._fresh().backstage_token}", **(headers or {})}
+        try:
+            return requests.request(method, f"{self._browser.url}/api/{path}", headers=shown_by, timeout=_TIMEOUT_SECONDS, **more)
+        except requests.RequestException as error:
+            raise self._browser.unreachable() from error
+
+    @staticmethod
+    def _checked(answer: requests.Response) -> Any:
+        if not answer.ok:
+            raise translated(answer)
+        return answer.json() if answer.content else None

@@ -1,0 +1,203 @@
+"""The portal's server: Backstage, run by Node from the home, with packages that lie in the cache."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+import requests
+
+from ..cluster.provider import Endpoint
+from ..errors import PortalUnreachable
+from ..identity.keycloak import Keycloak
+from ..processes import Processes, Running, Server
+from ..settings import Settings, write_private
+from ..toolchain import Toolchain
+from ..workshop import Workshop
+from . import config
+from .browser import Browser
+from .client import PortalSession
+from .token_way import TokenWay
+
+SOURCES = Path(__file__).with_name("app")
+TEMPLATES = SOURCES / "templates"
+"""Templates of our own."""
+
+_ANSWER_SECONDS = 5
+_PIECE = 40
+_KEPT_FROM_IT = (
+    # They would override the configuration, widen what Node trusts, or have more logged than is good for a log.
+    "APP_CONFIG_",
+    "LOG_LEVEL",
+    "NODE_DEBUG",
+    "NODE_ENV",
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "NODE_TLS_REJECT_UNAUTHORIZED",
+)
+
+
+class Portal:
+    """Backstage on loopback, with a database of the home's own.
+
+    Attributes:
+        url: Its base URL; plain HTTP, since it never leaves this machine and redirect URIs are declared so.
+    """
+
+    name = "portal"
+
+    def __init__(
+        self,
+        settings: Settings,
+        workshop: Workshop,
+        processes: Processes,
+        tools: Toolchain,
+        keycloak: Keycloak,
+        endpoint: Endpoint,
+    ) -> None:
+        self._settings, self._workshop, self._processes, self._tools = settings, workshop, processes, tools
+        self._keycloak, self._endpoint = keycloak, endpoint
+        self._folder = settings.home / "portal"
+        self._templates = self._folder / "templates"
+        self.url = settings.url("portal", "http")
+
+    def start(self) -> Running:
+        """Start it, or take over the one that runs; it is ready on return.
+
+        Raises:
+            KeycloakUnreachable: Keycloak, through which people sign in, does not answer.
+            IdentityError: The realm is not there.
+            ToolchainError: Node or the portal's packages can't be had.
+            ServerError: It did not come up.
+        """
+        with self._processes.lock():
+            return self._processes.start(self._server())
+
+    def launch(self) -> None:
+        """Begin to start it, and return at once; `start` then waits for it. Raises what `start` does."""
+        with self._processes.lock():
+            self._processes.launch(self._server())
+
+    def stop(self) -> bool:
+        """Stop it; whoever is signed in has to sign in again, as their tokens were in its memory. Returns whether it ran."""
+        return self._processes.stop(self.name)
+
+    def is_running(self) -> bool:
+        """Whether this home's portal runs."""
+        return self._processes.running(self.name) is not None
+
+    def is_ready(self) -> bool:
+        """Whether it answers and all of its plugins have started."""
+        return requests.get(f"{self.url}/.backstage/health/v1/readiness", timeout=_ANSWER_SECONDS).ok
+
+    def sign_in(self, username: str) -> PortalSession:
+        """Sign a user of the workshop in as a browser does: through Keycloak's form.
+
+        Raises:
+            WorkshopError: There is no such user.
+            PortalUnreachable: The portal does not answer.
+            KeycloakUnreachable: Keycloak does not answer.
+            SignInRefused: Keycloak says no.
+            PortalError: The portal does not take what Keycloak said.
+        """
+        user = self._workshop.user(username)
+        browser = Browser(self.url, self._keycloak, self.unreachable)
+        return PortalSession(username, browser, browser.sign_in(user), self._endpoint.name, self._templates)
+
+    def guest(self) -> PortalSession:
+        """Enter without signing in to Keycloak.
+
+        Raises:
+            PortalUnreachable: The portal does not answer.
+        """
+        browser = Browser(self.url, self._keycloak, self.unreachable, provider="guest")
+        return PortalSession("guest", browser, browser.refresh(), self._endpoint.name, self._templates)
+
+    def token_way(self) -> TokenWay:
+        """How a person's token gets from Keycloak to the API server, as this portal is set up."""
+        return TokenWay(self._settings.portal_keeps)
+
+    def traces_of(self, session: PortalSession) -> list[str]:
+        """The files of the portal's log and database in which a person's Keycloak tokens are found, be it in pieces.
+
+        Looked for are the signatures: what comes before is much alike in all of a realm's tokens.
+        """
+        files = [self._processes.log_file(self.name), *sorted((self._folder / "database").iterdir())]
+        signatures = [token.rpartition(".")[2].encode() for token in session.keycloak_tokens]
+        pieces = [signature[i : i + _PIECE] for signature in signatures for i in range(0, len(signature) - _PIECE, _PIECE)]
+        return [file.name for file in files if any(piece in _content(file) for piece in pieces)]
+
+    def unreachable(self) -> PortalUnreachable:
+        """The error for a portal that does not answer."""
+        why = "it runs, but does not answer yet" if self.is_running() else "it is not running"
+        return PortalUnreachable(f"nothing answers at {self.url}", why=why, fix="start it: labkit up, or lab.portal.start() in a notebook")
+
+    def _server(self) -> Server:
+        self._keycloak.discovery()
+        programs = self._tools.ensure("node", "backstage")
+        app = self._lay_out(programs["backstage"].path)
+        configuration, people = self._folder / "app-config.yaml", self._folder / "people.yaml"
+        write_private(configuration, config.app_config(self._settings, self._workshop, self._endpoint, self._keycloak.issuer, self._folder))
+        write_private(people, config.people(self._workshop))
+        trusted, secret = self._trusted(), self._secrets()
+        return Server(
+            name=self.name,
+            argv=(str(programs["node"].path), "packages/backend", "--config", str(configuration)),
+            env={**json.loads(secret.read_text()), "NODE_EXTRA_CA_CERTS": str(trusted)},
+            without=_KEPT_FROM_IT,
+            cwd=app,
+            ports=("portal",),
+            ready=self.is_ready,
+            ready_seconds=120,
+            inputs=(configuration, people, trusted, secret, *_sources()),
+        )
+
+    def _lay_out(self, packages: Path) -> Path:
+        """Give the home a copy of the app: its sources, with the packages linked to the cache."""
+        app = self._folder / "app"
+        for folder in (self._folder, self._folder / "database", self._folder / "templates"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for source in _sources():
+            copy = app / source.relative_to(SOURCES)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+        # Packages of which two versions are needed lie below the package of ours that needs the other one.
+        for found in (packages / "node_modules", *packages.glob("packages/*/node_modules")):
+            link = app / found.relative_to(packages)
+            if not link.is_symlink() or link.readlink() != found:
+                link.unlink(missing_ok=True)
+                link.symlink_to(found)
+        return app
+
+    def _trusted(self) -> Path:
+        """What Node trusts besides its own list: what it is told to on this machine, and the lab's authority."""
+        file, told = self._settings.home / "tls" / "portal-trust.pem", os.environ.get("NODE_EXTRA_CA_CERTS")
+        bundles = [Path(told)] if told and Path(told).is_file() else []
+        write_private(file, b"\n".join(bundle.read_bytes().strip() for bundle in (*bundles, self._keycloak.ca)) + b"\n", mode=0o644)
+        return file
+
+    def _secrets(self) -> Path:
+        """The variables with the secrets, as JSON: a file too, since another secret is another portal."""
+        file = self._settings.home / "secrets" / "portal.json"
+        kept = json.loads(file.read_text()) if file.exists() else {}
+        client = self._workshop.client(config.CLIENT_ID).secret.get_secret_value()
+        wanted = {config.SESSION_SECRET: kept.get(config.SESSION_SECRET) or secrets.token_urlsafe(32), config.CLIENT_SECRET: client}
+        if wanted != kept:
+            write_private(file, json.dumps(wanted))
+        return file
+
+
+def _sources() -> list[Path]:
+    """The app's own files, which a checkout may have a ``node_modules`` beside."""
+    return sorted(p for p in SOURCES.rglob("*") if p.is_file() and not {"node_modules", "test"} & set(p.relative_to(SOURCES).parts))
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        # A database's journal comes and goes.
+        return b""

@@ -1,0 +1,220 @@
+"""Whose token the portal acts with: the signed-in person's, while it holds, and found nowhere on disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+import requests
+from keycloak import KeycloakAdmin
+
+from labkit.errors import Forbidden, KeycloakUnreachable, NotSignedIn, PortalError, TaskFailed
+from labkit.lab import Lab
+from labkit.portal import client
+from labkit.portal.client import PortalSession
+
+TASKS = 200
+NAMESPACE = "portal-token-tests"
+WAITING = """
+apiVersion: scaffolder.backstage.io/v1beta3
+kind: Template
+metadata: {name: waiting}
+spec:
+  type: service
+  parameters: {properties: {name: {type: string}, seconds: {type: number, default: 0}}}
+  steps:
+    - {id: wait, if: "${{ parameters.seconds > 0 }}", action: debug:wait, input: {seconds: "${{ parameters.seconds }}"}}
+    - id: make
+      action: ske:configure-resource
+      input:
+        manifest: |
+          {apiVersion: v1, kind: ConfigMap, metadata: {name: "${{ parameters.name }}", namespace: portal-token-tests}}
+"""
+
+
+def quiet(_: str) -> None:
+    """Takes a task's log where nobody reads it."""
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def waiting(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A template that makes a ConfigMap, after a while if it is asked to."""
+    lab.cluster.admin_kubectl("create", "namespace", NAMESPACE)
+    file = tmp_path_factory.mktemp("templates") / "waiting.yaml"
+    file.write_text(WAITING)
+    yield lab.portal.sign_in("user-admin").register_template(file)
+    lab.cluster.admin_kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def made(lab: Lab) -> set[str]:
+    return set(lab.cluster.admin_kubectl("get", "configmaps", "-n", NAMESPACE, "-o", "jsonpath={.items[*].metadata.name}").output.split())
+
+
+def test_two_people_at_once_are_never_taken_for_each_other(lab: Lab, waiting: str) -> None:
+    people = {name: lab.portal.sign_in(name) for name in ("user-admin", "user-dev")}
+
+    def run(number: int) -> str:
+        person = people["user-admin" if number % 2 else "user-dev"]
+        try:
+            person.run_template(waiting, {"name": f"task-{number}"}, say=quiet)
+        except Forbidden as refused:
+            return refused.user
+        return "allowed"
+
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(run, range(TASKS)))
+    assert set(answers[1::2]) == {"allowed"}
+    assert set(answers[0::2]) == {"user-dev@kratix.io"}
+    assert {f"task-{number}" for number in range(1, TASKS, 2)} == {name for name in made(lab) if name.startswith("task-")}
+
+
+def test_no_keycloak_token_is_in_log_or_database_while_a_task_runs_nor_after(lab: Lab, waiting: str) -> None:
+    session = lab.portal.sign_in("user-admin")
+    said: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        task = pool.submit(session.run_template, waiting, {"name": "watched", "seconds": 2}, say=said.append)
+        wait_until(lambda: bool(said), "the task runs")
+        assert lab.portal.traces_of(session) == []
+        assert not task.done()
+        task.result()
+    assert lab.portal.traces_of(session) == []
+    assert "watched" in made(lab)
+
+
+def test_a_token_that_is_sent_as_a_secret_lies_in_the_database_meanwhile(lab: Lab, waiting: str) -> None:
+    """So the search finds what there is to find; and this way is for clients that know why they take it."""
+    session = lab.portal.sign_in("user-admin")
+    said: list[str] = []
+    secrets = {"keycloakToken": session.keycloak_tokens[1]}
+    with ThreadPoolExecutor(1) as pool:
+        task = pool.submit(session.run_template, waiting, {"name": "sent", "seconds": 2}, secrets, said.append)
+        wait_until(lambda: bool(said), "the task runs")
+        assert lab.portal.traces_of(session) == ["scaffolder.sqlite"]
+        task.result()
+    assert "sent" in made(lab)
+
+
+def test_a_token_that_is_sent_must_be_the_senders_own(lab: Lab, waiting: str) -> None:
+    admin, dev = lab.portal.sign_in("user-admin"), lab.portal.sign_in("user-dev")
+    with pytest.raises(TaskFailed) as caught:
+        dev.run_template(waiting, {"name": "borrowed"}, {"keycloakToken": admin.keycloak_tokens[1]}, quiet)
+    assert "belongs to user-admin, and this is user:default/user-dev" in caught.value.why
+    assert "borrowed" not in made(lab)
+
+
+@pytest.fixture
+def short_lived(lab: Lab) -> Iterator[None]:
+    """The portal's tokens hold for five seconds only."""
+    admin: KeycloakAdmin = lab.keycloak.admin()
+    admin.change_current_realm(lab.workshop.realm.name)
+    client_id = admin.get_client_id("backstage-client")
+    assert client_id
+    admin.update_client(client_id, {"attributes": {"access.token.lifespan": "5"}})
+    try:
+        yield
+    finally:
+        admin.update_client(client_id, {"attributes": {"access.token.lifespan": ""}})
+
+
+def has_expired(session: PortalSession) -> bool:
+    try:
+        session.ask("GET", "ske/session")
+    except NotSignedIn as refused:
+        return "expired" in refused.why
+    return False
+
+
+@pytest.mark.usefixtures("short_lived")
+def test_an_expired_token_is_refused_and_renewed_silently_by_whoever_can(lab: Lab, waiting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, other = lab.portal.sign_in("user-admin"), lab.portal.sign_in("user-dev")
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "RENEW_SECONDS", -3600)
+        wait_until(lambda: has_expired(session), "the token expires")
+        other.renew()
+        with pytest.raises(TaskFailed) as caught:
+            session.run_template(waiting, {"name": "expired"}, say=quiet)
+        assert "The Keycloak token of user:default/user-admin has expired" in caught.value.why
+    assert "expired" not in made(lab)
+    session.run_template(waiting, {"name": "renewed"}, say=quiet)
+    assert "renewed" in made(lab)
+
+
+def test_after_signing_out_the_portal_acts_for_nobody_and_keycloak_knows(lab: Lab, waiting: str) -> None:
+    session = lab.portal.sign_in("user-admin")
+    before = session._signed_in.backstage_token
+    session.sign_out()
+    with pytest.raises(NotSignedIn, match="user-admin has signed out"):
+        session.run_template(waiting, {"name": "late"})
+    with pytest.raises(NotSignedIn, match="can't be renewed"):
+        session.renew()
+    answer = requests.get(f"{lab.portal.url}/api/ske/session", headers={"Authorization": f"Bearer {before}"}, timeout=10)
+    assert answer.status_code == 401
+    assert "Sign in again" in answer.json()["error"]["message"]
+
+
+def test_a_session_that_was_ended_in_keycloak_is_over_for_the_portal_when_it_would_be_renewed(lab: Lab) -> None:
+    session = lab.portal.sign_in("user-dev")
+    admin = lab.keycloak.admin()
+    admin.change_current_realm(lab.workshop.realm.name)
+    user = admin.get_user_id("user-dev")
+    assert user
+    admin.user_logout(user)
+    with pytest.raises(NotSignedIn, match="can't be renewed") as caught:
+        session.renew()
+    assert "lab.portal.sign_in" in caught.value.fix
+
+
+def test_a_restart_forgets_tokens_says_so_and_the_page_gets_over_it(lab: Lab, waiting: str) -> None:
+    session = lab.portal.sign_in("user-admin")
+    assert lab.portal.stop()
+    assert not lab.portal.is_running()
+    with pytest.raises(PortalError, match="nothing answers"):
+        session.catalog()
+    lab.portal.start()
+    with pytest.raises(TaskFailed) as caught:
+        session.run_template(waiting, {"name": "forgotten"}, say=quiet)
+    assert "Sign in again" in caught.value.why
+    session.renew()
+    session.run_template(waiting, {"name": "remembered"}, say=quiet)
+    assert {"forgotten", "remembered"} & made(lab) == {"remembered"}
+
+
+def test_the_other_way_puts_the_token_into_the_backstage_token_and_the_database(lab: Lab, waiting: str) -> None:
+    other = Lab(replace(lab.settings, portal_keeps="claim"))
+    try:
+        other.portal.start()
+        session = other.portal.sign_in("user-admin")
+        assert "tok" in session.known().claims
+        session.run_template(waiting, {"name": "by-claim"}, say=quiet)
+        assert other.portal.traces_of(session) == ["auth.sqlite"]
+        with pytest.raises(Forbidden):
+            other.portal.sign_in("user-dev").run_template(waiting, {"name": "by-claim-too"}, say=quiet)
+    finally:
+        lab.portal.start()
+    assert "ske_session" in lab.portal.sign_in("user-admin").known().claims
+
+
+def test_a_portal_that_started_while_keycloak_was_down_lets_people_in_once_it_is_up(lab: Lab) -> None:
+    server = lab.portal._server()
+    lab.portal.stop()
+    lab.keycloak.stop()
+    try:
+        with pytest.raises(KeycloakUnreachable, match="nothing answers"):
+            lab.portal.start()
+        running = lab.processes.start(server)
+        with pytest.raises(KeycloakUnreachable, match="nothing answers"):
+            lab.portal.sign_in("user-dev")
+    finally:
+        lab.keycloak.start()
+    assert lab.portal.sign_in("user-dev").known().groups == ("kube-dev",)
+    assert lab.portal.start() == running, "without a restart"

@@ -1,0 +1,192 @@
+"""What the portal is told, and how its answers are read.
+
+Answers here are made up where the real ones can't be provoked; `tests/integration/test_portal.py` has the real ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+
+from labkit.cluster.provider import Endpoint
+from labkit.errors import Forbidden, LabkitError, NotPermitted, NotSignedIn, PortalError, SignInRefused, TaskFailed
+from labkit.portal import config
+from labkit.portal.browser import login_form
+from labkit.portal.catalog import Catalog, read_template
+from labkit.portal.refusals import problems, translated
+from labkit.portal.tasks import follow
+from labkit.portal.token_way import TokenWay
+from labkit.settings import Settings
+from labkit.workshop import Workshop
+
+WORDS = 'configmaps is forbidden: User "user-dev@kratix.io" cannot create resource "configmaps" in API group "" in the namespace "default"'
+ISSUER = "https://localhost:8443/realms/myrealm"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.load({"LABKIT_HOME": str(tmp_path / "home")})
+
+
+@pytest.fixture
+def workshop(settings: Settings) -> Workshop:
+    return Workshop.load(settings.workshop_file, portal_port=settings.ports["portal"])
+
+
+def test_the_configuration_holds_names_of_secrets_and_no_secret(settings: Settings, workshop: Workshop, tmp_path: Path) -> None:
+    endpoint = Endpoint("local-platform", "https://localhost:6443", tmp_path / "ca.crt", {"client-key-data": "the administrator's key"})
+    text = config.app_config(settings, workshop, endpoint, ISSUER, tmp_path)
+    told = yaml.safe_load(text)
+    assert told["auth"]["session"]["secret"] == "${PORTAL_SESSION_SECRET}"
+    assert told["auth"]["providers"]["keycloak"]["development"]["clientSecret"] == "${PORTAL_CLIENT_SECRET}"
+    assert "the administrator's key" not in text
+    assert [user.username for user in workshop.realm.users if user.password.get_secret_value() + "\n" in text] == []
+    assert "backstage-client-secret" not in text
+
+
+def test_the_portal_listens_on_loopback_verifies_the_cluster_and_asks_who_is_allowed(
+    settings: Settings, workshop: Workshop, tmp_path: Path
+) -> None:
+    told = yaml.safe_load(
+        config.app_config(settings, workshop, Endpoint("p", "https://localhost:1", tmp_path / "ca", {}), ISSUER, tmp_path)
+    )
+    assert told["backend"]["listen"] == {"host": "127.0.0.1", "port": settings.ports["portal"]}
+    (cluster,) = told["kubernetes"]["clusterLocatorMethods"][0]["clusters"]
+    assert (cluster["authProvider"], cluster["caFile"]) == ("oidc", str(tmp_path / "ca"))
+    assert "skipTLSVerify" not in cluster
+    assert told["permission"] == {"enabled": True}
+    assert told["ske"]["identity"] == {"issuer": ISSUER, "audience": "kube", "userToken": "memory"}
+
+
+def test_the_catalogs_people_are_the_realms(workshop: Workshop) -> None:
+    entities = {(e["kind"], e["metadata"]["name"]): e["spec"] for e in yaml.safe_load_all(config.people(workshop))}
+    assert [name for kind, name in entities if kind == "Group"] == ["kube-dev", "kube-admin"]
+    assert {name: entities["User", name]["memberOf"] for kind, name in entities if kind == "User"} == {
+        "user-dev": ["kube-dev"],
+        "backstage": ["kube-dev"],
+        "user-admin": ["kube-admin"],
+    }
+
+
+def test_the_login_form_is_found_by_its_name_with_its_address_as_it_was_meant() -> None:
+    page = '<form action="/search"></form><form id="kc-form-login" method="post" action="https://kc/auth?a=1&amp;b=2">'
+    assert login_form(page, "https://kc/auth") == "https://kc/auth?a=1&b=2"
+
+
+def test_a_page_without_a_login_form_is_an_error_with_what_it_says() -> None:
+    page = '<h1 id="kc-page-title">Sorry</h1><div id="kc-error-message"><p class="x">Invalid parameter:\n redirect_uri</p></div>'
+    with pytest.raises(SignInRefused, match="Keycloak shows no login form at /realms/r/auth") as caught:
+        login_form(page, "https://kc/realms/r/auth?secret=1")
+    assert caught.value.why == "Invalid parameter: redirect_uri"
+
+
+def answer(status: int, body: object) -> requests.Response:
+    made = requests.Response()
+    made.status_code = status
+    made._content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    return made
+
+
+def backstage(name: str, message: str) -> object:
+    return {"error": {"name": name, "message": message}, "response": {"statusCode": 0}}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "what", "why"),
+    [
+        (403, {"kind": "Status", "message": WORDS}, Forbidden, WORDS, ""),
+        (403, backstage("NotAllowedError", f"create: 403 Forbidden: {WORDS}"), Forbidden, WORDS, f"create: 403 Forbidden: {WORDS}"),
+        (403, backstage("NotAllowedError", ""), NotPermitted, "the portal's rules don't permit this", "NotAllowedError"),
+        (401, backstage("AuthenticationError", "expired"), NotSignedIn, "the portal has no token of yours to act with", "expired"),
+        (404, backstage("NotFoundError", "no such"), PortalError, "the portal can't do this", "it answered 404: no such"),
+        (502, "<html>", PortalError, "the portal can't do this", "it answered 502: <html>"),
+        (500, ["no", "object"], PortalError, "the portal can't do this", 'it answered 500: ["no", "object"]'),
+    ],
+)
+def test_a_refusal_is_the_clusters_or_the_portals_and_keeps_its_words(
+    status: int, body: object, error: type[LabkitError], what: str, why: str
+) -> None:
+    told = translated(answer(status, body))
+    assert type(told) is error
+    assert (told.what, told.why) == (what, why)
+
+
+def test_the_user_whom_the_cluster_refuses_is_known_from_its_words() -> None:
+    told = translated(answer(403, backstage("NotAllowedError", f"delete: {WORDS}\nDone before: nothing")))
+    assert isinstance(told, Forbidden)
+    assert told.user == "user-dev@kratix.io"
+    assert told.what == WORDS
+    assert "Done before: nothing" in told.why
+
+
+def test_all_that_a_form_has_against_the_values_is_listed() -> None:
+    errors = [{"stack": "instance.name is not a string"}, {"message": "requires property", "stack": "instance requires property"}]
+    assert problems(answer(400, {"errors": errors})) == ("instance.name is not a string", "instance requires property")
+    assert problems(answer(400, backstage("InputError", "other"))) == ()
+
+
+def stream(*events: tuple[str, Mapping[str, object]]) -> Iterator[str]:
+    """The lines of an event stream, with its other fields, comments and empty lines."""
+    for kind, body in events:
+        yield from (": comment", f"event: {kind}", f"data: {json.dumps({'type': kind, 'body': body})}", "")
+
+
+def test_a_task_is_told_line_by_line_without_colours_and_stacks_and_ends_with_its_output() -> None:
+    said: list[str] = []
+    lines = stream(
+        ("log", {"message": "\x1b[32minfo\x1b[39m: created x"}),
+        ("log", {"message": "Error: no\n    at file.js:1\n    at other.js:2"}),
+        ("completion", {"message": "done", "output": {"resourceId": "configmaps/default/x"}}),
+    )
+    result = follow(lines, "1", "template:default/t", said.append)
+    assert said == list(result.log) == ["info: created x", "Error: no"]
+    assert str(result) == "template:default/t is done: configmaps/default/x"
+
+
+def test_a_task_that_the_cluster_refused_is_its_403() -> None:
+    message = f"Document 1 was refused: 403 Forbidden: {WORDS}\nDone before: created configmaps/default/a"
+    with pytest.raises(Forbidden) as caught:
+        follow(stream(("completion", {"error": {"name": "NotAllowedError", "message": message}})), "1", "t", print)
+    assert caught.value.what == WORDS
+    assert "created configmaps/default/a" in caught.value.why
+
+
+def test_a_task_that_failed_otherwise_is_told_with_its_words_and_its_log() -> None:
+    failed = ("completion", {"error": {"name": "InputError", "message": "no kind"}})
+    with pytest.raises(TaskFailed, match="t failed") as caught:
+        follow(stream(("log", {"message": "Beginning"}), failed), "1", "t", lambda _: None)
+    assert (caught.value.why, caught.value.log) == ("no kind", ("Beginning",))
+
+
+def test_a_stream_that_breaks_off_is_a_failure_and_no_success() -> None:
+    with pytest.raises(TaskFailed, match="fell silent before t was done"):
+        follow(stream(("log", {"message": "Beginning"})), "1", "t", lambda _: None)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "kind: Template", "a: [", "kind: Template\nmetadata: {}"])
+def test_a_file_without_a_template_is_refused_by_name(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "t.yaml"
+    file.write_text(text)
+    with pytest.raises(PortalError, match="holds no template"):
+        read_template(file)
+
+
+def test_a_catalog_is_a_table_of_references() -> None:
+    entity = {"kind": "User", "metadata": {"name": "Ada"}, "relations": [{"type": "memberOf", "targetRef": "group:default/g"}]}
+    catalog = Catalog((entity,))
+    assert catalog.refs == ("user:default/ada",)
+    assert "memberOf group:default/g" in str(catalog)
+
+
+def test_the_picture_of_the_tokens_way_says_in_text_what_it_shows_and_where_the_token_is_kept() -> None:
+    memory, claim = TokenWay("memory"), TokenWay("claim")
+    assert "in memory, under a handle" in str(memory)
+    assert "into the claim tok" in str(claim)
+    assert "<svg" in memory.html()
+    assert all(message.text in str(memory) for message in memory.messages)
+    assert memory.html().count("<text") == 4 + len(memory.messages)
