@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from keycloak import KeycloakAdmin
 
+from labkit.cluster.local import SERVERS
 from labkit.lab import Lab
 from labkit.steps import STEPS, examine
 from tests.support import labkit, session_of
@@ -14,14 +15,17 @@ from tests.support import labkit, session_of
 KEPT = "kept"
 """A group and a namespace that somebody made by hand, which no fault may cost them."""
 
-PROCESSES = ("etcd", "kube-apiserver", "kube-controller-manager", "kc.sh", "java")
-"""Every process of a lab: a server's only one by the server's name, and Keycloak's two."""
+KEYCLOAK = ("kc.sh", "java")
+"""Keycloak's processes, the parent first."""
+
+PROCESSES = (*SERVERS, *KEYCLOAK)
+"""Every process of a lab; those of the cluster are named as their servers."""
 
 
 def kill(lab: Lab, victims: Iterable[str]) -> None:
     """SIGKILL processes of `PROCESSES` that run."""
     for victim in victims:
-        of_keycloak = victim in ("kc.sh", "java")
+        of_keycloak = victim in KEYCLOAK
         for process in session_of(lab.settings.home, "keycloak" if of_keycloak else victim):
             if not of_keycloak or (process.name() == "java") == (victim == "java"):
                 process.send_signal(signal.SIGKILL)

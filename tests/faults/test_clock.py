@@ -28,7 +28,9 @@ def clock_set(lab: Lab, request: pytest.FixtureRequest) -> Iterator[float]:
         yield request.param
 
 
-@pytest.mark.fault("Clock", "the clock is set an hour back or ahead while servers run", "each is known again; none is started twice")
+@pytest.mark.fault(
+    "Clock", "the clock is set an hour back or ahead while servers run (as the test pretends)", "each is known again; none is started twice"
+)
 @pytest.mark.usefixtures("clock_set")
 def test_servers_are_known_again_when_the_clock_was_set(lab: Lab) -> None:
     before = {process.pid for process in on_record(lab.settings.home)}
@@ -41,7 +43,7 @@ def test_servers_are_known_again_when_the_clock_was_set(lab: Lab) -> None:
     assert strays_of(lab.settings.home) == []
 
 
-@pytest.mark.fault("Clock", "the clock is set four minutes back", "certificates that were just made hold")
+@pytest.mark.fault("Clock", "the clock is set four minutes back (as the test pretends)", "certificates that were just made hold")
 def test_new_certificates_hold_four_minutes_ago(lab: Lab) -> None:
     folder = lab.settings.home / "tls"
     authority = x509.load_pem_x509_certificate((folder / "ca-servers.crt").read_bytes())

@@ -19,7 +19,7 @@ from tests.support import LABKIT, belonging_to, labkit, strays_of, wait_for
 
 GONE_SECONDS = 10
 LABS = ("00-start-here", "01-keycloak")
-OUTCOME = "its kernel ends by itself, its servers stay on record; the next run passes and leaves nothing"
+OUTCOME = "its kernel ends by itself, and no server is off the record; the next run passes and leaves nothing"
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,7 @@ def between_the_labs(running: subprocess.Popen[str], _: Path, __: random.Random)
 def while_keycloak_starts(running: subprocess.Popen[str], home: Path, _: random.Random) -> None:
     record = home / "run" / "keycloak.json"
     wait_for(lambda: record.exists() or running.poll() is not None)
+    assert kernels_of(home)
 
 
 def at_a_random_moment(running: subprocess.Popen[str], _: Path, chance: random.Random) -> None:
@@ -74,6 +75,7 @@ def test_after_a_killed_run_the_next_one_passes_and_leaves_nothing(
     checkout: Path, chance: random.Random, wait: Callable[..., None], next_labs: tuple[str, ...], nth: int
 ) -> None:
     home = home_of_runs(checkout)
+    # Each case has a moment of its own.
     chance.seed(chance.random() + nth)
     with subprocess.Popen([*LABKIT, "run", *LABS], cwd=checkout, stdout=subprocess.PIPE, text=True) as running:
         try:

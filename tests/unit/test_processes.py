@@ -357,7 +357,7 @@ def test_one_that_was_taken_over_is_left_running_when_it_does_not_answer(setting
     assert processes.running("listener") == running
 
 
-@pytest.mark.fault("Servers", "one ends while it is taken over", "it is started anew")
+@pytest.mark.fault("Servers", "a server ends while it is taken over", "it is started anew")
 def test_one_that_ends_while_it_is_taken_over_is_started_anew(settings: Settings, processes: Processes) -> None:
     first = processes.start(listener(settings))
     doomed = [first.pid]
