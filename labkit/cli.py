@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="labkit",
-        description="One identity through a platform: Keycloak issues the token, a portal carries it, Kubernetes accepts it, RBAC judges it.",
+        description="One identity through a platform: Keycloak issues a token, a portal carries it, Kubernetes accepts it, RBAC judges it.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
