@@ -40,7 +40,7 @@ def whole(lab: Lab) -> Iterator[Lab]:
 
 def test_nothing_is_found_in_a_lab_that_is_whole_and_everything_was_looked_at(whole: Lab) -> None:
     said = diagnose(whole)
-    assert said.found == said.not_looked_at == ()
+    assert (said.found, said.not_looked_at) == ((), ())
     assert len(said.well) == 10
 
 
