@@ -123,15 +123,22 @@ class Lab:
             self.toolchain.pack(offline_bundle, *NEEDED_PROGRAMS)
 
     def up(self) -> None:
-        """Everything up to the end of lab 03: Keycloak with the realm, the cluster that trusts it, the RBAC objects."""
-        self.keycloak.start()
-        self.realm.apply()
-        self.cluster.start()
-        self.cluster.rbac.apply()
+        """Everything up to the end of lab 03: Keycloak with the realm, the cluster that trusts it, the RBAC objects.
+
+        Two at once wait for each other, and so does `down`.
+        """
+        # Before the lock: where one has to be built, it takes longer than anybody waits for a lock.
+        self.setup()
+        with self.processes.lock():
+            self.keycloak.start()
+            self.realm.apply()
+            self.cluster.start()
+            self.cluster.rbac.apply()
 
     def down(self) -> list[str]:
         """Stop this home's servers, the last started first; their data stays. Returns the names of those that ran."""
-        return [name for name in reversed(self.processes.names()) if self.processes.stop(name)]
+        with self.processes.lock():
+            return [name for name in reversed(self.processes.names()) if self.processes.stop(name)]
 
     def sign_in(self, username: str) -> Person:
         """Sign a user of the workshop in through the client that the cluster trusts, and write their kubectl context; see `session`."""
@@ -163,13 +170,13 @@ class Lab:
         names = [user.username for user in self.workshop.realm.users]
         known = {context for name in names for context in (name, exec_context(name))}
         contexts = [context for context in self.cluster.kubeconfig.contexts() if context in known]
-        return contexts + sorted(file.name for file in self._credentials.glob("*.json"))
+        return contexts + sorted(file.name for file in self._credentials.glob("*"))
 
     def forget_people(self) -> list[str]:
         """Remove what `people_on_disk` names, and return it."""
         found = self.people_on_disk()
         self.cluster.kubeconfig.remove(*found)
-        for file in self._credentials.glob("*.json"):
+        for file in self._credentials.glob("*"):
             file.unlink()
         return found
 

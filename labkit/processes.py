@@ -129,8 +129,14 @@ class Processes:
         with self.lock():
             running = self.running(server.name)
             if running and running.fingerprint == server.fingerprint():
-                self._wait(server, running)
-                return running
+                try:
+                    self._wait(server, running)
+                except ServerError:
+                    # One that was just about to end is no reason to give up.
+                    if self.running(server.name):
+                        raise
+                else:
+                    return running
             if self._record(server.name):
                 self.stop(server.name)
             self._refuse_taken_ports(server)
@@ -152,8 +158,9 @@ class Processes:
 
     def names(self) -> list[str]:
         """The servers that are recorded, first started first."""
-        records = sorted(self._run.glob("*.json"), key=lambda file: file.stat().st_mtime)
-        return [file.stem for file in records]
+        records = {file.stem: record for file in self._run.glob("*.json") if (record := self._record(file.stem))}
+        # Not by the files' dates, which go back when the clock does.
+        return sorted(records, key=lambda name: float(str(records[name]["start"])))
 
     def stop(self, name: str, stop_seconds: float = 20) -> bool:
         """Stop a server with its whole session; nothing else is touched.

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import platformdirs
+import psutil
 from filelock import FileLock
 
 from .errors import SettingsError
@@ -143,7 +144,8 @@ def write_private(path: Path, text: str | bytes, mode: int = 0o600) -> None:
     """
     with writing(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        _remove_unfinished(path)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(text.encode() if isinstance(text, str) else text)
@@ -175,6 +177,14 @@ def port_is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _remove_unfinished(path: Path) -> None:
+    """Remove what writers of ``path`` left when they were killed: it may hold secrets."""
+    for file in path.parent.glob(f".{path.name}.*.*"):
+        writer = file.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if writer.isdecimal() and not psutil.pid_exists(int(writer)):
+            file.unlink(missing_ok=True)
 
 
 def _read_or_make(file: Path, wanted: dict[str, int], free_ports: bool) -> dict[str, object]:

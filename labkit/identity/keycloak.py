@@ -51,6 +51,7 @@ class Keycloak:
         """
         programs = self._tools.ensure("java", "keycloak")
         with self._processes.lock():
+            self._begin_anew_if_cut_short()
             self._lay_out(programs["keycloak"].path)
             pair = self._certificates.server("keycloak")
             server = Server(
@@ -82,7 +83,9 @@ class Keycloak:
                 ready_seconds=180,
                 inputs=(pair.certificate,),
             )
-            return self._processes.start(server)
+            running = self._processes.start(server)
+            self._first_start.unlink(missing_ok=True)
+            return running
 
     def stop(self) -> bool:
         """Stop it; its database stays. Returns whether it ran."""
@@ -118,6 +121,8 @@ class Keycloak:
                 fix = f"if its password was changed by hand, set it back to what {self._password_file} holds"
                 raise IdentityError(msg, why=f"it answered {error.response_code}", fix=fix) from None
             raise self._unreachable(error.__cause__) from None
+        # The administrator is what it makes last; and from now on there is something to lose.
+        self._first_start.unlink(missing_ok=True)
         return admin
 
     def discovery(self) -> dict[str, Any]:
@@ -164,6 +169,11 @@ class Keycloak:
         return unreachable(f"nothing answers at {self.url}", cause, state)
 
     @property
+    def _first_start(self) -> Path:
+        """There from before the database is made until it is whole."""
+        return self._folder / "first-start"
+
+    @property
     def _password_file(self) -> Path:
         return self._settings.home / "secrets" / "keycloak-admin"
 
@@ -174,6 +184,18 @@ class Keycloak:
 
     def _answers(self) -> bool:
         return self.get(f"{self.url}/realms/master/.well-known/openid-configuration").ok
+
+    def _begin_anew_if_cut_short(self) -> None:
+        """Remove a database whose making was cut short: Keycloak makes table by table, and fails for ever at one that is there already."""
+        if self.is_running():
+            return
+        # A Java that has lost its kc.sh would write on.
+        self.stop()
+        data = self._folder / "data"
+        if self._first_start.exists() and data.exists():
+            shutil.rmtree(data)
+        if not (data / "h2").exists():
+            write_private(self._first_start, "")
 
     def _lay_out(self, distribution: Path) -> None:
         """Give the home a Keycloak folder: what it only reads is linked to the cache, what it writes is its own."""

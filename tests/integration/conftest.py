@@ -9,17 +9,13 @@ import pytest
 from keycloak import KeycloakAdmin
 
 from labkit.lab import Lab
-from labkit.settings import open_home
+from tests.support import home_of_its_own
 
 
 @pytest.fixture(scope="session")
 def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A new home, named to this process and its children by LABKIT_HOME."""
-    home = tmp_path_factory.mktemp("lab") / "home"
-    open_home(home, environ={}, free_ports=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LABKIT_HOME", str(home))
-        patch.delenv("LABKIT_OIDC", raising=False)
+    with home_of_its_own(tmp_path_factory.mktemp("lab") / "home") as home:
         yield home
 
 

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from labkit.lab import Lab
-
-
-def labkit(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "labkit", *args]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **env}, timeout=120, check=False)
+from tests.support import labkit
 
 
 def test_status_tells_by_its_exit_code_whether_everything_runs(lab: Lab, tmp_path: Path) -> None:

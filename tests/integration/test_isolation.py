@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labkit._launch import session_members
 from labkit.errors import Unauthorized
 from labkit.lab import Lab
 from labkit.settings import open_home
+from tests.support import on_record
 
 JWT = re.compile(r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.")
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
@@ -30,11 +29,6 @@ def busy_lab(lab: Lab) -> Lab:
     return lab
 
 
-def processes_of(lab: Lab) -> list[psutil.Process]:
-    """Every process in the session of a recorded server."""
-    return [p for file in (lab.settings.home / "run").glob("*.json") for p in session_members(json.loads(file.read_text()))]
-
-
 def secrets_in(text: str, password: str) -> list[str]:
     found = [kind for kind, pattern in (("JWT", JWT), ("private key", PRIVATE_KEY)) if pattern.search(text)]
     return found + ["admin password"] * (password in text)
@@ -46,7 +40,7 @@ def password_of(lab: Lab) -> str:
 
 @pytest.mark.fault("Exposure", "a server that listens to the outside", "none: every socket is listed and is on loopback")
 def test_every_socket_of_every_server_is_on_loopback_and_on_a_port_of_the_home(lab: Lab) -> None:
-    processes = processes_of(lab)
+    processes = on_record(lab.settings.home)
     assert len(processes) >= 5
     sockets = [(p.name(), s) for p in processes for s in p.net_connections("inet") if s.status in (psutil.CONN_LISTEN, psutil.CONN_NONE)]
     bound = [(name, ipaddress.ip_address(s.laddr.ip.removeprefix("::ffff:")), s.laddr.port) for name, s in sockets if s.laddr]
@@ -66,7 +60,7 @@ def test_no_log_holds_a_secret(busy_lab: Lab) -> None:
 
 @pytest.mark.fault("Exposure", "a secret in a command line", "none: every argv is searched")
 def test_no_command_line_holds_a_secret(busy_lab: Lab) -> None:
-    lines = {process.pid: " ".join(process.cmdline()) for process in processes_of(busy_lab)}
+    lines = {process.pid: " ".join(process.cmdline()) for process in on_record(busy_lab.settings.home)}
     assert any("kube-apiserver" in line for line in lines.values())
     assert {pid: found for pid, line in lines.items() if (found := secrets_in(line, password_of(busy_lab)))} == {}
 
@@ -135,7 +129,7 @@ def test_two_homes_run_beside_each_other_and_stopping_one_leaves_the_other(lab: 
     second.cluster.admin_kubectl("create", "namespace", "only-in-the-second")
     assert "only-in-the-second" not in lab.cluster.admin_kubectl("get", "namespaces").output
     assert not set(second.settings.ports.values()) & set(lab.settings.ports.values())
-    theirs = processes_of(second)
+    theirs = on_record(second.settings.home)
     assert second.down() == ["kube-controller-manager", "kube-apiserver", "etcd"]
     assert [process for process in theirs if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
     assert {name: lab.processes.running(name) for name in lab.processes.names()} == before

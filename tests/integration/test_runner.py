@@ -14,12 +14,12 @@ import nbformat
 import psutil
 import pytest
 
-from labkit._launch import session_members
 from labkit.errors import LabRunFailed
 from labkit.lab import Lab
 from labkit.runner import run
 from labkit.settings import Settings
 from labkit.steps import LABS
+from tests.support import on_record
 
 JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")
 PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY")
@@ -40,12 +40,6 @@ def _root_with(folder: Path, monkeypatch: pytest.MonkeyPatch, *cells: str) -> Pa
     nbformat.write(notebook, folder / "notebooks" / "00-start-here.ipynb")
     monkeypatch.chdir(folder)
     return folder
-
-
-def _home_processes(home: Path) -> list[psutil.Process]:
-    """Everything that runs in the session of a server recorded in that home."""
-    records = [json.loads(record.read_text()) for record in (home / "run").glob("*.json")]
-    return [process for record in records for process in session_members(record)]
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +87,7 @@ def test_after_the_last_lab_nobodys_token_is_kept(finished: Path) -> None:
 def test_a_run_that_passed_leaves_no_process(finished: Path) -> None:
     home = finished.with_name("run-home")
     assert (home / "home.json").exists()
-    assert _home_processes(home) == []
+    assert on_record(home) == []
 
 
 @pytest.mark.fault("Commands", "a cell fails in make run-labs", "the run stops with cell, error and log; its servers stay to be looked at")
@@ -111,7 +105,7 @@ def test_a_failing_cell_stops_the_run_and_leaves_the_servers_to_be_looked_at(tmp
         assert [cell["ok"] for cell in summary["labs"][0]["cells"]] == [True, False]
         assert not summary["ok"]
         assert (output / "index.html").exists()
-        assert _home_processes(root / "build" / "run-home")
+        assert on_record(root / "build" / "run-home")
     finally:
         monkeypatch.setenv("LABKIT_HOME", str(root / "build" / "run-home"))
         Lab(Settings.load()).down()
@@ -131,9 +125,9 @@ def test_an_interrupt_stops_what_the_run_started(how: signal.Signals, tmp_path: 
     )
     try:
         deadline = time.monotonic() + 60
-        while not _home_processes(home) and time.monotonic() < deadline and running.poll() is None:
+        while not on_record(home) and time.monotonic() < deadline and running.poll() is None:
             time.sleep(0.1)
-        started = _home_processes(home)
+        started = on_record(home)
         running.send_signal(how)
         said, _ = running.communicate(timeout=60)
     finally:

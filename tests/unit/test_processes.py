@@ -357,6 +357,22 @@ def test_one_that_was_taken_over_is_left_running_when_it_does_not_answer(setting
     assert processes.running("listener") == running
 
 
+@pytest.mark.fault("Servers", "one ends while it is taken over", "it is started anew")
+def test_one_that_ends_while_it_is_taken_over_is_started_anew(settings: Settings, processes: Processes) -> None:
+    first = processes.start(listener(settings))
+    doomed = [first.pid]
+
+    def first_is_killed() -> bool:
+        if doomed:
+            os.kill(doomed.pop(), signal.SIGKILL)
+            return False
+        return answers(settings.ports["etcd"])
+
+    second = processes.start(listener(settings, ready=first_is_killed))
+    assert second.pid != first.pid
+    assert processes.running("listener") == second
+
+
 @pytest.mark.fault("Servers", "three starters at once", "one server")
 def test_three_starters_at_once_start_one_server(settings: Settings) -> None:
     others = [starter(settings.home, "input('ready\\n'); print(processes.start(server).pid)") for _ in range(3)]
@@ -407,6 +423,18 @@ def test_names_come_in_the_order_of_starting(settings: Settings, processes: Proc
         argv = (sys.executable, "-I", "-S", "-c", LISTEN, str(settings.ports[port]), str(settings.home))
         processes.start(Server(name, argv, (port,), ready=lambda port=port: answers(settings.ports[port])))  # type: ignore[misc]
     assert processes.names() == ["b", "a"]
+
+
+@pytest.mark.fault(
+    "Clock", "the clock is set back between two starts (the test sets the record's date)", "they are stopped in the right order"
+)
+def test_the_order_of_starting_is_known_though_the_clock_was_set_back(settings: Settings, processes: Processes) -> None:
+    for name, port in (("first", "etcd"), ("second", "kubernetes")):
+        argv = (sys.executable, "-I", "-S", "-c", LISTEN, str(settings.ports[port]), str(settings.home))
+        processes.start(Server(name, argv, (port,), ready=lambda port=port: answers(settings.ports[port])))  # type: ignore[misc]
+    # The machine's clock can't be set here; with one that was, the later record would bear the earlier date.
+    os.utime(settings.home / "run" / "second.json", (0, 0))
+    assert processes.names() == ["first", "second"]
 
 
 def test_a_log_that_is_not_there_is_empty(processes: Processes) -> None:

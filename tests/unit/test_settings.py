@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -170,6 +173,23 @@ def test_a_private_file_is_its_owners_only_and_replaces_the_old_one_whole(tmp_pa
         assert opened_before.read() == "a longer first content"
     assert file.read_text() == "second"
     assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+@pytest.mark.fault(
+    "Settings", "kill -9 while a file of the home is written", "the old one stays whole; the next writer removes what is left"
+)
+def test_what_a_killed_writer_left_is_removed_by_the_next_one_and_what_others_write_now_is_not(tmp_path: Path) -> None:
+    die = "import os, pathlib, signal, sys\nfrom labkit.settings import write_private\n"
+    die += "pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\nwrite_private(pathlib.Path(sys.argv[1]), 'secret')\n"
+    file, of_a_living_writer = tmp_path / "file", tmp_path / f".file.{os.getppid()}.x"
+    of_a_living_writer.touch()
+    file.write_text("old")
+    killed = subprocess.run([sys.executable, "-c", die, str(file)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert file.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 3
+    write_private(file, "whole")
+    assert sorted(tmp_path.iterdir()) == [of_a_living_writer, file]
 
 
 @pytest.mark.fault("Settings", "writing a file fails", "the old one stays whole, and nothing else is left")

@@ -1,0 +1,57 @@
+"""One lab for all tests of faults: real servers, in a home and on ports of their own."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labkit.lab import Lab
+from tests.faults.lab import KEPT, enter_everybody, make_group
+from tests.support import belonging_to, home_of_its_own, strays_of, wait_for
+
+_GONE_SECONDS = 10
+_SEED = int(os.environ.get("FAULTS_SEED") or random.randrange(1_000_000))  # noqa: S311 - nothing to guess here
+
+
+def pytest_report_header() -> str:
+    """Say how the random moments can be had again."""
+    return f"seed of the random moments: FAULTS_SEED={_SEED}"
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Where random moments come from; the report's header names the seed."""
+    return random.Random(_SEED)  # noqa: S311 - nothing to guess here
+
+
+@pytest.fixture(scope="session")
+def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A new home, named to this process and its children by LABKIT_HOME."""
+    with home_of_its_own(tmp_path_factory.mktemp("faults") / "home") as home:
+        yield home
+
+
+@pytest.fixture(scope="session")
+def whole_lab(lab_home: Path) -> Iterator[Lab]:
+    """A lab as the first six leave it, with something in realm and cluster that somebody made by hand."""
+    lab = Lab.open()
+    assert lab.settings.home == lab_home
+    lab.up()
+    enter_everybody(lab)
+    make_group(lab, KEPT)
+    lab.cluster.admin_kubectl("create", "namespace", KEPT)
+    yield lab
+    lab.down()
+    wait_for(lambda: belonging_to(lab_home) == [], _GONE_SECONDS)
+
+
+@pytest.fixture
+def lab(whole_lab: Lab) -> Iterator[Lab]:
+    """That lab with everything up; after the test nothing of it may run that is on no record."""
+    whole_lab.up()
+    yield whole_lab
+    wait_for(lambda: strays_of(whole_lab.settings.home) == [], _GONE_SECONDS)

@@ -1,0 +1,53 @@
+"""`labkit up` that kills itself with SIGKILL at a named point.
+
+Run as a script: ``killed.py MOMENT FUNCTION CALL``, where FUNCTION is ``module.name`` or ``module:Class.name`` and CALL is the number
+of the call to die in, from 1. The moments are ``before`` the call; ``asked``, when what it asks of Keycloak or kubectl has been sent
+and no answer read; ``unnamed``, when a file that it writes has not got its name yet.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import itertools
+import os
+import pathlib
+import pkgutil
+import signal
+import subprocess
+import sys
+from typing import Any, NoReturn
+
+
+def die(*_: object, **__: object) -> NoReturn:
+    """End as by ``kill -9``."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def die_at(moment: str, function: str, call: int) -> None:
+    """Wrap a function so that this process dies in it."""
+    owner_name, _, name = function.rpartition(".")
+    owner = pkgutil.resolve_name(owner_name)
+    whole, calls = getattr(owner, name), itertools.count(1)
+
+    @functools.wraps(whole)
+    def deadly(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) != call:
+            return whole(*args, **kwargs)
+        if moment == "before":
+            die()
+        if moment == "asked":
+            http.client.HTTPConnection.getresponse = subprocess.Popen.communicate = die  # type: ignore[method-assign]
+        if moment == "unnamed":
+            pathlib.Path.replace = die  # type: ignore[method-assign]
+        return whole(*args, **kwargs)
+
+    setattr(owner, name, deadly)
+
+
+if __name__ == "__main__":
+    from labkit.lab import Lab
+
+    die_at(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    Lab.open().up()

@@ -1,0 +1,66 @@
+"""What the tests of faults do to a lab, and what they ask of it afterwards."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+
+from keycloak import KeycloakAdmin
+
+from labkit.lab import Lab
+from labkit.steps import STEPS, examine
+from tests.support import labkit, session_of
+
+KEPT = "kept"
+"""A group and a namespace that somebody made by hand, which no fault may cost them."""
+
+PROCESSES = ("etcd", "kube-apiserver", "kube-controller-manager", "kc.sh", "java")
+"""Every process of a lab: a server's only one by the server's name, and Keycloak's two."""
+
+
+def kill(lab: Lab, victims: Iterable[str]) -> None:
+    """SIGKILL processes of `PROCESSES` that run."""
+    for victim in victims:
+        of_keycloak = victim in ("kc.sh", "java")
+        for process in session_of(lab.settings.home, "keycloak" if of_keycloak else victim):
+            if not of_keycloak or (process.name() == "java") == (victim == "java"):
+                process.send_signal(signal.SIGKILL)
+
+
+def enter_everybody(lab: Lab) -> None:
+    """Sign everybody in and give them both kinds of context, as labs 03 and 04 do."""
+    for username in lab.workshop.access.expected:
+        lab.sign_in(username).whoami()
+        lab.cluster.enter_exec(username)
+
+
+def realm_admin(lab: Lab) -> KeycloakAdmin:
+    """Somebody with Keycloak's console, in the lab's realm."""
+    admin = lab.keycloak.admin()
+    # Its account is looked for in the realm that it is in at its first call.
+    admin.get_realms()
+    admin.change_current_realm(lab.workshop.realm.name)
+    return admin
+
+
+def make_group(lab: Lab, name: str) -> None:
+    """Make a group in the lab's realm that the workshop does not declare."""
+    realm_admin(lab).create_group({"name": name})
+
+
+def assert_nothing_is_lost(lab: Lab) -> None:
+    """What was made by hand is there, in the realm and in the cluster."""
+    assert KEPT in [group["name"] for group in realm_admin(lab).get_groups()]
+    assert KEPT in lab.cluster.admin_kubectl("get", "namespaces", "-o", "name").output
+
+
+def assert_works(*verb: str) -> None:
+    """A command, in a process of its own, ends well."""
+    done = labkit(*verb)
+    assert done.returncode == 0, f"labkit {verb}:\n{done.stdout}{done.stderr}"
+
+
+def assert_whole(lab: Lab) -> None:
+    """Every check of every lab but the last holds."""
+    reports = [examine(lab, step.name) for step in STEPS.values() if step.name != "stopped"]
+    assert [str(report) for report in reports if not report.ok] == []

@@ -1,0 +1,238 @@
+"""Commands that are killed, or run at once: the next one works, and no half state stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from _pytest.mark.structures import ParameterSet
+
+from labkit.cluster.local import SERVERS
+from labkit.lab import Lab
+from tests.faults import killed
+from tests.faults.lab import PROCESSES, assert_whole, assert_works, enter_everybody, kill
+from tests.support import LABKIT, belonging_to, strays_of, wait_for
+
+GONE_SECONDS = 5
+COMMAND_SECONDS = 240
+
+
+def remove_realm(lab: Lab) -> None:
+    """With it goes what everybody's tokens are worth."""
+    lab.keycloak.admin().delete_realm(lab.workshop.realm.name)
+    lab.forget_people()
+
+
+def remove_realm_and_cluster(lab: Lab) -> None:
+    remove_realm(lab)
+    lab.cluster.stop()
+
+
+def stop(server: str) -> Callable[[Lab], object]:
+    return lambda lab: lab.processes.stop(server)
+
+
+def point(
+    what: str,
+    moment: str,
+    function: str,
+    call: int = 1,
+    *,
+    undo: Callable[[Lab], object],
+    outcome: str = "the next `labkit up` does the rest",
+) -> ParameterSet:
+    """A point at which `labkit up` dies, and what is undone before, so that it comes there."""
+    mark = pytest.mark.fault("Commands", f"kill -9 of `labkit up` {what}", outcome)
+    return pytest.param(moment, function, call, undo, id=what.replace(" ", "-"), marks=mark)
+
+
+def in_realm(what: str, function: str, call: int = 1) -> ParameterSet:
+    """A point in the middle of a call to Keycloak: it has been sent, its answer is not read."""
+    return point(f"while Keycloak makes {what}", "asked", f"keycloak:KeycloakAdmin.{function}", call, undo=remove_realm)
+
+
+@pytest.mark.parametrize(
+    ("moment", "function", "call", "undo"),
+    [
+        point("before a server is on record", "before", "labkit.processes.write_private", undo=stop("etcd")),
+        point("while a server's record is written", "unnamed", "labkit.processes.write_private", undo=stop("etcd")),
+        point(
+            "right after a server's launch",
+            "before",
+            "labkit.processes:Processes._wait",
+            2,
+            undo=stop("etcd"),
+            outcome="the next `labkit up` takes the server over",
+        ),
+        in_realm("the realm", "create_realm"),
+        in_realm("a group", "create_group", 2),
+        in_realm("a user", "create_user", 2),
+        in_realm("a membership", "group_user_add"),
+        in_realm("a client scope", "create_client_scope"),
+        in_realm("a client scope's mapper", "add_mapper_to_client_scope"),
+        in_realm("a client", "create_client", 2),
+        in_realm("a client's mapper", "add_mapper_to_client"),
+        in_realm("a client's default scopes", "delete_client_default_client_scope", 2),
+        point(
+            "between realm and cluster",
+            "before",
+            "labkit.cluster.cluster:Cluster.start",
+            undo=remove_realm_and_cluster,
+        ),
+        point(
+            "while it writes the kubeconfig",
+            "unnamed",
+            "labkit.cluster.kubeconfig.write_private",
+            undo=lambda lab: lab.cluster.kubeconfig.path.unlink(),
+        ),
+        point(
+            "while kubectl applies the RBAC objects",
+            "asked",
+            "labkit.cluster.kubectl:Kubectl.run",
+            2,
+            undo=lambda lab: lab.cluster.rbac.remove(),
+        ),
+    ],
+)
+def test_after_a_kill_at_a_named_point_the_next_up_does_the_rest(
+    lab: Lab, moment: str, function: str, call: int, undo: Callable[[Lab], object]
+) -> None:
+    undo(lab)
+    died = subprocess.run([sys.executable, "-P", killed.__file__, moment, function, str(call)], capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stdout + died.stderr
+    assert_works("up")
+    assert lab.realm.plan().is_empty
+    enter_everybody(lab)
+    assert_whole(lab)
+    assert strays_of(lab.settings.home) == []
+    assert unfinished_files(lab) == []
+
+
+def unfinished_files(lab: Lab) -> list[Path]:
+    """Files that were being written when their writer was killed."""
+    home = lab.settings.home
+    return [file for folder in (home, home / "run", home / "secrets", home / "credentials", home / "tls") for file in folder.glob(".*.*")]
+
+
+RANDOM_KILLS = 20
+SLOW_SHARE = 0.25
+"""Of how many kills Keycloak is among the victims: it takes as long to start as all others together, and more."""
+
+
+@pytest.mark.fault(
+    "Commands",
+    f"kill -9 of `labkit up` at {RANDOM_KILLS} random moments, each after kill -9 of random servers",
+    "what runs is on record; the next `labkit up` works and `labkit check` passes",
+)
+def test_after_a_kill_at_a_random_moment_the_next_command_works(lab: Lab, chance: random.Random) -> None:
+    for number in range(RANDOM_KILLS):
+        slow = chance.random() < SLOW_SHARE
+        victims = [victim for victim in PROCESSES if chance.random() < 0.4 and (slow or victim in SERVERS)]
+        seconds, realm_too = chance.uniform(0, 12 if slow else 5), not slow and chance.random() < 0.3
+        if realm_too:
+            remove_realm(lab)
+        kill(lab, victims)
+        up = subprocess.Popen([*LABKIT, "up"], stdout=subprocess.DEVNULL)
+        try:
+            up.wait(seconds)
+        except subprocess.TimeoutExpired:
+            up.kill()
+        ending = "killed" if up.wait() == -signal.SIGKILL else "ended"
+        print(f"{number}: killed {victims}, realm removed: {realm_too}, `up` {ending} after {seconds:.2f} s")
+        wait_for(lambda: strays_of(lab.settings.home) == [], GONE_SECONDS)
+        assert_works("up")
+        if realm_too:
+            enter_everybody(lab)
+        assert_works("check")
+
+
+@contextmanager
+def at_once(*commands: tuple[str, ...]) -> Iterator[list[subprocess.Popen[str]]]:
+    """Commands that run at the same time; none outlives the block."""
+    running = [subprocess.Popen([*LABKIT, *c], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for c in commands]
+    try:
+        yield running
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    """What a command printed, once it has ended well."""
+    text, _ = process.communicate(timeout=COMMAND_SECONDS)
+    assert process.returncode == 0, text
+    return text
+
+
+@pytest.mark.fault("Commands", "two `labkit up` at once", "one does the work, the other waits and finds it done")
+def test_two_ups_at_once_make_one_lab(lab: Lab) -> None:
+    remove_realm(lab)
+    lab.down()
+    with at_once(("up",), ("up",)) as ups:
+        texts = [said(up) for up in ups]
+    assert sorted(text.count("starting keycloak") > 0 for text in texts) == [False, True]
+    leaders = {process.pid for process in belonging_to(lab.settings.home) if os.getsid(process.pid) == process.pid}
+    assert leaders == {running.pid for name in lab.processes.names() if (running := lab.processes.running(name))}
+    enter_everybody(lab)
+    assert_works("check")
+
+
+@pytest.mark.fault("Commands", "`labkit down` while `labkit up` runs", "it waits for it and then stops everything")
+def test_a_down_during_an_up_stops_all_that_was_started(lab: Lab) -> None:
+    lab.cluster.stop()
+    with at_once(("up",)) as (up,):
+        wait_for(lambda: "etcd" in lab.processes.names())
+        with at_once(("down",)) as (down,):
+            said(up)
+            assert "keycloak" in said(down)
+    assert belonging_to(lab.settings.home) == []
+
+
+@pytest.mark.fault("Commands", "`labkit up` while `labkit down` runs", "it waits for it and then starts everything")
+def test_an_up_during_a_down_brings_everything_back(lab: Lab) -> None:
+    with at_once(("down",)) as (down,):
+        wait_for(lambda: "kube-controller-manager" not in lab.processes.names())
+        with at_once(("up",)) as (up,):
+            said(down)
+            said(up)
+    assert_works("check")
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        pytest.param(
+            "nothing",
+            marks=pytest.mark.fault("Commands", "three `labkit credential` of one user at once", "each answers with a good token"),
+        ),
+        pytest.param(
+            "an expired token",
+            marks=pytest.mark.fault(
+                "Commands", "three `labkit credential` at once that renew the same token", "each answers with a good token"
+            ),
+        ),
+    ],
+)
+def test_credentials_asked_for_at_once_are_all_good(lab: Lab, kept: str) -> None:
+    cache = lab.settings.home / "credentials" / "user-dev.json"
+    if kept == "nothing":
+        cache.unlink(missing_ok=True)
+    else:
+        lab.credential("user-dev")
+        cache.write_text(json.dumps({**json.loads(cache.read_text()), "expires": 0}))
+    with at_once(*[("credential", "user-dev")] * 3) as three:
+        answers = [json.loads(said(each)) for each in three]
+    for answer in answers:
+        known = lab.cluster.who(answer["status"]["token"])
+        assert known is not None
+        assert known.username == "user-dev@kratix.io"
+    assert [file.name for file in cache.parent.iterdir() if "user-dev" in file.name] == [cache.name]

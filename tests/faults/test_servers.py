@@ -1,0 +1,89 @@
+"""Servers that are killed: the next `labkit up` brings them back with what they knew."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from _pytest.mark.structures import ParameterSet
+
+from labkit.cluster.local import SERVERS
+from labkit.lab import Lab
+from labkit.settings import open_home
+from tests.faults.lab import PROCESSES, assert_nothing_is_lost, assert_whole, assert_works, kill
+from tests.support import belonging_to, home_of_its_own, on_record, strays_of, wait_for
+
+BACK = "the next `labkit up` starts it again; its data is there"
+
+
+def killed(*victims: str, what: str, outcome: str = BACK) -> ParameterSet:
+    return pytest.param(victims, id=" and ".join(victims), marks=pytest.mark.fault("Servers", f"kill -9 of {what}", outcome))
+
+
+@pytest.mark.parametrize(
+    "victims",
+    [
+        killed("etcd", what="etcd"),
+        killed("kube-apiserver", what="kube-apiserver"),
+        killed("kube-controller-manager", what="kube-controller-manager"),
+        killed("java", what="Keycloak's Java"),
+        killed("kc.sh", what="Keycloak's kc.sh, which leaves Java running", outcome="the next `labkit up` ends Java and starts both again"),
+        killed(*PROCESSES, what="all servers at once", outcome="the next `labkit up` starts them again; their data is there"),
+    ],
+)
+def test_what_was_killed_comes_back_with_its_data(lab: Lab, victims: tuple[str, ...]) -> None:
+    kill(lab, victims)
+    assert_works("up")
+    assert_works("check")
+    assert_nothing_is_lost(lab)
+    assert strays_of(lab.settings.home) == []
+
+
+START_KEYCLOAK = "from labkit.lab import Lab; Lab.open().keycloak.start()"
+SOME_TABLES = 100_000
+"""Bytes of a database that has its first tables, but not yet all: it grows to six times as much."""
+
+
+@pytest.mark.fault(
+    "Servers", "kill -9 of Keycloak while it makes its database", "the next start makes it anew; there was nothing in it yet"
+)
+def test_a_first_start_that_was_killed_is_begun_anew(tmp_path: Path) -> None:
+    with home_of_its_own(tmp_path / "home") as home, subprocess.Popen([sys.executable, "-c", START_KEYCLOAK]) as starter:
+        lab, database = Lab.open(), home / "keycloak" / "data" / "h2" / "keycloakdb.mv.db"
+        try:
+            wait_for(lambda: database.exists() and database.stat().st_size > SOME_TABLES)
+            starter.kill()
+            kill(lab, ["kc.sh", "java"])
+            lab.keycloak.start()
+            lab.keycloak.admin()
+        finally:
+            lab.down()
+        assert belonging_to(home) == []
+
+
+@pytest.fixture
+def second(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
+    """Another home with a cluster of its own, which trusts the first home's realm."""
+    home = tmp_path / "home"
+    state = open_home(home, environ={}, free_ports=True)
+    ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
+    made = Lab(replace(lab.settings, home=home, home_id=str(state["id"]), ports=ports))
+    made.cluster.provider.start(lab.cluster.trust)
+    yield made
+    made.down()
+
+
+@pytest.mark.fault("Servers", "kill -9 of all servers of another home", "this home's servers run on, and the other's start again")
+def test_killing_all_of_one_home_leaves_the_other_alone(lab: Lab, second: Lab) -> None:
+    ours = {process.pid for process in on_record(lab.settings.home)}
+    kill(second, SERVERS)
+    second.cluster.provider.start(lab.cluster.trust)
+    assert second.cluster.is_running()
+    kill(second, SERVERS)
+    assert second.down() == [] or not second.cluster.is_running()
+    assert {process.pid for process in on_record(lab.settings.home)} == ours
+    assert_whole(lab)

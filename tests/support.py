@@ -1,0 +1,76 @@
+"""What the tests on real servers share: a home, its processes, and labkit in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from labkit._launch import session_members
+from labkit.settings import open_home
+
+LABKIT = (sys.executable, "-P", "-m", "labkit")
+PATIENCE_SECONDS = 60
+
+
+@contextmanager
+def home_of_its_own(home: Path) -> Iterator[Path]:
+    """A new home on free ports, named to this process and its children by LABKIT_HOME."""
+    open_home(home, environ={}, free_ports=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABKIT_HOME", str(home))
+        patch.delenv("LABKIT_OIDC", raising=False)
+        yield home
+
+
+def labkit(*args: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run ``labkit ARGS`` to its end."""
+    return subprocess.run([*LABKIT, *args], capture_output=True, text=True, env={**os.environ, **env}, cwd=cwd, timeout=240, check=False)
+
+
+def session_of(home: Path, server: str) -> list[psutil.Process]:
+    """Every process in the session of a server that is on record."""
+    return session_members(json.loads((home / "run" / f"{server}.json").read_text()))
+
+
+def on_record(home: Path) -> list[psutil.Process]:
+    """Every process in the session of any server on record."""
+    found = []
+    for record in (home / "run").glob("*.json"):
+        # Somebody may be stopping it just now.
+        with suppress(FileNotFoundError):
+            found += session_of(home, record.stem)
+    return found
+
+
+def belonging_to(home: Path) -> list[psutil.Process]:
+    """Every process on this machine, but for this one, that names the home: in its command line, or as its LABKIT_HOME."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            named = any(str(home) in argument for argument in process.cmdline()) or process.environ().get("LABKIT_HOME") == str(home)
+            if named and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def strays_of(home: Path) -> list[psutil.Process]:
+    """What belongs to a home and is on no record."""
+    recorded = on_record(home)
+    return [process for process in belonging_to(home) if process not in recorded]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+    """Ask until it holds; fails when it does not hold in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "what the test waits for did not happen"
+        time.sleep(0.05)
