@@ -43,9 +43,10 @@ check: $(READY) ## ruff, mypy, room order, project files and notebooks
 	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/python -m pytest --quiet tests/unit/test_project.py
 
-docs: $(READY) ## write docs/reliability.md from the marks on the tests
+docs: $(READY) ## write docs/reliability.md and docs/troubleshooting.md from tests and doctor
 	@.venv/bin/python -m pytest --collect-only --quiet --quiet --faults-table docs/reliability.md tests
-	@echo "✔ wrote docs/reliability.md"
+	@.venv/bin/python -c 'from labkit.doctor.known import page; print(page(), end="")' > docs/troubleshooting.md
+	@echo "✔ wrote docs/reliability.md and docs/troubleshooting.md"
 
 down: $(READY) ## stop the lab's servers; what they know is kept
 	@.venv/bin/labkit down

@@ -77,6 +77,13 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument(
         "lab", nargs="?", default="", help="a lab such as 01-keycloak or 01, or a step such as realm; all but 09 if left out"
     )
+    verb(
+        "doctor",
+        _doctor,
+        "look for what is wrong, and say what mends it",
+        "Only reads. Exit code 0 when nothing was found, else 1.",
+        as_json=True,
+    )
     added = verb("run", _run, "run the labs headless", "In an empty home of their own; results go to build/labs/.", as_json=True)
     added.add_argument("labs", nargs="*", metavar="LAB", help="labs such as 01-keycloak, in the workshop's order; all if left out")
     verb("lab", _lab, "open the labs in JupyterLab", "On a copy in work/, made once and never overwritten.")
@@ -144,6 +151,17 @@ def _check(args: argparse.Namespace) -> int:
     else:
         print("\n".join(str(report) if not report.ok else report.headline() for report in reports))
     return 0 if all(report.ok for report in reports) else 1
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from .doctor import diagnose
+
+    diagnosis = diagnose(Lab.open())
+    if args.json:
+        _print_json(asdict(diagnosis))
+    else:
+        print(diagnosis)
+    return 1 if diagnosis.found else 0
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@
     │   └── PortInUse            somebody else listens where a server of ours should
     ├── IdentityError            Keycloak answered, but not as hoped
     │   ├── KeycloakUnreachable  nothing answers at the issuer's address
+    │   ├── ForeignIssuer        the realm names another issuer than the one it was asked as
     │   ├── SignInRefused        the token endpoint said no
     │   └── TokenInvalid         a token's signature, issuer, audience or expiry is wrong
     ├── ClusterError             the API server or kubectl answered, but not as hoped
@@ -84,6 +85,10 @@ class IdentityError(LabkitError):
 
 class KeycloakUnreachable(IdentityError):
     """Nothing answers at the issuer's address."""
+
+
+class ForeignIssuer(IdentityError):
+    """The realm names another issuer than the one it was asked as."""
 
 
 class SignInRefused(IdentityError):

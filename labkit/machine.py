@@ -13,7 +13,8 @@ import psutil
 from .display import Table, Tabular
 
 _GB = 1e9
-_FULL_GB = 0.05
+FULL_GB = 0.05
+"""Less than this, of disk or memory, counts as none."""
 DISK_GB = 1.0
 """Free disk that running the labs wants; building programs asks for more, and looks itself."""
 
@@ -71,9 +72,9 @@ def shortage(folder: Path) -> tuple[str, str] | None:
         folder: Where they write.
     """
     found = look(folder)
-    if found.disk_gb < _FULL_GB:
+    if found.disk_gb < FULL_GB:
         return f"the disk that holds {folder} is full", "make room on it, or set LABKIT_HOME to a folder on another disk"
-    if found.memory_gb < _FULL_GB:
+    if found.memory_gb < FULL_GB:
         return f"this machine has no memory left ({found.memory_gb * 1000:.0f} MB)", "close other programs"
     return None
 

@@ -277,13 +277,13 @@ class Processes:
     def _refuse_taken_ports(self, server: Server) -> None:
         for name in server.ports:
             port = self._settings.ports[name]
-            holder = _listener(port)
+            holder = listener(port)
             if holder:
                 msg = f"port {port}, which {server.name} needs, is in use by {holder}"
                 raise PortInUse(msg, fix=f"stop that program, or give {server.name} another port: set LABKIT_{name.upper()}_PORT")
 
 
-def _listener(port: int) -> str | None:
+def listener(port: int) -> str | None:
     """Who listens on a TCP port, as ``name (pid N)`` where the system tells; None when nobody does."""
     try:
         connections = psutil.net_connections("tcp")

@@ -8,7 +8,21 @@ from pathlib import Path
 
 import pytest
 
-AREAS = ("Programs", "Workshop", "Settings", "Keycloak", "Realm", "Sign-in", "Tokens", "Access", "Servers", "Commands", "Clock", "Exposure")
+AREAS = (
+    "Programs",
+    "Workshop",
+    "Settings",
+    "Keycloak",
+    "Realm",
+    "Sign-in",
+    "Tokens",
+    "Access",
+    "Servers",
+    "Commands",
+    "Clock",
+    "Doctor",
+    "Exposure",
+)
 
 ABOUT = """\
 # What can go wrong, and what happens then

@@ -13,7 +13,7 @@ from keycloak import KeycloakAdmin
 from keycloak.exceptions import KeycloakError
 
 from ..certificates import Certificates
-from ..errors import IdentityError, KeycloakUnreachable
+from ..errors import ForeignIssuer, IdentityError, KeycloakUnreachable
 from ..processes import Processes, Running, Server
 from ..settings import Settings, write_private
 from ..toolchain import Toolchain
@@ -130,7 +130,8 @@ class Keycloak:
 
         Raises:
             KeycloakUnreachable: Nothing answers.
-            IdentityError: The realm is not there, or it names another issuer than the one it was asked as, which section 4.3 forbids.
+            IdentityError: The realm is not there.
+            ForeignIssuer: It names another issuer than the one it was asked as, which section 4.3 forbids.
         """
         answer = self.get(f"{self.issuer}/.well-known/openid-configuration")
         if answer.status_code != requests.codes.ok:
@@ -142,7 +143,7 @@ class Keycloak:
         if found["issuer"] != self.issuer:
             msg = f"the realm names another issuer than the lab's: {found['issuer']}"
             why = f"its tokens would name that one too, and whoever trusts {self.issuer} would refuse them"
-            raise IdentityError(msg, why=why, fix="clear the realm's Frontend URL in Keycloak's console: Realm settings, General")
+            raise ForeignIssuer(msg, why=why, fix="clear the realm's Frontend URL in Keycloak's console: Realm settings, General")
         return found
 
     def get(self, url: str) -> requests.Response:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
-from jwcrypto import jwk, jwt
+from jwcrypto import jwk, jws, jwt
 from jwcrypto.common import JWException
 
 from ..display import Table, Tabular, shown
@@ -218,6 +218,11 @@ def read_claims(token: str) -> dict[str, Any] | None:
     except (IndexError, ValueError):
         return None
     return claims if isinstance(claims, dict) else None
+
+
+def key_id(token: str) -> str:
+    """Which of the realm's keys a token says it is signed by (RFC 7515, section 4.1.4)."""
+    return str(jws.JWS.from_jose_token(token).jose_header.get("kid", ""))
 
 
 def _renewed(keycloak: Keycloak, client: Client, username: str, refresh_token: str) -> tuple[Tokens, dict[str, Any]]:

@@ -19,6 +19,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from labkit.doctor.known import page
+
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMED_BY_THE_MISSION = {"jupyterlab", "papermill", "nbval", "kubernetes", "python-keycloak", "requests", "ipywidgets"}
@@ -144,6 +146,10 @@ def test_the_page_on_faults_is_what_the_tests_say(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert page.read_text() == (ROOT / "docs" / "reliability.md").read_text(), "it has gone stale: make docs"
+
+
+def test_the_page_on_troubleshooting_is_what_the_doctor_knows() -> None:
+    assert page() == (ROOT / "docs" / "troubleshooting.md").read_text(), "it has gone stale: make docs"
 
 
 def test_the_commit_hooks_need_no_outside_address() -> None:

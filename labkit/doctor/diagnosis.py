@@ -1,0 +1,95 @@
+"""Asking the probes one after another, and what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ..display import BAD, OK, Displayed
+from ..errors import LabkitError
+from ..lab import Lab
+from . import probes
+from .known import KNOWN, Known
+
+Probe = Callable[[Lab], Iterator[tuple[str, str]]]
+
+PROBES: dict[str, tuple[Probe, tuple[str, ...]]] = {
+    "this machine": (probes.machine, ()),
+    "Keycloak": (probes.keycloak, ()),
+    "the realm": (probes.realm, ("Keycloak",)),
+    "signing in": (probes.people, ("Keycloak", "the realm")),
+    "the cluster's servers": (probes.servers, ()),
+    "what the API server was told": (probes.trust, ("the cluster's servers",)),
+    "who the API server takes people for": (probes.identities, ("signing in", "what the API server was told")),
+    "the RBAC objects": (probes.rbac, ("the cluster's servers",)),
+    "what people may do": (probes.access, ("who the API server takes people for", "the RBAC objects")),
+    "kubectl's contexts": (probes.contexts, ("who the API server takes people for",)),
+}
+"""What is looked at, in this order: by name the probe, and those that must have found nothing before it can say anything of its own."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A cause that was found, with what was seen."""
+
+    known: Known
+    evidence: str
+
+    def __str__(self) -> str:
+        evidence = self.evidence.replace("\n", "\n       ")
+        return f"{BAD} {self.known.name}: {self.known.cause}\n  seen: {evidence}\n  fix: {self.known.fix}"
+
+
+@dataclass(frozen=True)
+class Diagnosis(Displayed):
+    """What the doctor says.
+
+    Attributes:
+        found: The causes, the deepest first; empty when nothing is wrong.
+        well: What was looked at and is well.
+        not_looked_at: What could not be judged because of what was found.
+    """
+
+    found: tuple[Found, ...]
+    well: tuple[str, ...]
+    not_looked_at: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The causes' names."""
+        return [found.known.name for found in self.found]
+
+    def __str__(self) -> str:
+        lines = [str(found) for found in self.found]
+        lines += [f"{OK} {name}" for name in self.well]
+        if self.not_looked_at:
+            lines.append(f"· not looked at before that is mended: {', '.join(self.not_looked_at)}")
+        return "\n".join(lines)
+
+
+def diagnose(lab: Lab) -> Diagnosis:
+    """Look for what is wrong with a lab, from the ground up; only reads.
+
+    What stands on something broken is not looked at: its symptoms would be the broken thing's.
+    """
+    found: dict[str, list[Found]] = {}
+    not_looked_at = []
+    for name, (probe, needs) in PROBES.items():
+        if any(need not in found or found[need] for need in needs):
+            not_looked_at.append(name)
+        else:
+            found[name] = list(_ask(probe, lab))
+    return Diagnosis(
+        found=tuple(each for causes in found.values() for each in causes),
+        well=tuple(name for name, causes in found.items() if not causes),
+        not_looked_at=tuple(not_looked_at),
+    )
+
+
+def _ask(probe: Probe, lab: Lab) -> Iterator[Found]:
+    try:
+        for name, evidence in probe(lab):
+            yield Found(KNOWN[name], evidence)
+    except LabkitError as error:
+        # What no probe foresaw is still told in the words of whoever met it.
+        yield Found(Known(type(error).__name__, "", error.what, error.fix), error.why or "—")

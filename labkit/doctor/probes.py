@@ -1,0 +1,237 @@
+"""The probes: each looks at one thing of a lab and yields the names of the causes that it finds, with what it saw."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import requests
+import yaml
+from requests.exceptions import SSLError
+
+from ..errors import ForeignIssuer, IdentityError, KeycloakUnreachable, SignInRefused, TokenInvalid, Unauthorized
+from ..identity.plan import Action, Change, FieldChange
+from ..identity.session import key_id, read_claims
+from ..lab import Lab
+from ..machine import FULL_GB
+from ..processes import listener
+
+Causes = Iterator[tuple[str, str]]
+
+_NEW = {
+    "realm": "realm-missing",
+    "group": "group-missing",
+    "user": "user-missing",
+    "membership": "other-groups",
+    "client scope": "scope-missing",
+    "mapper": "groups-mapper-missing",
+    "client": "client-missing",
+    "default scopes": "client-scopes",
+}
+_CHANGED = {
+    "realm.enabled": "realm-disabled",
+    "user.enabled": "user-disabled",
+    "user.emailVerified": "email-unverified",
+    "user.email": "user-changed",
+    "user.firstName": "user-changed",
+    "user.lastName": "user-changed",
+    "membership.groups": "other-groups",
+    "mapper.config.full.path": "full-group-path",
+    "mapper.config.claim.name": "claim-renamed",
+    "mapper.config.included.custom.audience": "portal-audience",
+    "client.enabled": "client-disabled",
+    "client.secret": "client-secret",
+    "client.directAccessGrantsEnabled": "direct-grants-off",
+    "client.redirectUris": "redirect-uris",
+    "default scopes.defaultClientScopes": "client-scopes",
+}
+_TOLD = {
+    "issuer-url": "wrong-issuer",
+    "client-id": "wrong-audience",
+    "ca-file": "wrong-ca",
+    "username-claim": "other-claims",
+    "groups-claim": "other-claims",
+    "username-prefix": "swapped-prefix",
+    "groups-prefix": "swapped-prefix",
+}
+_REFUSED = {"Invalid user credentials": "password-changed", "Account is not fully set up": "required-action"}
+_RBAC = {
+    ("ClusterRole", "is missing"): "role-missing",
+    ("ClusterRoleBinding", "is missing"): "binding-missing",
+    ("ClusterRole", "as declared"): "role-changed",
+    ("ClusterRoleBinding", "as declared"): "binding-changed",
+}
+
+
+def machine(lab: Lab) -> Causes:
+    """Disk and memory."""
+    found = lab.machine()
+    if found.disk_gb < FULL_GB:
+        yield "disk-full", f"{found.disk_gb * 1000:.0f} MB free at {lab.settings.home}"
+    if found.memory_gb < FULL_GB:
+        yield "memory-short", f"{found.memory_gb * 1000:.0f} MB available"
+
+
+def keycloak(lab: Lab) -> Causes:
+    """Whether it runs, answers, shows the right certificate, and knows the lab's administrator."""
+    port, runs = lab.settings.ports["keycloak"], lab.keycloak.is_running()
+    try:
+        lab.keycloak.get(lab.keycloak.url)
+    except KeycloakUnreachable as error:
+        holder = listener(port)
+        if not runs and holder:
+            yield "keycloak-port-taken", f"port {port} is held by {holder}, and no Keycloak of this home runs"
+        elif not runs:
+            yield "keycloak-down", f"{error}\n{lab.processes.log_tail('keycloak', 1)}".strip()
+        elif isinstance(error.__context__, SSLError):
+            yield "keycloak-certificate", f"verified with {lab.keycloak.ca}: {error.why}"
+        else:
+            yield "keycloak-silent", f"{error.what}: {error.why}"
+        return
+    try:
+        lab.keycloak.admin()
+    except IdentityError as error:
+        yield "administrator-changed", f"{error.what}: {error.why}"
+
+
+def realm(lab: Lab) -> Causes:
+    """The realm beside its declaration, and the issuer that it names."""
+    for change in lab.realm.plan().pending:
+        if change.action is Action.CREATE:
+            yield _NEW[change.kind], f"{change.kind} {change.name} is not there"
+            if change.kind == "realm":
+                return
+        for field in change.fields if change.action is Action.CHANGE else ():
+            yield _of_field(change, field), f"{change.kind} {change.name}, {field.field}: {field.now!r}, declared {field.declared!r}"
+    try:
+        lab.keycloak.discovery()
+    except ForeignIssuer as error:
+        yield "realm-renamed-issuer", error.what
+
+
+def _of_field(change: Change, field: FieldChange) -> str:
+    if change.kind == "user" and not field.now and field.field in ("email", "firstName", "lastName"):
+        return "user-unfinished"
+    return _CHANGED.get(f"{change.kind}.{field.field}", "realm-drift")
+
+
+def people(lab: Lab) -> Causes:
+    """Whether everybody whom the access matrix asks about can sign in."""
+    for username in lab.workshop.access.expected:
+        try:
+            lab.session(username)
+        except SignInRefused as error:
+            yield next((name for words, name in _REFUSED.items() if words in error.why), "sign-in-refused"), f"{error.what}: {error.why}"
+        except TokenInvalid as error:
+            yield "clocks-differ", f"{error.what}: {error.why}"
+
+
+def servers(lab: Lab) -> Causes:
+    """Whether the cluster's servers run and answer."""
+    for name, cause in (
+        ("etcd", "etcd-down"),
+        ("kube-apiserver", "api-server-down"),
+        ("kube-controller-manager", "controller-manager-down"),
+    ):
+        if lab.processes.running(name) is None:
+            yield cause, f"no process of {name} runs in {lab.settings.home}\n{lab.processes.log_tail(name, 1)}".strip()
+    if lab.processes.running("kube-apiserver"):
+        endpoint = lab.cluster.endpoint
+        try:
+            answer = requests.get(f"{endpoint.url}/readyz", verify=str(endpoint.ca), timeout=10)
+        except requests.RequestException as error:
+            yield "api-server-silent", f"{endpoint.url}/readyz: {type(error).__name__}"
+        else:
+            if not answer.ok:
+                yield "api-server-silent", f"{endpoint.url}/readyz answers {answer.status_code}"
+
+
+def trust(lab: Lab) -> Causes:
+    """What the API server was in fact told, beside what it should have been."""
+    declared, told = _flags(lab.cluster.trust.flags()), _told(lab)
+    if "ca-file" in told:
+        declared["ca-file"], told["ca-file"] = lab.cluster.trust.ca.read_text(), Path(told["ca-file"]).read_text()
+    for flag in {**declared, **told}:
+        if told.get(flag, "") != declared.get(flag, ""):
+            shown = "another certificate" if flag == "ca-file" else repr(told.get(flag, ""))
+            yield (
+                _TOLD[flag],
+                f"the API server's {flag} is {shown}, declared is {'the lab CA' if flag == 'ca-file' else repr(declared.get(flag, ''))}",
+            )
+
+
+def _told(lab: Lab) -> dict[str, str]:
+    """The running API server's trust in the names of its flags, in whichever style it was told."""
+    running = lab.processes.running("kube-apiserver")
+    line = psutil.Process(running.pid).cmdline() if running else []
+    for argument in line:
+        name, _, file = argument.partition("=")
+        if name == "--authentication-config":
+            jwt = yaml.safe_load(Path(file).read_text())["jwt"][0]
+            issuer, mappings = jwt["issuer"], jwt["claimMappings"]
+            return {
+                "issuer-url": issuer["url"],
+                "client-id": issuer["audiences"][0],
+                "username-claim": mappings["username"]["claim"],
+                "username-prefix": mappings["username"]["prefix"],
+                "groups-claim": mappings["groups"]["claim"],
+                "groups-prefix": mappings["groups"]["prefix"],
+            }
+    return _flags(line)
+
+
+def _flags(line: list[str] | tuple[str, ...]) -> dict[str, str]:
+    pairs = (argument.removeprefix("--oidc-").split("=", 1) for argument in line if argument.startswith("--oidc-"))
+    return dict(pair for pair in pairs)
+
+
+def identities(lab: Lab) -> Causes:
+    """Who the API server takes people for."""
+    for username in lab.workshop.access.expected:
+        user = lab.workshop.user(username)
+        try:
+            seen = lab.cluster.api(lab.session(username)).whoami()
+        except Unauthorized as error:
+            yield "no-discovery" if "discovery document" in error.why else "not-taken", f"{username}: {error.why}"
+            continue
+        if seen.username != user.email or set(seen.groups) != {*user.groups, "system:authenticated"}:
+            yield "other-name", f"{username} is {seen}"
+
+
+def rbac(lab: Lab) -> Causes:
+    """The RBAC objects beside their declaration."""
+    for difference in lab.cluster.rbac.differences():
+        kind = difference.split()[0]
+        yield next(name for (of, words), name in _RBAC.items() if of == kind and words in difference), difference
+
+
+def access(lab: Lab) -> Causes:
+    """What people may do beside what is expected."""
+    differences = lab.access_matrix().differences
+    for allowed, name in ((True, "more-than-expected"), (False, "less-than-expected")):
+        if those := [str(answer) for answer in differences if answer.allowed is allowed]:
+            yield name, "\n".join(those[:5])
+
+
+def contexts(lab: Lab) -> Causes:
+    """The tokens in kubectl's contexts: whether they still hold or can be renewed."""
+    keys = {key["kid"] for key in lab.keycloak.get(lab.keycloak.discovery()["jwks_uri"]).json()["keys"]}
+    for username in lab.workshop.access.expected:
+        token = lab.cluster.kubeconfig.id_token(username)
+        claims = read_claims(token)
+        if claims is None:
+            continue
+        if claims["iss"] != lab.keycloak.issuer:
+            yield "context-stale", f"context {username}: its token's issuer is {claims['iss']}"
+        elif key_id(token) not in keys:
+            yield (
+                "keys-rotated",
+                f"context {username}: its token is signed by key {key_id(token)}, the realm has {', '.join(sorted(keys))}",
+            )
+        elif claims["exp"] < time.time():
+            try:
+                lab.cluster.kubectl(username, "auth", "whoami")
+            except Unauthorized as error:
+                yield "context-expired", f"context {username}: {error.what.splitlines()[-1]}"
