@@ -23,6 +23,7 @@ PROBES: dict[str, tuple[Probe, tuple[str, ...]]] = {
     "who the API server takes people for": (probes.identities, ("signing in", "what the API server was told")),
     "the RBAC objects": (probes.rbac, ("the cluster's servers",)),
     "what people may do": (probes.access, ("who the API server takes people for", "the RBAC objects")),
+    "the portal": (probes.portal, ("Keycloak", "the realm")),
     "kubectl's contexts": (probes.contexts, ("who the API server takes people for",)),
 }
 """What is looked at, in this order: by name the probe, and those that must have found nothing before it can say anything of its own."""

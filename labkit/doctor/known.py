@@ -179,6 +179,21 @@ AREAS: Mapping[str, tuple[Known, ...]] = {
             "lab.sign_in() writes it anew",
         ),
     ),
+    "The portal": (
+        Known(
+            "portal-down",
+            "nothing answers at the portal's address",
+            "the portal, which was started before, does not run",
+            "lab.portal.start()",
+        ),
+        Known("portal-silent", "the portal hangs", "the portal runs and is not ready", "lab.portal.stop(), then lab.portal.start()"),
+        Known(
+            "portal-stale",
+            "signing in to the portal fails, or it acts on another cluster",
+            "the portal was started with another configuration than is declared now",
+            "lab.portal.start() starts it anew",
+        ),
+    ),
 }
 """The causes, by what they are in."""
 

@@ -235,3 +235,21 @@ def contexts(lab: Lab) -> Causes:
                 lab.cluster.kubectl(username, "auth", "whoami")
             except Unauthorized as error:
                 yield "context-expired", f"context {username}: {error.what.splitlines()[-1]}"
+
+
+def portal(lab: Lab) -> Causes:
+    """Whether the portal runs, if it was ever started, answers, and is configured as declared."""
+    running = lab.processes.running("portal")
+    if running is None:
+        if lab.processes.log_file("portal").exists():
+            yield "portal-down", f"no process of it runs in {lab.settings.home}\n{lab.processes.log_tail('portal', 1)}".strip()
+        return
+    try:
+        ready = lab.portal.is_ready()
+    except requests.RequestException as error:
+        yield "portal-silent", f"{lab.portal.url}: {type(error).__name__}"
+        return
+    if not ready:
+        yield "portal-silent", f"{lab.portal.url} is not ready"
+    elif not lab.portal.is_as_declared():
+        yield "portal-stale", "its configuration, people or sources have changed since it was started"

@@ -93,6 +93,10 @@ class Portal:
         """Whether it answers and all of its plugins have started."""
         return requests.get(f"{self.url}/.backstage/health/v1/readiness", timeout=_ANSWER_SECONDS).ok
 
+    def is_as_declared(self) -> bool:
+        """Whether it was last started with what workshop and settings say now."""
+        return all(file.exists() and file.read_text() == text for file, text in self._configured().items())
+
     def sign_in(self, username: str) -> PortalSession:
         """Sign a user of the workshop in as a browser does: through Keycloak's form.
 
@@ -139,21 +143,30 @@ class Portal:
         self._keycloak.discovery()
         programs = self._tools.ensure("node", "backstage")
         app = self._lay_out(programs["backstage"].path)
-        configuration, people = self._folder / "app-config.yaml", self._folder / "people.yaml"
-        write_private(configuration, config.app_config(self._settings, self._workshop, self._endpoint, self._keycloak.issuer, self._folder))
-        write_private(people, config.people(self._workshop))
+        configured = self._configured()
+        for file, text in configured.items():
+            write_private(file, text)
         trusted, secret = self._trusted(), self._secrets()
         return Server(
             name=self.name,
-            argv=(str(programs["node"].path), "packages/backend", "--config", str(configuration)),
+            argv=(str(programs["node"].path), "packages/backend", "--config", str(self._configuration)),
             env={**json.loads(secret.read_text()), "NODE_EXTRA_CA_CERTS": str(trusted)},
             without=_KEPT_FROM_IT,
             cwd=app,
             ports=("portal",),
             ready=self.is_ready,
             ready_seconds=120,
-            inputs=(configuration, people, trusted, secret, *_sources()),
+            inputs=(*configured, trusted, secret, *_sources()),
         )
+
+    @property
+    def _configuration(self) -> Path:
+        return self._folder / "app-config.yaml"
+
+    def _configured(self) -> dict[Path, str]:
+        """What Backstage is told, by file."""
+        told = config.app_config(self._settings, self._workshop, self._endpoint, self._keycloak.issuer, self._folder)
+        return {self._configuration: told, self._folder / "people.yaml": config.people(self._workshop)}
 
     def _lay_out(self, packages: Path) -> Path:
         """Give the home a copy of the app: its sources, with the packages linked to the cache."""

@@ -41,7 +41,7 @@ def whole(lab: Lab) -> Iterator[Lab]:
 def test_nothing_is_found_in_a_lab_that_is_whole_and_everything_was_looked_at(whole: Lab) -> None:
     said = diagnose(whole)
     assert (said.found, said.not_looked_at) == ((), ())
-    assert len(said.well) == 10
+    assert len(said.well) == 11
 
 
 @pytest.mark.parametrize(
@@ -216,6 +216,7 @@ IN_THE_CLUSTER: list[tuple[str, Break, Mend]] = [
     ("controller-manager-down", lambda lab: lab.processes.stop("kube-controller-manager"), leave),
     ("api-server-down", lambda lab: lab.processes.stop("kube-apiserver", stop_seconds=1), leave),
     ("etcd-down", lambda lab: lab.processes.stop("etcd"), leave),
+    ("portal-down", lambda lab: lab.portal.stop(), leave),
     ("binding-changed", replace_binding, rbac),
     ("role-missing", delete("clusterrole", "cr-reader"), rbac),
     (
@@ -261,7 +262,9 @@ def held_still(processes: list[psutil.Process]) -> Iterator[None]:
             process.send_signal(signal.SIGCONT)
 
 
-@pytest.mark.parametrize(("server", "cause"), [("keycloak", "keycloak-silent"), ("kube-apiserver", "api-server-silent")])
+@pytest.mark.parametrize(
+    ("server", "cause"), [("keycloak", "keycloak-silent"), ("kube-apiserver", "api-server-silent"), ("portal", "portal-silent")]
+)
 def test_a_server_that_runs_and_gives_no_answer_is_named(whole: Lab, server: str, cause: str) -> None:
     record = json.loads((whole.settings.home / "run" / f"{server}.json").read_text())
     with held_still(session_members(record)):
@@ -311,6 +314,16 @@ def test_what_the_machine_has_run_out_of_is_named(whole: Lab, monkeypatch: pytes
     monkeypatch.undo()
 
 
+def test_a_portal_with_another_configuration_is_named(whole: Lab) -> None:
+    file = whole.settings.home / "portal" / "app-config.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("title: Portal", "title: Another"))
+    try:
+        assert diagnose(whole).names == ["portal-stale"]
+    finally:
+        file.write_text(text)
+
+
 def test_clocks_that_differ_are_named(whole: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("labkit.identity.session._CLOCK_SECONDS", -1)
     # Both run on this machine, whose clock a test may not set: here no difference at all is allowed.
@@ -337,5 +350,5 @@ UNPROVOKED = {"sign-in-refused", "no-discovery", "not-taken", "other-name", "les
 def test_every_cause_but_the_last_resorts_is_provoked_here() -> None:
     provoked = {cause for cause, _, _ in (*IN_THE_REALM, *IN_THE_CLUSTER)} | {fault.cause for fault in FAULTS.values()}
     one_by_one = {"other-claims", "keycloak-silent", "api-server-silent", "keycloak-port-taken", "keycloak-certificate"}
-    one_by_one |= {"administrator-changed", "disk-full", "memory-short", "clocks-differ", "context-stale"}
+    one_by_one |= {"administrator-changed", "disk-full", "memory-short", "clocks-differ", "context-stale", "portal-silent", "portal-stale"}
     assert set(KNOWN) - provoked - one_by_one == UNPROVOKED
