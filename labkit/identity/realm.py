@@ -9,13 +9,14 @@ and which of the workshop's groups a user is in.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
 
 from keycloak import KeycloakAdmin
-from keycloak.exceptions import KeycloakConnectionError, KeycloakError, KeycloakGetError
+from keycloak.exceptions import KeycloakConnectionError, KeycloakError, KeycloakGetError, KeycloakPostError
 
 from ..errors import IdentityError
 from ..workshop import Client, ClientScope, Mapper, RealmSpec, User, Workshop
@@ -29,6 +30,11 @@ _FIXES: dict[int, str] = {
     HTTPStatus.FORBIDDEN: "use an administrator of the realm master",
     HTTPStatus.CONFLICT: "something else has that name or address: remove it in Keycloak's console, or apply again if it was just made",
 }
+
+_LOCKED_OUT = "Database operation failed"
+"""What Keycloak says when another of its transactions is making an object of that name, and does not end in time."""
+
+_MAKING_SECONDS = 30
 
 _Add = Callable[[Representation], object]
 _Update = Callable[[str, Representation], object]
@@ -132,17 +138,32 @@ class _Walk:
 
     def _realm(self) -> bool:
         """Tells whether the realm is there now."""
-        admin, name = self._admin, self._spec.name
+        name, now = self._spec.name, self._realm_now()
+        declared = {"realm": name, "enabled": True}
+        if self._pending("realm", name, now, declared):
+            self._create_realm(declared) if now is None else self._admin.update_realm(name, merge(now, declared))
+        return now is not None or self._write
+
+    def _realm_now(self) -> Representation | None:
         try:
-            now = admin.get_realm(name)
+            return dict(self._admin.get_realm(self._spec.name))
         except KeycloakGetError as error:
             if error.response_code != HTTPStatus.NOT_FOUND:
                 raise
-            now = None
-        declared = {"realm": name, "enabled": True}
-        if self._pending("realm", name, now, declared):
-            admin.create_realm(declared) if now is None else admin.update_realm(name, merge(now, declared))
-        return now is not None or self._write
+            return None
+
+    def _create_realm(self, declared: Representation) -> None:
+        """Create it, or wait for it: Keycloak may still be making the one that a command asked for before it was killed."""
+        try:
+            self._admin.create_realm(declared)
+        except KeycloakPostError as error:
+            if error.response_code != HTTPStatus.CONFLICT and _words(error) != _LOCKED_OUT:
+                raise
+            deadline = time.monotonic() + _MAKING_SECONDS
+            while self._realm_now() is None:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     def _group(self, name: str, now: Representation | None) -> str:
         if self._pending("group", name, now, {"name": name}):

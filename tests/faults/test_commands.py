@@ -116,6 +116,20 @@ def test_after_a_kill_at_a_named_point_the_next_up_does_the_rest(
     assert unfinished_files(lab) == []
 
 
+@pytest.mark.fault(
+    "Commands",
+    "kill -9 of `labkit up` while Keycloak makes the realm, and at once the next command, while Keycloak is still at it",
+    "it waits for that and does the rest",
+)
+def test_a_realm_that_is_still_being_made_is_waited_for(lab: Lab) -> None:
+    remove_realm(lab)
+    subprocess.run([sys.executable, "-P", killed.__file__, "asked", "keycloak:KeycloakAdmin.create_realm", "1"], check=False)
+    lab.realm.apply()
+    assert lab.realm.plan().is_empty
+    enter_everybody(lab)
+    assert_whole(lab)
+
+
 def unfinished_files(lab: Lab) -> list[Path]:
     """Files that were being written when their writer was killed."""
     home = lab.settings.home
