@@ -105,11 +105,14 @@ def _prefixed(trust: Trust) -> Trust:
 
 
 def _let_the_session_end(lab: Lab) -> None:
-    """Sign in with a session of a second's length, as if it were long ago."""
-    short = {"access.token.lifespan": "1", "client.session.idle.timeout": "1"}
-    _change_client(short)(lab)
-    lab.sign_in(_USER)
-    _change_client(dict.fromkeys(short, ""))(lab)
+    """Sign in, with a token of a second's length, and end the session, as if it were long ago."""
+    _change_client({"access.token.lifespan": "1"})(lab)
+    try:
+        lab.sign_in(_USER)
+    finally:
+        _change_client({"access.token.lifespan": ""})(lab)
+    hands = _hands(lab)
+    hands.user_logout(str(hands.get_user_id(_USER)))
 
 
 def _rotate_the_keys(lab: Lab) -> None:

@@ -26,16 +26,27 @@ Break = Callable[[Lab], object]
 Mend = Callable[[Lab], object]
 
 
+def find_nothing(lab: Lab) -> None:
+    """Have everybody's context in the kubeconfig, and nothing wrong."""
+    for username in lab.workshop.access.expected:
+        lab.sign_in(username).whoami()
+    assert diagnose(lab).names == []
+
+
+@pytest.fixture(scope="module")
+def _whole(whole_lab: Lab) -> Iterator[None]:
+    """Nothing is wrong before the first test of the doctor and after its last."""
+    whole_lab.up()
+    find_nothing(whole_lab)
+    yield
+    whole_lab.up()
+    find_nothing(whole_lab)
+
+
 @pytest.fixture
-def whole(lab: Lab) -> Iterator[Lab]:
-    """A lab with everybody's context in the kubeconfig, in which the doctor finds nothing before and after the test."""
-    for username in lab.workshop.access.expected:
-        lab.sign_in(username).whoami()
-    assert diagnose(lab).names == []
-    yield lab
-    for username in lab.workshop.access.expected:
-        lab.sign_in(username).whoami()
-    assert diagnose(lab).names == []
+def whole(_whole: None, lab: Lab) -> Lab:
+    """A lab in which nothing is wrong."""
+    return lab
 
 
 def test_nothing_is_found_in_a_lab_that_is_whole_and_everything_was_looked_at(whole: Lab) -> None:
@@ -56,13 +67,14 @@ def test_nothing_is_found_in_a_lab_that_is_whole_and_everything_was_looked_at(wh
     ],
 )
 def test_a_fault_is_named_and_what_the_doctor_says_mends_it(whole: Lab, fault: Fault) -> None:
-    fault.switch_on(whole)
     try:
+        fault.switch_on(whole)
         said = diagnose(whole)
         assert set(said.names) == {fault.cause}, said
         assert KNOWN[fault.cause].fix in str(said)
     finally:
         fault.mend(whole)
+    find_nothing(whole)
 
 
 def hands(lab: Lab) -> KeycloakAdmin:
@@ -172,11 +184,14 @@ IN_THE_REALM: list[tuple[str, Break, Mend]] = [
 
 @pytest.mark.parametrize(("cause", "spoil", "mend"), IN_THE_REALM, ids=[cause for cause, _, _ in IN_THE_REALM])
 def test_a_cause_in_the_realm_is_named(whole: Lab, cause: str, spoil: Break, mend: Mend) -> None:
-    spoil(whole)
     try:
+        spoil(whole)
         assert cause in diagnose(whole).names
     finally:
         mend(whole)
+        # A new realm, user or client knows nothing of earlier sessions.
+        for username in whole.workshop.access.expected:
+            whole.sign_in(username)
 
 
 def tell(cluster: Workshop, **oidc: str) -> Workshop:
@@ -232,8 +247,8 @@ IN_THE_CLUSTER: list[tuple[str, Break, Mend]] = [
 
 @pytest.mark.parametrize(("cause", "spoil", "mend"), IN_THE_CLUSTER, ids=[cause for cause, _, _ in IN_THE_CLUSTER])
 def test_a_cause_in_the_cluster_is_named(whole: Lab, cause: str, spoil: Break, mend: Mend) -> None:
-    spoil(whole)
     try:
+        spoil(whole)
         assert cause in diagnose(whole).names
     finally:
         mend(whole)
