@@ -127,7 +127,7 @@ def _status(args: argparse.Namespace) -> int:
         _print_json({"home": str(lab.settings.home), "servers": table.records()})
     else:
         print(table)
-    return 0 if all(row[1] == "runs" for row in table.rows) else 3
+    return 3 if any(row[1] == "stopped" for row in table.rows) else 0
 
 
 def _check(args: argparse.Namespace) -> int:

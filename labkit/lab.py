@@ -17,7 +17,10 @@ from .cluster.kubectl import KubectlAnswer
 from .display import Table
 from .errors import CheckFailed, Forbidden
 from .identity.credential import exec_credential
+from .identity.hosted import HostedKeycloak
 from .identity.keycloak import Keycloak
+from .identity.local import LocalKeycloak
+from .identity.own_secrets import with_own_secrets
 from .identity.realm import Realm
 from .identity.session import Claims, Session, sign_in
 from .processes import Processes
@@ -77,18 +80,22 @@ class Lab:
         workshop: What it is to be, as declared.
         toolchain: The programs.
         processes: The servers.
-        keycloak: The Keycloak server.
+        keycloak: The Keycloak server: the lab's own, or a hosted one.
         realm: The realm's plan and apply.
         cluster: The Kubernetes cluster.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.workshop = Workshop.load(settings.workshop_file, portal_port=settings.ports["portal"])
+        self.workshop = _workshop(settings)
         self.toolchain = Toolchain(settings.cache)
         self.processes = Processes(settings)
         certificates = Certificates(settings.home / "tls")
-        self.keycloak = Keycloak(settings, self.workshop, self.processes, certificates, self.toolchain)
+        self.keycloak: Keycloak = (
+            HostedKeycloak(settings.hosted, self.workshop)
+            if settings.hosted
+            else LocalKeycloak(settings, self.workshop, self.processes, certificates, self.toolchain)
+        )
         self.realm = Realm(self.keycloak.admin, self.workshop)
         self.cluster = Cluster(settings, self.workshop, self.processes, certificates, self.toolchain, self.keycloak)
 
@@ -191,11 +198,24 @@ class Lab:
             "kube-controller-manager": "controller_manager",
         }
         rows = []
+        if self.settings.hosted:
+            del ports["keycloak"]
+            rows.append(("keycloak", "hosted", "", self.keycloak.url, ""))
         for name, port in ports.items():
             running = self.processes.running(name)
             state = ("runs", str(running.pid), self.settings.url(port)) if running else ("stopped", "", "")
             rows.append((name, *state, str(self.processes.log_file(name)) if self.processes.log_file(name).exists() else ""))
         return Table(("server", "state", "pid", "address", "log"), tuple(rows), title=f"home {self.settings.home}")
+
+
+def _workshop(settings: Settings) -> Workshop:
+    """The workshop as declared; in a hosted Keycloak with the realm that is named there, and with secrets of the home's own."""
+    workshop = Workshop.load(settings.workshop_file, portal_port=settings.ports["portal"])
+    if settings.hosted is None:
+        return workshop
+    realm = settings.hosted.realm or workshop.realm.name
+    workshop = workshop.model_copy(update={"realm": workshop.realm.model_copy(update={"name": realm})})
+    return with_own_secrets(workshop, settings.home / "secrets" / "hosted.json", f"{settings.hosted.url}/realms/{realm}")
 
 
 @contextmanager

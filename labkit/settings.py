@@ -10,6 +10,8 @@ variable                      what it sets                                      
                               `OIDC_STYLES`
 ``LABKIT_<NAME>_PORT``        a port, for each name in `PORTS`                       see `PORTS`
 ============================  =====================================================  =========================
+
+A Keycloak that one already has is named by more of them: see `labkit.hosting`.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ import platformdirs
 from filelock import FileLock
 
 from .errors import SettingsError
+from .hosting import Hosted, hosted_from
 
 PORTS = {
     "keycloak": 8443,
@@ -64,6 +67,7 @@ class Settings:
         workshop_file: The ``workshop.yaml`` in use.
         ports: Port numbers by the names in `PORTS`.
         oidc: How the API server is told whom to believe.
+        hosted: The Keycloak that one already has; None when the lab starts its own.
     """
 
     root: Path
@@ -73,6 +77,7 @@ class Settings:
     workshop_file: Path
     ports: Mapping[str, int]
     oidc: OidcStyle = "flags"
+    hosted: Hosted | None = None
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -84,6 +89,7 @@ class Settings:
         env = os.environ if environ is None else environ
         _ask_loopback_directly()
         oidc = _oidc_style(env.get("LABKIT_OIDC", "flags"))
+        hosted = hosted_from(env)
         root = find_root()
         home = _path(env.get("LABKIT_HOME"), root / ".labkit")
         state = open_home(home, environ=env)
@@ -95,7 +101,12 @@ class Settings:
             workshop_file=_path(env.get("LABKIT_WORKSHOP"), Path(__file__).with_name("workshop.yaml")),
             ports={name: int(port) for name, port in dict(state["ports"]).items()},  # type: ignore[call-overload]
             oidc=oidc,
+            hosted=hosted,
         )
+
+    def variables(self) -> dict[str, str]:
+        """The variables that lead another process to this lab; none of them is a secret."""
+        return {"LABKIT_HOME": str(self.home), **(self.hosted.variables if self.hosted else {})}
 
     def url(self, port_name: str, scheme: str = "https") -> str:
         """The base URL of the server on that port, as every client names it: by ``localhost``."""
