@@ -29,6 +29,9 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from .errors import SettingsError
 from .workshop_values import RealmName
 
+PUBLIC_CA = Path(DEFAULT_CA_BUNDLE_PATH)
+"""The authorities that a browser trusts, as requests brings them along."""
+
 KINDS = ("auto", "local", "hosted")
 SECRET_VARIABLE = "LABKIT_KEYCLOAK_ADMIN_SECRET"  # noqa: S105 - the variable's name
 _PREFIX = "LABKIT_KEYCLOAK"
@@ -85,7 +88,7 @@ def hosted_from(env: Mapping[str, str]) -> Hosted | None:
         url=_base_url(url),
         realm=_realm(given.get(f"{_PREFIX}_REALM", "")),
         # A file in every case, for whoever else has to trust the issuer: the API server, kubectl, the portal.
-        ca=_ca(files.get(ca_variable, Path(DEFAULT_CA_BUNDLE_PATH))),
+        ca=_ca(files.get(ca_variable, PUBLIC_CA)),
         admin_realm=given.get(f"{_PREFIX}_ADMIN_REALM", ""),
         user=user or ("" if client else "admin"),
         client=client,

@@ -23,6 +23,7 @@ from .identity.local import LocalKeycloak
 from .identity.own_secrets import with_own_secrets
 from .identity.realm import Realm
 from .identity.session import Claims, Session, sign_in
+from .identity.terraform import Terraform
 from .processes import Processes
 from .settings import Settings
 from .toolchain import PROGRAMS, Toolchain
@@ -164,6 +165,10 @@ class Lab:
         """An ExecCredential for kubectl, as JSON; see `labkit.identity.credential`."""
         client = self.workshop.client(self.workshop.cluster.oidc.client_id)
         return exec_credential(self.keycloak, client, self.workshop.user(username), self._credentials)
+
+    def terraform(self) -> Terraform:
+        """The realm as a configuration for Terraform, in place of its plan and apply."""
+        return Terraform(self.workshop, self.keycloak)
 
     def people_on_disk(self) -> list[str]:
         """Where people's tokens lie on this machine: contexts of the kubeconfig by name, kept credentials by file name."""
