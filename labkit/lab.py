@@ -213,6 +213,11 @@ class Lab:
         return Table(("server", "state", "pid", "address", "log"), tuple(rows), title=f"home {self.settings.home}")
 
 
+def hosted_secrets(home: Path) -> Path:
+    """Where a home keeps its passwords and client secrets in hosted realms."""
+    return home / "secrets" / "hosted.json"
+
+
 def _workshop(settings: Settings) -> Workshop:
     """The workshop as declared; in a hosted Keycloak with the realm that is named there, and with secrets of the home's own."""
     workshop = Workshop.load(settings.workshop_file, portal_port=settings.ports["portal"])
@@ -220,7 +225,7 @@ def _workshop(settings: Settings) -> Workshop:
         return workshop
     realm = settings.hosted.realm or workshop.realm.name
     workshop = workshop.model_copy(update={"realm": workshop.realm.model_copy(update={"name": realm})})
-    return with_own_secrets(workshop, settings.home / "secrets" / "hosted.json", f"{settings.hosted.url}/realms/{realm}")
+    return with_own_secrets(workshop, hosted_secrets(settings.home), f"{settings.hosted.url}/realms/{realm}")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 from keycloak import KeycloakAdmin
 
 from ..display import Finding, Findings
-from ..errors import IdentityError, KeycloakUnreachable
+from ..errors import IdentityError
 from ..workshop import Workshop
 from .keycloak import Keycloak
 from .plan import Plan
@@ -63,17 +63,17 @@ def look(keycloak: Keycloak, workshop: Workshop) -> Iterator[Finding]:
         return
     yield _issuer(answer.json() if answer.ok else {}, keycloak)
     allowed = {work: _may_manage(admin, keycloak, name, work) for work in (_USERS, _CLIENTS)}
-    try:
-        plan = Realm(lambda: admin, workshop).plan()
-    except KeycloakUnreachable as error:
-        yield _finding(error)
-        return
-    except IdentityError:
-        plan = None
+    plan, told = None, None
+    if None not in allowed.values():
+        try:
+            plan = Realm(lambda: admin, workshop).plan()
+            told = Finding(True, f"the plan for it: {plan.summary}")
+        except IdentityError as error:
+            told = _finding(error)
     for work, may in allowed.items():
         yield _right(work, may, plan, keycloak, name)
-    if plan is not None:
-        yield Finding(True, f"the plan for it: {plan.summary}")
+    if told:
+        yield told
 
 
 def _finding(error: IdentityError) -> Finding:
@@ -132,16 +132,16 @@ def _own_account(admin: KeycloakAdmin, keycloak: Keycloak) -> bool:
 
 
 def _right(work: _Work, may: bool | None, plan: Plan | None, keycloak: Keycloak, realm: str) -> Finding:
-    pending = len([change for change in plan.pending if change.kind in work.kinds]) if plan else 0
+    pending = [change for change in plan.pending if change.kind in work.kinds] if plan is not None else None
     who, place = keycloak.administrator, "realm-management" if keycloak.administrator.realm == realm else f"{realm}-realm"
     fix = f"give the {who} the role {work.role} of the client {place}"
     if may is None:
         return Finding(False, f"it may not read {work.what}, nor change them ({work.role})", fix)
     if may:
         return Finding(True, f"it may change {work.what} ({work.role})")
-    if plan and not pending:
+    if pending == []:
         return Finding(True, f"it may read {work.what}, which is enough: they are as declared")
-    many = f"{pending} of them are to be made or changed" if plan else "they may have to be made or changed"
+    many = f"{len(pending)} of them are to be made or changed" if pending else "they may have to be made or changed"
     return Finding(False, f"it may read {work.what} but not change them ({work.role}), and {many}", fix)
 
 
