@@ -110,6 +110,12 @@ class Lab:
         """
         return cls(Settings.load())
 
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The programs that the labs run on this machine."""
+        spared = LocalKeycloak.programs if self.settings.hosted else ()
+        return tuple(name for name in NEEDED_PROGRAMS if name not in spared)
+
     def machine(self) -> machine.Machine:
         """What this machine has."""
         return machine.look(self.settings.home, self.settings.cache)
@@ -126,9 +132,9 @@ class Lab:
         there = offline_bundle is not None and offline_bundle.exists()
         if offline_bundle is not None and there:
             self.toolchain.unpack(offline_bundle)
-        self.toolchain.ensure(*NEEDED_PROGRAMS)
+        self.toolchain.ensure(*self.programs)
         if offline_bundle is not None and not there:
-            self.toolchain.pack(offline_bundle, *NEEDED_PROGRAMS)
+            self.toolchain.pack(offline_bundle, *self.programs)
 
     def up(self) -> None:
         """Everything up to the end of lab 03: Keycloak with the realm, the cluster that trusts it, the RBAC objects."""

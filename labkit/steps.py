@@ -14,7 +14,7 @@ from .cluster.kubeconfig import exec_context
 from .display import OK, Finding, Findings, shown
 from .errors import CheckFailed, EarlierLabMissing, LabkitError
 from .identity.plan import Action
-from .lab import NEEDED_PROGRAMS, Lab
+from .lab import Lab
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _machine(lab: Lab) -> Iterator[Finding]:
 
 @step("00-start-here", "programs", "every program is here, in a version that fits")
 def _programs(lab: Lab) -> Iterator[Finding]:
-    for name in NEEDED_PROGRAMS:
+    for name in lab.programs:
         program = lab.toolchain.find(name)
         text = f"{name} {program.version} ({program.source})" if program else f"{name} is missing"
         yield Finding(program is not None, text, "run 00-start-here.ipynb, or labkit setup in a terminal")

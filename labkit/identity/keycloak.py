@@ -150,7 +150,8 @@ class Keycloak(ABC):
 
     def _send(self, method: str, url: str, fields: Mapping[str, str] | None = None) -> requests.Response:
         try:
-            return requests.request(method, url, data=fields, verify=str(self.ca), timeout=_TIMEOUT_SECONDS)
+            # Not sent on to wherever it says: what is posted are passwords.
+            return requests.request(method, url, data=fields, verify=str(self.ca), timeout=_TIMEOUT_SECONDS, allow_redirects=False)
         except requests.RequestException as error:
             raise self._unreachable(error) from None
 

@@ -23,6 +23,9 @@ _ADMIN = "admin"
 class LocalKeycloak(Keycloak):
     """Keycloak, started from the shared cache into the home."""
 
+    programs = ("java", "keycloak")
+    """What it needs on this machine."""
+
     def __init__(self, settings: Settings, workshop: Workshop, processes: Processes, certificates: Certificates, tools: Toolchain) -> None:
         super().__init__(
             settings.url("keycloak"), workshop.realm.name, certificates.authority("servers"), Administrator("master", user=_ADMIN)
@@ -42,7 +45,7 @@ class LocalKeycloak(Keycloak):
             ToolchainError: Keycloak or Java can't be had.
             ServerError: It did not come up.
         """
-        programs = self._tools.ensure("java", "keycloak")
+        programs = self._tools.ensure(*self.programs)
         with self._processes.lock():
             self._lay_out(programs["keycloak"].path)
             pair = self._certificates.server("keycloak")

@@ -51,6 +51,10 @@ def look(keycloak: Keycloak, workshop: Workshop) -> Iterator[Finding]:
     try:
         answer = keycloak.get(f"{keycloak.realm_url}/.well-known/openid-configuration")
         yield Finding(True, f"{keycloak.url} answers, its certificate verified with {keycloak.ca.name}")
+        if answer.is_redirect:
+            where = answer.headers["Location"]
+            yield Finding(False, f"it sends one on to {where}", "name the address itself, if it is to be trusted: LABKIT_KEYCLOAK_URL")
+            return
         admin = keycloak.admin()
     except IdentityError as error:
         yield _finding(error)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import pty
+import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from labkit.certificates import Certificates
 from labkit.errors import IdentityError, KeycloakUnreachable, SettingsError, SignInRefused
 from labkit.hosting import PUBLIC_CA
 from labkit.identity.session import read_claims, sign_in
 from labkit.lab import Lab
+from labkit.steps import examine
 from labkit.workshop import Workshop
 
 PASSWORD = "a-password-of-this-test"
@@ -158,6 +163,40 @@ def test_a_wrong_authority_is_named_and_nothing_is_sent(team: Any, idle_lab: Lab
             assert "LABKIT_KEYCLOAK_CA" in error.fix
 
 
+class Elsewhere(http.server.BaseHTTPRequestHandler):
+    """Sends everybody on to another address, and notes what was asked."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.command)
+        self.send_response(308)
+        self.send_header("Location", "http://sso.example.com/")
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.mark.fault("Exposure", "a hosted Keycloak's address sends one on to another", "it is not followed, and no password is sent there")
+def test_an_address_that_sends_one_on_is_not_followed(team: Any, tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path / "tls")
+    pair, ca = certificates.server("elsewhere"), certificates.authority("servers")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.certificate, pair.key)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        error = refusal(team.lab(tmp_path / "home", URL=f"https://localhost:{server.server_port}", CA=str(ca)).keycloak.start)
+        server.shutdown()
+    assert "it sends one on to http://sso.example.com/" in error.why
+    assert "LABKIT_KEYCLOAK_URL" in error.fix
+    assert Elsewhere.asked == ["GET"]
+
+
 @pytest.mark.fault(
     "Keycloak", "nothing answers where a hosted one should be", "KeycloakUnreachable names the address; nothing is started in its place"
 )
@@ -225,6 +264,13 @@ def test_other_peoples_objects_stay_as_they_were_and_ours_are_beside_them(team: 
     missing = {kind: names - set(after[kind]) for kind, names in declared_names(hosted.workshop).items()}
     assert {kind: names for kind, names in missing.items() if names} == {}
     assert hosted.realm.plan().is_empty
+
+
+def test_no_program_is_asked_for_that_only_a_keycloak_here_would_need(hosted: Lab, idle_lab: Lab) -> None:
+    assert set(idle_lab.programs) - set(hosted.programs) == {"java", "keycloak"}
+    seen = str(examine(hosted, "programs"))
+    assert "kubectl" in seen
+    assert "keycloak 26" not in seen
 
 
 def test_stopping_everything_leaves_it_running_and_the_realm_there(team: Any, hosted: Lab) -> None:
