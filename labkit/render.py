@@ -12,6 +12,7 @@ import yaml
 from .cluster.trust import Trust
 from .display import Table
 from .errors import LabkitError
+from .hosting import PUBLIC_CA
 from .lab import Lab
 from .settings import write_private, writing
 
@@ -28,7 +29,7 @@ class Rendering:
         file: Its name.
         what: What it holds, in a few words.
         use: What to do with it.
-        text: Makes its content.
+        text: Makes its content; empty when there is no need of it.
         secret: Whether it holds secrets.
     """
 
@@ -57,13 +58,13 @@ def render(lab: Lab, folder: Path) -> Table:
     if taken:
         msg = f"{folder} has files that labkit did not write: {', '.join(taken)}"
         raise LabkitError(msg, why="they would be lost", fix="name another folder, or move them away")
-    texts = [each.text(lab) for each in RENDERINGS]
+    texts = {each: text for each in RENDERINGS if (text := each.text(lab))}
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    for each, text in zip(RENDERINGS, texts, strict=True):
+    for each, text in texts.items():
         whole = f"{_MARK}: {each.what}.\n# {each.use}.\n\n{text.rstrip()}\n"
         write_private(folder / each.file, whole, mode=0o600 if each.secret else 0o644)
-    rows = tuple((each.file + (" (secret)" if each.secret else ""), each.what, each.use) for each in RENDERINGS)
+    rows = tuple((each.file + (" (secret)" if each.secret else ""), each.what, each.use) for each in texts)
     return Table(("file", "what it holds", "what to do with it"), rows, title=f"in {folder}")
 
 
@@ -76,7 +77,8 @@ def _rbac(lab: Lab) -> str:
 
 
 def _trust(lab: Lab) -> Trust:
-    return replace(lab.cluster.trust, ca=_CA_ON_THE_NODE)
+    trust = lab.cluster.trust
+    return trust if trust.ca == PUBLIC_CA else replace(trust, ca=_CA_ON_THE_NODE)
 
 
 def _kubeconfig(lab: Lab) -> str:
@@ -117,7 +119,7 @@ RENDERINGS = (
         "issuer-ca.crt",
         "the CA of Keycloak's certificate",
         f"Copy it to the API server's machine as {_CA_ON_THE_NODE}",
-        lambda lab: lab.keycloak.ca.read_text(),
+        lambda lab: "" if lab.keycloak.ca == PUBLIC_CA else lab.keycloak.ca.read_text(),
     ),
     Rendering(
         "oidc-flags.txt",
