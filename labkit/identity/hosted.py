@@ -106,7 +106,7 @@ class HostedKeycloak(Keycloak):
             fix = f"correct {SECRET_VARIABLE}, or who signs in: LABKIT_KEYCLOAK_ADMIN or …_ADMIN_CLIENT, and LABKIT_KEYCLOAK_ADMIN_REALM"
         return IdentityError(msg, why=f"it answered {code}: {words}", fix=fix)
 
-    def _unreachable(self, cause: BaseException | None) -> KeycloakUnreachable:
+    def unreachable(self, cause: BaseException | None = None) -> KeycloakUnreachable:
         if isinstance(cause, requests.exceptions.SSLError):
             msg = f"the certificate that {self.url} shows can't be verified"
             fix = "name a PEM file with the CA that signed it: LABKIT_KEYCLOAK_CA; if that is the right one, somebody else answers there"

@@ -88,7 +88,7 @@ class Keycloak(ABC):
         """The error for an administrator that it does not let in."""
 
     @abstractmethod
-    def _unreachable(self, cause: BaseException | None) -> KeycloakUnreachable:
+    def unreachable(self, cause: BaseException | None = None) -> KeycloakUnreachable:
         """The error for no answer, after what the client ran into."""
 
     def admin(self) -> KeycloakAdmin:
@@ -118,7 +118,7 @@ class Keycloak(ABC):
         except KeycloakError as error:
             if error.response_code:
                 raise self._refused(error.response_code, words_of(error)) from None
-            raise self._unreachable(error.__cause__) from None
+            raise self.unreachable(error.__cause__) from None
         return admin
 
     def discovery(self) -> dict[str, Any]:
@@ -153,7 +153,7 @@ class Keycloak(ABC):
             # Not sent on to wherever it says: what is posted are passwords.
             return requests.request(method, url, data=fields, verify=str(self.ca), timeout=_TIMEOUT_SECONDS, allow_redirects=False)
         except requests.RequestException as error:
-            raise self._unreachable(error) from None
+            raise self.unreachable(error) from None
 
 
 def words_of(error: KeycloakError) -> str:

@@ -117,7 +117,7 @@ class LocalKeycloak(Keycloak):
         fix = f"if its password was changed by hand, set it back to what {self._secret_file} holds"
         return IdentityError(msg, why=f"it answered {code}: {words}", fix=fix)
 
-    def _unreachable(self, cause: BaseException | None) -> KeycloakUnreachable:
+    def unreachable(self, cause: BaseException | None = None) -> KeycloakUnreachable:
         state = "it runs, but does not answer yet" if self.is_running() else "it is not running"
         return unreachable(f"nothing answers at {self.url}", cause, state)
 

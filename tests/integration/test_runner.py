@@ -45,11 +45,11 @@ def _root_with(folder: Path, monkeypatch: pytest.MonkeyPatch, *cells: str) -> Pa
 def test_an_emptied_home_keeps_its_secrets_in_hosted_realms_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = _root_with(tmp_path / "checkout", monkeypatch, "1 + 1")
     home = root / "build" / "run-home"
-    run([], root / "build" / "labs")
+    run(["00-start-here"], root / "build" / "labs")
     hosted_secrets(home).parent.mkdir(exist_ok=True)
     hosted_secrets(home).write_text("{}")
     (home / "left-over").touch()
-    run([], root / "build" / "labs")
+    run(["00-start-here"], root / "build" / "labs")
     assert hosted_secrets(home).read_text() == "{}"
     assert hosted_secrets(home).stat().st_mode & 0o777 == 0o600
     assert not (home / "left-over").exists()
