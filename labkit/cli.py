@@ -87,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     added = verb("run", _run, "run the labs headless", "In an empty home of their own; results go to build/labs/.", as_json=True)
     added.add_argument("labs", nargs="*", metavar="LAB", help="labs such as 01-keycloak, in the workshop's order; all if left out")
     verb("lab", _lab, "open the labs in JupyterLab", "On a copy in work/, made once and never overwritten.")
+    added = verb(
+        "realm", _realm, "plan, apply or write down the realm", "apply is what lab 01 does; terraform prints the same as a keycloak.tf."
+    )
+    added.add_argument("action", choices=("plan", "apply", "terraform"))
+    added = verb("render", _render, "write the labs' configuration as files", "For doing by hand, or elsewhere, what the labs do by calls.")
+    added.add_argument("folder", type=Path, metavar="DIR", help="where to; only what an earlier call wrote there is replaced")
     added = verb("kubeconfig", _kubeconfig, "name the lab's kubeconfig", 'For a terminal: export KUBECONFIG="$(labkit kubeconfig)"')
     added.add_argument("--merge", action="store_true", help="copy its contexts into ~/.kube/config, whose own entries stay")
     added = verb(
@@ -134,7 +140,7 @@ def _status(args: argparse.Namespace) -> int:
         _print_json({"home": str(lab.settings.home), "servers": table.records()})
     else:
         print(table)
-    return 0 if all(row[1] == "runs" for row in table.rows) else 3
+    return 3 if any(row[1] == "stopped" for row in table.rows) else 0
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -201,6 +207,26 @@ def _lab(_: argparse.Namespace) -> int:
     # Jupyter refuses to run as root unless told; in a container root is often all there is.
     as_root = ["--allow-root"] if os.geteuid() == 0 else []
     os.execv(jupyter, [str(jupyter), "lab", f"--ServerApp.root_dir={work}", *as_root, "--LabApp.default_url=/lab/tree/00-start-here.ipynb"])
+
+
+def _realm(args: argparse.Namespace) -> int:
+    lab = Lab.open()
+    if args.action == "terraform":
+        print(lab.terraform())
+        return 0
+    if args.action == "apply":
+        print(lab.keycloak.start(), lab.realm.apply(), sep="\n\n")
+    else:
+        print(*lab.keycloak.findings(), sep="\n", end="\n\n")
+        print(lab.realm.plan())
+    return 0
+
+
+def _render(args: argparse.Namespace) -> int:
+    from .render import render
+
+    print(render(Lab.open(), args.folder))
+    return 0
 
 
 def _kubeconfig(args: argparse.Namespace) -> int:

@@ -26,6 +26,62 @@ class Displayed:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        ok: Whether it is as it should be.
+        text: What was seen.
+        fix: What to do when it isn't.
+    """
+
+    ok: bool
+    text: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        fix = f"\n      → {self.fix}" if self.fix and not self.ok else ""
+        return f"  {OK if self.ok else BAD} {self.text}{fix}"
+
+
+@dataclass(frozen=True)
+class Findings(Displayed):
+    """What was looked at, under a title that holds when all of it is as it should be."""
+
+    title: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every finding is as it should be."""
+        return all(finding.ok for finding in self.findings)
+
+    @property
+    def bad(self) -> tuple[Finding, ...]:
+        """Those that are not."""
+        return tuple(finding for finding in self.findings if not finding.ok)
+
+    def headline(self) -> str:
+        """The result in one line."""
+        return f"{BAD if self.bad else OK} {self.title} ({len(self.findings) - len(self.bad)} of {len(self.findings)})"
+
+    def why(self) -> str:
+        """What is wrong, a line each, for an error."""
+        return "\n".join(finding.text for finding in self.bad)
+
+    def fix(self) -> str:
+        """What to do about it, a line each, for an error."""
+        return "\n".join(dict.fromkeys(finding.fix for finding in self.bad if finding.fix))
+
+    def __str__(self) -> str:
+        return "\n".join([self.headline(), *map(str, self.findings)])
+
+    def html(self) -> str:
+        items = "".join(f"<div style='margin-left:1.5em;white-space:pre-wrap'>{html.escape(str(f).strip())}</div>" for f in self.findings)
+        return f"<div role='status'><b>{html.escape(self.headline())}</b>{items}</div>"
+
+
+@dataclass(frozen=True)
 class Table(Displayed):
     """A small table.
 

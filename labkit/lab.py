@@ -18,9 +18,13 @@ from .cluster.kubectl import KubectlAnswer
 from .display import Table
 from .errors import CheckFailed, Forbidden
 from .identity.credential import exec_credential
+from .identity.hosted import HostedKeycloak
 from .identity.keycloak import Keycloak
+from .identity.local import LocalKeycloak
+from .identity.own_secrets import with_own_secrets
 from .identity.realm import Realm
 from .identity.session import Claims, Session, sign_in
+from .identity.terraform import Terraform
 from .portal.server import Portal
 from .processes import Processes
 from .settings import Settings
@@ -79,7 +83,7 @@ class Lab:
         workshop: What it is to be, as declared.
         toolchain: The programs.
         processes: The servers.
-        keycloak: The Keycloak server.
+        keycloak: The Keycloak server: the lab's own, or a hosted one.
         realm: The realm's plan and apply.
         cluster: The Kubernetes cluster.
         portal: The portal.
@@ -87,11 +91,15 @@ class Lab:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.workshop = Workshop.load(settings.workshop_file, portal_port=settings.ports["portal"])
+        self.workshop = _workshop(settings)
         self.toolchain = Toolchain(settings.cache)
         self.processes = Processes(settings)
         certificates = Certificates(settings.home / "tls")
-        self.keycloak = Keycloak(settings, self.workshop, self.processes, certificates, self.toolchain)
+        self.keycloak: Keycloak = (
+            HostedKeycloak(settings.hosted, self.workshop)
+            if settings.hosted
+            else LocalKeycloak(settings, self.workshop, self.processes, certificates, self.toolchain)
+        )
         self.realm = Realm(self.keycloak.admin, self.workshop)
         self.cluster = Cluster(settings, self.workshop, self.processes, certificates, self.toolchain, self.keycloak)
         self.portal = Portal(settings, self.workshop, self.processes, self.toolchain, self.keycloak, self.cluster.endpoint)
@@ -105,6 +113,12 @@ class Lab:
             WorkshopError: workshop.yaml holds a mistake.
         """
         return cls(Settings.load())
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The programs that the labs run on this machine."""
+        spared = LocalKeycloak.programs if self.settings.hosted else ()
+        return tuple(name for name in NEEDED_PROGRAMS if name not in spared)
 
     def machine(self) -> machine.Machine:
         """What this machine has."""
@@ -122,9 +136,9 @@ class Lab:
         there = offline_bundle is not None and offline_bundle.exists()
         if offline_bundle is not None and there:
             self.toolchain.unpack(offline_bundle)
-        self.toolchain.ensure(*NEEDED_PROGRAMS)
+        self.toolchain.ensure(*self.programs)
         if offline_bundle is not None and not there:
-            self.toolchain.pack(offline_bundle, *NEEDED_PROGRAMS)
+            self.toolchain.pack(offline_bundle, *self.programs)
 
     def up(self) -> None:
         """Everything that the labs start: Keycloak with the realm, the cluster that trusts it, the RBAC objects, the portal.
@@ -172,6 +186,10 @@ class Lab:
         client = self.workshop.client(self.workshop.cluster.oidc.client_id)
         return exec_credential(self.keycloak, client, self.workshop.user(username), self._credentials)
 
+    def terraform(self) -> Terraform:
+        """The realm as a configuration for Terraform, in place of its plan and apply."""
+        return Terraform(self.workshop, self.keycloak)
+
     def people_on_disk(self) -> list[str]:
         """Where people's tokens lie on this machine: contexts of the kubeconfig by name, kept credentials by file name."""
         names = [user.username for user in self.workshop.realm.users]
@@ -206,11 +224,29 @@ class Lab:
             "portal": self.portal.url,
         }
         rows = []
+        if self.settings.hosted:
+            del addresses["keycloak"]
+            rows.append(("keycloak", "hosted", "", self.keycloak.url, ""))
         for name, address in addresses.items():
             running = self.processes.running(name)
             state = ("runs", str(running.pid), address) if running else ("stopped", "", "")
             rows.append((name, *state, str(self.processes.log_file(name)) if self.processes.log_file(name).exists() else ""))
         return Table(("server", "state", "pid", "address", "log"), tuple(rows), title=f"home {self.settings.home}")
+
+
+def hosted_secrets(home: Path) -> Path:
+    """Where a home keeps its passwords and client secrets in hosted realms."""
+    return home / "secrets" / "hosted.json"
+
+
+def _workshop(settings: Settings) -> Workshop:
+    """The workshop as declared; in a hosted Keycloak with the realm that is named there, and with secrets of the home's own."""
+    workshop = Workshop.load(settings.workshop_file, portal_port=settings.ports["portal"])
+    if settings.hosted is None:
+        return workshop
+    realm = settings.hosted.realm or workshop.realm.name
+    workshop = workshop.model_copy(update={"realm": workshop.realm.model_copy(update={"name": realm})})
+    return with_own_secrets(workshop, hosted_secrets(settings.home), f"{settings.hosted.url}/realms/{realm}")
 
 
 class _Somebody(Protocol):

@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 from . import _launch
 from .display import Displayed, progress
 from .errors import PortInUse, ServerError
+from .hosting import SECRET_VARIABLE
 from .machine import shortage
 from .settings import Settings, port_is_free, write_private, writing
 
@@ -224,7 +225,9 @@ class Processes:
         self._refuse_taken_ports(server)
 
     def _launch(self, server: Server) -> tuple[subprocess.Popen[bytes], Running]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(server.without)}
+        # What administers a hosted Keycloak is labkit's alone; a server's environment can be read for as long as it runs.
+        kept = (SECRET_VARIABLE, *server.without)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(kept)}
         log, fingerprint = self.log_file(server.name), server.fingerprint()
         with writing(log):
             for folder in (self._run, self._logs):

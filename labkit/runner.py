@@ -19,9 +19,9 @@ from traitlets.config import Config
 
 from .display import BAD, OK
 from .errors import LabRunFailed
-from .lab import Lab
+from .lab import Lab, hosted_secrets
 from .report import write_page
-from .settings import find_root, open_home
+from .settings import find_root, open_home, write_private
 from .steps import LABS
 
 CELL_SECONDS = 900
@@ -172,14 +172,21 @@ def _failure(lab: Lab, result: LabResult, error: Any, output: Path) -> LabRunFai
 
 @contextmanager
 def _home_of_its_own(home: Path) -> Iterator[Lab]:
-    """Point this process, and so the kernels that it starts, at an empty home with free ports."""
+    """Point this process, and so the kernels that it starts, at an empty home with free ports.
+
+    What is kept are the secrets in a hosted realm, which no run empties: the people whom an earlier run made there still have them.
+    """
     before = os.environ.get("LABKIT_HOME")
     os.environ["LABKIT_HOME"] = str(home)
     try:
         if (home / "home.json").exists():
             Lab.open().down()
+        secrets = hosted_secrets(home)
+        kept = secrets.read_bytes() if secrets.exists() else b""
         shutil.rmtree(home, ignore_errors=True)
         open_home(home, environ={}, free_ports=True)
+        if kept:
+            write_private(secrets, kept)
         yield Lab.open()
     finally:
         if before is None:

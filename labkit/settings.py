@@ -12,6 +12,8 @@ variable                      what it sets                                      
                               of `PORTAL_TOKENS`
 ``LABKIT_<NAME>_PORT``        a port, for each name in `PORTS`                       see `PORTS`
 ============================  =====================================================  =========================
+
+A Keycloak that one already has is named by more of them: see `labkit.hosting`.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ import psutil
 from filelock import FileLock
 
 from .errors import SettingsError
+from .hosting import Hosted, hosted_from
 
 PORTS = {
     "keycloak": 8443,
@@ -73,6 +76,7 @@ class Settings:
         ports: Port numbers by the names in `PORTS`.
         oidc: How the API server is told whom to believe.
         portal_keeps: Where the portal keeps a person's Keycloak token.
+        hosted: The Keycloak that one already has; None when the lab starts its own.
     """
 
     root: Path
@@ -83,6 +87,7 @@ class Settings:
     ports: Mapping[str, int]
     oidc: OidcStyle = "flags"
     portal_keeps: PortalToken = "memory"
+    hosted: Hosted | None = None
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -95,6 +100,7 @@ class Settings:
         _ask_loopback_directly()
         oidc = _one_of(OIDC_STYLES, "LABKIT_OIDC", env, "no way to tell the API server whom to believe")
         portal_keeps = _one_of(PORTAL_TOKENS, "LABKIT_PORTAL_TOKEN", env, "no place for the portal to keep a token")
+        hosted = hosted_from(env)
         root = find_root()
         home = _path(env.get("LABKIT_HOME"), root / ".labkit")
         state = open_home(home, environ=env)
@@ -107,7 +113,12 @@ class Settings:
             ports={name: int(port) for name, port in dict(state["ports"]).items()},  # type: ignore[call-overload]
             oidc=oidc,
             portal_keeps=portal_keeps,
+            hosted=hosted,
         )
+
+    def variables(self) -> dict[str, str]:
+        """The variables that lead another process to this lab; none of them is a secret."""
+        return {"LABKIT_HOME": str(self.home), **(self.hosted.variables if self.hosted else {})}
 
     def url(self, port_name: str, scheme: str = "https") -> str:
         """The base URL of the server on that port, as every client names it: by ``localhost``."""

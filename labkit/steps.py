@@ -6,16 +6,15 @@ A step is registered by its check: a function that reads the real servers and yi
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from . import machine
 from .cluster.kubeconfig import exec_context
-from .display import BAD, OK, Displayed, shown
+from .display import OK, Finding, Findings, shown
 from .errors import CheckFailed, EarlierLabMissing, LabkitError
 from .identity.plan import Action
-from .lab import NEEDED_PROGRAMS, Lab
+from .lab import Lab
 
 
 @dataclass(frozen=True)
@@ -48,21 +47,6 @@ LABS = (
 """The labs in their order."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that a check looked at.
-
-    Attributes:
-        ok: Whether it is as it should be.
-        text: What was seen.
-        fix: What to do when it isn't.
-    """
-
-    ok: bool
-    text: str
-    fix: str = ""
-
-
 Check = Callable[[Lab], Iterator[Finding]]
 
 
@@ -77,31 +61,15 @@ class Step:
 
 
 @dataclass(frozen=True)
-class CheckReport(Displayed):
+class CheckReport(Findings):
     """What a step's check found; ``ok`` when all is as it should be."""
 
     step: str
-    title: str
-    findings: tuple[Finding, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether every finding is as it should be."""
-        return all(finding.ok for finding in self.findings)
 
     def headline(self) -> str:
-        """The result in one line."""
-        good = sum(finding.ok for finding in self.findings)
-        return f"{OK if self.ok else BAD} {self.step}: {self.title} ({good} of {len(self.findings)})"
-
-    def __str__(self) -> str:
-        return "\n".join([self.headline(), *(_finding_text(finding) for finding in self.findings)])
-
-    def html(self) -> str:
-        items = "".join(
-            f"<div style='margin-left:1.5em;white-space:pre-wrap'>{html.escape(_finding_text(f).strip())}</div>" for f in self.findings
-        )
-        return f"<div role='status'><b>{html.escape(self.headline())}</b>{items}</div>"
+        """The result in one line, which names the step."""
+        mark, rest = super().headline().split(" ", 1)
+        return f"{mark} {self.step}: {rest}"
 
 
 STEPS: dict[str, Step] = {}
@@ -160,7 +128,7 @@ def examine(lab: Lab, name: str) -> CheckReport:
         found.extend(checked.check(lab))
     except LabkitError as error:
         found.append(Finding(ok=False, text=error.what + (f": {error.why}" if error.why else ""), fix=error.fix))
-    return CheckReport(name, checked.title, tuple(found))
+    return CheckReport(checked.title, tuple(found), name)
 
 
 def check(lab: Lab, name: str) -> CheckReport:
@@ -175,15 +143,8 @@ def check(lab: Lab, name: str) -> CheckReport:
     """
     report = examine(lab, name)
     if not report.ok:
-        bad = [finding for finding in report.findings if not finding.ok]
-        fixes = dict.fromkeys(finding.fix for finding in bad if finding.fix)
-        raise CheckFailed(report.headline(), why="\n".join(finding.text for finding in bad), fix="\n".join(fixes))
+        raise CheckFailed(report.headline(), why=report.why(), fix=report.fix())
     return report
-
-
-def _finding_text(finding: Finding) -> str:
-    fix = f"\n      → {finding.fix}" if finding.fix and not finding.ok else ""
-    return f"  {OK if finding.ok else BAD} {finding.text}{fix}"
 
 
 @step("00-start-here", "machine", "this machine can carry the lab")
@@ -198,7 +159,7 @@ def _machine(lab: Lab) -> Iterator[Finding]:
 
 @step("00-start-here", "programs", "every program is here, in a version that fits")
 def _programs(lab: Lab) -> Iterator[Finding]:
-    for name in NEEDED_PROGRAMS:
+    for name in lab.programs:
         program = lab.toolchain.find(name)
         text = f"{name} {program.version} ({program.source})" if program else f"{name} is missing"
         yield Finding(program is not None, text, "run 00-start-here.ipynb, or labkit setup in a terminal")
@@ -206,9 +167,7 @@ def _programs(lab: Lab) -> Iterator[Finding]:
 
 @step("01-keycloak", "keycloak", "Keycloak answers over verified TLS")
 def _keycloak(lab: Lab) -> Iterator[Finding]:
-    yield Finding(lab.keycloak.is_running(), f"Keycloak runs at {lab.keycloak.url}", "lab.keycloak.start()")
-    answer = lab.keycloak.get(f"{lab.keycloak.url}/realms/master")
-    yield Finding(answer.ok, f"its master realm answers {answer.status_code}, certificate verified with {lab.keycloak.ca.name}")
+    yield from lab.keycloak.findings()
 
 
 @step("01-keycloak", "realm", "the realm is as workshop.yaml declares it")
@@ -318,6 +277,6 @@ def _portal_objects(lab: Lab) -> Iterator[Finding]:
 @step("09-clean-up", "stopped", "nothing of this lab runs any more")
 def _stopped(lab: Lab) -> Iterator[Finding]:
     for row in lab.status().rows:
-        yield Finding(row[1] == "stopped", f"{row[0]}: {row[1]}", "lab.down()")
+        yield Finding(row[1] != "runs", f"{row[0]}: {row[1]}", "lab.down()")
     left = lab.people_on_disk()
     yield Finding(not left, f"people's contexts and kept tokens: {shown(left)}", "lab.forget_people()")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+
+from labkit.settings import find_root
 
 AREAS = (
     "Programs",
@@ -34,6 +40,24 @@ Every row is a fault that a test provokes, and what that test then asserts; `mak
 # A shell that starts a command in the background has it ignore interrupts, and its children inherit that. Some tests interrupt theirs.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+LAB_SECONDS = 800
+
+
+@pytest.fixture(scope="session")
+def run_lab() -> Callable[..., None]:
+    """Runs a lab under nbval, which has to pass."""
+    return _run_lab
+
+
+def _run_lab(name: str, home: Path, variables: Mapping[str, str] | None = None) -> None:
+    notebook = find_root() / "notebooks" / f"{name}.ipynb"
+    # One run per notebook, since after a failed cell nbval goes on to the next ones.
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-x", "-q", "-p", "no:cacheprovider", str(notebook)]
+    env = {**os.environ, "LABKIT_HOME": str(home), **(variables or {})}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=LAB_SECONDS, check=False, cwd=home)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

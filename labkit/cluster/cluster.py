@@ -117,4 +117,4 @@ class Cluster:
 
     def enter_exec(self, username: str) -> str:
         """Write a person's kubectl context that asks ``labkit credential`` for tokens; returns the context's name."""
-        return self.kubeconfig.write_exec_person(self.endpoint, username, self._settings.home)
+        return self.kubeconfig.write_exec_person(self.endpoint, username, self._settings.variables())

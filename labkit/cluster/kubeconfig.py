@@ -6,7 +6,7 @@ kubectl writes this file too, when it renews a token, so every change here reads
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,17 +63,22 @@ class Kubeconfig:
         user = {"auth-provider": {"name": "oidc", "config": config}}
         return self._enter_user(session.username, user, endpoint)
 
-    def write_exec_person(self, endpoint: Endpoint, username: str, home: Path) -> str:
+    def write_exec_person(self, endpoint: Endpoint, username: str, variables: Mapping[str, str]) -> str:
         """Enter a person whose tokens kubectl asks ``labkit credential`` for; returns the context's name, ``USER-exec``.
 
         Source: kubernetes.io, *Authenticating*, client-go credential plugins.
+
+        Args:
+            endpoint: The cluster.
+            username: Whose tokens.
+            variables: The environment variables that lead labkit to this lab.
         """
         name = exec_context(username)
         plugin = {
             "apiVersion": "client.authentication.k8s.io/v1",
             "command": sys.executable,
             "args": ["-P", "-m", "labkit", "credential", username],
-            "env": [{"name": "LABKIT_HOME", "value": str(home)}],
+            "env": [{"name": name, "value": value} for name, value in variables.items()],
             "interactiveMode": "Never",
             "provideClusterInfo": False,
         }

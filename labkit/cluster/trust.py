@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from ..display import Displayed
+from ..hosting import PUBLIC_CA
 from ..settings import OidcStyle
 from ..workshop import Oidc
 
@@ -24,7 +25,7 @@ class Trust(Displayed):
 
     Attributes:
         issuer: The realm's issuer, byte for byte as tokens name it.
-        ca: The certificate authority behind the issuer's own certificate.
+        ca: The certificate authority behind the issuer's own certificate. The public ones an API server knows without being told.
         declared: Client, user name claim and groups claim, as the workshop declares them.
         style: Which of the two is in force.
     """
@@ -47,7 +48,7 @@ class Trust(Displayed):
             f"--oidc-username-claim={self.declared.username_claim}",
             *no_prefix,
             f"--oidc-groups-claim={self.declared.groups_claim}",
-            f"--oidc-ca-file={self.ca}",
+            *(() if self.ca == PUBLIC_CA else (f"--oidc-ca-file={self.ca}",)),
         )
 
     def configuration(self) -> str:
@@ -60,7 +61,7 @@ class Trust(Displayed):
             "issuer": {
                 "url": self.issuer,
                 "audiences": [self.declared.client_id],
-                "certificateAuthority": self.ca.read_text(),
+                **({} if self.ca == PUBLIC_CA else {"certificateAuthority": self.ca.read_text()}),
             },
             "claimMappings": {
                 "username": {"claim": self.declared.username_claim, "prefix": ""},

@@ -19,9 +19,9 @@ from .session import RENEW_SECONDS, Session, resume, sign_in
 
 
 class _Kept(TypedDict):
-    """What the cache holds of a user; ``expires`` in seconds since 1970 (UTC)."""
+    """What the cache holds of a user; ``realm`` is the realm's address, ``expires`` in seconds since 1970 (UTC)."""
 
-    issuer: str
+    realm: str
     id_token: str
     refresh_token: str
     expires: int
@@ -43,12 +43,12 @@ def exec_credential(keycloak: Keycloak, client: Client, user: User, folder: Path
         SignInRefused: Keycloak says no.
     """
     cache = folder / f"{user.username}.json"
-    kept = _kept(cache, keycloak.issuer)
+    kept = _kept(cache, keycloak.realm_url)
     if kept and kept["expires"] - time.time() > RENEW_SECONDS:
         return _answer(kept["id_token"], kept["expires"])
     session = (_renewed(keycloak, client, user, kept["refresh_token"]) if kept else None) or sign_in(keycloak, client, user)
     tokens = session.tokens
-    facts = _Kept(issuer=keycloak.issuer, id_token=tokens.id_token, refresh_token=tokens.refresh_token, expires=session.expires)
+    facts = _Kept(realm=keycloak.realm_url, id_token=tokens.id_token, refresh_token=tokens.refresh_token, expires=session.expires)
     write_private(cache, json.dumps(facts))
     return _answer(tokens.id_token, session.expires)
 
@@ -60,12 +60,12 @@ def _renewed(keycloak: Keycloak, client: Client, user: User, refresh_token: str)
         return None
 
 
-def _kept(cache: Path, issuer: str) -> _Kept | None:
+def _kept(cache: Path, realm: str) -> _Kept | None:
     try:
         kept: _Kept = json.loads(cache.read_text())
     except (OSError, ValueError):
         return None
-    return kept if kept["issuer"] == issuer else None
+    return kept if kept.get("realm") == realm else None
 
 
 def _answer(token: str, expires: int) -> str:

@@ -1,10 +1,11 @@
-"""The Keycloak server of one home: over HTTPS, on loopback, with its own database."""
+"""A Keycloak as the labs use it, whoever runs it: its address, its issuer, what it is asked, who administers it."""
 
 from __future__ import annotations
 
-import secrets
-import shutil
-from collections.abc import Mapping
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,103 +13,102 @@ import requests
 from keycloak import KeycloakAdmin
 from keycloak.exceptions import KeycloakError
 
-from ..certificates import Certificates
-from ..errors import ForeignIssuer, IdentityError, KeycloakUnreachable
-from ..processes import Processes, Running, Server
-from ..settings import Settings, write_private
-from ..toolchain import Toolchain
-from ..workshop import Workshop
+from ..display import Displayed, Finding
+from ..errors import IdentityError, KeycloakUnreachable
 
-_ADMIN = "admin"
 _TIMEOUT_SECONDS = 15
 _ADMIN_SECONDS = 90
 
 
-class Keycloak:
-    """Keycloak, started from the shared cache into the home.
+@dataclass(frozen=True)
+class Administrator:
+    """Who administers the realm: a user, or a client with a service account.
+
+    Attributes:
+        realm: The realm that they are in.
+        user: The user's name; empty for a client.
+        client: The client that they sign in through; every realm of Keycloak has this one.
+    """
+
+    realm: str
+    user: str = ""
+    client: str = "admin-cli"
+
+    @property
+    def username(self) -> str:
+        """The name of the account: the user's, or that of the client's service account."""
+        return self.user or f"service-account-{self.client}"
+
+    def __str__(self) -> str:
+        return f"{f'user {self.user}' if self.user else f'client {self.client}'} of the realm {self.realm}"
+
+
+class Keycloak(ABC):
+    """What the labs need of a Keycloak.
 
     Attributes:
         url: Its base URL, such as ``https://localhost:8443``.
-        issuer: The realm's issuer, which every token of it names in ``iss``.
+        realm_url: The realm's address.
         ca: The certificate authority that clients verify it with.
+        administrator: Who administers the realm.
     """
 
     name = "keycloak"
 
-    def __init__(self, settings: Settings, workshop: Workshop, processes: Processes, certificates: Certificates, tools: Toolchain) -> None:
-        self._settings, self._processes, self._tools, self._certificates = settings, processes, tools, certificates
-        self._folder = settings.home / "keycloak"
-        self.url = settings.url("keycloak")
-        self.issuer = f"{self.url}/realms/{workshop.realm.name}"
-        self.ca = certificates.authority("servers")
+    def __init__(self, url: str, realm: str, ca: Path, administrator: Administrator) -> None:
+        self.url, self.realm_url, self.ca, self.administrator = url, f"{url}/realms/{realm}", ca, administrator
 
-    def start(self) -> Running:
-        """Start it, or take over the one that runs.
+    @property
+    @abstractmethod
+    def issuer(self) -> str:
+        """The realm's issuer, which every token of it names in ``iss``."""
 
-        Raises:
-            ToolchainError: Keycloak or Java can't be had.
-            ServerError: It did not come up.
-        """
-        programs = self._tools.ensure("java", "keycloak")
-        with self._processes.lock():
-            self._begin_anew_if_cut_short()
-            self._lay_out(programs["keycloak"].path)
-            pair = self._certificates.server("keycloak")
-            server = Server(
-                name=self.name,
-                argv=(
-                    str(self._folder / "bin" / "kc.sh"),
-                    "start",
-                    "--optimized",
-                    # One node: without this it opens cluster ports on every interface.
-                    "--cache=local",
-                    f"--hostname={self.url}",
-                    "--http-enabled=false",
-                    "--http-host=127.0.0.1",
-                    f"--https-port={self._settings.ports['keycloak']}",
-                    f"--https-certificate-file={pair.certificate}",
-                    f"--https-certificate-key-file={pair.key}",
-                ),
-                env={
-                    "JAVA_HOME": str(programs["java"].path.parent.parent),
-                    # A lab is used for minutes: compiling less halves the time to start.
-                    "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1",
-                    # Read by Keycloak at its very first start, ignored afterwards.
-                    "KC_BOOTSTRAP_ADMIN_USERNAME": _ADMIN,
-                    "KC_BOOTSTRAP_ADMIN_PASSWORD": self._admin_password(),
-                },
-                without=("KC_", "JAVA_"),
-                ports=("keycloak",),
-                ready=self._answers,
-                ready_seconds=180,
-                inputs=(pair.certificate,),
-            )
-            running = self._processes.start(server)
-            self._first_start.unlink(missing_ok=True)
-            return running
+    @abstractmethod
+    def start(self) -> Displayed:
+        """See to it that it is up and fit for the labs; gives what there is to tell about it."""
 
+    @abstractmethod
     def stop(self) -> bool:
-        """Stop it; its database stays. Returns whether it ran."""
-        return self._processes.stop(self.name)
+        """Stop it if it is the lab's own; says whether anything ran."""
 
+    @abstractmethod
     def is_running(self) -> bool:
-        """Whether this home's Keycloak runs."""
-        return self._processes.running(self.name) is not None
+        """Whether it is up."""
+
+    @abstractmethod
+    def findings(self) -> Iterator[Finding]:
+        """What there is to see of it before the realm is looked at; only reads."""
+
+    @abstractmethod
+    def _secret(self) -> str:
+        """The administrator's password, or the secret of their client."""
+
+    @abstractmethod
+    def _refused(self, code: int, words: str) -> IdentityError:
+        """The error for an administrator that it does not let in."""
+
+    @abstractmethod
+    def unreachable(self, cause: BaseException | None = None) -> KeycloakUnreachable:
+        """The error for no answer, after what the client ran into."""
 
     def admin(self) -> KeycloakAdmin:
-        """A client of the admin API, signed in as the administrator that Keycloak was first started with.
+        """A client of the admin API, signed in as the administrator, in their realm.
 
         Raises:
-            KeycloakUnreachable: It does not run.
-            IdentityError: The administrator's password was changed.
+            KeycloakUnreachable: Nothing answers.
+            IdentityError: The administrator is not let in.
         """
+        who = self.administrator
         try:
             admin = KeycloakAdmin(
-                server_url=self.url,
-                username=_ADMIN,
-                password=self._admin_password(),
-                realm_name="master",
-                user_realm_name="master",
+                # Without the slash a path such as /auth would be cut off.
+                server_url=f"{self.url}/",
+                client_id=who.client,
+                username=who.user or None,
+                password=self._secret() if who.user else None,
+                client_secret_key=None if who.user else self._secret(),
+                realm_name=who.realm,
+                user_realm_name=who.realm,
                 verify=str(self.ca),
                 timeout=_ADMIN_SECONDS,
                 # python-keycloak repeats even a POST that took too long, and the repetition then collides with the first.
@@ -117,12 +117,8 @@ class Keycloak:
             admin.connection.get_token()
         except KeycloakError as error:
             if error.response_code:
-                msg = f"Keycloak at {self.url} does not accept the lab's administrator"
-                fix = f"if its password was changed by hand, set it back to what {self._password_file} holds"
-                raise IdentityError(msg, why=f"it answered {error.response_code}", fix=fix) from None
+                raise self._refused(error.response_code, words_of(error)) from None
             raise self.unreachable(error.__cause__) from None
-        # The administrator is what it makes last; and from now on there is something to lose.
-        self._first_start.unlink(missing_ok=True)
         return admin
 
     def discovery(self) -> dict[str, Any]:
@@ -130,24 +126,18 @@ class Keycloak:
 
         Raises:
             KeycloakUnreachable: Nothing answers.
-            IdentityError: The realm is not there.
-            ForeignIssuer: It names another issuer than the one it was asked as, which section 4.3 forbids.
+            IdentityError: The realm is not there, or it names an issuer that won't do.
         """
-        answer = self.get(f"{self.issuer}/.well-known/openid-configuration")
+        answer = self.get(f"{self.realm_url}/.well-known/openid-configuration")
         if answer.status_code != requests.codes.ok:
-            msg = f"there is no realm at {self.issuer}"
+            msg = f"there is no realm at {self.realm_url}"
             raise IdentityError(
                 msg, why=f"its discovery document answers {answer.status_code}", fix="apply the realm plan: lab 01-keycloak"
             )
-        found = dict(answer.json())
-        if found["issuer"] != self.issuer:
-            msg = f"the realm names another issuer than the lab's: {found['issuer']}"
-            why = f"its tokens would name that one too, and whoever trusts {self.issuer} would refuse them"
-            raise ForeignIssuer(msg, why=why, fix="clear the realm's Frontend URL in Keycloak's console: Realm settings, General")
-        return found
+        return dict(answer.json())
 
     def get(self, url: str) -> requests.Response:
-        """GET a URL of this Keycloak, verified with the lab's CA.
+        """GET a URL of this Keycloak, verified with its CA.
 
         Raises:
             KeycloakUnreachable: Nothing answers.
@@ -160,59 +150,24 @@ class Keycloak:
 
     def _send(self, method: str, url: str, fields: Mapping[str, str] | None = None) -> requests.Response:
         try:
-            return requests.request(method, url, data=fields, verify=str(self.ca), timeout=_TIMEOUT_SECONDS)
+            # Not sent on to wherever it says: what is posted are passwords.
+            return requests.request(method, url, data=fields, verify=str(self.ca), timeout=_TIMEOUT_SECONDS, allow_redirects=False)
         except requests.RequestException as error:
             raise self.unreachable(error) from None
 
-    def unreachable(self, cause: BaseException | None = None) -> KeycloakUnreachable:
-        """The error for a Keycloak that gives no answer; see the function `unreachable`."""
-        state = "it runs, but does not answer yet" if self.is_running() else "it is not running"
-        return unreachable(f"nothing answers at {self.url}", cause, state)
 
-    @property
-    def _first_start(self) -> Path:
-        """There from before the database is made until it is whole."""
-        return self._folder / "first-start"
-
-    @property
-    def _password_file(self) -> Path:
-        return self._settings.home / "secrets" / "keycloak-admin"
-
-    def _admin_password(self) -> str:
-        if not self._password_file.exists():
-            write_private(self._password_file, secrets.token_urlsafe(24))
-        return self._password_file.read_text()
-
-    def _answers(self) -> bool:
-        return self.get(f"{self.url}/realms/master/.well-known/openid-configuration").ok
-
-    def _begin_anew_if_cut_short(self) -> None:
-        """Remove a database whose making was cut short: Keycloak makes table by table, and fails for ever at one that is there already."""
-        if self.is_running():
-            return
-        # A Java that has lost its kc.sh would write on.
-        self.stop()
-        data = self._folder / "data"
-        if self._first_start.exists() and data.exists():
-            shutil.rmtree(data)
-        if not (data / "h2").exists():
-            write_private(self._first_start, "")
-
-    def _lay_out(self, distribution: Path) -> None:
-        """Give the home a Keycloak folder: what it only reads is linked to the cache, what it writes is its own."""
-        for folder in ("bin", "data", "conf"):
-            (self._folder / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.copy2(distribution / "bin" / "kc.sh", self._folder / "bin" / "kc.sh")
-        shutil.copytree(distribution / "conf", self._folder / "conf", dirs_exist_ok=True)
-        for folder in ("lib", "providers", "themes"):
-            link, target = self._folder / folder, distribution / folder
-            if not link.is_symlink() or link.readlink() != target:
-                link.unlink(missing_ok=True)
-                link.symlink_to(target)
+def words_of(error: KeycloakError) -> str:
+    """Keycloak's own words for an error, and nothing else: the error carries the whole answer, and with it what was sent."""
+    try:
+        answer = json.loads(error.response_body or b"")
+    except ValueError:
+        return "no reason given"
+    fields = ("errorMessage", "error_description", "error")
+    return next((str(answer[field]) for field in fields if isinstance(answer, dict) and answer.get(field)), "no reason given")
 
 
 def unreachable(what: str, cause: BaseException | None, otherwise: str = "") -> KeycloakUnreachable:
-    """The error for a Keycloak that gives no answer.
+    """The error for a Keycloak of the lab's own that gives no answer.
 
     Args:
         what: What was tried.

@@ -8,7 +8,6 @@ and which of the workshop's groups a user is in.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,14 +19,14 @@ from keycloak.exceptions import KeycloakConnectionError, KeycloakError, Keycloak
 
 from ..errors import IdentityError
 from ..workshop import Client, ClientScope, Mapper, RealmSpec, User, Workshop
-from .keycloak import unreachable
+from .keycloak import unreachable, words_of
 from .plan import Action, Change, Plan, Representation, compare, merge
 from .representations import credentials, of_client, of_client_scope, of_mapper, of_user
 
 _LOOK = "see what the plan shows now, and Keycloak's log: labkit status says where it is"
 _FIXES: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "the administrator's account or password was changed: set it back",
-    HTTPStatus.FORBIDDEN: "use an administrator of the realm master",
+    HTTPStatus.FORBIDDEN: "use an administrator of the realm master, or one in the realm who has manage-users and manage-clients",
     HTTPStatus.CONFLICT: "something else has that name or address: remove it in Keycloak's console, or apply again if it was just made",
 }
 
@@ -44,7 +43,7 @@ class Realm:
     """The realm that a workshop declares.
 
     Args:
-        admin: Gives a `KeycloakAdmin` of the realm master, made with ``user_realm_name="master"``.
+        admin: Gives a `KeycloakAdmin`, made with ``user_realm_name``: of the realm master, or of the realm itself.
         workshop: What is declared.
     """
 
@@ -84,7 +83,7 @@ class Realm:
 
     def _walk(self, *, write: bool) -> Plan:
         spec = self._workshop.realm
-        with _failures("the administration"):
+        with failures("the administration"):
             admin = self._admin()
         before = admin.get_current_realm() or "master"
         try:
@@ -106,7 +105,7 @@ class _Walk:
     def changes(self) -> tuple[Change, ...]:
         """Walk it; gives an entry for every declared object."""
         spec, admin = self._spec, self._admin
-        with _failures(f"realm {spec.name}"):
+        with failures(f"realm {spec.name}"):
             exists = self._realm()
             # Not before: a client that has made no call yet would look for its own account in the realm it is switched to.
             admin.change_current_realm(spec.name)
@@ -115,18 +114,18 @@ class _Walk:
             clients = _by("clientId", admin.get_clients() if exists else [])
         group_ids = {}
         for name in spec.groups:
-            with _failures(f"group {name}"):
+            with failures(f"group {name}"):
                 group_ids[name] = self._group(name, groups.get(name))
         for user in spec.users:
-            with _failures(f"user {user.username}"):
+            with failures(f"user {user.username}"):
                 found = admin.get_users({"username": user.username, "exact": "true"}) if exists else []
                 self._user(user, _by("username", found).get(user.username), group_ids)
         scope_ids = {name: str(scope["id"]) for name, scope in scopes.items()}
         for scope in spec.client_scopes:
-            with _failures(f"client scope {scope.name}"):
+            with failures(f"client scope {scope.name}"):
                 scope_ids[scope.name] = self._client_scope(scope, scopes.get(scope.name))
         for client in spec.clients:
-            with _failures(f"client {client.client_id}"):
+            with failures(f"client {client.client_id}"):
                 self._client(client, clients.get(client.client_id), scope_ids)
         return tuple(self._changes)
 
@@ -140,6 +139,9 @@ class _Walk:
         """Tells whether the realm is there now."""
         name, now = self._spec.name, self._realm_now()
         declared = {"realm": name, "enabled": True}
+        if now is not None and "enabled" not in now:
+            # Who may work on users and clients alone is told no more than the name.
+            declared = {"realm": name}
         if self._pending("realm", name, now, declared):
             self._create_realm(declared) if now is None else self._admin.update_realm(name, merge(now, declared))
         return now is not None or self._write
@@ -157,7 +159,7 @@ class _Walk:
         try:
             self._admin.create_realm(declared)
         except KeycloakPostError as error:
-            if error.response_code != HTTPStatus.CONFLICT and _words(error) != _LOCKED_OUT:
+            if error.response_code != HTTPStatus.CONFLICT and words_of(error) != _LOCKED_OUT:
                 raise
             deadline = time.monotonic() + _MAKING_SECONDS
             while self._realm_now() is None:
@@ -247,7 +249,7 @@ def _id(now: Representation | None) -> str:
 
 
 @contextmanager
-def _failures(place: str) -> Iterator[None]:
+def failures(place: str) -> Iterator[None]:
     """Turn python-keycloak's errors into labkit's.
 
     The original is not chained and only Keycloak's own words for the error are kept: it carries the whole answer, and with
@@ -262,13 +264,4 @@ def _failures(place: str) -> Iterator[None]:
     except KeycloakError as error:
         code = error.response_code
         msg = f"{place}: Keycloak refused a call"
-        raise IdentityError(msg, why=f"it answered {code}: {_words(error)}", fix=_FIXES.get(code or 0, _LOOK)) from None
-
-
-def _words(error: KeycloakError) -> str:
-    try:
-        answer = json.loads(error.response_body or b"")
-    except ValueError:
-        return "no reason given"
-    fields = ("errorMessage", "error_description", "error")
-    return next((str(answer[field]) for field in fields if isinstance(answer, dict) and answer.get(field)), "no reason given")
+        raise IdentityError(msg, why=f"it answered {code}: {words_of(error)}", fix=_FIXES.get(code or 0, _LOOK)) from None

@@ -251,7 +251,7 @@ def _compare_clocks(new_token: str) -> None:
 
 
 def _post(keycloak: Keycloak, endpoint: str, fields: dict[str, str]) -> requests.Response:
-    return keycloak.post(f"{keycloak.issuer}/protocol/openid-connect/{endpoint}", fields)
+    return keycloak.post(f"{keycloak.realm_url}/protocol/openid-connect/{endpoint}", fields)
 
 
 def _client_fields(client: Client) -> dict[str, str]:

@@ -1,14 +1,24 @@
-"""One lab for all integration tests: real servers, in a home and on ports of their own."""
+"""One lab for all integration tests, on real servers, in a home and on ports of their own; and a Keycloak that is not the lab's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 from keycloak import KeycloakAdmin
 
+from labkit.certificates import Certificates
 from labkit.lab import Lab
+from labkit.processes import Processes, Server
+from labkit.settings import Settings, open_home
+from labkit.toolchain import Toolchain
 from tests.support import home_of_its_own
 
 
@@ -42,3 +52,152 @@ def lab(idle_lab: Lab) -> Lab:
     for username in idle_lab.workshop.access.expected:
         idle_lab.sign_in(username).whoami()
     return idle_lab
+
+
+ADMIN_PASSWORD = "a-password-of-this-test"
+
+
+class OtherKeycloak:
+    """A Keycloak that is not the lab's: its paths begin with /auth, a CA of its own has certified it, and its realms belong to others."""
+
+    def __init__(self, settings: Settings, ca: Path, password: str) -> None:
+        self._settings, self._password = settings, password
+        self.ca, self.url = ca, f"{settings.url('keycloak')}/auth"
+
+    def answers(self) -> bool:
+        return requests.get(f"{self.url}/realms/master/.well-known/openid-configuration", verify=str(self.ca), timeout=15).ok
+
+    def root(self, realm: str) -> KeycloakAdmin:
+        """The administrator of all realms, at work in one of them."""
+        admin = KeycloakAdmin(
+            server_url=f"{self.url}/",
+            username="root",
+            password=self._password,
+            user_realm_name="master",
+            realm_name="master",
+            verify=str(self.ca),
+            timeout=90,
+            max_retries=0,
+        )
+        admin.get_realms()
+        admin.change_current_realm(realm)
+        return admin
+
+    def realm_of_others(self, name: str) -> OthersRealm:
+        """A new realm in which somebody has a group, two people, a client and a client scope."""
+        self.root("master").create_realm({"realm": name, "enabled": True, "displayName": "The team's", "accessTokenLifespan": 240})
+        realm = OthersRealm(self, name)
+        hands = realm.hands
+        group = str(hands.create_group({"name": "team-leads", "attributes": {"floor": ["3"]}}))
+        for username in ("ada", "grace"):
+            hands.group_user_add(realm.add_user(username), group)
+        hands.create_client_scope({"name": "badge", "protocol": "openid-connect", "attributes": {"gui.order": "7"}})
+        hands.create_client({"clientId": "team-wiki", "secret": "the-wikis-own", "redirectUris": ["https://wiki.example.com/*"]})
+        realm.add_user("lab-admin", "manage-users", "manage-clients")
+        return realm
+
+
+class OthersRealm:
+    """A realm of other people's, seen by the administrator of all realms."""
+
+    def __init__(self, keycloak: OtherKeycloak, name: str) -> None:
+        self._keycloak, self.name = keycloak, name
+        self.hands = keycloak.root(name)
+
+    def environment(self, home: Path, **more: str) -> dict[str, str]:
+        """The variables of a lab that lives in this realm, run by the realm's own administrator ``lab-admin``."""
+        variables = {"URL": self._keycloak.url, "REALM": self.name, "CA": str(self._keycloak.ca)}
+        variables |= {"ADMIN": "lab-admin", "ADMIN_SECRET": ADMIN_PASSWORD, **more}
+        open_home(home, environ={}, free_ports=True)
+        return {"LABKIT_HOME": str(home), "LABKIT_KEYCLOAK": "hosted", **{f"LABKIT_KEYCLOAK_{name}": v for name, v in variables.items()}}
+
+    def lab(self, home: Path, **more: str) -> Lab:
+        return Lab(Settings.load(self.environment(home, **more)))
+
+    def add_user(self, username: str, *roles: str) -> str:
+        """Somebody new, with these roles of the realm's administration."""
+        person = {"username": username, "email": f"{username}@example.com", "firstName": username, "lastName": "Test", "enabled": True}
+        password = {"type": "password", "value": ADMIN_PASSWORD, "temporary": False}
+        user_id = str(self.hands.create_user({**person, "credentials": [password]}))
+        self._give(user_id, roles)
+        return user_id
+
+    def add_robot(self, client_id: str, *roles: str) -> None:
+        """A client with a service account that has these roles."""
+        robot = {"clientId": client_id, "secret": ADMIN_PASSWORD, "serviceAccountsEnabled": True, "standardFlowEnabled": False}
+        account = self.hands.get_client_service_account_user(self.hands.create_client(robot))
+        self._give(account["id"], roles)
+
+    def _give(self, user_id: str, roles: Sequence[str]) -> None:
+        if roles:
+            management = str(self.hands.get_client_id("realm-management"))
+            self.hands.assign_client_role(user_id, management, [self.hands.get_client_role(management, role) for role in roles])
+
+    def objects(self) -> dict[str, dict[str, Any]]:
+        """Everything in the realm by kind and name, as whole as the admin API tells it."""
+        hands = self.hands
+        users = {user["username"]: user for user in hands.get_users()}
+        found = {
+            "realm": {self.name: hands.get_realm(self.name)},
+            "groups": {group["name"]: hands.get_group(group["id"]) for group in hands.get_groups()},
+            "users": users,
+            "memberships": {name: sorted(g["name"] for g in hands.get_user_groups(user["id"])) for name, user in users.items()},
+            "credentials": {name: hands.get_credentials(user["id"]) for name, user in users.items()},
+            "clients": {client["clientId"]: client for client in hands.get_clients()},
+            "client scopes": {scope["name"]: scope for scope in hands.get_client_scopes()},
+            "roles": {role["name"]: role for role in hands.get_realm_roles()},
+        }
+        return {kind: {name: _in_order(thing) for name, thing in things.items()} for kind, things in found.items()}
+
+
+def _in_order(value: Any) -> Any:
+    """With every list sorted: Keycloak gives them in any order."""
+    if isinstance(value, dict):
+        return {key: _in_order(item) for key, item in value.items()}
+    return sorted(map(_in_order, value), key=str) if isinstance(value, list) else value
+
+
+@pytest.fixture(scope="session")
+def other_keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherKeycloak]:
+    """A second Keycloak, in a home of its own; it is built anew for its path (half a minute), and shares the lab's libraries."""
+    home = tmp_path_factory.mktemp("other") / "home"
+    open_home(home, environ={}, free_ports=True)
+    settings = Settings.load({"LABKIT_HOME": str(home)})
+    programs = Toolchain(settings.cache).ensure("java", "keycloak")
+    java = {"JAVA_HOME": str(programs["java"].path.parent.parent), "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1"}
+    folder = home / "keycloak"
+    _copy_all_but_libraries(programs["keycloak"].path, folder)
+    build = [str(folder / "bin" / "kc.sh"), "build", "--db=dev-file", "--http-relative-path=/auth"]
+    subprocess.run(build, env={**os.environ, **java}, check=True, capture_output=True, timeout=300)
+    certificates, processes = Certificates(home / "tls"), Processes(settings)
+    pair = certificates.server("keycloak")
+    keycloak = OtherKeycloak(settings, certificates.authority("servers"), secrets.token_urlsafe(24))
+    server = Server(
+        name="keycloak",
+        argv=(
+            *(str(folder / "bin" / "kc.sh"), "start", "--optimized", "--cache=local"),
+            *(f"--hostname={keycloak.url}", "--http-enabled=false", "--http-host=127.0.0.1"),
+            *(f"--https-port={settings.ports['keycloak']}", f"--https-certificate-file={pair.certificate}"),
+            f"--https-certificate-key-file={pair.key}",
+        ),
+        env={
+            **java,
+            "KC_BOOTSTRAP_ADMIN_USERNAME": "root",
+            "KC_BOOTSTRAP_ADMIN_PASSWORD": keycloak._password,
+        },
+        without=("KC_", "JAVA_"),
+        ports=("keycloak",),
+        ready=keycloak.answers,
+        ready_seconds=180,
+    )
+    try:
+        processes.start(server)
+        yield keycloak
+    finally:
+        processes.stop("keycloak")
+
+
+def _copy_all_but_libraries(distribution: Path, folder: Path) -> None:
+    """A build writes to ``lib/quarkus`` only, so the 170 MB beside it can be linked."""
+    shutil.copytree(distribution, folder, ignore=lambda path, _: {"lib"} if Path(path) == distribution / "lib" else set())
+    (folder / "lib" / "lib").symlink_to(distribution / "lib" / "lib")

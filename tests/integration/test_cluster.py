@@ -344,7 +344,7 @@ def test_a_cached_credential_that_is_about_to_expire_is_renewed_and_one_of_anoth
     lab.credential("user-dev")
     cache = lab.settings.home / "credentials" / "user-dev.json"
     kept = json.loads(cache.read_text())
-    for change in ({"expires": int(time.time()) + 5}, {"issuer": "https://other"}, {"expires": 0, "refresh_token": "ended"}):
+    for change in ({"expires": int(time.time()) + 5}, {"realm": "https://other"}, {"expires": 0, "refresh_token": "ended"}):
         cache.write_text(json.dumps({**kept, **change}))
         assert json.loads(lab.credential("user-dev"))["status"]["token"] != kept["id_token"]
 

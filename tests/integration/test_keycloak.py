@@ -63,7 +63,7 @@ def test_the_administrators_password_is_random_and_its_owners_only(lab: Lab) -> 
 
 @pytest.mark.fault("Keycloak", "the administrator's password was changed by hand", "the error names the file with the right one")
 def test_another_password_is_refused_with_the_file_that_holds_the_right_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab.keycloak, "_admin_password", lambda: "wrong")
+    monkeypatch.setattr(lab.keycloak, "_secret", lambda: "wrong")
     with pytest.raises(IdentityError, match="does not accept the lab's administrator") as caught:
         lab.keycloak.admin()
     assert str(lab.settings.home / "secrets" / "keycloak-admin") in caught.value.fix
@@ -71,7 +71,7 @@ def test_another_password_is_refused_with_the_file_that_holds_the_right_one(lab:
 
 @pytest.mark.fault("Keycloak", "the realm is not there yet", "the error names the lab that makes it")
 def test_a_realm_that_is_missing_is_named_with_the_lab_that_makes_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab.keycloak, "issuer", f"{lab.keycloak.url}/realms/not-made-yet")
+    monkeypatch.setattr(lab.keycloak, "realm_url", f"{lab.keycloak.url}/realms/not-made-yet")
     with pytest.raises(IdentityError, match=r"no realm at .*/realms/not-made-yet") as caught:
         lab.keycloak.discovery()
     assert "404" in caught.value.why

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from labkit.errors import LabRunFailed
-from labkit.lab import Lab
+from labkit.lab import Lab, hosted_secrets
 from labkit.runner import run
 from labkit.settings import Settings
 from labkit.steps import LABS
@@ -40,6 +40,19 @@ def _root_with(folder: Path, monkeypatch: pytest.MonkeyPatch, *cells: str) -> Pa
     nbformat.write(notebook, folder / "notebooks" / "00-start-here.ipynb")
     monkeypatch.chdir(folder)
     return folder
+
+
+def test_an_emptied_home_keeps_its_secrets_in_hosted_realms_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = _root_with(tmp_path / "checkout", monkeypatch, "1 + 1")
+    home = root / "build" / "run-home"
+    run(["00-start-here"], root / "build" / "labs")
+    hosted_secrets(home).parent.mkdir(exist_ok=True)
+    hosted_secrets(home).write_text("{}")
+    (home / "left-over").touch()
+    run(["00-start-here"], root / "build" / "labs")
+    assert hosted_secrets(home).read_text() == "{}"
+    assert hosted_secrets(home).stat().st_mode & 0o777 == 0o600
+    assert not (home / "left-over").exists()
 
 
 @pytest.fixture(scope="module")

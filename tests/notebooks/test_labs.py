@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from labkit.lab import Lab
-from labkit.settings import find_root, open_home
+from labkit.settings import open_home
 from labkit.steps import LABS
-
-LAB_SECONDS = 800
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +18,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     open_home(folder, environ={}, free_ports=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABKIT_HOME", str(folder))
+        patch.setenv("LABKIT_KEYCLOAK", "local")
         yield folder
         Lab.open().down()
 
@@ -34,15 +30,10 @@ def passed() -> list[str]:
 
 
 @pytest.mark.parametrize("name", [info.name for info in LABS])
-def test_a_lab_passes_after_those_before_it(name: str, home: Path, passed: list[str]) -> None:
+def test_a_lab_passes_after_those_before_it(name: str, home: Path, passed: list[str], run_lab: Callable[..., None]) -> None:
     before = [info.name for info in LABS][: len(passed)]
     assert passed == before, f"not tried: {before[-1]} has not passed"
-    notebook = find_root() / "notebooks" / f"{name}.ipynb"
-    # One run per notebook, since after a failed cell nbval goes on to the next ones.
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-x", "-q", "-p", "no:cacheprovider", str(notebook)]
-    env = {**os.environ, "LABKIT_HOME": str(home)}
-    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=LAB_SECONDS, check=False, cwd=home)
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    run_lab(name, home)
     passed.append(name)
 
 

@@ -38,7 +38,7 @@ users:
 def ours(tmp_path: Path) -> Kubeconfig:
     kubeconfig = Kubeconfig(tmp_path / "lab" / "kubeconfig")
     kubeconfig.write_admin(LAB)
-    kubeconfig.write_exec_person(LAB, "user-dev", tmp_path / "lab")
+    kubeconfig.write_exec_person(LAB, "user-dev", {"LABKIT_HOME": str(tmp_path / "lab")})
     return kubeconfig
 
 
@@ -166,7 +166,7 @@ def test_a_file_that_is_no_kubeconfig_is_refused_and_left(ours: Kubeconfig, thei
 def test_several_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     kubeconfig = Kubeconfig(tmp_path / "kubeconfig")
     names = [f"user-{i}" for i in range(8)]
-    writers = [threading.Thread(target=kubeconfig.write_exec_person, args=(LAB, name, tmp_path)) for name in names]
+    writers = [threading.Thread(target=kubeconfig.write_exec_person, args=(LAB, name, {})) for name in names]
     for writer in writers:
         writer.start()
     for writer in writers:

@@ -21,6 +21,7 @@ import pytest
 
 import labkit.processes
 from labkit.errors import PortInUse, ServerError
+from labkit.hosting import SECRET_VARIABLE
 from labkit.processes import Processes, Server
 from labkit.settings import Settings, open_home, port_is_free
 
@@ -479,4 +480,15 @@ def test_a_server_is_spared_the_settings_that_a_person_has_for_its_kind(settings
     assert seen["UNRELATED"] == "kept"
     assert seen["LISTENER_SECRET"] == "hidden"
     assert "OTHERS_PORT" not in seen
+    processes.stop("listener")
+
+
+@pytest.mark.fault(
+    "Exposure", "the password of a hosted Keycloak's administrator is in the environment", "no server that labkit starts gets to see it"
+)
+def test_no_server_is_told_who_administers_a_hosted_keycloak(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SECRET_VARIABLE, "an-administrators-password")
+    processes = Processes(settings)
+    running = processes.start(listener(settings))
+    assert SECRET_VARIABLE not in psutil.Process(running.pid).environ()
     processes.stop("listener")

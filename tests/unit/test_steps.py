@@ -8,10 +8,11 @@ from typing import Any, cast
 import nbformat
 import pytest
 
+from labkit.display import Finding
 from labkit.errors import CheckFailed, IdentityError
 from labkit.lab import Lab
 from labkit.settings import find_root
-from labkit.steps import LABS, STEPS, Finding, Step, check, examine, step
+from labkit.steps import LABS, STEPS, Step, check, examine, step
 
 NO_LAB = cast("Lab", None)
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from labkit.cluster.trust import Trust
+from labkit.hosting import PUBLIC_CA
 from labkit.settings import OidcStyle
 from labkit.workshop import Oidc
 
@@ -60,3 +61,8 @@ def test_as_text_it_is_what_is_in_force(ca: Path) -> None:
     text = str(trust(ca, style="structured"))
     assert text.startswith("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n")
     assert "    certificateAuthority: |\n      -----BEGIN CERTIFICATE-----\n      MIIB\n" in text
+
+
+def test_an_issuer_with_a_public_certificate_needs_no_authority_to_be_named(ca: Path) -> None:
+    assert set(trust(ca).flags()) - set(trust(PUBLIC_CA).flags()) == {f"--oidc-ca-file={ca}"}
+    assert set(jwt_of(trust(ca))["issuer"]) - set(jwt_of(trust(PUBLIC_CA))["issuer"]) == {"certificateAuthority"}

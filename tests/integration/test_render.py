@@ -1,0 +1,102 @@
+"""``labkit render``: files for whoever goes on without labkit. What they say holds on the lab's own servers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import ssl
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from labkit.errors import LabkitError
+from labkit.lab import Lab
+from labkit.render import RENDERINGS, render
+
+
+@pytest.fixture(scope="module")
+def folder(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("render") / "by-hand"
+    render(lab, made)
+    return made
+
+
+@pytest.fixture
+def kubectl(lab: Lab, folder: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """kubectl with a copy of the rendered kubeconfig and nothing of the lab's."""
+    kubeconfig = tmp_path / "kubeconfig"
+    shutil.copy(folder / "kubeconfig", kubeconfig)
+    program = lab.toolchain.ensure("kubectl")["kubectl"].path
+    env = {**os.environ, "KUBECONFIG": str(kubeconfig), "HOME": str(tmp_path)}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([program, *arguments], env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    return run
+
+
+def test_each_file_says_what_it_is_and_those_with_secrets_are_their_owners_only(folder: Path) -> None:
+    assert {file.name for file in folder.iterdir()} == {each.file for each in RENDERINGS}
+    for each in RENDERINGS:
+        first, second, *_ = (folder / each.file).read_text().splitlines()
+        assert (first, second) == (f"# Written by labkit render: {each.what}.", f"# {each.use}.")
+        assert (folder / each.file).stat().st_mode & 0o777 == (0o600 if each.secret else 0o644)
+
+
+def test_only_the_files_for_it_hold_secrets(lab: Lab, folder: Path) -> None:
+    realm = lab.workshop.realm
+    secrets = {client.secret.get_secret_value() for client in realm.clients}
+    with_secrets = {each.file for each in RENDERINGS for secret in secrets if secret in (folder / each.file).read_text()}
+    assert with_secrets == {each.file for each in RENDERINGS if each.secret}
+
+
+def test_the_rbac_file_is_what_the_cluster_has(lab: Lab, folder: Path) -> None:
+    assert list(yaml.safe_load_all((folder / "rbac.yaml").read_text())) == lab.cluster.rbac.objects()
+    unchanged = lab.cluster.admin_kubectl("diff", "-f", str(folder / "rbac.yaml"))
+    assert unchanged.output == ""
+
+
+def test_the_authentication_file_names_the_labs_issuer_and_its_authority(lab: Lab, folder: Path) -> None:
+    (jwt,) = yaml.safe_load((folder / "authentication.yaml").read_text())["jwt"]
+    assert jwt["issuer"]["url"] == lab.keycloak.issuer
+    assert jwt["issuer"]["certificateAuthority"] == lab.keycloak.ca.read_text()
+    flags = (folder / "oidc-flags.txt").read_text().splitlines()
+    assert f"--oidc-issuer-url={lab.keycloak.issuer}" in flags
+    assert [flag for flag in flags if str(lab.settings.home) in flag] == []
+
+
+def test_a_context_from_the_file_is_somebody_once_it_has_tokens_as_the_articles_script_gives_them(lab: Lab, kubectl: Any) -> None:
+    assert kubectl("--context", "user-dev", "auth", "whoami").returncode != 0
+    tokens = lab.session("user-dev").tokens
+    given = [f"--auth-provider-arg={name}={value}" for name, value in (("id-token", "x.e30.x"), ("refresh-token", tokens.refresh_token))]
+    assert kubectl("config", "set-credentials", "user-dev", "--auth-provider=oidc", *given).returncode == 0
+    # kubectl finds the ID token unusable, and gets another by itself: issuer, CA, client and its secret are right.
+    seen = kubectl("--context", "user-dev", "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}")
+    assert seen.stdout == "user-dev@kratix.io", seen.stderr
+
+
+def test_the_ca_file_can_be_read_with_its_heading(lab: Lab, folder: Path) -> None:
+    (found,) = ssl.create_default_context(cafile=folder / "issuer-ca.crt").get_ca_certs()
+    assert "labkit lab CA (servers)" in str(found["subject"])
+
+
+def test_a_second_time_replaces_what_the_first_wrote(lab: Lab, folder: Path) -> None:
+    (folder / "rbac.yaml").write_text((folder / "rbac.yaml").read_text() + "# changed by hand\n")
+    (folder / "notes.txt").write_text("mine")
+    render(lab, folder)
+    assert "changed by hand" not in (folder / "rbac.yaml").read_text()
+    assert (folder / "notes.txt").read_text() == "mine"
+    (folder / "notes.txt").unlink()
+
+
+@pytest.mark.fault("Commands", "labkit render into a folder with files of somebody else's", "they are named, and nothing is written")
+def test_somebody_elses_file_is_never_replaced(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "rbac.yaml").write_text("kind: Mine\n")
+    with pytest.raises(LabkitError, match=r"rbac\.yaml"):
+        render(lab, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["rbac.yaml"]
+    assert (tmp_path / "rbac.yaml").read_text() == "kind: Mine\n"
