@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         "one, made on a machine of this kind by this version, set-up unpacks it first and so fetches nothing. Python's own packages "
         "(.venv) are not in it",
     )
+    added.add_argument("--ui", action="store_true", help="build the portal's pages too, for a browser")
     verb("up", _up, "start the servers and do labs 01 to 03", "Keycloak with the realm, the cluster, the RBAC objects; safe to repeat.")
     verb("down", _down, "stop this home's servers", "Their data stays. Servers of other homes are never touched.")
     verb("status", _status, "show this home's servers", "Exit code 0 when all run, 3 when not.", as_json=True)
@@ -92,13 +93,13 @@ def _parser() -> argparse.ArgumentParser:
 def _setup(args: argparse.Namespace) -> int:
     lab = Lab.open()
     if not args.json:
-        lab.setup(args.offline_bundle)
+        lab.setup(args.offline_bundle, ui=args.ui)
         print(lab.toolchain.status())
         return 0
     # What the work says of itself goes where it doesn't mix with the result.
     out, sys.stdout = sys.stdout, sys.stderr
     try:
-        lab.setup(args.offline_bundle)
+        lab.setup(args.offline_bundle, ui=args.ui)
     finally:
         sys.stdout = out
     _print_json(lab.toolchain.status().records())

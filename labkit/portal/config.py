@@ -24,7 +24,9 @@ READABLE: tuple[dict[str, Any], ...] = ()
 PROVIDER = "keycloak"
 
 
-def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issuer: str, folder: Path) -> str:
+def app_config(
+    settings: Settings, workshop: Workshop, endpoint: Endpoint, issuer: str, folder: Path, pages: Path | None = None
+) -> str:
     """``app-config.yaml``.
 
     Args:
@@ -33,6 +35,7 @@ def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issue
         endpoint: The API server.
         issuer: The realm's issuer.
         folder: The portal's own, with its database, ``people.yaml`` and ``templates/``.
+        pages: The folder of the portal's built pages, if there are any.
     """
     url = settings.url("portal", "http")
     keycloak = {
@@ -49,11 +52,17 @@ def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issue
         "oidcTokenProvider": PROVIDER,
         "caFile": str(endpoint.ca),
     }
+    app: dict[str, Any] = {"title": "Portal", "baseUrl": url}
+    if pages is not None:
+        # A package's name or path: it is looked up by require.resolve. Pages of earlier builds need not be kept in the database.
+        app |= {"packageName": str(pages), "disableStaticFallbackCache": True}
     whole = {
-        "app": {"title": "Portal", "baseUrl": url},
+        "app": app,
         "backend": {
             "baseUrl": url,
             "listen": {"host": "127.0.0.1", "port": settings.ports["portal"]},
+            # Safari would ask for the page's scripts by HTTPS, which is not spoken here.
+            "csp": {"upgrade-insecure-requests": False},
             "database": {"client": "better-sqlite3", "connection": {"directory": str(folder / "database")}},
             "reading": {"allow": list(READABLE)},
         },
@@ -66,7 +75,7 @@ def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issue
         "catalog": {
             "rules": [{"allow": ["Template", "Location"]}],
             "locations": [
-                {"type": "file", "target": str(folder / "people.yaml"), "rules": [{"allow": ["User", "Group"]}]},
+                {"type": "file", "target": str(folder / "people.yaml"), "rules": [{"allow": ["User", "Group", "Component"]}]},
                 {"type": "file", "target": str(folder / "templates" / "*.yaml"), "rules": [{"allow": ["Template"]}]},
             ],
         },

@@ -140,7 +140,13 @@ class Portal:
         programs = self._tools.ensure("node", "backstage")
         app = self._lay_out(programs["backstage"].path)
         configuration, people = self._folder / "app-config.yaml", self._folder / "people.yaml"
-        write_private(configuration, config.app_config(self._settings, self._workshop, self._endpoint, self._keycloak.issuer, self._folder))
+        pages = self._tools.find("pages")
+        write_private(
+            configuration,
+            config.app_config(
+                self._settings, self._workshop, self._endpoint, self._keycloak.issuer, self._folder, pages.path if pages else None
+            ),
+        )
         write_private(people, config.people(self._workshop))
         trusted, secret = self._trusted(), self._secrets()
         return Server(
