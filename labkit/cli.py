@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from .browsers import stores
 from .display import OK
 from .errors import LabkitError
 from .lab import Lab
@@ -22,6 +23,22 @@ exit codes: 0 all is well; 1 something failed, and the message says what, why an
 2 the command line is wrong; 3 (status) not everything runs; 130 interrupted.
 
 LABKIT_HOME names the folder of the lab that is meant (default: .labkit in the checkout).
+"""
+
+_TRUST = """\
+The portal sends your browser to Keycloak at {url}, and the browser warns: it does not know who vouches for that address.
+That is this lab's own certificate authority, made on your machine:
+  {authority}
+
+You can
+  go on in spite of the warning   for this one page (Advanced, then Proceed); the name in the address bar must be localhost
+  labkit trust --add              have Chromium and Firefox on this machine trust the authority; labkit trust --remove undoes it
+  import the file by hand         in the browser's settings, under Certificates, Authorities: the way for any other browser. On macOS
+                                  browsers use the keychain: security add-trusted-cert -k ~/Library/Keychains/login.keychain-db FILE,
+                                  undone by security remove-trusted-cert FILE
+
+The authority can vouch for localhost and loopback addresses alone, so with its key nobody could pose as any other site to you; and the
+key never leaves the lab's folder. The system's own store (for curl and the like) needs no change: whatever labkit runs is told.
 """
 
 
@@ -80,6 +97,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     added = verb("run", _run, "run the labs headless", "In an empty home of their own; results go to build/labs/.", as_json=True)
     added.add_argument("labs", nargs="*", metavar="LAB", help="labs such as 01-keycloak, in the workshop's order; all if left out")
+    added = verb(
+        "trust",
+        _trust,
+        "have your browsers trust this lab's certificates",
+        "Without an option it says what that means and changes nothing.",
+    )
+    way = added.add_mutually_exclusive_group()
+    way.add_argument("--add", action="store_true", help="put the lab's certificate authority into the stores of Chromium and Firefox")
+    way.add_argument("--remove", action="store_true", help="take it out again")
     verb("lab", _lab, "open the labs in JupyterLab", "On a copy in work/, made once and never overwritten.")
     added = verb("kubeconfig", _kubeconfig, "name the lab's kubeconfig", 'For a terminal: export KUBECONFIG="$(labkit kubeconfig)"')
     added.add_argument("--merge", action="store_true", help="copy its contexts into ~/.kube/config, whose own entries stay")
@@ -165,6 +191,20 @@ def _run(args: argparse.Namespace) -> int:
         page = output / "index.html"
         shown = page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page
         print(f"{OK} {len(result.labs)} labs in {result.seconds:.0f} s; look through them: {shown}")
+    return 0
+
+
+def _trust(args: argparse.Namespace) -> int:
+    lab = Lab.open()
+    name, authority = f"labkit lab CA {lab.settings.home_id[:8]}", lab.keycloak.ca
+    for store in stores(Path.home()):
+        if args.add:
+            store.add(name, authority)
+            print(f"{OK} {store.browser} now trusts {name}; restart it if it runs")
+        elif args.remove:
+            print(f"{OK} {store.browser} {'no longer trusts' if store.remove(name) else 'did not know'} {name}")
+    if not args.add and not args.remove:
+        print(_TRUST.format(url=lab.keycloak.url, authority=authority))
     return 0
 
 

@@ -23,10 +23,11 @@ READABLE: tuple[dict[str, Any], ...] = ()
 
 PROVIDER = "keycloak"
 
+MADE_HERE = "kratix.io/managed-by=backstage"
+"""The label that our templates give to what they make."""
 
-def app_config(
-    settings: Settings, workshop: Workshop, endpoint: Endpoint, issuer: str, folder: Path, pages: Path | None = None
-) -> str:
+
+def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issuer: str, folder: Path, pages: Path | None = None) -> str:
     """``app-config.yaml``.
 
     Args:
@@ -92,7 +93,10 @@ def app_config(
 
 
 def people(workshop: Workshop) -> str:
-    """``people.yaml``: the realm's groups and users as entities of the catalog, so that what they own is theirs."""
+    """``people.yaml``: the realm's groups and users as entities of the catalog, so that what they own is theirs.
+
+    Beside them is the platform, whose page shows what the portal's templates have made that Backstage can draw.
+    """
     return yaml.safe_dump_all(_people(workshop), sort_keys=False, width=140)
 
 
@@ -102,6 +106,11 @@ def _people(workshop: Workshop) -> Iterator[dict[str, Any]]:
     for user in workshop.realm.users:
         profile = {"displayName": f"{user.first_name} {user.last_name}", "email": user.email}
         yield _entity("User", user.username, {"profile": profile, "memberOf": list(user.groups)})
+    owner = next((f"group:default/{binding.group}" for binding in workshop.cluster.bindings), "unknown")
+    platform = _entity("Component", "platform", {"type": "kubernetes", "lifecycle": "experimental", "owner": owner})
+    platform["metadata"]["description"] = "The cluster that the portal's templates make things in"
+    platform["metadata"]["annotations"] = {"backstage.io/kubernetes-label-selector": MADE_HERE}
+    yield platform
 
 
 def _entity(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:

@@ -38,8 +38,12 @@ function HomePage() {
                             <ButtonLink href="/create" variant="primary">
                                 Create something
                             </ButtonLink>
-                            <ButtonLink href="/catalog?filters[kind]=template">See the catalog</ButtonLink>
-                            <ButtonLink href="/settings">Settings, and sign out</ButtonLink>
+                            <ButtonLink href="/catalog?filters[kind]=template" variant="secondary">
+                                See the catalog
+                            </ButtonLink>
+                            <ButtonLink href="/settings" variant="secondary">
+                                Settings, and sign out
+                            </ButtonLink>
                         </Flex>
                     </CardBody>
                 </Card>
@@ -73,18 +77,10 @@ function SessionCard() {
                             and not by the portal.
                         </Text>
                     )}
-                    {status === 401 && <Alert status="info" icon title="There is no Keycloak token of yours here" description={message} />}
-                    {status !== undefined && status !== 401 && <Failure status={status} message={message} />}
+                    {status !== undefined && <Failure status={status} message={message} />}
                 </Flex>
             </CardBody>
-            {status !== undefined && (
-                <CardFooter>
-                    <Flex gap="3">
-                        <SignInAnew />
-                        <Button onPress={askAgain}>Ask again</Button>
-                    </Flex>
-                </CardFooter>
-            )}
+            {!polls(status) && <WithoutSession askAgain={askAgain} />}
         </Card>
     );
 }
@@ -114,6 +110,7 @@ function ResourceCard({ wanted }) {
     };
 
     const manifest = value?.manifest;
+    const deleted = Boolean(deletion.at) && deletion.status === undefined;
     return (
         <Card>
             <CardHeader>
@@ -124,11 +121,7 @@ function ResourceCard({ wanted }) {
             <CardBody>
                 <Flex direction="column" gap="3">
                     {deletion.status !== undefined && <Failure {...deletion} />}
-                    {status === 404 ? (
-                        <Alert status="info" icon title={deletion.status === undefined && deletion.at ? 'Deleted' : 'Not there'} description={message} />
-                    ) : (
-                        status !== undefined && <Failure status={status} message={message} />
-                    )}
+                    {status !== undefined && <Failure status={status} message={message} deleted={deleted} />}
                     {manifest && (
                         <>
                             <Facts
@@ -148,70 +141,83 @@ function ResourceCard({ wanted }) {
                             </details>
                         </>
                     )}
-                    {at && (
+                    {at && polls(status) && (
                         <Text as="p" variant="body-small">
-                            As the API server told you at {clock(at)}
-                            {polls(status) && `; it is asked again every ${RESOURCE_SECONDS} seconds`}
+                            As the API server told you at {clock(at)}; it is asked again every {RESOURCE_SECONDS} seconds
                         </Text>
                     )}
                 </Flex>
             </CardBody>
-            <CardFooter>
-                <Flex gap="3">
-                    {manifest && (
-                        <DialogTrigger>
-                            <Button variant="secondary" destructive isPending={Boolean(deletion.isPending)}>
-                                Delete
-                            </Button>
-                            <Dialog>
-                                {({ close }) => (
-                                    <>
-                                        <DialogHeader>
-                                            Delete {kind} {name}?
-                                        </DialogHeader>
-                                        <DialogBody>
-                                            The API server is asked in your name to delete it{namespace && ` from the namespace ${namespace}`}.
-                                        </DialogBody>
-                                        <DialogFooter>
-                                            <Button variant="primary" destructive onPress={() => (close(), remove())}>
-                                                Delete it
-                                            </Button>
-                                            <Button variant="secondary" onPress={close}>
-                                                Keep it
-                                            </Button>
-                                        </DialogFooter>
-                                    </>
-                                )}
-                            </Dialog>
-                        </DialogTrigger>
-                    )}
-                    {!polls(status) && <Button onPress={askAgain}>Ask again</Button>}
-                </Flex>
-            </CardFooter>
+            {!polls(status) && <WithoutSession askAgain={askAgain} />}
+            {manifest && (
+                <CardFooter>
+                    <DialogTrigger>
+                        <Button variant="secondary" isPending={Boolean(deletion.isPending)}>
+                            Delete
+                        </Button>
+                        <Dialog>
+                            <DialogHeader>
+                                Delete {kind} {name}?
+                            </DialogHeader>
+                            <DialogBody>
+                                The API server is asked in your name to delete it{namespace && ` from the namespace ${namespace}`}.
+                            </DialogBody>
+                            <DialogFooter>
+                                <Button slot="close" variant="primary" destructive onPress={remove}>
+                                    Delete it
+                                </Button>
+                                <Button slot="close" variant="secondary">
+                                    Keep it
+                                </Button>
+                            </DialogFooter>
+                        </Dialog>
+                    </DialogTrigger>
+                </CardFooter>
+            )}
         </Card>
     );
 }
 
-/** A refusal or another failure; whose name a refusal bears is told, since that is who the API server was asked as. */
-function Failure({ status, message }) {
-    const [, user] = /User "([^"]+)"/.exec(message) ?? [];
-    const title = status === 403 ? '403 Forbidden: the API server knows you and says no' : status ? `The answer is ${status}` : 'There was no answer';
+/** Why there is nothing to show; whose name a refusal bears is told, since that is who the API server was asked as. */
+function Failure({ status, message, deleted = false }) {
+    const titles = {
+        0: 'There was no answer',
+        401: 'There is no Keycloak token of yours here',
+        403: '403 Forbidden: the API server knows you and says no',
+        404: deleted ? 'Deleted' : 'Not there',
+    };
+    const harmless = status === 401 || status === 404;
+    const [, user] = (status === 403 && /User "([^"]+)"/.exec(message)) || [];
     return (
         <Alert
-            status="danger"
+            role={harmless ? 'status' : 'alert'}
+            status={harmless ? 'info' : 'danger'}
             icon
-            title={title}
+            title={titles[status] ?? `The answer is ${status}`}
             description={
                 <>
                     <span className="ske-words">{message}</span>
-                    {status === 403 && user && (
-                        <span className="ske-words">
-                            It bears the name {user}: the API server was asked as you, with your own rights.
-                        </span>
-                    )}
+                    {user && <span className="ske-words">It bears the name {user}: the API server was asked as you, with your own rights.</span>}
                 </>
             }
         />
+    );
+}
+
+/** What can be done where nobody is signed in, or no longer. */
+function WithoutSession({ askAgain }) {
+    const identityApi = useApi(identityApiRef);
+    return (
+        <CardFooter>
+            <Flex gap="3">
+                <Button variant="primary" onPress={() => identityApi.signOut()}>
+                    Sign in anew
+                </Button>
+                <Button variant="secondary" onPress={askAgain}>
+                    Ask again
+                </Button>
+            </Flex>
+        </CardFooter>
     );
 }
 
@@ -252,15 +258,6 @@ function Data({ data }) {
                 ))}
             </tbody>
         </table>
-    );
-}
-
-function SignInAnew() {
-    const identityApi = useApi(identityApiRef);
-    return (
-        <Button variant="primary" onPress={() => identityApi.signOut()}>
-            Sign in anew
-        </Button>
     );
 }
 
@@ -335,12 +332,16 @@ function clock(when) {
 
 const homeRouteRef = createRouteRef();
 
-const homeIcon = (
-    <svg viewBox="0 0 24 24" width="1em" height="1em" fill="currentColor" aria-hidden="true">
-        <circle cx="12" cy="8" r="4.5" />
-        <path d="M3 21c0-4.5 4-7 9-7s9 2.5 9 7z" />
-    </svg>
-);
+function icon(path) {
+    return (
+        <svg viewBox="0 0 24 24" width="1em" height="1em" fill="currentColor" aria-hidden="true">
+            <path d={path} />
+        </svg>
+    );
+}
+
+const PERSON = icon('M12 3a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9zM3 21c0-4.5 4-7 9-7s9 2.5 9 7z');
+const BOX = icon('M12 2l9 5v10l-9 5-9-5V7zm0 2.3L6.2 7.5 12 10.7l5.8-3.2zM5 9.2v6.6l6 3.4v-6.7zm14 0l-6 3.3v6.7l6-3.4z');
 
 /** The pages of the portal's own: who one is, at `/`, and one object of the cluster, at `/resource`. */
 export const skePlugin = createFrontendPlugin({
@@ -348,11 +349,11 @@ export const skePlugin = createFrontendPlugin({
     routes: { root: homeRouteRef },
     extensions: [
         PageBlueprint.make({
-            params: { path: '/', title: 'You', icon: homeIcon, routeRef: homeRouteRef, loader: async () => <HomePage /> },
+            params: { path: '/', title: 'You', icon: PERSON, routeRef: homeRouteRef, loader: async () => <HomePage /> },
         }),
         PageBlueprint.make({
             name: 'resource',
-            params: { path: '/resource', title: 'In the cluster', icon: homeIcon, loader: async () => <ResourcePage /> },
+            params: { path: '/resource', title: 'In the cluster', icon: BOX, loader: async () => <ResourcePage /> },
         }),
     ],
 });
