@@ -68,11 +68,18 @@ const kubernetesWithKeycloak = kubernetesPlugin.withOverrides({
     ],
 });
 
+// Whoever may not run templates is not shown a form for them, which would only end in the backend's refusal.
+const scaffolderForWhomItServes = scaffolderPlugin.withOverrides({
+    extensions: [
+        scaffolderPlugin.getExtension('page:scaffolder').override({ if: { permissions: { $contains: 'scaffolder.task.create' } } }),
+    ],
+});
+
 const app = createApp({
     features: [
         skePlugin,
         catalogPlugin,
-        scaffolderPlugin,
+        scaffolderForWhomItServes,
         kubernetesWithKeycloak,
         userSettingsPlugin,
         createFrontendModule({ pluginId: 'app', extensions: [keycloakAuthApi, signInPage] }),

@@ -25,19 +25,22 @@ const SESSION_SECONDS = 10;
 
 /** The front page: who is signed in, and where to go from here. */
 function HomePage() {
+    const [session, askAgain] = useAnswer('session', SESSION_SECONDS);
     return (
         <Container my="4">
             <Flex direction="column" gap="4">
-                <SessionCard />
+                <SessionCard answer={session} askAgain={askAgain} />
                 <Card>
                     <CardHeader>
                         <Heading>What to do here</Heading>
                     </CardHeader>
                     <CardBody>
                         <Flex gap="3">
-                            <ButtonLink href="/create" variant="primary">
-                                Create something
-                            </ButtonLink>
+                            {session.value && (
+                                <ButtonLink href="/create" variant="primary">
+                                    Create something
+                                </ButtonLink>
+                            )}
                             <ButtonLink href="/catalog?filters[kind]=template" variant="secondary">
                                 See the catalog
                             </ButtonLink>
@@ -53,9 +56,8 @@ function HomePage() {
 }
 
 /** Who is signed in, in which groups, and until when: as the portal would act for them. */
-function SessionCard() {
+function SessionCard({ answer: { value: session, status, message }, askAgain }) {
     const identity = useIdentity();
-    const [{ value: session, status, message }, askAgain] = useAnswer('session', SESSION_SECONDS);
     return (
         <Card>
             <CardHeader>
