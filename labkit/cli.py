@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="labkit",
-        description="One identity through a platform: Keycloak issues the token, Kubernetes accepts it, RBAC judges it.",
+        description="One identity through a platform: Keycloak issues a token, a portal carries it, Kubernetes accepts it, RBAC judges it.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "(.venv) are not in it",
     )
     added.add_argument("--ui", action="store_true", help="build the portal's pages too, for a browser")
-    verb("up", _up, "start the servers and do labs 01 to 03", "Keycloak with the realm, the cluster, the RBAC objects; safe to repeat.")
+    verb("up", _up, "start the servers and do labs 01 to 03", "Keycloak with the realm, the cluster, RBAC, the portal; safe to repeat.")
     verb("down", _down, "stop this home's servers", "Their data stays. Servers of other homes are never touched.")
     verb("status", _status, "show this home's servers", "Exit code 0 when all run, 3 when not.", as_json=True)
     added = verb("check", _check, "check what the labs leave behind", "Reads the real servers and changes nothing.", as_json=True)

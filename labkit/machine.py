@@ -16,8 +16,8 @@ _GB = 1e9
 DISK_GB = 1.0
 """Free disk that running the labs wants; building programs asks for more, and looks itself."""
 
-MEMORY_GB = 2.0
-"""What Keycloak, the control plane and a notebook take together, with room to breathe."""
+MEMORY_GB = 2.5
+"""What Keycloak, the control plane, the portal and a notebook take together, with room to breathe."""
 
 
 @dataclass(frozen=True)

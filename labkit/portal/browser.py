@@ -26,7 +26,7 @@ from .refusals import refused
 _SCOPE = "openid profile email"
 _TIMEOUT_SECONDS = 30
 _FORM = re.compile(r'<form[^>]*\bid="kc-form-login"[^>]*\baction="([^"]+)"')
-_COMPLAINT = re.compile(r'<span[^>]*\bid="input-error[^"]*"[^>]*>(.*?)</span>', re.DOTALL)
+_COMPLAINT = re.compile(r'<span[^>]*\bclass="[^"]*\bkc-feedback-text\b[^"]*"[^>]*>(.*?)</span>', re.DOTALL)
 _TITLE = re.compile(r'id="kc-page-title"[^>]*>(.*?)<', re.DOTALL)
 
 

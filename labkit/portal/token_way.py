@@ -10,7 +10,7 @@ from ..settings import PortalToken
 
 _WHO = ("browser", "portal", "Keycloak", "API server")
 _BROWSER, _PORTAL, _KEYCLOAK, _API = range(4)
-_LANE, _ROW, _TOP = 250, 44, 34
+_LANE, _ROW, _TOP = 280, 36, 34
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TokenWay(Displayed):
         """Who says what to whom; to oneself means doing it."""
         in_memory = self.kept == "memory"
         keeps = "keeps the access token in memory, under a handle" if in_memory else "writes the access token into the claim tok"
-        carried = "Backstage token with that handle" if in_memory else "Backstage token with the Keycloak token in it"
+        carried = "Backstage token with that handle" if in_memory else "Backstage token with that claim"
         return (
             _Message(_BROWSER, _PORTAL, "sign me in"),
             _Message(_PORTAL, _BROWSER, "ask Keycloak, as backstage-client"),
@@ -62,7 +62,8 @@ class TokenWay(Displayed):
         width, height = _LANE * len(_WHO), _TOP + _ROW * (len(self.messages) + 1)
         parts = [_lane(i, who, height) for i, who in enumerate(_WHO)]
         parts += [_arrow(number, message) for number, message in enumerate(self.messages, 1)]
-        head = '<marker id="head" markerWidth="9" markerHeight="8" refX="8" refY="4" orient="auto"><path d="M0,0 L9,4 L0,8 z"/></marker>'
+        point = '<path d="M0,0 L9,4 L0,8 z" fill="currentColor"/>'
+        head = f'<marker id="head" markerWidth="9" markerHeight="8" refX="8" refY="4" orient="auto">{point}</marker>'
         picture = (
             f'<svg role="img" aria-label="the way of the token" viewBox="0 0 {width} {height}" width="{width}" '
             f'font-family="sans-serif" font-size="13" fill="currentColor" stroke="none"><defs>{head}</defs>{"".join(parts)}</svg>'
@@ -88,7 +89,9 @@ def _arrow(number: int, message: _Message) -> str:
     y = _TOP + _ROW * number
     text = html.escape(f"{number}. {message.text}")
     if message.sender == message.receiver:
-        return f'<text x="{_x(message.sender) + 8}" y="{y - 6}" font-style="italic">{text}</text>'
+        # The last lane has no room to its right.
+        place = f'x="{_x(_API) - 8}" text-anchor="end"' if message.sender == _API else f'x="{_x(message.sender) + 8}"'
+        return f'<text {place} y="{y - 6}" font-style="italic">{text}</text>'
     start, end = _x(message.sender), _x(message.receiver)
     line = f'<line x1="{start}" y1="{y}" x2="{end}" y2="{y}" stroke="currentColor" marker-end="url(#head)"/>'
     return f'{line}<text x="{(start + end) // 2}" y="{y - 6}" text-anchor="middle">{text}</text>'

@@ -15,6 +15,7 @@ import pytest
 from labkit._launch import session_members
 from labkit.errors import Unauthorized
 from labkit.lab import Lab
+from labkit.portal.server import TEMPLATES
 from labkit.settings import open_home
 
 JWT = re.compile(r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.")
@@ -27,6 +28,10 @@ def busy_lab(lab: Lab) -> Lab:
     lab.credential("user-dev")
     lab.cluster.kubectl(lab.cluster.enter_exec("user-dev"), "auth", "whoami")
     lab.sign_in("user-dev").kubectl("get", "namespaces")
+    through_portal = lab.portal.sign_in("user-admin")
+    template = through_portal.register_template(TEMPLATES / "configmap.yaml")
+    through_portal.run_template(template, {"name": "made-by-a-busy-lab"})
+    through_portal.proxy("DELETE", "api/v1/namespaces/default/configmaps/made-by-a-busy-lab")
     return lab
 
 
@@ -35,22 +40,25 @@ def processes_of(lab: Lab) -> list[psutil.Process]:
     return [p for file in (lab.settings.home / "run").glob("*.json") for p in session_members(json.loads(file.read_text()))]
 
 
-def secrets_in(text: str, password: str) -> list[str]:
+def secrets_in(text: str, made: dict[str, str]) -> list[str]:
+    """What a text gives away: tokens, keys, and the secrets that this home has made."""
     found = [kind for kind, pattern in (("JWT", JWT), ("private key", PRIVATE_KEY)) if pattern.search(text)]
-    return found + ["admin password"] * (password in text)
+    return found + [name for name, secret in made.items() if secret in text]
 
 
-def password_of(lab: Lab) -> str:
-    return (lab.settings.home / "secrets" / "keycloak-admin").read_text()
+def made_by(lab: Lab) -> dict[str, str]:
+    folder = lab.settings.home / "secrets"
+    portal = json.loads((folder / "portal.json").read_text())
+    return {"admin password": (folder / "keycloak-admin").read_text(), **portal}
 
 
 def test_every_socket_of_every_server_is_on_loopback_and_on_a_port_of_the_home(lab: Lab) -> None:
     processes = processes_of(lab)
-    assert len(processes) >= 5
+    assert len(processes) >= 6
     sockets = [(p.name(), s) for p in processes for s in p.net_connections("inet") if s.status in (psutil.CONN_LISTEN, psutil.CONN_NONE)]
     bound = [(name, ipaddress.ip_address(s.laddr.ip.removeprefix("::ffff:")), s.laddr.port) for name, s in sockets if s.laddr]
     assert [f"{name} on {address}:{port}" for name, address, port in bound if not address.is_loopback] == []
-    declared = {port for name, port in lab.settings.ports.items() if name != "portal"}
+    declared = set(lab.settings.ports.values())
     assert declared <= {port for _, _, port in bound}
     # Keycloak's transaction manager takes a port that it is given, to tell itself from others on this machine.
     assert [name for name, _, port in bound if port not in declared] in (["java"], [])
@@ -58,14 +66,14 @@ def test_every_socket_of_every_server_is_on_loopback_and_on_a_port_of_the_home(l
 
 def test_no_log_holds_a_secret(busy_lab: Lab) -> None:
     logs = list((busy_lab.settings.home / "logs").iterdir())
-    assert len(logs) == 4
-    assert {log.name: found for log in logs if (found := secrets_in(log.read_text(errors="replace"), password_of(busy_lab)))} == {}
+    assert len(logs) == 5
+    assert {log.name: found for log in logs if (found := secrets_in(log.read_text(errors="replace"), made_by(busy_lab)))} == {}
 
 
 def test_no_command_line_holds_a_secret(busy_lab: Lab) -> None:
     lines = {process.pid: " ".join(process.cmdline()) for process in processes_of(busy_lab)}
-    assert any("kube-apiserver" in line for line in lines.values())
-    assert {pid: found for pid, line in lines.items() if (found := secrets_in(line, password_of(busy_lab)))} == {}
+    assert all(any(name in line for line in lines.values()) for name in ("kube-apiserver", "packages/backend"))
+    assert {pid: found for pid, line in lines.items() if (found := secrets_in(line, made_by(busy_lab)))} == {}
 
 
 def files_of(lab: Lab) -> list[Path]:
@@ -73,16 +81,19 @@ def files_of(lab: Lab) -> list[Path]:
 
 
 def test_every_file_with_a_secret_is_its_owners_only(busy_lab: Lab) -> None:
-    password = password_of(busy_lab)
-    databases = [busy_lab.settings.home / name for name in ("etcd", "keycloak/data")]
+    made = made_by(busy_lab)
+    databases = [busy_lab.settings.home / name for name in ("etcd", "keycloak/data", "portal/database")]
     small = [path for path in files_of(busy_lab) if not any(path.is_relative_to(database) for database in databases)]
-    secret = {path: path.stat().st_mode & 0o777 for path in small if secrets_in(path.read_text(errors="replace"), password)}
+    secret = {path: path.stat().st_mode & 0o777 for path in small if secrets_in(path.read_text(errors="replace"), made)}
     names = {str(path.relative_to(busy_lab.settings.home)) for path in secret}
-    assert {"secrets/keycloak-admin", "tls/ca-servers.key", "kubeconfig", "credentials/user-dev.json"} <= names
+    assert {"secrets/keycloak-admin", "secrets/portal.json", "tls/ca-servers.key", "kubeconfig", "credentials/user-dev.json"} <= names
     assert {path: oct(mode) for path, mode in secret.items() if mode != 0o600} == {}
 
 
-@pytest.mark.parametrize("folder", [".", "run", "logs", "tls", "secrets", "credentials", "etcd", "keycloak/data"])
+PRIVATE = (".", "run", "logs", "tls", "secrets", "credentials", "etcd", "keycloak/data", "portal", "portal/database")
+
+
+@pytest.mark.parametrize("folder", PRIVATE)
 def test_folders_with_private_things_are_their_owners_only(busy_lab: Lab, folder: str) -> None:
     assert (busy_lab.settings.home / folder).stat().st_mode & 0o777 == 0o700
 

@@ -7,9 +7,12 @@ from keycloak import KeycloakAdmin
 
 from labkit.errors import CheckFailed, EarlierLabMissing
 from labkit.lab import Lab
+from labkit.portal.catalog import location_ref
+from labkit.portal.server import TEMPLATES
 from labkit.steps import STEPS, begin, check, examine
 
-WHOLE = [name for name in STEPS if name not in ("contexts", "stopped")]
+# What the first names is made by lab 04, the second by lab 06, and the third by lab 09.
+WHOLE = [name for name in STEPS if name not in ("contexts", "template", "stopped")]
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -85,6 +88,38 @@ def test_the_contexts_check_wants_both_ways_for_each_person(lab: Lab) -> None:
     for username in lab.workshop.access.expected:
         lab.cluster.enter_exec(username)
     assert check(lab, "contexts").ok
+
+
+def test_the_portal_check_fails_while_it_is_stopped(lab: Lab) -> None:
+    assert lab.portal.stop()
+    try:
+        with pytest.raises(CheckFailed, match="nothing answers at http") as failure:
+            check(lab, "portal")
+        assert "lab.portal.start()" in failure.value.fix
+    finally:
+        lab.portal.start()
+
+
+def test_the_template_check_wants_it_in_the_catalog(lab: Lab) -> None:
+    admin = lab.portal.sign_in("user-admin")
+    admin.register_template(TEMPLATES / "configmap.yaml")
+    assert check(lab, "template").ok
+    (lab.settings.home / "portal" / "templates" / "configmap.yaml").unlink()
+    admin.ask("POST", "catalog/refresh", json={"entityRef": location_ref(str(lab.settings.home / "portal" / "templates" / "*.yaml"))})
+    (entity,) = [e for e in admin.catalog("template").entities if e["metadata"]["name"] == "configmap"]
+    admin.ask("DELETE", f"catalog/entities/by-uid/{entity['metadata']['uid']}")
+    with pytest.raises(CheckFailed, match="template:default/configmap is not in the catalog"):
+        check(lab, "template")
+    admin.register_template(TEMPLATES / "configmap.yaml")
+
+
+def test_the_portal_objects_check_names_what_was_left(lab: Lab) -> None:
+    lab.cluster.admin_kubectl("create", "configmap", "test-configmap")
+    try:
+        with pytest.raises(CheckFailed, match="ConfigMap test-configmap is still there"):
+            check(lab, "portal-objects")
+    finally:
+        lab.cluster.admin_kubectl("delete", "configmap", "test-configmap")
 
 
 def test_the_last_check_fails_while_servers_run(lab: Lab) -> None:

@@ -13,7 +13,7 @@ from labkit.toolchain import Toolchain
 from labkit.toolchain.looking import identify
 from labkit.toolchain.pins import PINS
 
-LAB_PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "java", "keycloak")
+LAB_PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "java", "keycloak", "node", "backstage")
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +43,9 @@ def test_the_cached_keycloak_is_built_and_holds_no_data(cache: Path) -> None:
     keycloak = Toolchain(cache).ensure("keycloak")["keycloak"].path
     assert (keycloak / "lib" / "quarkus" / "build-system.properties").is_file()
     assert not (keycloak / "data").exists()
+
+
+def test_the_cached_portal_holds_packages_and_no_source_of_ours(cache: Path) -> None:
+    backstage = Toolchain(cache).ensure("backstage")["backstage"].path
+    assert sorted(path.name for path in (backstage / "packages").glob("*/*")) == ["package.json", "package.json"]
+    assert (backstage / "node_modules" / "better-sqlite3" / "prebuilds").is_dir()
