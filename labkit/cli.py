@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .browsers import stores
 from .display import OK
-from .errors import LabkitError
+from .errors import LabkitError, ToolchainError
 from .lab import Lab
 from .settings import find_root
 
@@ -209,8 +209,12 @@ def _trust(args: argparse.Namespace) -> int:
 
 
 def _lab(_: argparse.Namespace) -> int:
-    root = find_root()
-    Lab.open().setup()
+    root, lab = find_root(), Lab.open()
+    lab.setup()
+    try:
+        lab.setup(ui=True)
+    except ToolchainError as error:
+        print(f"✘ {error}\n  the labs work without these pages; labkit setup --ui tries again", file=sys.stderr)
     work = root / "work"
     work.mkdir(exist_ok=True)
     for notebook in sorted((root / "notebooks").glob("*.ipynb")):

@@ -375,3 +375,6 @@ def test_without_its_pages_the_portal_says_how_to_get_them_and_works(lab: Lab, m
         assert lab.portal.sign_in("user-dev").whoami().username == "user-dev@kratix.io"
     lab.portal.start()
     assert "labkit setup" not in requests.get(lab.portal.url, timeout=10).text
+    notices = requests.get(f"{lab.portal.url}/third-party-notices.txt", timeout=10).text
+    assert re.search(r"^react-dom \d", notices, re.MULTILINE)
+    assert "Apache License" in notices

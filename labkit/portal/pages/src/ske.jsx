@@ -49,6 +49,9 @@ function HomePage() {
                             </ButtonLink>
                         </Flex>
                     </CardBody>
+                    <CardFooter>
+                        <a href="/third-party-notices.txt">Licences of what these pages are built from</a>
+                    </CardFooter>
                 </Card>
             </Flex>
         </Container>
