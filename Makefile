@@ -13,8 +13,11 @@ unexport PIP_PREFIX PIP_TARGET PYTHONHOME PYTHONPATH
 export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# Any of these will do for the browser tests.
+CHROMIUMS := chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
+
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run-labs test test-faults check docs down clean lock
+.PHONY: help setup lab run-labs test test-faults check browser docs down clean lock
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -29,7 +32,7 @@ run-labs: $(READY) ## run all labs headless, in a home of their own; results in 
 	@.venv/bin/labkit run
 
 test: check ## check, then the unit tests, the tests on real servers, and the labs under nbval
-	@.venv/bin/labkit setup
+	@.venv/bin/labkit setup --ui
 	@.venv/bin/python -m pytest --durations=10
 
 test-faults: $(READY) ## kill servers and commands at all kinds of moments; the next command must work (minutes)
@@ -47,6 +50,14 @@ docs: $(READY) ## write docs/reliability.md and docs/troubleshooting.md from tes
 	@.venv/bin/python -m pytest --collect-only --quiet --quiet --faults-table docs/reliability.md tests
 	@.venv/bin/python -c 'from labkit.doctor.known import page; print(page(), end="")' > docs/troubleshooting.md
 	@echo "✔ wrote docs/reliability.md and docs/troubleshooting.md"
+
+browser: ## have a Chromium and NSS's certutil for the browser tests: by apt-get, as root, where they are missing
+	@{ { command -v $(CHROMIUMS); } && command -v certutil; } >/dev/null || { \
+	  command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || { \
+	    echo "✘ the browser tests need Chromium and certutil. On Debian, as root: apt install chromium libnss3-tools"; exit 1; }; \
+	  echo "… installing chromium and libnss3-tools" && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium libnss3-tools >/dev/null; }
+	@echo "✔ there are a browser and certutil"
 
 down: $(READY) ## stop the lab's servers; what they know is kept
 	@.venv/bin/labkit down

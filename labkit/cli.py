@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from .browsers import stores
 from .display import OK
-from .errors import LabkitError
+from .errors import LabkitError, ToolchainError
 from .lab import Lab
 from .settings import find_root
 
@@ -22,6 +23,22 @@ exit codes: 0 all is well; 1 something failed, and the message says what, why an
 2 the command line is wrong; 3 (status) not everything runs; 130 interrupted.
 
 LABKIT_HOME names the folder of the lab that is meant (default: .labkit in the checkout).
+"""
+
+_TRUST = """\
+The portal sends your browser to Keycloak at {url}, and the browser warns: it does not know who vouches for that address.
+That is this lab's own certificate authority, made on your machine:
+  {authority}
+
+You can
+  go on in spite of the warning   for this one page (Advanced, then Proceed); the name in the address bar must be localhost
+  labkit trust --add              have Chromium and Firefox on this machine trust the authority; labkit trust --remove undoes it
+  import the file by hand         in the browser's settings, under Certificates, Authorities: the way for any other browser. On macOS
+                                  browsers use the keychain: security add-trusted-cert -k ~/Library/Keychains/login.keychain-db FILE,
+                                  undone by security remove-trusted-cert FILE
+
+The authority can vouch for localhost and loopback addresses alone, so with its key nobody could pose as any other site to you; and the
+key never leaves the lab's folder. The system's own store (for curl and the like) needs no change: whatever labkit runs is told.
 """
 
 
@@ -70,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         "one, made on a machine of this kind by this version, set-up unpacks it first and so fetches nothing. Python's own packages "
         "(.venv) are not in it",
     )
+    added.add_argument("--ui", action="store_true", help="build the portal's pages too, for a browser")
     verb("up", _up, "start the servers and do labs 01 to 03", "Keycloak with the realm, the cluster, RBAC, the portal; safe to repeat.")
     verb("down", _down, "stop this home's servers", "Their data stays. Servers of other homes are never touched.")
     verb("status", _status, "show this home's servers", "Exit code 0 when all run, 3 when not.", as_json=True)
@@ -86,6 +104,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     added = verb("run", _run, "run the labs headless", "In an empty home of their own; results go to build/labs/.", as_json=True)
     added.add_argument("labs", nargs="*", metavar="LAB", help="labs such as 01-keycloak, in the workshop's order; all if left out")
+    added = verb(
+        "trust",
+        _trust,
+        "have your browsers trust this lab's certificates",
+        "Without an option it says what that means and changes nothing.",
+    )
+    way = added.add_mutually_exclusive_group()
+    way.add_argument("--add", action="store_true", help="put the lab's certificate authority into the stores of Chromium and Firefox")
+    way.add_argument("--remove", action="store_true", help="take it out again")
     verb("lab", _lab, "open the labs in JupyterLab", "On a copy in work/, made once and never overwritten.")
     added = verb(
         "realm", _realm, "plan, apply or write down the realm", "apply is what lab 01 does; terraform prints the same as a keycloak.tf."
@@ -105,13 +132,13 @@ def _parser() -> argparse.ArgumentParser:
 def _setup(args: argparse.Namespace) -> int:
     lab = Lab.open()
     if not args.json:
-        lab.setup(args.offline_bundle)
+        lab.setup(args.offline_bundle, ui=args.ui)
         print(lab.toolchain.status())
         return 0
     # What the work says of itself goes where it doesn't mix with the result.
     out, sys.stdout = sys.stdout, sys.stderr
     try:
-        lab.setup(args.offline_bundle)
+        lab.setup(args.offline_bundle, ui=args.ui)
     finally:
         sys.stdout = out
     _print_json(lab.toolchain.status().records())
@@ -191,9 +218,27 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _trust(args: argparse.Namespace) -> int:
+    lab = Lab.open()
+    name, authority = f"labkit lab CA {lab.settings.home_id[:8]}", lab.keycloak.ca
+    for store in stores(Path.home()):
+        if args.add:
+            store.add(name, authority)
+            print(f"{OK} {store.browser} now trusts {name}; restart it if it runs")
+        elif args.remove:
+            print(f"{OK} {store.browser} {'no longer trusts' if store.remove(name) else 'did not know'} {name}")
+    if not args.add and not args.remove:
+        print(_TRUST.format(url=lab.keycloak.url, authority=authority))
+    return 0
+
+
 def _lab(_: argparse.Namespace) -> int:
-    root = find_root()
-    Lab.open().setup()
+    root, lab = find_root(), Lab.open()
+    lab.setup()
+    try:
+        lab.setup(ui=True)
+    except ToolchainError as error:
+        print(f"✘ {error}\n  the labs work without these pages; labkit setup --ui tries again", file=sys.stderr)
     work = root / "work"
     work.mkdir(exist_ok=True)
     for notebook in sorted((root / "notebooks").glob("*.ipynb")):

@@ -24,6 +24,7 @@
     │   ├── TemplateUnknown      no such template is registered
     │   ├── InvalidValues        a template's form does not take these values
     │   └── TaskFailed           a template's task came to a bad end (carries its log)
+    ├── TrustError               a browser's certificate store can't be read or changed
     ├── CheckFailed              a step's check found something missing or wrong
     ├── EarlierLabMissing        a lab needs what an earlier one leaves behind
     └── LabRunFailed             a headless run stopped at a cell
@@ -184,6 +185,10 @@ class TaskFailed(PortalError):
     def __init__(self, what: str, log: tuple[str, ...], *, why: str = "", fix: str = "") -> None:
         super().__init__(what, why=why, fix=fix)
         self.log = log
+
+
+class TrustError(LabkitError):
+    """A browser's certificate store can't be read or changed."""
 
 
 class CheckFailed(LabkitError):

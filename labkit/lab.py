@@ -31,8 +31,11 @@ from .settings import Settings
 from .toolchain import PROGRAMS, Toolchain
 from .workshop import Workshop
 
-NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name != "go")
-"""The programs that the labs run, the portal's packages being one; Go is only fetched when one of them has to be built."""
+NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name not in ("go", "pages"))
+"""The programs that the labs run, the portal's packages being one; Go is only fetched when one of them has to be built.
+
+The portal's pages are for people with a browser.
+"""
 
 
 @dataclass(frozen=True)
@@ -124,11 +127,12 @@ class Lab:
         """What this machine has."""
         return machine.look(self.settings.home, self.settings.cache)
 
-    def setup(self, offline_bundle: Path | None = None) -> None:
+    def setup(self, offline_bundle: Path | None = None, *, ui: bool = False) -> None:
         """Find, fetch or build every program that the labs run.
 
         Args:
             offline_bundle: A file with the programs to start from; if there is none, it is written at the end.
+            ui: Whether the portal's pages are to be had too; without them it has its API only.
 
         Raises:
             ToolchainError: One can't be had, or the bundle can't be read or written.
@@ -136,9 +140,10 @@ class Lab:
         there = offline_bundle is not None and offline_bundle.exists()
         if offline_bundle is not None and there:
             self.toolchain.unpack(offline_bundle)
-        self.toolchain.ensure(*self.programs)
+        wanted = (*self.programs, "pages") if ui else self.programs
+        self.toolchain.ensure(*wanted)
         if offline_bundle is not None and not there:
-            self.toolchain.pack(offline_bundle, *self.programs)
+            self.toolchain.pack(offline_bundle, *wanted)
 
     def up(self) -> None:
         """Everything that the labs start: Keycloak with the realm, the cluster that trusts it, the RBAC objects, the portal.

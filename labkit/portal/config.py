@@ -23,8 +23,11 @@ READABLE: tuple[dict[str, Any], ...] = ()
 
 PROVIDER = "keycloak"
 
+MADE_HERE = "kratix.io/managed-by=backstage"
+"""The label that our templates give to what they make."""
 
-def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issuer: str, folder: Path) -> str:
+
+def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issuer: str, folder: Path, pages: Path | None = None) -> str:
     """``app-config.yaml``.
 
     Args:
@@ -33,6 +36,7 @@ def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issue
         endpoint: The API server.
         issuer: The realm's issuer.
         folder: The portal's own, with its database, ``people.yaml`` and ``templates/``.
+        pages: The folder of the portal's built pages, if there are any.
     """
     url = settings.url("portal", "http")
     keycloak = {
@@ -49,11 +53,17 @@ def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issue
         "oidcTokenProvider": PROVIDER,
         "caFile": str(endpoint.ca),
     }
+    app: dict[str, Any] = {"title": "Portal", "baseUrl": url}
+    if pages is not None:
+        # A package's name or path: it is looked up by require.resolve. Pages of earlier builds need not be kept in the database.
+        app |= {"packageName": str(pages), "disableStaticFallbackCache": True}
     whole = {
-        "app": {"title": "Portal", "baseUrl": url},
+        "app": app,
         "backend": {
             "baseUrl": url,
             "listen": {"host": "127.0.0.1", "port": settings.ports["portal"]},
+            # Safari would ask for the page's scripts by HTTPS, which is not spoken here.
+            "csp": {"upgrade-insecure-requests": False},
             "database": {"client": "better-sqlite3", "connection": {"directory": str(folder / "database")}},
             "reading": {"allow": list(READABLE)},
         },
@@ -66,7 +76,7 @@ def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issue
         "catalog": {
             "rules": [{"allow": ["Template", "Location"]}],
             "locations": [
-                {"type": "file", "target": str(folder / "people.yaml"), "rules": [{"allow": ["User", "Group"]}]},
+                {"type": "file", "target": str(folder / "people.yaml"), "rules": [{"allow": ["User", "Group", "Component"]}]},
                 {"type": "file", "target": str(folder / "templates" / "*.yaml"), "rules": [{"allow": ["Template"]}]},
             ],
         },
@@ -83,7 +93,10 @@ def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issue
 
 
 def people(workshop: Workshop) -> str:
-    """``people.yaml``: the realm's groups and users as entities of the catalog, so that what they own is theirs."""
+    """``people.yaml``: the realm's groups and users as entities of the catalog, so that what they own is theirs.
+
+    Beside them is the platform, whose page shows what the portal's templates have made that Backstage can draw.
+    """
     return yaml.safe_dump_all(_people(workshop), sort_keys=False, width=140)
 
 
@@ -93,6 +106,11 @@ def _people(workshop: Workshop) -> Iterator[dict[str, Any]]:
     for user in workshop.realm.users:
         profile = {"displayName": f"{user.first_name} {user.last_name}", "email": user.email}
         yield _entity("User", user.username, {"profile": profile, "memberOf": list(user.groups)})
+    owner = next((f"group:default/{binding.group}" for binding in workshop.cluster.bindings), "unknown")
+    platform = _entity("Component", "platform", {"type": "kubernetes", "lifecycle": "experimental", "owner": owner})
+    platform["metadata"]["description"] = "The cluster that the portal's templates make things in"
+    platform["metadata"]["annotations"] = {"backstage.io/kubernetes-label-selector": MADE_HERE}
+    yield platform
 
 
 def _entity(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:

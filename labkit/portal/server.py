@@ -165,7 +165,8 @@ class Portal:
 
     def _configured(self) -> dict[Path, str]:
         """What Backstage is told, by file."""
-        told = config.app_config(self._settings, self._workshop, self._endpoint, self._keycloak.issuer, self._folder)
+        pages, issuer = self._tools.find("pages"), self._keycloak.issuer
+        told = config.app_config(self._settings, self._workshop, self._endpoint, issuer, self._folder, pages.path if pages else None)
         return {self._configuration: told, self._folder / "people.yaml": config.people(self._workshop)}
 
     def _lay_out(self, packages: Path) -> Path:

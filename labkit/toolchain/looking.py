@@ -22,8 +22,8 @@ class Program:
     Attributes:
         name: Its name in the table.
         version: The version that it tells.
-        path: The executable; for ``keycloak`` and ``backstage`` the folder of the built distribution or the installed packages, which
-            nobody writes to. Java's home is ``path.parent.parent``.
+        path: The executable; for ``keycloak``, ``backstage`` and ``pages`` the folder of what was built or installed, which nobody
+            writes to. Java's home is ``path.parent.parent``.
         source: Where it comes from, for people.
     """
 

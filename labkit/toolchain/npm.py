@@ -1,4 +1,4 @@
-"""The way in which the portal's packages are made: installed by npm, from a lock file."""
+"""The ways in which the portal's packages and pages are made: by npm, from lock files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import ToolchainError
 from .looking import Program
-from .recipes import NpmWorkspace
+from .recipes import NpmPages, NpmWorkspace
 from .tools import Tools, last_line
 
 
@@ -22,24 +22,52 @@ def install(recipe: NpmWorkspace, name: str, node: Program, tools: Tools) -> Pat
         ToolchainError: npm is missing or failed, or what is compiled does not work here.
     """
     folder = tools.work / "made" / name / name
-    for file in recipe.manifests:
-        copy = folder / file.relative_to(recipe.folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, copy)
-    # npm's own script would run by whichever Node is first on PATH.
-    path = f"{node.path.parent}{os.pathsep}{tools.environ.get('PATH', '')}"
-    tools.run(
-        *(*_npm(recipe, node, tools.environ), "ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier"),
-        *(f"--cache={tools.work / 'npm'}", "--loglevel=http"),
-        cwd=folder,
-        environ={"PATH": path},
-        say=_npm_counter(),
-    )
+    _copy(recipe.manifests, recipe.folder, folder)
+    _install(recipe, node, tools, folder, "--omit=dev")
     tools.run(node.path, "-e", recipe.probe, cwd=folder)
     return folder
 
 
-def _npm(recipe: NpmWorkspace, node: Program, environ: Mapping[str, str]) -> tuple[str | Path, ...]:
+def build(recipe: NpmPages, name: str, node: Program, tools: Tools) -> Path:
+    """Install what builds the pages as `install` does, build them, and keep ``package.json`` and ``dist/``.
+
+    Raises:
+        ToolchainError: npm is missing or failed, or the build did.
+    """
+    workshop, folder = tools.work / "building" / name, tools.work / "made" / name / name
+    _copy(recipe.files, recipe.folder, workshop)
+    _install(recipe, node, tools, workshop)
+    tools.progress.update("building the pages")
+    tools.run(*_npm(recipe, node, tools.environ), "run", "build", cwd=workshop, environ=_path(node, tools))
+    folder.mkdir(parents=True)
+    for kept in ("package.json", "dist"):
+        (workshop / kept).replace(folder / kept)
+    return folder
+
+
+def _copy(files: tuple[Path, ...], source: Path, target: Path) -> None:
+    for file in files:
+        copy = target / file.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
+
+
+def _install(recipe: NpmWorkspace | NpmPages, node: Program, tools: Tools, folder: Path, *options: str) -> None:
+    tools.run(
+        *(*_npm(recipe, node, tools.environ), "ci", "--ignore-scripts", *options, "--no-audit", "--no-fund", "--no-update-notifier"),
+        *(f"--cache={tools.work / 'npm'}", "--loglevel=http"),
+        cwd=folder,
+        environ=_path(node, tools),
+        say=_npm_counter(),
+    )
+
+
+def _path(node: Program, tools: Tools) -> dict[str, str]:
+    """A PATH with this Node first: npm's own script, and those of packages, run by whichever is."""
+    return {"PATH": f"{node.path.parent}{os.pathsep}{tools.environ.get('PATH', '')}"}
+
+
+def _npm(recipe: NpmWorkspace | NpmPages, node: Program, environ: Mapping[str, str]) -> tuple[str | Path, ...]:
     """The npm that came with this Node, else the one on PATH."""
     beside = node.path.resolve().parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     if beside.is_file():

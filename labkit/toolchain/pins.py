@@ -1,14 +1,14 @@
 """Every program that labkit runs: its version, where it is looked for, and how it is made when it is not there.
 
 A version is changed here and in the file that pins its content (``go/*/go.mod`` and ``go.sum``, ``pypi/*.txt``, the portal's
-``package-lock.json``); a test keeps them in step.
+``package.json`` files and their locks); a test keeps them in step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .recipes import HERE, GoModule, KeycloakDistribution, NpmWorkspace, Official, Pin, Wheel
+from .recipes import HERE, GoModule, KeycloakDistribution, NpmPages, NpmWorkspace, Official, Pin, Wheel
 
 _ETCD_VERSION = "3.7.3"
 _KUBERNETES_VERSION = "1.37.2"
@@ -140,6 +140,19 @@ BACKSTAGE = NpmWorkspace(
     instead=f"name your network's registry for npm (npm config set registry …), or\n{_BUNDLE}",
 )
 
+PAGES = NpmPages(
+    name="pages",
+    source="built from their sources here by npm packages, as locked",
+    doing="building",
+    takes="about 3 min",
+    kept_mb=9,
+    needs=("node",),
+    disk_gb=2,
+    memory_gb=1.5,
+    folder=HERE.parent / "portal" / "pages",
+    instead=f"name your network's registry for npm (npm config set registry …), or\n{_BUNDLE}",
+)
+
 
 def _kubernetes(name: str, ask: tuple[str, ...], answer: str) -> Pin:
     return Pin(
@@ -217,6 +230,16 @@ PINS: Mapping[str, Pin] = {
             told="node_modules/@backstage/backend-defaults/package.json",
             answer=r'"version": "(\d[\d.]*)"',
             recipe=BACKSTAGE,
+        ),
+        Pin(
+            name="pages",
+            version="0.5.6",
+            at_least="0.5.6",
+            below="0.6",
+            places=(),
+            told="package.json",
+            answer=r'"@backstage/frontend-defaults": "(\d[\d.]*)"',
+            recipe=PAGES,
         ),
     )
 }

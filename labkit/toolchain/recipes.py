@@ -1,10 +1,10 @@
-"""The shape of the table in `pins`: what is said of a program, of its download, and of the four ways in which programs are made."""
+"""The shape of the table in `pins`: what is said of a program, of its download, and of the five ways in which programs are made."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -176,7 +176,27 @@ class NpmWorkspace(Recipe):
         return (self.folder / "package.json", self.folder / "package-lock.json", *sorted(self.folder.glob("packages/*/package.json")))
 
     def _ingredients(self) -> tuple[str, ...]:
-        return tuple(f"{file.relative_to(self.folder).as_posix()}\n{file.read_text()}" for file in self.manifests)
+        return _contents(self.folder, self.manifests)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NpmPages(Recipe):
+    """Web pages, built by packages that an npm lock file names; these packages are not kept.
+
+    Attributes:
+        folder: The npm package, with ``package.json`` (its script ``build`` fills ``dist/``), ``package-lock.json`` and the sources.
+    """
+
+    folder: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Everything that shapes the pages: manifest, lock, sources."""
+        own = (file for file in self.folder.rglob("*") if file.is_file())
+        return tuple(sorted(file for file in own if file.relative_to(self.folder).parts[0] not in {"node_modules", "dist"}))
+
+    def _ingredients(self) -> tuple[str, ...]:
+        return _contents(self.folder, self.files)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +237,11 @@ class Pin:
         """Whether a found program of this version (numbers and dots) is taken."""
         number = _numbers(version)
         return _numbers(self.at_least) <= number and (not self.below or number < _numbers(self.below))
+
+
+def _contents(folder: Path, files: Iterable[Path]) -> tuple[str, ...]:
+    """Each file's path below the folder, with what it holds."""
+    return tuple(f"{file.relative_to(folder).as_posix()}\n{file.read_text()}" for file in files)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from ..errors import ToolchainError
 from . import bundle, downloads, making, npm
 from .looking import Found, Program, identify, look
 from .pins import PINS
-from .recipes import GoModule, KeycloakDistribution, NpmWorkspace, Pin, Recipe, Wheel
+from .recipes import GoModule, KeycloakDistribution, NpmPages, NpmWorkspace, Pin, Recipe, Wheel
 from .store import Store
 from .tools import Tools
 
@@ -203,6 +203,8 @@ class Toolchain:
                     made = {name: making.install_wheel(recipe, name, tools) for name in names}
                 case NpmWorkspace():
                     made = {name: npm.install(recipe, name, needs["node"], tools) for name in names}
+                case NpmPages():
+                    made = {name: npm.build(recipe, name, needs["node"], tools) for name in names}
                 case _:
                     raise NotImplementedError(recipe.name)
             for name, path in made.items():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from labkit.lab import Lab
+from labkit.portal.server import TEMPLATES
 from tests.faults.lab import KEPT, enter_everybody, make_group
 from tests.support import belonging_to, home_of_its_own, strays_of, wait_for
 
@@ -42,6 +43,7 @@ def whole_lab(lab_home: Path) -> Iterator[Lab]:
     assert lab.settings.home == lab_home
     lab.up()
     enter_everybody(lab)
+    lab.portal.sign_in("user-admin").register_template(TEMPLATES / "configmap.yaml")
     make_group(lab, KEPT)
     lab.cluster.admin_kubectl("create", "namespace", KEPT)
     yield lab

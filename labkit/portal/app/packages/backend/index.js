@@ -4,6 +4,7 @@ const { createBackend } = require('@backstage/backend-defaults');
 // By path, not by name: this folder is a copy whose node_modules belong to a cache that holds no sources of ours.
 const { skeActions, skePlugin } = require('../ske');
 const { keycloakProvider } = require('./src/keycloak');
+const { pages } = require('./src/pages');
 const { portalPolicy } = require('./src/policy');
 
 const backend = createBackend();
@@ -23,5 +24,7 @@ backend.add(skeActions);
 
 backend.add(import('@backstage/plugin-kubernetes-backend'));
 backend.add(skePlugin);
+
+backend.add(pages);
 
 backend.start();

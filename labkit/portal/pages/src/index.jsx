@@ -1,0 +1,89 @@
+import { OAuth2 } from '@backstage/core-app-api';
+import { SignInPage } from '@backstage/core-components';
+import { createApp } from '@backstage/frontend-defaults';
+import {
+    ApiBlueprint,
+    configApiRef,
+    createApiRef,
+    createFrontendModule,
+    discoveryApiRef,
+    googleAuthApiRef,
+    microsoftAuthApiRef,
+    oauthRequestApiRef,
+} from '@backstage/frontend-plugin-api';
+import { SignInPageBlueprint } from '@backstage/plugin-app-react';
+import catalogPlugin from '@backstage/plugin-catalog/alpha';
+import kubernetesPlugin from '@backstage/plugin-kubernetes/alpha';
+import { KubernetesAuthProviders, kubernetesAuthProvidersApiRef } from '@backstage/plugin-kubernetes-react';
+import scaffolderPlugin from '@backstage/plugin-scaffolder/alpha';
+import userSettingsPlugin from '@backstage/plugin-user-settings/alpha';
+import '@backstage/ui/css/styles.css';
+import { createRoot } from 'react-dom/client';
+import { skePlugin } from './ske';
+
+// The backend's auth provider of that name; renews its tokens before they expire.
+const keycloakAuthApiRef = createApiRef({ id: 'auth.keycloak' });
+
+const keycloakAuthApi = ApiBlueprint.make({
+    name: 'keycloak',
+    params: (define) =>
+        define({
+            api: keycloakAuthApiRef,
+            deps: { configApi: configApiRef, discoveryApi: discoveryApiRef, oauthRequestApi: oauthRequestApiRef },
+            factory: (apis) =>
+                OAuth2.create({
+                    ...apis,
+                    provider: { id: 'keycloak', title: 'Keycloak', icon: () => null },
+                    environment: apis.configApi.getString('auth.environment'),
+                    defaultScopes: ['openid', 'profile', 'email'],
+                }),
+        }),
+});
+
+const signInPage = SignInPageBlueprint.make({
+    params: {
+        loader: async () => (props) => (
+            <SignInPage
+                {...props}
+                providers={[
+                    { id: 'keycloak', title: 'Keycloak', message: 'Sign in using Keycloak', apiRef: keycloakAuthApiRef },
+                    'guest',
+                ]}
+            />
+        ),
+    },
+});
+
+// By itself the Kubernetes plugin knows clouds' providers only.
+const kubernetesWithKeycloak = kubernetesPlugin.withOverrides({
+    extensions: [
+        kubernetesPlugin.getExtension('api:kubernetes/auth-providers').override({
+            params: (define) =>
+                define({
+                    api: kubernetesAuthProvidersApiRef,
+                    deps: { googleAuthApi: googleAuthApiRef, microsoftAuthApi: microsoftAuthApiRef, keycloak: keycloakAuthApiRef },
+                    factory: ({ keycloak, ...clouds }) => new KubernetesAuthProviders({ ...clouds, oidcProviders: { keycloak } }),
+                }),
+        }),
+    ],
+});
+
+// Whoever may not run templates is not shown a form for them, which would only end in the backend's refusal.
+const scaffolderForWhomItServes = scaffolderPlugin.withOverrides({
+    extensions: [
+        scaffolderPlugin.getExtension('page:scaffolder').override({ if: { permissions: { $contains: 'scaffolder.task.create' } } }),
+    ],
+});
+
+const app = createApp({
+    features: [
+        skePlugin,
+        catalogPlugin,
+        scaffolderForWhomItServes,
+        kubernetesWithKeycloak,
+        userSettingsPlugin,
+        createFrontendModule({ pluginId: 'app', extensions: [keycloakAuthApi, signInPage] }),
+    ],
+});
+
+createRoot(document.getElementById('root')).render(app.createRoot());

@@ -1,0 +1,380 @@
+"""The portal's pages in a real browser: who one is, what one makes, and what one may not.
+
+The screenshots of this walk are kept below ``build/screenshots``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+import requests
+from axe_playwright_python.sync_playwright import Axe
+from keycloak import KeycloakAdmin
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright, expect, sync_playwright
+
+from labkit.browsers import CHROMIUM_STORE, NssStore
+from labkit.lab import Lab
+from labkit.portal.config import MADE_HERE
+from labkit.portal.server import TEMPLATES
+from labkit.settings import find_root
+from labkit.toolchain import Toolchain
+
+NAMESPACE = "pages-tests"
+SCREENSHOTS = find_root(Path(__file__)) / "build" / "screenshots"
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# A busy machine with two cores: nothing here takes as long when all is well.
+expect.set_options(timeout=30_000)
+
+
+@dataclass
+class Visitor:
+    """Somebody with a browser of their own: cookies and storage are shared with nobody."""
+
+    lab: Lab
+    context: BrowserContext
+    page: Page
+    asked: set[str] = field(default_factory=set)
+
+    @classmethod
+    def come(cls, lab: Lab, browser: Browser) -> Visitor:
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB", reduced_motion="reduce")
+        context.set_default_timeout(30_000)
+        visitor = cls(lab, context, context.new_page())
+        context.on("request", lambda request: visitor.asked.add(request.url))
+        return visitor
+
+    def shoot(self, name: str, page: Page | None = None) -> None:
+        (page or self.page).screenshot(path=SCREENSHOTS / f"{name}.png", animations="disabled")
+
+    def go(self, path: str = "/") -> None:
+        self.page.goto(f"{self.lab.portal.url}{path}")
+
+    def menu(self, name: str) -> None:
+        self.page.get_by_role("navigation", name="sidebar nav").get_by_role("link", name=name).click()
+
+    def provider(self, name: str) -> Locator:
+        """A provider's button on the sign-in page."""
+        return self.page.get_by_role("listitem").filter(has_text=name).get_by_role("button")
+
+    def through_keycloak(self, opener: Locator, username: str, screenshot: str = "") -> None:
+        """Press what opens Keycloak's page, and sign in there."""
+        with self.page.expect_popup() as opened:
+            opener.click()
+        keycloak = opened.value
+        keycloak.locator("#username").fill(username)
+        keycloak.locator("#password").fill(self.lab.workshop.user(username).password.get_secret_value())
+        if screenshot:
+            self.shoot(screenshot, keycloak)
+        assert keycloak.url.startswith(f"{self.lab.keycloak.url}/")
+        with keycloak.expect_event("close"):
+            keycloak.locator("#kc-login").click()
+
+    def sign_in(self, username: str, screenshot: str = "") -> None:
+        self.go()
+        self.through_keycloak(self.provider("Sign in using Keycloak"), username, screenshot)
+        expect(self.fact("In Keycloak")).to_have_text(username)
+
+    def sign_out(self) -> None:
+        self.menu("Settings")
+        self.page.get_by_test_id("user-settings-menu").click()
+        self.page.get_by_test_id("sign-out").click()
+        expect(self.provider("Sign in using Keycloak")).to_be_visible()
+
+    def fact(self, name: str) -> Locator:
+        """What one of our cards tells under this name."""
+        return self.page.locator(f"dt:text-is('{name}') + dd")
+
+    def fill_in(self, name: str, screenshot: str = "", **data: str) -> None:
+        """Fill in the form of the template ConfigMap, and have it done."""
+        page = self.page
+        self.menu("Create")
+        card = page.get_by_test_id("template-card-actions--create").or_(page.get_by_role("button", name="Choose"))
+        expect(page.get_by_role("heading", name="ConfigMap", exact=True)).to_be_visible()
+        if screenshot:
+            self.shoot(f"{screenshot}-templates")
+        card.first.click()
+        page.get_by_label("Name", exact=False).first.fill(name)
+        page.get_by_label("Namespace").fill(NAMESPACE)
+        page.get_by_role("button", name="Next").click()
+        for row, (key, value) in enumerate(data.items()):
+            page.get_by_role("button", name="Add Item").click()
+            named = page.locator("input[id$='-key']").nth(row)
+            named.fill(key)
+            # The form knows the key once the field is left.
+            named.blur()
+            page.locator(f"[id='root_data_{key}']").fill(value)
+        if screenshot:
+            self.shoot(f"{screenshot}-form")
+        page.get_by_role("button", name="Review").click()
+        page.get_by_role("button", name="Create", exact=True).click()
+        page.wait_for_url("**/create/tasks/**")
+
+    def look_at(self, name: str, kind: str = "ConfigMap") -> None:
+        """Open the page of one object of the cluster."""
+        self.go(f"/resource?{urlencode({'apiVersion': 'v1', 'kind': kind, 'namespace': NAMESPACE, 'name': name})}")
+
+    def delete(self, screenshot: str = "") -> None:
+        self.page.get_by_role("button", name="Delete", exact=True).click()
+        sure = self.page.get_by_role("button", name="Delete it")
+        expect(sure).to_be_visible()
+        if screenshot:
+            accessible(self)
+            self.shoot(screenshot)
+        sure.click()
+
+    def row(self, key: str) -> Locator:
+        """The value under a key in the shown object's data."""
+        return self.page.get_by_role("row", name=key).get_by_role("cell")
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(lab: Lab, playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Chromium, which trusts the lab's authority because it is in the store of the browser's own home."""
+    chromium = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    if (chromium is None and not Path(playwright.chromium.executable_path).exists()) or shutil.which("certutil") is None:
+        pytest.skip("there is no Chromium, or no certutil to tell it of the lab's authority: make browser")
+    home = tmp_path_factory.mktemp("browser")
+    NssStore("Chromium", home / CHROMIUM_STORE).add("lab", lab.keycloak.ca)
+    shutil.rmtree(SCREENSHOTS, ignore_errors=True)
+    launched = playwright.chromium.launch(
+        executable_path=chromium,
+        chromium_sandbox=os.geteuid() != 0,
+        # Whatever it or a page wants to know of the world outside, it can't ask.
+        args=["--disable-quic", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost"],
+        env={**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)},
+    )
+    yield launched
+    launched.close()
+
+
+@pytest.fixture(scope="module")
+def portal(lab: Lab) -> Iterator[Lab]:
+    """The portal with its pages, our templates, and a namespace to make things in."""
+    assert lab.toolchain.find("pages"), "the portal's pages are not built: labkit setup --ui"
+    lab.cluster.admin_kubectl("create", "namespace", NAMESPACE)
+    admin = lab.portal.sign_in("user-admin")
+    for template in ("configmap.yaml", "reader.yaml"):
+        admin.register_template(TEMPLATES / template)
+    admin.sign_out()
+    yield lab
+    lab.cluster.admin_kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+@pytest.fixture
+def come(portal: Lab, browser: Browser) -> Iterator[Callable[[], Visitor]]:
+    """Lets people come, who leave again; none of them has asked anything of anybody but this machine."""
+    visitors: list[Visitor] = []
+
+    def one() -> Visitor:
+        visitors.append(Visitor.come(portal, browser))
+        return visitors[-1]
+
+    yield one
+    for visitor in visitors:
+        visitor.context.close()
+    asked = {urlsplit(url) for visitor in visitors for url in visitor.asked}
+    assert asked
+    assert {url.hostname for url in asked if url.scheme not in ("data", "blob")} == {"localhost"}
+
+
+def accessible(visitor: Visitor) -> None:
+    """Axe finds nothing wrong with what is ours on the page: our cards, and the dialog that they open."""
+    dialog = visitor.page.get_by_role("dialog").count()
+    found = Axe().run(visitor.page, context={"include": [["[role=dialog]" if dialog else ".bui-Container"]]})
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_the_administrator_makes_changes_and_deletes_a_config_map(come: Callable[[], Visitor]) -> None:
+    visitor = come()
+    page = visitor.page
+    visitor.go()
+    expect(visitor.provider("Enter as a Guest User")).to_be_visible()
+    visitor.shoot("01-sign-in")
+    visitor.sign_in("user-admin", "02-keycloak")
+    expect(visitor.fact("Groups")).to_have_text("kube-admin")
+    expect(visitor.fact("Token valid until")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d; it is renewed"))
+    expect(visitor.fact("In the portal")).to_have_text("user:default/user-admin")
+    visitor.shoot("03-admin-you")
+    accessible(visitor)
+
+    visitor.menu("Settings")
+    page.get_by_role("link", name="user-admin").first.hover()
+    visitor.shoot("04-admin-settings")
+    page.get_by_role("link", name="user-admin").first.click()
+    expect(page.get_by_role("heading", name="user-admin")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"/catalog/default/user/user-admin"))
+
+    visitor.fill_in("mine", "05-admin", colour="blue", size="large")
+    see = page.get_by_role("link", name="See it in the cluster")
+    expect(page.get_by_text(f"configmaps/{NAMESPACE}/mine").first).to_be_visible()
+    expect(see).to_be_visible()
+    visitor.shoot("06-admin-task")
+    see.click()
+    expect(visitor.row("colour")).to_have_text("blue")
+    visitor.shoot("07-admin-resource")
+    accessible(visitor)
+
+    watcher = visitor.context.new_page()
+    watcher.goto(page.url)
+    visitor.fill_in("mine", colour="red")
+    # Nobody touches this one: it follows by itself.
+    expect(watcher.get_by_role("row", name="colour").get_by_role("cell")).to_have_text("red")
+    expect(watcher.get_by_role("row", name="size")).to_have_count(0)
+
+    see.click()
+    expect(visitor.row("colour")).to_have_text("red")
+    visitor.delete("08-admin-delete")
+    expect(page.get_by_role("status")).to_contain_text("Deleted")
+    visitor.shoot("09-admin-deleted")
+    accessible(visitor)
+    expect(watcher.get_by_role("status")).to_contain_text('configmaps "mine" not found')
+
+    visitor.sign_out()
+    visitor.go()
+    expect(visitor.provider("Sign in using Keycloak")).to_be_visible()
+
+
+def test_two_people_at_once_are_each_themselves_and_a_refusal_bears_the_name_of_who_asked(portal: Lab, come: Callable[[], Visitor]) -> None:
+    admin, dev = come(), come()
+    admin.sign_in("user-admin")
+    dev.sign_in("user-dev")
+    for visitor, name, group in ((admin, "user-admin", "kube-admin"), (dev, "user-dev", "kube-dev")):
+        visitor.go()
+        expect(visitor.fact("In Keycloak")).to_have_text(name)
+        expect(visitor.fact("Groups")).to_have_text(group)
+
+    admin.fill_in("theirs", colour="blue")
+    expect(admin.page.get_by_role("link", name="See it in the cluster")).to_be_visible()
+    dev.fill_in("theirs", "10-dev", colour="red")
+    refusal = 'User "user-dev@kratix.io" cannot create resource "configmaps"'
+    expect(dev.page.get_by_text("403 Forbidden").first).to_be_visible()
+    expect(dev.page.locator("body")).to_contain_text(refusal)
+    dev.shoot("11-dev-task")
+
+    dev.look_at("theirs")
+    expect(dev.row("colour")).to_have_text("blue")
+    dev.delete()
+    alert = dev.page.get_by_role("alert")
+    expect(alert).to_contain_text("403 Forbidden: the API server knows you and says no")
+    expect(alert).to_contain_text('User "user-dev@kratix.io" cannot delete resource "configmaps"')
+    expect(alert).to_contain_text("It bears the name user-dev@kratix.io")
+    dev.shoot("12-dev-delete")
+    accessible(dev)
+    expect(dev.row("colour")).to_have_text("blue")
+
+    admin.look_at("theirs")
+    admin.delete()
+    expect(admin.page.get_by_role("status")).to_contain_text("Deleted")
+    expect(dev.page.get_by_role("status")).to_contain_text("Not there")
+
+
+def test_a_guest_is_told_what_is_missing_and_makes_nothing(portal: Lab, come: Callable[[], Visitor]) -> None:
+    visitor = come()
+    visitor.go()
+    visitor.provider("Enter as a Guest User").click()
+    expect(visitor.fact("In the portal")).to_have_text("user:development/guest")
+    expect(visitor.page.get_by_role("status")).to_contain_text("There is no Keycloak token of yours here")
+    visitor.shoot("13-guest-you")
+    accessible(visitor)
+
+    assert visitor.page.get_by_role("link", name=re.compile("^Create")).count() == 0
+    visitor.menu("Catalog")
+    visitor.go("/catalog?filters[kind]=template")
+    expect(visitor.page.get_by_role("link", name="ConfigMap", exact=True)).to_be_visible()
+    visitor.shoot("14-guest-catalog")
+    visitor.go("/create/templates/default/configmap")
+    expect(visitor.page.get_by_text("404").first).to_be_visible()
+
+    visitor.look_at("kube-root-ca.crt")
+    expect(visitor.page.get_by_role("status")).to_contain_text("the portal acts with nobody else's")
+    visitor.shoot("15-guest-resource")
+    visitor.page.get_by_role("button", name="Sign in anew").click()
+    expect(visitor.provider("Sign in using Keycloak")).to_be_visible()
+
+
+def test_a_token_is_renewed_while_a_page_is_open_and_a_session_that_has_ended_is_begun_anew(
+    portal: Lab, come: Callable[[], Visitor], keycloak_admin: Callable[[], KeycloakAdmin]
+) -> None:
+    visitor = come()
+    visitor.page.clock.install()
+    visitor.sign_in("user-dev")
+    # Tokens live for five minutes, and the page believes its clock.
+    with visitor.page.expect_response(lambda response: "/api/auth/keycloak/refresh" in response.url) as renewal:
+        visitor.page.clock.fast_forward("04:00")
+    assert renewal.value.ok
+    expect(visitor.fact("In Keycloak")).to_have_text("user-dev")
+
+    realm = keycloak_admin()
+    realm.change_current_realm(portal.workshop.realm.name)
+    user_id = str(realm.get_user_id("user-dev"))
+    realm.user_logout(user_id)
+    with visitor.page.expect_response(lambda response: "/api/auth/keycloak/refresh" in response.url) as refused:
+        visitor.page.clock.fast_forward("04:00")
+    assert refused.value.status == 401
+    anew = visitor.page.get_by_role("button", name="Log in", exact=True)
+    expect(anew).to_be_visible()
+    visitor.shoot("16-session-ended")
+    visitor.through_keycloak(anew, "user-dev")
+    expect(anew).to_have_count(0)
+    expect(visitor.fact("In Keycloak")).to_have_text("user-dev")
+
+    realm.user_logout(user_id)
+    visitor.page.reload()
+    expect(visitor.provider("Sign in using Keycloak")).to_be_visible()
+
+
+def test_the_platforms_page_shows_the_cluster_as_its_reader_may_see_it(portal: Lab, come: Callable[[], Visitor]) -> None:
+    portal.cluster.admin_kubectl("create", "deployment", "drawn", "--image=none", "--replicas=0", "-n", NAMESPACE)
+    portal.cluster.admin_kubectl("label", "deployment", "drawn", MADE_HERE, "-n", NAMESPACE)
+    visitor = come()
+    visitor.sign_in("user-dev")
+    visitor.go("/catalog/default/component/platform/kubernetes")
+    cluster = visitor.page.get_by_role("button", name=portal.cluster.endpoint.name)
+    cluster.click()
+    expect(visitor.page.get_by_text("drawn").first).to_be_visible()
+    visitor.shoot("17-dev-platform")
+
+
+def test_a_browser_that_was_not_told_of_the_labs_authority_refuses_keycloaks_page(
+    portal: Lab, playwright: Playwright, browser: Browser, tmp_path: Path
+) -> None:
+    assert browser
+    chromium = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    other = playwright.chromium.launch(
+        executable_path=chromium, chromium_sandbox=os.geteuid() != 0, env={**os.environ, "HOME": str(tmp_path)}
+    )
+    try:
+        with pytest.raises(Exception, match="ERR_CERT_AUTHORITY_INVALID"):
+            other.new_page().goto(portal.keycloak.url)
+    finally:
+        other.close()
+
+
+def test_without_its_pages_the_portal_says_how_to_get_them_and_works(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = Toolchain.find
+    with monkeypatch.context() as patch:
+        patch.setattr(Toolchain, "find", lambda self, name: None if name == "pages" else find(self, name))
+        lab.portal.start()
+        front = requests.get(lab.portal.url, timeout=10)
+        assert front.headers["Content-Type"].startswith("text/html")
+        assert ".venv/bin/labkit setup --ui" in front.text
+        assert requests.get(f"{lab.portal.url}/catalog", timeout=10).status_code == 404
+        assert lab.portal.sign_in("user-dev").whoami().username == "user-dev@kratix.io"
+    lab.portal.start()
+    assert "labkit setup" not in requests.get(lab.portal.url, timeout=10).text
+    notices = requests.get(f"{lab.portal.url}/third-party-notices.txt", timeout=10).text
+    assert re.search(r"^react-dom \d", notices, re.MULTILINE)
+    assert "Apache License" in notices
