@@ -50,7 +50,7 @@ function HomePage() {
                         </Flex>
                     </CardBody>
                     <CardFooter>
-                        <a href="/third-party-notices.txt">Licences of what these pages are built from</a>
+                        <a className="ske-link" href="/third-party-notices.txt">Licences of what these pages are built from</a>
                     </CardFooter>
                 </Card>
             </Flex>
