@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from .cluster.provider import NOT_OURS
 from .display import OK
 from .errors import LabkitError
 from .lab import Lab
@@ -71,7 +72,13 @@ def _parser() -> argparse.ArgumentParser:
         "(.venv) are not in it",
     )
     verb("up", _up, "start the servers and do labs 01 to 03", "Keycloak with the realm, the cluster, the RBAC objects; safe to repeat.")
-    verb("down", _down, "stop this home's servers", "Their data stays. Servers of other homes are never touched.")
+    verb(
+        "down",
+        _down,
+        "stop this home's servers",
+        "Their data stays, a KinD cluster is deleted, and what the labs made in a cluster of somebody else's is removed. "
+        "Servers and clusters of other homes are never touched.",
+    )
     verb("status", _status, "show this home's servers", "Exit code 0 when all run, 3 when not.", as_json=True)
     added = verb("check", _check, "check what the labs leave behind", "Reads the real servers and changes nothing.", as_json=True)
     added.add_argument(
@@ -127,7 +134,7 @@ def _status(args: argparse.Namespace) -> int:
         _print_json({"home": str(lab.settings.home), "servers": table.records()})
     else:
         print(table)
-    return 0 if all(row[1] == "runs" for row in table.rows) else 3
+    return 0 if all(row[1] in ("runs", NOT_OURS) for row in table.rows) else 3
 
 
 def _check(args: argparse.Namespace) -> int:

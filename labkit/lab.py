@@ -14,6 +14,7 @@ from .cluster.api import Api, Identity
 from .cluster.cluster import Cluster
 from .cluster.kubeconfig import exec_context
 from .cluster.kubectl import KubectlAnswer
+from .cluster.local import SERVERS
 from .display import Table
 from .errors import CheckFailed, Forbidden
 from .identity.credential import exec_credential
@@ -25,8 +26,8 @@ from .settings import Settings
 from .toolchain import PROGRAMS, Toolchain
 from .workshop import Workshop
 
-NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name != "go")
-"""The programs that the labs run; Go is only fetched when one of them has to be built."""
+NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name not in {"go", "kind", *SERVERS})
+"""The programs that the labs run wherever the cluster comes from; Go is only fetched when one has to be built."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,11 @@ class Lab:
         """What this machine has."""
         return machine.look(self.settings.home, self.settings.cache)
 
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The programs that this lab runs."""
+        return (*NEEDED_PROGRAMS, *self.cluster.provider.programs)
+
     def setup(self, offline_bundle: Path | None = None) -> None:
         """Find, fetch or build every program that the labs run.
 
@@ -118,9 +124,9 @@ class Lab:
         there = offline_bundle is not None and offline_bundle.exists()
         if offline_bundle is not None and there:
             self.toolchain.unpack(offline_bundle)
-        self.toolchain.ensure(*NEEDED_PROGRAMS)
+        self.toolchain.ensure(*self.programs)
         if offline_bundle is not None and not there:
-            self.toolchain.pack(offline_bundle, *NEEDED_PROGRAMS)
+            self.toolchain.pack(offline_bundle, *self.programs)
 
     def up(self) -> None:
         """Everything up to the end of lab 03: Keycloak with the realm, the cluster that trusts it, the RBAC objects."""
@@ -130,8 +136,12 @@ class Lab:
         self.cluster.rbac.apply()
 
     def down(self) -> list[str]:
-        """Stop this home's servers, the last started first; their data stays. Returns the names of those that ran."""
-        return [name for name in reversed(self.processes.names()) if self.processes.stop(name)]
+        """Stop this home's servers, the last started first; their data stays. Returns the names of those that ran.
+
+        A KinD cluster of this home is deleted, and what the labs made in a cluster that others use is taken away.
+        """
+        stopped = [name for name in reversed(self.processes.names()) if self.processes.stop(name)]
+        return stopped + self.cluster.leave()
 
     def sign_in(self, username: str) -> Person:
         """Sign a user of the workshop in through the client that the cluster trusts, and write their kubectl context; see `session`."""
@@ -184,17 +194,7 @@ class Lab:
 
     def status(self) -> Table:
         """This home's servers: which run, as which process, where they answer and where they log."""
-        ports = {
-            "keycloak": "keycloak",
-            "etcd": "etcd",
-            "kube-apiserver": "kubernetes",
-            "kube-controller-manager": "controller_manager",
-        }
-        rows = []
-        for name, port in ports.items():
-            running = self.processes.running(name)
-            state = ("runs", str(running.pid), self.settings.url(port)) if running else ("stopped", "", "")
-            rows.append((name, *state, str(self.processes.log_file(name)) if self.processes.log_file(name).exists() else ""))
+        rows = [self.processes.row("keycloak", self.keycloak.url), *self.cluster.provider.rows()]
         return Table(("server", "state", "pid", "address", "log"), tuple(rows), title=f"home {self.settings.home}")
 
 

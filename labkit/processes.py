@@ -150,6 +150,12 @@ class Processes:
             return None
         return Running(name, int(str(record["pid"])), str(record["fingerprint"]), self.log_file(name))
 
+    def row(self, name: str, address: str) -> tuple[str, str, str, str, str]:
+        """A server as a row of `Lab.status`: name, state, pid, address, log."""
+        running, log = self.running(name), self.log_file(name)
+        state = ("runs", str(running.pid), address) if running else ("stopped", "", "")
+        return (name, *state, str(log) if log.exists() else "")
+
     def names(self) -> list[str]:
         """The servers that are recorded, first started first."""
         records = sorted(self._run.glob("*.json"), key=lambda file: file.stat().st_mtime)
@@ -253,13 +259,13 @@ class Processes:
     def _refuse_taken_ports(self, server: Server) -> None:
         for name in server.ports:
             port = self._settings.ports[name]
-            holder = _listener(port)
+            holder = listener(port)
             if holder:
                 msg = f"port {port}, which {server.name} needs, is in use by {holder}"
                 raise PortInUse(msg, fix=f"stop that program, or give {server.name} another port: set LABKIT_{name.upper()}_PORT")
 
 
-def _listener(port: int) -> str | None:
+def listener(port: int) -> str | None:
     """Who listens on a TCP port, as ``name (pid N)`` where the system tells; None when nobody does."""
     try:
         connections = psutil.net_connections("tcp")

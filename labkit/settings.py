@@ -8,6 +8,9 @@ variable                      what it sets                                      
 ``LABKIT_WORKSHOP``           another ``workshop.yaml``                              labkit's own
 ``LABKIT_OIDC``               how the API server is told whom to believe: one of     ``flags``
                               `OIDC_STYLES`
+``LABKIT_CLUSTER``            where the cluster comes from: one of `CLUSTERS`        ``auto``
+``LABKIT_CONTEXT``            for an external cluster: its administrator's context   none
+                              in the person's own kubeconfig (``KUBECONFIG``)
 ``LABKIT_<NAME>_PORT``        a port, for each name in `PORTS`                       see `PORTS`
 ============================  =====================================================  =========================
 """
@@ -26,7 +29,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import platformdirs
 from filelock import FileLock
@@ -40,6 +43,9 @@ PORTS = {
     "kubernetes": 6443,
     "controller_manager": 10257,
     "portal": 7007,
+    "kind_31337": 31337,
+    "kind_31340": 31340,
+    "kind_31333": 31333,
 }
 """Every port a lab listens on, with the number that is taken when it is free."""
 
@@ -47,6 +53,13 @@ OidcStyle = Literal["flags", "structured"]
 
 OIDC_STYLES: tuple[OidcStyle, ...] = get_args(OidcStyle)
 """``flags``: the ``--oidc-*`` flags, as most clusters have them; ``structured``: an AuthenticationConfiguration in a file."""
+
+ClusterChoice = Literal["auto", "kind", "local", "external"]
+
+CLUSTERS: tuple[ClusterChoice, ...] = get_args(ClusterChoice)
+"""``kind``: in a container; ``local``: plain processes; ``external``: somebody else's; ``auto``: kind where Docker runs, else local."""
+
+_Word = TypeVar("_Word", bound=str)
 
 HOME_FORMAT = 1
 FIRST_LAB = "00-start-here.ipynb"
@@ -64,6 +77,8 @@ class Settings:
         workshop_file: The ``workshop.yaml`` in use.
         ports: Port numbers by the names in `PORTS`.
         oidc: How the API server is told whom to believe.
+        cluster: Where the cluster comes from.
+        context: The administrator's context of an external cluster; empty when none is named.
     """
 
     root: Path
@@ -73,6 +88,8 @@ class Settings:
     workshop_file: Path
     ports: Mapping[str, int]
     oidc: OidcStyle = "flags"
+    cluster: ClusterChoice = "auto"
+    context: str = ""
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -83,7 +100,8 @@ class Settings:
         """
         env = os.environ if environ is None else environ
         _ask_loopback_directly()
-        oidc = _oidc_style(env.get("LABKIT_OIDC", "flags"))
+        oidc = _word(env, "LABKIT_OIDC", OIDC_STYLES, "way to tell the API server whom to believe")
+        cluster = _word(env, "LABKIT_CLUSTER", CLUSTERS, "place that a cluster can come from")
         root = find_root()
         home = _path(env.get("LABKIT_HOME"), root / ".labkit")
         state = open_home(home, environ=env)
@@ -95,6 +113,8 @@ class Settings:
             workshop_file=_path(env.get("LABKIT_WORKSHOP"), Path(__file__).with_name("workshop.yaml")),
             ports={name: int(port) for name, port in dict(state["ports"]).items()},  # type: ignore[call-overload]
             oidc=oidc,
+            cluster=cluster,
+            context=env.get("LABKIT_CONTEXT", ""),
         )
 
     def url(self, port_name: str, scheme: str = "https") -> str:
@@ -218,12 +238,14 @@ def _ports_from(env: Mapping[str, str]) -> dict[str, int]:
     return ports
 
 
-def _oidc_style(text: str) -> OidcStyle:
-    for style in OIDC_STYLES:
-        if text == style:
-            return style
-    msg = f"LABKIT_OIDC is {text!r}, which is no way to tell the API server whom to believe"
-    raise SettingsError(msg, fix=f"set it to {' or '.join(OIDC_STYLES)}, or unset it for flags")
+def _word(env: Mapping[str, str], variable: str, words: tuple[_Word, ...], what: str) -> _Word:
+    """The variable's value, which must be one of the words; the first of them when it is not set."""
+    text = env.get(variable, words[0])
+    for word in words:
+        if text == word:
+            return word
+    msg = f"{variable} is {text!r}, which is no {what}"
+    raise SettingsError(msg, fix=f"set it to {', '.join(words[:-1])} or {words[-1]}, or unset it for {words[0]}")
 
 
 def _free_port(taken: Mapping[str, int]) -> int:

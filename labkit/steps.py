@@ -15,7 +15,7 @@ from .cluster.kubeconfig import exec_context
 from .display import BAD, OK, Displayed, shown
 from .errors import CheckFailed, EarlierLabMissing, LabkitError
 from .identity.plan import Action
-from .lab import NEEDED_PROGRAMS, Lab
+from .lab import Lab
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _machine(lab: Lab) -> Iterator[Finding]:
 
 @step("00-start-here", "programs", "every program is here, in a version that fits")
 def _programs(lab: Lab) -> Iterator[Finding]:
-    for name in NEEDED_PROGRAMS:
+    for name in lab.programs:
         program = lab.toolchain.find(name)
         text = f"{name} {program.version} ({program.source})" if program else f"{name} is missing"
         yield Finding(program is not None, text, "run 00-start-here.ipynb, or labkit setup in a terminal")
@@ -287,6 +287,9 @@ def _namespaces(lab: Lab) -> Iterator[Finding]:
 @step("09-clean-up", "stopped", "nothing of this lab runs any more")
 def _stopped(lab: Lab) -> Iterator[Finding]:
     for row in lab.status().rows:
-        yield Finding(row[1] == "stopped", f"{row[0]}: {row[1]}", "lab.down()")
+        yield Finding(row[1] != "runs", f"{row[0]}: {row[1]}", "lab.down()")
+    objects = lab.cluster.left()
+    if lab.cluster.provider.shared:
+        yield Finding(not objects, f"this lab's objects in {lab.cluster.provider.name}: {shown(objects)}", "lab.down()")
     left = lab.people_on_disk()
     yield Finding(not left, f"people's contexts and kept tokens: {shown(left)}", "lab.forget_people()")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import Counter
 from pathlib import Path
@@ -20,6 +21,10 @@ Every row is a fault that a test provokes, and what that test then asserts; `mak
 # A shell that starts a command in the background has it ignore interrupts, and its children inherit that. Some tests interrupt theirs.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Whether Docker runs must not decide what the tests are about; tests of the other kinds of clusters ask for theirs.
+os.environ["LABKIT_CLUSTER"] = "local"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
