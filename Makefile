@@ -14,10 +14,10 @@ export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run-labs test test-faults check docs down clean lock
+.PHONY: help setup lab run-labs test test-faults test-kind check docs down clean lock
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## make .venv from requirements.lock (every target does so when needed)
 	@echo "✔ .venv is ready"
@@ -35,6 +35,9 @@ test: check ## check, then the unit tests, the tests on real servers, and the la
 test-faults: $(READY) ## kill servers and commands at all kinds of moments; the next command must work (minutes)
 	@.venv/bin/labkit setup
 	@.venv/bin/python -m pytest --durations=10 tests/faults
+
+test-kind: $(READY) ## labs 02 to 06 on a real KinD; skipped, with the reason, where Docker does not run
+	@.venv/bin/python -m pytest --durations=10 tests/kind
 
 check: $(READY) ## ruff, mypy, room order, project files and notebooks
 	@.venv/bin/ruff check
