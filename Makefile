@@ -29,11 +29,12 @@ run-labs: $(READY) ## run all labs headless, in a home of their own; results in 
 	@.venv/bin/labkit run
 
 test: check ## check, then the unit tests, the tests on real servers, and the labs under nbval
-	@.venv/bin/labkit setup
+	@LABKIT_CLUSTER=local .venv/bin/labkit setup
+	@.venv/bin/python -m tests.programs
 	@.venv/bin/python -m pytest --durations=10
 
 test-faults: $(READY) ## kill servers and commands at all kinds of moments; the next command must work (minutes)
-	@.venv/bin/labkit setup
+	@LABKIT_CLUSTER=local .venv/bin/labkit setup
 	@.venv/bin/python -m pytest --durations=10 tests/faults
 
 test-kind: $(READY) ## labs 02 to 06 on a real KinD; skipped, with the reason, where Docker does not run

@@ -28,42 +28,11 @@ from labkit.errors import ClusterError, PortInUse
 from labkit.lab import Lab
 from labkit.processes import Processes
 from labkit.settings import OIDC_STYLES, OidcStyle, Settings, open_home
-from labkit.toolchain import Toolchain
-from labkit.toolchain.pins import KUBERNETES, PINS
-from labkit.toolchain.recipes import GoModule
 
+from ..programs import toolchain
 from .docker_stand_in import GATEWAY
 
 HERE = Path(__file__).parent
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModuleOfTests(GoModule):
-    """A program that only these tests need."""
-
-    @property
-    def folder(self) -> Path:
-        return HERE / self.name
-
-
-assert KUBERNETES.official is not None
-KUBEADM = ModuleOfTests(
-    name="kubeadm",
-    source="built from its Go module",
-    doing="building",
-    takes="about 4 min",
-    kept_mb=75,
-    needs=("go",),
-    disk_gb=3,
-    memory_gb=2,
-    packages={"kubeadm": "k8s.io/kubernetes/cmd/kubeadm"},
-    ldflags=KUBERNETES.ldflags,
-    instead=KUBERNETES.instead,
-    official=replace(KUBERNETES.official, systems={"kubeadm": ("linux",)}),
-)
-KUBEADM_PIN = replace(
-    PINS["kubectl"], name="kubeadm", places=(("PATH", "kubeadm"),), ask=("version", "-o", "short"), answer=r"v(\d[\d.]*)", recipe=KUBEADM
-)
 
 
 @dataclass
@@ -84,8 +53,7 @@ class StandIn:
 def stand_in(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     """On PATH as ``docker``, with real programs behind it."""
     folder = tmp_path_factory.mktemp("docker")
-    tools = Toolchain(lab.settings.cache, pins={**PINS, "kubeadm": KUBEADM_PIN})
-    programs = tools.ensure("etcd", "kube-apiserver", "kubeadm")
+    programs = toolchain(lab.settings.cache).ensure("etcd", "kube-apiserver", "kubeadm")
     (folder / "programs.json").write_text(json.dumps({name: str(program.path) for name, program in programs.items()}))
     command = folder / "bin" / "docker"
     command.parent.mkdir()

@@ -63,7 +63,7 @@ def test_kubernetes_staging_modules_are_all_of_its_own_release() -> None:
 
 
 def test_the_kubeadm_of_the_tests_is_of_the_same_release() -> None:
-    there = Path(__file__).parents[1] / "integration" / "kubeadm" / "go.mod"
+    there = Path(__file__).parents[1] / "kubeadm" / "go.mod"
     releases = re.compile(r"^(?:require k8s.io/kubernetes \S+|replace .*)", re.MULTILINE)
     found, wanted = (releases.findall(file.read_text()) for file in (there, KUBERNETES.folder / "go.mod"))
     assert found == wanted
