@@ -17,10 +17,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 CHROMIUMS := chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run-labs test test-faults check browser docs down clean lock
+.PHONY: help setup lab run-labs test test-faults test-kind check browser docs down clean lock
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## make .venv from requirements.lock (every target does so when needed)
 	@echo "✔ .venv is ready"
@@ -32,12 +32,16 @@ run-labs: $(READY) ## run all labs headless, in a home of their own; results in 
 	@.venv/bin/labkit run
 
 test: check ## check, then the unit tests, the tests on real servers, and the labs under nbval
-	@.venv/bin/labkit setup --ui
+	@LABKIT_CLUSTER=local .venv/bin/labkit setup --ui
+	@.venv/bin/python -m tests.programs
 	@.venv/bin/python -m pytest --durations=10
 
 test-faults: $(READY) ## kill servers and commands at all kinds of moments; the next command must work (minutes)
-	@.venv/bin/labkit setup
+	@LABKIT_CLUSTER=local .venv/bin/labkit setup
 	@.venv/bin/python -m pytest --durations=10 tests/faults
+
+test-kind: $(READY) ## labs 02 to 06 on a real KinD; skipped, with the reason, where Docker does not run
+	@.venv/bin/python -m pytest --durations=10 tests/kind
 
 check: $(READY) ## ruff, mypy, room order, project files and notebooks
 	@.venv/bin/ruff check

@@ -89,7 +89,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--ui", action="store_true", help="build the portal's pages too, for a browser")
     verb("up", _up, "start the servers and do labs 01 to 03", "Keycloak with the realm, the cluster, RBAC, the portal; safe to repeat.")
-    verb("down", _down, "stop this home's servers", "Their data stays. Servers of other homes are never touched.")
+    verb(
+        "down",
+        _down,
+        "stop this home's servers",
+        "Their data stays, a KinD cluster is deleted, and what the labs made in a cluster of somebody else's is removed. "
+        "Servers and clusters of other homes are never touched.",
+    )
     verb("status", _status, "show this home's servers", "Exit code 0 when all run, 3 when not.", as_json=True)
     added = verb("check", _check, "check what the labs leave behind", "Reads the real servers and changes nothing.", as_json=True)
     added.add_argument(

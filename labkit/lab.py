@@ -15,6 +15,7 @@ from .cluster.api import Api, Identity
 from .cluster.cluster import Cluster
 from .cluster.kubeconfig import exec_context
 from .cluster.kubectl import KubectlAnswer
+from .cluster.local import SERVERS
 from .display import Table
 from .errors import CheckFailed, Forbidden
 from .identity.credential import exec_credential
@@ -31,10 +32,10 @@ from .settings import Settings
 from .toolchain import PROGRAMS, Toolchain
 from .workshop import Workshop
 
-NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name not in ("go", "pages"))
-"""The programs that the labs run, the portal's packages being one; Go is only fetched when one of them has to be built.
+NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name not in {"go", "kind", "pages", *SERVERS})
+"""The programs that the labs run wherever the cluster comes from, the portal's packages being one.
 
-The portal's pages are for people with a browser.
+Go is only fetched when one of them has to be built; the portal's pages are for people with a browser.
 """
 
 
@@ -105,7 +106,7 @@ class Lab:
         )
         self.realm = Realm(self.keycloak.admin, self.workshop)
         self.cluster = Cluster(settings, self.workshop, self.processes, certificates, self.toolchain, self.keycloak)
-        self.portal = Portal(settings, self.workshop, self.processes, self.toolchain, self.keycloak, self.cluster.endpoint)
+        self.portal = Portal(settings, self.workshop, self.processes, self.toolchain, self.keycloak, lambda: self.cluster.endpoint)
 
     @classmethod
     def open(cls) -> Lab:
@@ -119,9 +120,9 @@ class Lab:
 
     @property
     def programs(self) -> tuple[str, ...]:
-        """The programs that the labs run on this machine."""
+        """The programs that this lab runs."""
         spared = LocalKeycloak.programs if self.settings.hosted else ()
-        return tuple(name for name in NEEDED_PROGRAMS if name not in spared)
+        return tuple(name for name in (*NEEDED_PROGRAMS, *self.cluster.provider.programs) if name not in spared)
 
     def machine(self) -> machine.Machine:
         """What this machine has."""
@@ -155,16 +156,18 @@ class Lab:
         with self.processes.lock():
             self.keycloak.start()
             self.realm.apply()
-            # The portal needs no cluster to start, so they start at the same time.
-            self.portal.launch()
             self.cluster.start()
             self.cluster.rbac.apply()
             self.portal.start()
 
     def down(self) -> list[str]:
-        """Stop this home's servers, the last started first; their data stays. Returns the names of those that ran."""
+        """Stop this home's servers, the last started first; their data stays. Returns the names of those that ran.
+
+        A KinD cluster of this home is deleted, and what the labs made in a cluster that others use is taken away.
+        """
         with self.processes.lock():
-            return [name for name in reversed(self.processes.names()) if self.processes.stop(name)]
+            stopped = [name for name in reversed(self.processes.names()) if self.processes.stop(name)]
+            return stopped + self.cluster.leave()
 
     def sign_in(self, username: str) -> Person:
         """Sign a user of the workshop in through the client that the cluster trusts, and write their kubectl context; see `session`."""
@@ -221,21 +224,12 @@ class Lab:
 
     def status(self) -> Table:
         """This home's servers: which run, as which process, where they answer and where they log."""
-        addresses = {
-            "keycloak": self.keycloak.url,
-            "etcd": self.settings.url("etcd"),
-            "kube-apiserver": self.settings.url("kubernetes"),
-            "kube-controller-manager": self.settings.url("controller_manager"),
-            "portal": self.portal.url,
-        }
-        rows = []
-        if self.settings.hosted:
-            del addresses["keycloak"]
-            rows.append(("keycloak", "hosted", "", self.keycloak.url, ""))
-        for name, address in addresses.items():
-            running = self.processes.running(name)
-            state = ("runs", str(running.pid), address) if running else ("stopped", "", "")
-            rows.append((name, *state, str(self.processes.log_file(name)) if self.processes.log_file(name).exists() else ""))
+        keycloak = ("keycloak", "hosted", "", self.keycloak.url, "")
+        rows = [
+            keycloak if self.settings.hosted else self.processes.row("keycloak", self.keycloak.url),
+            *self.cluster.provider.rows(),
+            self.processes.row("portal", self.portal.url),
+        ]
         return Table(("server", "state", "pid", "address", "log"), tuple(rows), title=f"home {self.settings.home}")
 
 

@@ -140,7 +140,9 @@ class Processes:
                         raise
                 else:
                     return running
-            self._make_way(server)
+            if self._record(server.name):
+                self.stop(server.name)
+            self._refuse_taken_ports(server)
             with progress(f"starting {server.name}"):
                 try:
                     child, running = self._launch(server)
@@ -150,24 +152,18 @@ class Processes:
                     raise
             return running
 
-    def launch(self, server: Server) -> None:
-        """Begin what `start` does and return at once, so that the server comes up while something else does; `start` then waits for it.
-
-        Raises:
-            PortInUse: Somebody else listens on one of its ports.
-        """
-        with self.lock():
-            running = self.running(server.name)
-            if running is None or running.fingerprint != server.fingerprint():
-                self._make_way(server)
-                self._launch(server)
-
     def running(self, name: str) -> Running | None:
         """The server of that name if it runs: same boot, same pid, same start time."""
         record = self._record(name)
         if record is None or not _launch.is_same_process(record):
             return None
         return Running(name, int(str(record["pid"])), str(record["fingerprint"]), self.log_file(name))
+
+    def row(self, name: str, address: str) -> tuple[str, str, str, str, str]:
+        """A server as a row of `Lab.status`: name, state, pid, address, log."""
+        running, log = self.running(name), self.log_file(name)
+        state = ("runs", str(running.pid), address) if running else ("stopped", "", "")
+        return (name, *state, str(log) if log.exists() else "")
 
     def names(self) -> list[str]:
         """The servers that are recorded, first started first."""
@@ -218,11 +214,6 @@ class Processes:
         except (FileNotFoundError, ValueError):
             return None
         return dict(loaded)
-
-    def _make_way(self, server: Server) -> None:
-        if self._record(server.name):
-            self.stop(server.name)
-        self._refuse_taken_ports(server)
 
     def _launch(self, server: Server) -> tuple[subprocess.Popen[bytes], Running]:
         # What administers a hosted Keycloak is labkit's alone; a server's environment can be read for as long as it runs.

@@ -14,6 +14,7 @@ from .display import Table
 from .errors import LabkitError
 from .hosting import PUBLIC_CA
 from .lab import Lab
+from .portal.config import app_config
 from .settings import write_private, writing
 
 _MARK = "# Written by labkit render"
@@ -132,6 +133,12 @@ RENDERINGS = (
         "the same as an AuthenticationConfiguration",
         "Name it to the API server: --authentication-config=FILE, without any --oidc flag",
         lambda lab: lab.cluster.trust.configuration(),
+    ),
+    Rendering(
+        "app-config.yaml",
+        "what Backstage is told",
+        "Give Backstage the two variables that it names, and people.yaml and templates beside it",
+        lambda lab: app_config(lab.settings, lab.workshop, lab.cluster.endpoint, lab.keycloak.issuer, Path()),
     ),
     Rendering("rbac.yaml", "cluster roles and their bindings", "Run kubectl apply -f rbac.yaml", _rbac),
     Rendering(

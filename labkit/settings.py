@@ -10,6 +10,9 @@ variable                      what it sets                                      
                               `OIDC_STYLES`
 ``LABKIT_PORTAL_TOKEN``       where the portal keeps a person's Keycloak token: one  ``memory``
                               of `PORTAL_TOKENS`
+``LABKIT_CLUSTER``            where the cluster comes from: one of `CLUSTERS`        ``auto``
+``LABKIT_CONTEXT``            for an external cluster: its administrator's context   none
+                              in the person's own kubeconfig (``KUBECONFIG``)
 ``LABKIT_<NAME>_PORT``        a port, for each name in `PORTS`                       see `PORTS`
 ============================  =====================================================  =========================
 
@@ -46,6 +49,9 @@ PORTS = {
     "kubernetes": 6443,
     "controller_manager": 10257,
     "portal": 7007,
+    "kind_31337": 31337,
+    "kind_31340": 31340,
+    "kind_31333": 31333,
 }
 """Every port a lab listens on, with the number that is taken when it is free."""
 
@@ -58,6 +64,11 @@ PortalToken = Literal["memory", "claim"]
 
 PORTAL_TOKENS: tuple[PortalToken, ...] = get_args(PortalToken)
 """``memory``: in the backend's memory alone; ``claim``: in the Backstage token, as the claim ``tok``, for every plugin to read."""
+
+ClusterChoice = Literal["auto", "kind", "local", "external"]
+
+CLUSTERS: tuple[ClusterChoice, ...] = get_args(ClusterChoice)
+"""``kind``: in a container; ``local``: plain processes; ``external``: somebody else's; ``auto``: kind where Docker runs, else local."""
 
 HOME_FORMAT = 1
 FIRST_LAB = "00-start-here.ipynb"
@@ -77,6 +88,8 @@ class Settings:
         oidc: How the API server is told whom to believe.
         portal_keeps: Where the portal keeps a person's Keycloak token.
         hosted: The Keycloak that one already has; None when the lab starts its own.
+        cluster: Where the cluster comes from.
+        context: The administrator's context of an external cluster; empty when none is named.
     """
 
     root: Path
@@ -88,6 +101,8 @@ class Settings:
     oidc: OidcStyle = "flags"
     portal_keeps: PortalToken = "memory"
     hosted: Hosted | None = None
+    cluster: ClusterChoice = "auto"
+    context: str = ""
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -101,6 +116,7 @@ class Settings:
         oidc = _one_of(OIDC_STYLES, "LABKIT_OIDC", env, "no way to tell the API server whom to believe")
         portal_keeps = _one_of(PORTAL_TOKENS, "LABKIT_PORTAL_TOKEN", env, "no place for the portal to keep a token")
         hosted = hosted_from(env)
+        cluster = _one_of(CLUSTERS, "LABKIT_CLUSTER", env, "no place that a cluster can come from")
         root = find_root()
         home = _path(env.get("LABKIT_HOME"), root / ".labkit")
         state = open_home(home, environ=env)
@@ -114,6 +130,8 @@ class Settings:
             oidc=oidc,
             portal_keeps=portal_keeps,
             hosted=hosted,
+            cluster=cluster,
+            context=env.get("LABKIT_CONTEXT", ""),
         )
 
     def variables(self) -> dict[str, str]:

@@ -278,5 +278,8 @@ def _portal_objects(lab: Lab) -> Iterator[Finding]:
 def _stopped(lab: Lab) -> Iterator[Finding]:
     for row in lab.status().rows:
         yield Finding(row[1] != "runs", f"{row[0]}: {row[1]}", "lab.down()")
+    objects = lab.cluster.left()
+    if lab.cluster.provider.shared:
+        yield Finding(not objects, f"this lab's objects in {lab.cluster.provider.name}: {shown(objects)}", "lab.down()")
     left = lab.people_on_disk()
     yield Finding(not left, f"people's contexts and kept tokens: {shown(left)}", "lab.forget_people()")

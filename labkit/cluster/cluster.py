@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from ..certificates import Certificates
 from ..errors import Forbidden, Unauthorized
 from ..identity.keycloak import Keycloak
-from ..identity.session import Session
+from ..identity.session import Session, sign_in
 from ..processes import Processes
 from ..settings import Settings
 from ..toolchain import Toolchain
 from ..workshop import Workshop
 from .api import Api, Identity
+from .belongings import Belongings
 from .causes import Causes
+from .choice import choose
+from .kind import KindCluster
 from .kubeconfig import Kubeconfig
 from .kubectl import Kubectl, KubectlAnswer
-from .local import LocalCluster
 from .provider import Endpoint, Provider
 from .rbac import Rbac
 from .refusals import forbidden, unauthorized
+from .review import Somebody
 from .trust import Trust
 
 
@@ -25,9 +30,7 @@ class Cluster:
     """A cluster that trusts the realm.
 
     Attributes:
-        provider: How it is run.
         kubeconfig: The lab's kubeconfig.
-        rbac: The workshop's RBAC objects.
     """
 
     def __init__(
@@ -40,10 +43,24 @@ class Cluster:
         keycloak: Keycloak,
     ) -> None:
         self._settings, self._workshop, self._keycloak = settings, workshop, keycloak
-        self.provider: Provider = LocalCluster(settings, processes, certificates, tools)
+        self._processes, self._certificates, self._tools = processes, certificates, tools
         self.kubeconfig = Kubeconfig(settings.home / "kubeconfig")
         self._kubectl = Kubectl(lambda: tools.ensure("kubectl")["kubectl"].path, self.kubeconfig.path, settings.home)
-        self.rbac = Rbac(workshop.cluster, self._kubectl, self.endpoint.name)
+
+    @cached_property
+    def _chosen(self) -> tuple[Provider, str]:
+        # On use: to ask Docker takes a moment, and `labkit credential`, which kubectl runs each time, needs no cluster.
+        return choose(self._settings, self._processes, self._certificates, self._tools, self._somebody)
+
+    @property
+    def provider(self) -> Provider:
+        """How it is run."""
+        return self._chosen[0]
+
+    @cached_property
+    def rbac(self) -> Rbac:
+        """The workshop's RBAC objects."""
+        return Rbac(self._workshop.cluster, self._run, self.provider.name)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -64,15 +81,40 @@ class Cluster:
         Raises:
             IdentityError: The realm is not there yet.
             ServerError: A server did not come up.
+            ClusterError: A cluster that is not local processes is not as it must be; what is wrong and who can mend it is said.
         """
+        provider, note = self._chosen
+        if note:
+            print(note)
         self._keycloak.discovery()
-        self.provider.start(self.trust)
+        provider.start(self.trust)
         self.kubeconfig.write_admin(self.endpoint)
         return self.endpoint
 
     def stop(self) -> bool:
         """Stop it, keeping its data; returns whether anything ran."""
         return self.provider.stop()
+
+    def remove_objects(self) -> list[str]:
+        """Remove the labs' objects; returns them by name. In a cluster that others use, all that bears the home's label."""
+        if self.provider.shared:
+            return self._belongings.remove() if self._is_used else []
+        return self.rbac.remove().output.splitlines()
+
+    def leave(self) -> list[str]:
+        """Take away what is not a process of the home's: its KinD cluster, or what it made in somebody else's.
+
+        Returns:
+            The names of what was there.
+        """
+        if (self._settings.home / "kind").exists():
+            kind = KindCluster(self._settings, self._processes, self._tools, self._somebody)
+            return [kind.name] if kind.stop() else []
+        return self.remove_objects() if self._is_used else []
+
+    def left(self) -> list[str]:
+        """What of the lab's objects is in a cluster that others use as well; nothing where the cluster is the lab's alone."""
+        return self._belongings.left() if self._is_used else []
 
     def is_running(self) -> bool:
         """Whether it is up."""
@@ -86,7 +128,7 @@ class Cluster:
     def kubectl(self, context: str, *args: str, stdin: str = "") -> KubectlAnswer:
         """Run kubectl in one of the kubeconfig's contexts; see `Kubectl.run` for what is raised, here with its cause."""
         try:
-            return self._kubectl.run(context, *args, stdin=stdin)
+            return self._run(context, *args, stdin=stdin)
         except (Unauthorized, Forbidden) as error:
             token = self.kubeconfig.id_token(context)
             if not token:
@@ -97,7 +139,7 @@ class Cluster:
 
     def admin_kubectl(self, *args: str) -> KubectlAnswer:
         """Run kubectl as the cluster's administrator."""
-        return self._kubectl.run(self.endpoint.name, *args)
+        return self._run(self.provider.name, *args)
 
     def api(self, session: Session) -> Api:
         """The API server as a signed-in person sees it, by ID token."""
@@ -118,3 +160,24 @@ class Cluster:
     def enter_exec(self, username: str) -> str:
         """Write a person's kubectl context that asks ``labkit credential`` for tokens; returns the context's name."""
         return self.kubeconfig.write_exec_person(self.endpoint, username, self._settings.variables())
+
+    def _run(self, context: str, *args: str, stdin: str = "") -> KubectlAnswer:
+        run = self._belongings.run if self.provider.shared else self._kubectl.run
+        return run(context, *args, stdin=stdin)
+
+    @property
+    def _belongings(self) -> Belongings:
+        return Belongings(self._kubectl, self.provider.name, self._settings.home_id)
+
+    @property
+    def _is_used(self) -> bool:
+        """Whether this home has been in a cluster that others use."""
+        return self._settings.cluster == "external" and self.kubeconfig.entry("contexts", self.provider.name) is not None
+
+    def _somebody(self) -> Somebody:
+        """The first person of the workshop, signed in."""
+        oidc = self._workshop.cluster.oidc
+        username = [*self._workshop.access.expected, *(user.username for user in self._workshop.realm.users)][0]
+        session = sign_in(self._keycloak, self._workshop.client(oidc.client_id), self._workshop.user(username))
+        groups = (*session.claims.get(oidc.groups_claim, ()), "system:authenticated")
+        return Somebody(self.api(session), Identity(str(session.claims.get(oidc.username_claim)), groups))

@@ -29,12 +29,21 @@ class LocalCluster:
     manager show the API server one from ``clients``; everybody verifies everybody's server certificate.
     """
 
+    name = "local-platform"
+    programs = SERVERS
+    shared = False
+
     def __init__(self, settings: Settings, processes: Processes, certificates: Certificates, tools: Toolchain) -> None:
         self._settings, self._processes, self._certificates, self._tools = settings, processes, certificates, tools
         # system:masters is the group that the API server itself lets do everything, before RBAC has any rule.
         admin = certificates.client("admin", user="labkit-admin", groups=("system:masters",))
         self._ca = certificates.authority("servers")
-        self.endpoint = Endpoint("local-platform", settings.url("kubernetes"), self._ca, _certificate_user(admin))
+        self._endpoint = Endpoint(self.name, settings.url("kubernetes"), self._ca, _certificate_user(admin))
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The API server on this machine."""
+        return self._endpoint
 
     def start(self, trust: Trust) -> None:
         """Start the three, each once the one below it answers."""
@@ -62,6 +71,11 @@ class LocalCluster:
     def server_log(self, lines: int) -> str:
         """The last lines of the API server's log."""
         return self._processes.log_tail("kube-apiserver", lines)
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """The three processes."""
+        ports = ("etcd", "kubernetes", "controller_manager")
+        return [self._processes.row(name, self._settings.url(port)) for name, port in zip(SERVERS, ports, strict=True)]
 
     def _etcd(self, program: str) -> Server:
         client, peer = (f"https://localhost:{self._settings.ports[name]}" for name in ("etcd", "etcd_peer"))

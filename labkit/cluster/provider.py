@@ -9,6 +9,9 @@ from typing import Any, Protocol
 from ..display import Displayed
 from .trust import Trust
 
+NOT_OURS = "not ours"
+"""The state, in `Lab.status`, of a cluster that answers and that somebody else runs."""
+
 
 @dataclass(frozen=True)
 class Endpoint(Displayed):
@@ -33,16 +36,37 @@ class Endpoint(Displayed):
 class Provider(Protocol):
     """Runs a cluster: as local processes, in KinD, or not at all because somebody else does."""
 
-    endpoint: Endpoint
+    @property
+    def name(self) -> str:
+        """`Endpoint.name`, known before there is an endpoint."""
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """What it needs of the toolchain, besides kubectl."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether others use the cluster as well, so that not everything in it is the lab's."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it is.
+
+        Raises:
+            ClusterError: That is known only once it is started.
+        """
 
     def start(self, trust: Trust) -> None:
         """Bring the cluster up with that trust, or take over the one that is up; return when it answers."""
 
     def stop(self) -> bool:
-        """Stop what `start` started, keeping its data; say whether anything ran."""
+        """Stop what `start` started; say whether anything ran. Local processes keep their data, a KinD cluster is deleted."""
 
     def is_running(self) -> bool:
         """Whether it is up."""
 
     def server_log(self, lines: int) -> str:
         """The last lines of the API server's log; empty when there is none to read."""
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """Its servers, for `Lab.status`: name, state, pid, address, log."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from ..workshop import ClusterSpec
-from .kubectl import Kubectl, KubectlAnswer
+from .kubectl import KubectlAnswer
 
 _GROUP = "rbac.authorization.k8s.io"
 
@@ -16,12 +17,12 @@ class Rbac:
 
     Args:
         declared: The workshop's cluster section.
-        kubectl: To apply them with.
+        run: Runs kubectl in a context.
         context: The administrator's context.
     """
 
-    def __init__(self, declared: ClusterSpec, kubectl: Kubectl, context: str) -> None:
-        self._declared, self._kubectl, self._context = declared, kubectl, context
+    def __init__(self, declared: ClusterSpec, run: Callable[..., KubectlAnswer], context: str) -> None:
+        self._declared, self._run, self._context = declared, run, context
 
     def objects(self) -> list[dict[str, Any]]:
         """The objects as the API server takes them: cluster roles first, then the bindings that name them."""
@@ -49,20 +50,21 @@ class Rbac:
     def apply(self) -> KubectlAnswer:
         """Apply them with ``kubectl apply``, which says of each whether it was created, configured or unchanged.
 
+        In a cluster that others use as well, an object of that name that is not this lab's is refused and left alone.
         A binding's role can't be changed in place (``roleRef`` is immutable), so one that names another role is replaced.
         """
         # In a new cluster these are empty until a controller has gathered their rules, and whoever is bound to one may do nothing.
         gathered = [f"clusterrole/{name}" for name in ("admin", "edit", "view")]
-        self._kubectl.run(self._context, "wait", "--for=jsonpath={.rules}", *gathered, "--timeout=30s")
+        self._run(self._context, "wait", "--for=jsonpath={.rules}", *gathered, "--timeout=30s")
         for name in self._bound_elsewhere():
-            self._kubectl.run(self._context, "delete", "clusterrolebinding", name)
+            self._run(self._context, "delete", "clusterrolebinding", name)
         bundle = {"apiVersion": "v1", "kind": "List", "items": self.objects()}
-        return self._kubectl.run(self._context, "apply", "-f", "-", stdin=json.dumps(bundle))
+        return self._run(self._context, "apply", "-f", "-", stdin=json.dumps(bundle))
 
     def remove(self) -> KubectlAnswer:
         """Delete them; what is gone already is no error."""
         names = [f"{wanted['kind'].lower()}/{wanted['metadata']['name']}" for wanted in reversed(self.objects())]
-        return self._kubectl.run(self._context, "delete", "--ignore-not-found", *names)
+        return self._run(self._context, "delete", "--ignore-not-found", *names)
 
     def differences(self) -> list[str]:
         """What the cluster has that differs from what is declared, one sentence each; empty when all is well."""
@@ -85,5 +87,5 @@ class Rbac:
         return [wanted["metadata"]["name"] for wanted, now in there if now is not None and now["roleRef"] != wanted["roleRef"]]
 
     def _found(self) -> dict[tuple[str, str], dict[str, Any]]:
-        answer = self._kubectl.run(self._context, "get", "clusterroles,clusterrolebindings", "-o", "json")
+        answer = self._run(self._context, "get", "clusterroles,clusterrolebindings", "-o", "json")
         return {(item["kind"], item["metadata"]["name"]): item for item in json.loads(answer.output)["items"]}

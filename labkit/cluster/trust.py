@@ -80,7 +80,7 @@ class Trust(Displayed):
             "jwt": [jwt],
             "anonymous": {"enabled": True, "conditions": [{"path": path} for path in HEALTH_PATHS]},
         }
-        return yaml.dump(whole, Dumper=_Dumper, sort_keys=False, width=140)
+        return yaml.dump(whole, Dumper=Dumper, sort_keys=False, width=140)
 
 
 def _claim_rules(username_claim: str) -> list[dict[str, str]]:
@@ -94,7 +94,7 @@ def _rule(expression: str, message: str) -> dict[str, str]:
     return {"expression": expression, "message": message}
 
 
-class _Dumper(yaml.SafeDumper):
+class Dumper(yaml.SafeDumper):
     """Writes a certificate line by line, as one would by hand."""
 
 
@@ -102,4 +102,4 @@ def _text(dumper: yaml.SafeDumper, text: str) -> Any:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 
-_Dumper.add_representer(str, _text)
+Dumper.add_representer(str, _text)

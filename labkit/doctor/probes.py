@@ -11,6 +11,7 @@ import requests
 import yaml
 from requests.exceptions import SSLError
 
+from ..cluster.local import LocalCluster
 from ..errors import ForeignIssuer, IdentityError, KeycloakUnreachable, SignInRefused, TokenInvalid, Unauthorized
 from ..identity.plan import Action, Change, FieldChange
 from ..identity.session import key_id, read_claims
@@ -129,7 +130,11 @@ def people(lab: Lab) -> Causes:
 
 
 def servers(lab: Lab) -> Causes:
-    """Whether the cluster's servers run and answer."""
+    """Whether the cluster's servers run and answer; of a cluster that is not local processes, whether it is up."""
+    if not isinstance(lab.cluster.provider, LocalCluster):
+        if not lab.cluster.is_running():
+            yield "api-server-down", f"the cluster {lab.cluster.provider.name} is not up"
+        return
     for name, cause in (
         ("etcd", "etcd-down"),
         ("kube-apiserver", "api-server-down"),
@@ -149,7 +154,9 @@ def servers(lab: Lab) -> Causes:
 
 
 def trust(lab: Lab) -> Causes:
-    """What the API server was in fact told, beside what it should have been."""
+    """What the API server was in fact told, beside what it should have been; only where it is a process of the lab's."""
+    if not isinstance(lab.cluster.provider, LocalCluster):
+        return
     declared, told = _flags(lab.cluster.trust.flags()), _told(lab)
     if "ca-file" in told:
         declared["ca-file"], told["ca-file"] = lab.cluster.trust.ca.read_text(), Path(told["ca-file"]).read_text()

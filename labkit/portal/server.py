@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import requests
@@ -56,7 +57,7 @@ class Portal:
         processes: Processes,
         tools: Toolchain,
         keycloak: Keycloak,
-        endpoint: Endpoint,
+        endpoint: Callable[[], Endpoint],
     ) -> None:
         self._settings, self._workshop, self._processes, self._tools = settings, workshop, processes, tools
         self._keycloak, self._endpoint = keycloak, endpoint
@@ -75,11 +76,6 @@ class Portal:
         """
         with self._processes.lock():
             return self._processes.start(self._server())
-
-    def launch(self) -> None:
-        """Begin to start it, and return at once; `start` then waits for it. Raises what `start` does."""
-        with self._processes.lock():
-            self._processes.launch(self._server())
 
     def stop(self) -> bool:
         """Stop it; whoever is signed in has to sign in again, as their tokens were in its memory. Returns whether it ran."""
@@ -109,7 +105,7 @@ class Portal:
         """
         user = self._workshop.user(username)
         browser = Browser(self.url, self._keycloak, self.unreachable)
-        return PortalSession(username, browser, browser.sign_in(user), self._endpoint.name, self._templates)
+        return PortalSession(username, browser, browser.sign_in(user), self._endpoint().name, self._templates)
 
     def guest(self) -> PortalSession:
         """Enter without signing in to Keycloak.
@@ -118,7 +114,7 @@ class Portal:
             PortalUnreachable: The portal does not answer.
         """
         browser = Browser(self.url, self._keycloak, self.unreachable, provider="guest")
-        return PortalSession("guest", browser, browser.refresh(), self._endpoint.name, self._templates)
+        return PortalSession("guest", browser, browser.refresh(), self._endpoint().name, self._templates)
 
     def token_way(self) -> TokenWay:
         """How a person's token gets from Keycloak to the API server, as this portal is set up."""
@@ -166,7 +162,7 @@ class Portal:
     def _configured(self) -> dict[Path, str]:
         """What Backstage is told, by file."""
         pages, issuer = self._tools.find("pages"), self._keycloak.issuer
-        told = config.app_config(self._settings, self._workshop, self._endpoint, issuer, self._folder, pages.path if pages else None)
+        told = config.app_config(self._settings, self._workshop, self._endpoint(), issuer, self._folder, pages.path if pages else None)
         return {self._configuration: told, self._folder / "people.yaml": config.people(self._workshop)}
 
     def _lay_out(self, packages: Path) -> Path:

@@ -14,6 +14,7 @@ _ETCD_VERSION = "3.7.3"
 _KUBERNETES_VERSION = "1.37.2"
 _KUBERNETES_MAJOR, _KUBERNETES_MINOR, _ = _KUBERNETES_VERSION.split(".")
 _KEYCLOAK_VERSION = "26.7.3"
+_KIND_VERSION = "0.33.0"
 _COMPONENT = "k8s.io/component-base/version"
 _BUNDLE = "start from a bundle that somebody with network made (labkit setup --offline-bundle FILE)"
 _MODULES = f"name your network's module proxy in GOPROXY, or\n{_BUNDLE}"
@@ -64,6 +65,28 @@ KUBERNETES = GoModule(
         digests=f"v{_KUBERNETES_VERSION}/bin/{{system}}/{{machine}}/{{name}}.sha256",
     ),
 )
+
+KIND = GoModule(
+    name="kind",
+    source="built from its Go module",
+    doing="building",
+    takes="about 1 min, only for a cluster in KinD",
+    kept_mb=11,
+    needs=("go",),
+    disk_gb=1,
+    memory_gb=1,
+    packages={"kind": "sigs.k8s.io/kind"},
+    ldflags="-s -w",
+    instead=f"put kind on PATH, or\n{_MODULES}",
+    official=Official(
+        site="https://github.com",
+        systems={"kind": ("linux", "darwin")},
+        file=f"kubernetes-sigs/kind/releases/download/v{_KIND_VERSION}/kind-{{system}}-{{machine}}",
+        digests=f"kubernetes-sigs/kind/releases/download/v{_KIND_VERSION}/kind-{{system}}-{{machine}}.sha256sum",
+    ),
+)
+KIND_NODE_IMAGE = "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"
+"""What kind 0.33.0 makes a node of by itself; named, so that another kind found on PATH makes the same cluster."""
 
 KEYCLOAK = KeycloakDistribution(
     name="keycloak",
@@ -183,6 +206,16 @@ PINS: Mapping[str, Pin] = {
         _kubernetes("kube-apiserver", ("--version",), r"Kubernetes v(\d[\d.]*)"),
         _kubernetes("kube-controller-manager", ("--version",), r"Kubernetes v(\d[\d.]*)"),
         _kubernetes("kubectl", ("version", "--client"), r"Client Version: v(\d[\d.]*)"),
+        Pin(
+            name="kind",
+            version=_KIND_VERSION,
+            # Older ones hand kubeadm the seed's form of the API server's flags unchanged, and it drops them without a word.
+            at_least="0.32",
+            places=(("PATH", "kind"),),
+            ask=("version",),
+            answer=r"kind v(\d[\d.]*)",
+            recipe=KIND,
+        ),
         Pin(
             name="keycloak",
             version=_KEYCLOAK_VERSION,

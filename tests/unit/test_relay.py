@@ -1,0 +1,71 @@
+"""The relay between a container's network and a server on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+
+import pytest
+
+from labkit.cluster.relay import relay
+
+HERE = "127.0.0.1"
+
+
+@pytest.fixture
+def port() -> int:
+    return free()
+
+
+async def said_through(port: int, network: str, sent: bytes, target: int | None = None) -> bytes:
+    """What comes back by way of a relay from a server that answers a whole request with its length and itself."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        whole = await reader.read()
+        writer.write(b"%d " % len(whole) + whole)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(echo, HERE, 0)
+    relaying = asyncio.create_task(relay((HERE, port), (HERE, target or server.sockets[0].getsockname()[1]), network))
+    try:
+        reader, writer = await connected(port)
+        writer.write(sent)
+        with suppress(OSError):
+            writer.write_eof()
+        with suppress(ConnectionError):
+            return await asyncio.wait_for(reader.read(), timeout=10)
+        return b""
+    finally:
+        relaying.cancel()
+        server.close()
+
+
+async def connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    for _ in range(100):
+        with suppress(ConnectionRefusedError):
+            return await asyncio.open_connection(HERE, port)
+        await asyncio.sleep(0.05)
+    msg = "the relay does not listen"
+    raise AssertionError(msg)
+
+
+def test_what_is_sent_arrives_whole_in_both_directions_though_one_ends_first(port: int) -> None:
+    sent = bytes(range(256)) * 4096
+    assert asyncio.run(said_through(port, "127.0.0.0/8", sent)) == b"%d " % len(sent) + sent
+
+
+@pytest.mark.fault("Exposure", "a caller of the relay from another network than KinD's", "its connection is closed unread")
+def test_a_caller_from_another_network_gets_nothing(port: int) -> None:
+    assert asyncio.run(said_through(port, "172.18.0.0/16", b"hello")) == b""
+
+
+def test_a_server_that_does_not_listen_ends_the_connection_and_not_the_relay(port: int) -> None:
+    assert asyncio.run(said_through(port, "127.0.0.0/8", b"hello", free())) == b""
+
+
+def free() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server((HERE, 0)) as taken:
+        return int(taken.getsockname()[1])
