@@ -22,7 +22,7 @@ from labkit.toolchain import PROGRAMS, Toolchain
 from labkit.toolchain.pins import KUBERNETES, PINS
 from labkit.toolchain.recipes import Pin
 
-NAMES = tuple(name for name in PROGRAMS if name not in ("go", "pages"))
+NAMES = tuple(name for name in PROGRAMS if name not in ("go", "kind", "pages"))
 ANSWERS = {
     "etcd": "etcd Version: 3.6.4",
     "kube-apiserver": "Kubernetes v1.37.1",
