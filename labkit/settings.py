@@ -278,7 +278,7 @@ def _one_of(choices: tuple[_Choice, ...], variable: str, env: Mapping[str, str],
         if text == choice:
             return choice
     msg = f"{variable} is {text!r}, which is {what}"
-    raise SettingsError(msg, fix=f"set it to {' or '.join(choices)}, or unset it for {choices[0]}")
+    raise SettingsError(msg, fix=f"set it to {', '.join(choices[:-1])} or {choices[-1]}, or unset it for {choices[0]}")
 
 
 def _free_port(taken: Mapping[str, int]) -> int:
