@@ -36,13 +36,15 @@ class WithPrefix(Trust):
 def theirs(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Their cluster, which trusts the lab's realm and has things of its own."""
     made = Lab(new_home(lab, tmp_path_factory.mktemp("theirs")))
-    made.cluster.provider.start(lab.cluster.trust)
-    made.cluster.kubeconfig.write_admin(made.cluster.endpoint)
-    made.cluster.admin_kubectl("create", "namespace", "payroll")
-    made.cluster.admin_kubectl("create", "configmap", "figures", "-n", "payroll", "--from-literal=sum=42")
-    settled(made)
-    yield made
-    made.down()
+    try:
+        made.cluster.provider.start(lab.cluster.trust)
+        made.cluster.kubeconfig.write_admin(made.cluster.endpoint)
+        made.cluster.admin_kubectl("create", "namespace", "payroll")
+        made.cluster.admin_kubectl("create", "configmap", "figures", "-n", "payroll", "--from-literal=sum=42")
+        settled(made)
+        yield made
+    finally:
+        made.down()
 
 
 def new_home(lab: Lab, folder: Path) -> Settings:

@@ -56,13 +56,19 @@ def elsewhere(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     state = open_home(folder, environ={}, free_ports=True)
     ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
     theirs = Lab(replace(lab.settings, home=folder, home_id=str(state["id"]), ports=ports))
-    theirs.cluster.provider.start(lab.cluster.trust)
-    theirs.cluster.kubeconfig.write_admin(theirs.cluster.endpoint)
-    theirs.cluster.admin_kubectl("create", "namespace", "theirs")
-    before = settled(theirs)
-    yield {"LABKIT_CLUSTER": "external", "LABKIT_CONTEXT": theirs.cluster.endpoint.name, "KUBECONFIG": str(theirs.cluster.kubeconfig.path)}
-    assert snapshot(theirs) == before, "the labs left something, or changed what is not theirs"
-    theirs.down()
+    try:
+        theirs.cluster.provider.start(lab.cluster.trust)
+        theirs.cluster.kubeconfig.write_admin(theirs.cluster.endpoint)
+        theirs.cluster.admin_kubectl("create", "namespace", "theirs")
+        before = settled(theirs)
+        yield {
+            "LABKIT_CLUSTER": "external",
+            "LABKIT_CONTEXT": theirs.cluster.endpoint.name,
+            "KUBECONFIG": str(theirs.cluster.kubeconfig.path),
+        }
+        assert snapshot(theirs) == before, "the labs left something, or changed what is not theirs"
+    finally:
+        theirs.down()
 
 
 @pytest.mark.parametrize("name", [info.name for info in LABS if info.name[:2] in ("02", "03", "04", "05", "06", "09")])
