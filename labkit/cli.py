@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .browsers import stores
+from .cluster.provider import NOT_OURS
 from .display import OK
 from .errors import LabkitError, ToolchainError
 from .lab import Lab
@@ -173,7 +174,7 @@ def _status(args: argparse.Namespace) -> int:
         _print_json({"home": str(lab.settings.home), "servers": table.records()})
     else:
         print(table)
-    return 3 if any(row[1] == "stopped" for row in table.rows) else 0
+    return 0 if all(row[1] in ("runs", "hosted", NOT_OURS) for row in table.rows) else 3
 
 
 def _check(args: argparse.Namespace) -> int:

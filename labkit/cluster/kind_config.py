@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from ..hosting import PUBLIC_CA
 from ..settings import Settings, write_private
 from .trust import Dumper, Trust
 
@@ -58,6 +59,8 @@ class KindConfig:
         """What the API server is to be told; paths are the node's."""
         if trust.style == "structured":
             return Told((f"--authentication-config={AUTHENTICATION}",), alias, {AUTHENTICATION: trust.configuration()})
+        if trust.ca == PUBLIC_CA:
+            return Told(trust.flags(), alias, {})
         return Told(replace(trust, ca=CA).flags(), alias, {CA: trust.ca.read_text()})
 
     def text(self, trust: Trust, alias: str) -> str:

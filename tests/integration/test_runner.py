@@ -74,7 +74,8 @@ def test_the_page_holds_every_lab_and_loads_nothing_from_elsewhere(finished: Pat
     page = (finished / "index.html").read_text()
     assert all(f'id="{info.name}"' in page for info in LABS)
     assert "84 of 84 answers as expected" in page
-    assert not re.search(r"""(src|href)=["'](https?:)?//""", page)
+    # A link that a reader may follow loads nothing by itself.
+    assert not re.search(r"""(src=|<link[^>]+href=)["'](https?:)?//""", page)
 
 
 @pytest.mark.fault("Exposure", "a secret in the executed labs or their logs", "none: all are searched")
