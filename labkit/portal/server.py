@@ -136,7 +136,7 @@ class Portal:
         return PortalUnreachable(f"nothing answers at {self.url}", why=why, fix="start it: labkit up, or lab.portal.start() in a notebook")
 
     def _server(self) -> Server:
-        self._keycloak.discovery()
+        keys = self._realm_keys()
         programs = self._tools.ensure("node", "backstage")
         app = self._lay_out(programs["backstage"].path)
         configured = self._configured()
@@ -152,8 +152,15 @@ class Portal:
             ports=("portal",),
             ready=self.is_ready,
             ready_seconds=120,
-            inputs=(*configured, trusted, secret, *_sources()),
+            inputs=(*configured, keys, trusted, secret, *_sources()),
         )
+
+    def _realm_keys(self) -> Path:
+        """The ids of the realm's keys. The portal fetches them once a minute at most, and would not know those of a realm made anew."""
+        keys = self._keycloak.get(self._keycloak.discovery()["jwks_uri"]).json()["keys"]
+        file = self._folder / "realm-keys"
+        write_private(file, "\n".join(sorted(key["kid"] for key in keys)))
+        return file
 
     @property
     def _configuration(self) -> Path:
