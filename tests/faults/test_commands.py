@@ -126,6 +126,7 @@ def test_a_realm_that_is_still_being_made_is_waited_for(lab: Lab) -> None:
     subprocess.run([sys.executable, "-P", killed.__file__, "asked", "keycloak:KeycloakAdmin.create_realm", "1"], check=False)
     lab.realm.apply()
     assert lab.realm.plan().is_empty
+    lab.portal.start()
     enter_everybody(lab)
     assert_whole(lab)
 
