@@ -54,8 +54,9 @@ class Rbac:
         A binding's role can't be changed in place (``roleRef`` is immutable), so one that names another role is replaced.
         """
         # In a new cluster these are empty until a controller has gathered their rules, and whoever is bound to one may do nothing.
+        # {.rules} alone would do for kubectl even while it is null.
         gathered = [f"clusterrole/{name}" for name in ("admin", "edit", "view")]
-        self._run(self._context, "wait", "--for=jsonpath={.rules}", *gathered, "--timeout=30s")
+        self._run(self._context, "wait", "--for=jsonpath={.rules[0].verbs}", *gathered, "--timeout=30s")
         for name in self._bound_elsewhere():
             self._run(self._context, "delete", "clusterrolebinding", name)
         bundle = {"apiVersion": "v1", "kind": "List", "items": self.objects()}

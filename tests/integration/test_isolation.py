@@ -120,6 +120,14 @@ def second(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     made.down()
 
 
+@pytest.mark.fault(
+    "Access", "a cluster so new that Kubernetes' own roles are still empty", "applying the RBAC objects waits until they are filled"
+)
+def test_in_a_new_cluster_kubernetes_own_roles_are_filled_once_the_labs_are_applied(second: Lab) -> None:
+    second.cluster.rbac.apply()
+    assert "configmaps" in second.cluster.admin_kubectl("get", "clusterrole", "view", "-o", "jsonpath={.rules[*].resources[*]}").output
+
+
 @pytest.mark.fault("Exposure", "an administrator of one home at another home's cluster", "401")
 def test_a_caller_of_one_home_is_unknown_in_the_other(lab: Lab, second: Lab) -> None:
     stranger = replace(second.cluster.endpoint, name="stranger", admin=lab.cluster.endpoint.admin)
