@@ -128,7 +128,9 @@ def test_whoever_signs_in_is_the_same_person_to_portal_keycloak_and_cluster(lab:
 
 
 def test_the_catalogs_groups_have_the_realms_members(admin: PortalSession) -> None:
-    groups = {e["metadata"]["name"]: {r["targetRef"] for r in e["relations"]} for e in admin.catalog("group").entities}
+    groups = {
+        e["metadata"]["name"]: {r["targetRef"] for r in e["relations"] if r["type"] == "hasMember"} for e in admin.catalog("group").entities
+    }
     assert groups == {"kube-dev": {"user:default/user-dev", "user:default/backstage"}, "kube-admin": {"user:default/user-admin"}}
 
 
