@@ -22,7 +22,7 @@ from labkit.toolchain import PROGRAMS, Toolchain
 from labkit.toolchain.pins import KUBERNETES, PINS
 from labkit.toolchain.recipes import Pin
 
-NAMES = tuple(name for name in PROGRAMS if name not in ("go", "kind", "pages"))
+NAMES = tuple(name for name in PROGRAMS if name not in ("go", "kind"))
 ANSWERS = {
     "etcd": "etcd Version: 3.6.4",
     "kube-apiserver": "Kubernetes v1.37.1",
@@ -31,7 +31,8 @@ ANSWERS = {
     "node": "v22.14.0",
 }
 DEFAULTS = "node_modules/@backstage/backend-defaults"
-NPM = f"""/bin/mkdir -p {DEFAULTS} node_modules/.bin && echo '{{"version": "0.18.0"}}' > {DEFAULTS}/package.json
+NPM = f"""if [ "$1" = run ]; then /bin/mkdir dist && echo pages > dist/index.html; exit; fi
+/bin/mkdir -p {DEFAULTS} node_modules/.bin && echo '{{"version": "0.18.0"}}' > {DEFAULTS}/package.json
 /bin/ln -s ../packages/backend node_modules/portal-backend"""
 
 
@@ -88,6 +89,7 @@ def test_a_bundle_brings_every_program_to_a_machine_that_has_nothing(bundle: Pat
         "java": ("21.0.4", "labs.tar.gz: PATH"),
         "node": ("22.14.0", "labs.tar.gz: PATH"),
         "backstage": ("0.18.0", "labs.tar.gz: npm packages, as locked"),
+        "pages": ("0.5.6", "labs.tar.gz: built from their sources here by npm packages, as locked"),
     }
     assert all(program.path.is_relative_to(tmp_path / "student") for program in had.values())
     assert all(os.access(had[name].path, os.X_OK) for name in (*ANSWERS, "java"))
@@ -97,6 +99,7 @@ def test_a_bundle_brings_every_program_to_a_machine_that_has_nothing(bundle: Pat
     assert not (home / "lib" / "cacerts").is_symlink()
     assert (had["keycloak"].path / "bin" / "kc.sh").is_file()
     assert (had["backstage"].path / "node_modules" / "portal-backend" / "package.json").is_file()
+    assert sorted(path.name for path in had["pages"].path.iterdir()) == ["dist", "package.json"]
     assert [path.name for path in (tmp_path / "student" / "programs").glob(".*")] == []
 
 
@@ -234,7 +237,7 @@ def test_setup_packs_a_bundle_that_is_not_there_and_starts_from_one_that_is(
     monkeypatch.setenv("PATH", str(machine / "bin"))
     for variable in ("KUBEBUILDER_ASSETS", "JAVA_HOME"):
         monkeypatch.delenv(variable, raising=False)
-    assert main(["setup", "--offline-bundle", str(file)]) == 0
+    assert main(["setup", "--ui", "--offline-bundle", str(file)]) == 0
     assert file.is_file()
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "student"))
     monkeypatch.setenv("PATH", "")
