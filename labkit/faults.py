@@ -37,17 +37,9 @@ class Fault:
     mend: Callable[[Lab], object]
 
 
-def _hands(lab: Lab) -> KeycloakAdmin:
-    admin = lab.keycloak.admin()
-    # A client that has made no call yet would look for its own account in the realm it is switched to.
-    admin.get_realms()
-    admin.change_current_realm(lab.workshop.realm.name)
-    return admin
-
-
 def _change_user(**fields: Any) -> Callable[[Lab], None]:
     def switch_on(lab: Lab) -> None:
-        hands = _hands(lab)
+        hands = lab.realm.admin()
         user = hands.get_user(str(hands.get_user_id(_USER)))
         hands.update_user(user["id"], {**user, **fields})
 
@@ -56,7 +48,7 @@ def _change_user(**fields: Any) -> Callable[[Lab], None]:
 
 def _change_client(attributes: Mapping[str, str] | None = None, **fields: Any) -> Callable[[Lab], None]:
     def switch_on(lab: Lab) -> None:
-        hands = _hands(lab)
+        hands = lab.realm.admin()
         client = hands.get_client(str(hands.get_client_id(lab.workshop.cluster.oidc.client_id)))
         hands.update_client(client["id"], {**client, **fields, "attributes": {**client["attributes"], **(attributes or {})}})
 
@@ -68,14 +60,14 @@ def _scope(hands: KeycloakAdmin) -> dict[str, Any]:
 
 
 def _without_groups_mapper(lab: Lab) -> None:
-    hands = _hands(lab)
+    hands = lab.realm.admin()
     scope = _scope(hands)
     hands.delete_mapper_from_client_scope(scope["id"], scope["protocolMappers"][0]["id"])
 
 
 def _change_groups_mapper(**config: str) -> Callable[[Lab], None]:
     def switch_on(lab: Lab) -> None:
-        hands = _hands(lab)
+        hands = lab.realm.admin()
         scope = _scope(hands)
         mapper = scope["protocolMappers"][0]
         changed = {**mapper["config"], **{key.replace("_", "."): value for key, value in config.items()}}
@@ -111,14 +103,14 @@ def _let_the_session_end(lab: Lab) -> None:
         lab.sign_in(_USER)
     finally:
         _change_client({"access.token.lifespan": ""})(lab)
-    hands = _hands(lab)
+    hands = lab.realm.admin()
     hands.user_logout(str(hands.get_user_id(_USER)))
 
 
 def _rotate_the_keys(lab: Lab) -> None:
     """Sign somebody in, then give the realm a new signing key and take the old one away."""
     lab.sign_in(_USER)
-    hands = _hands(lab)
+    hands = lab.realm.admin()
     parent = {"parent": hands.get_realm(lab.workshop.realm.name)["id"], "type": "org.keycloak.keys.KeyProvider"}
     old = [component for component in hands.get_components(parent) if component["providerId"] == "rsa-generated"]
     config = {"priority": ["200"], "enabled": ["true"], "active": ["true"], "algorithm": ["RS256"]}

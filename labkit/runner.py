@@ -22,7 +22,7 @@ from .errors import LabRunFailed
 from .lab import Lab, hosted_secrets
 from .report import write_page
 from .settings import find_root, open_home, write_private
-from .steps import LABS
+from .steps import LABS, solved
 
 CELL_SECONDS = 900
 """How long one cell may take."""
@@ -115,8 +115,8 @@ def _run_lab(root: Path, output: Path, result: LabResult, number: str) -> None:
     from papermill.execute import execute_notebook
 
     source = root / "notebooks" / f"{result.lab}.ipynb"
-    cells = nbformat.read(source, as_version=4).cells
-    total = sum(cell.cell_type == "code" for cell in cells)
+    notebook = solved(nbformat.read(source, as_version=4))
+    total = sum(cell.cell_type == "code" for cell in notebook.cells)
     began = cell_began = time.monotonic()
 
     def cell_starts(cell: Any, cell_index: int) -> None:
@@ -131,7 +131,7 @@ def _run_lab(root: Path, output: Path, result: LabResult, number: str) -> None:
 
     try:
         execute_notebook(
-            source,
+            notebook,
             output / source.name,
             kernel_name="python3",
             progress_bar=False,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from functools import cached_property
 
 from ..certificates import Certificates
 from ..errors import Forbidden, Unauthorized
 from ..identity.keycloak import Keycloak
-from ..identity.session import Session, sign_in
+from ..identity.session import Claims, Session, sign_in
 from ..processes import Processes
 from ..settings import Settings
 from ..toolchain import Toolchain
@@ -95,6 +97,12 @@ class Cluster:
         """Stop it, keeping its data; returns whether anything ran."""
         return self.provider.stop()
 
+    def erase(self) -> None:
+        """Stop it and remove all that is in it; from a cluster that others use, what the labs made."""
+        self.stop()
+        shutil.rmtree(self._settings.home / "etcd", ignore_errors=True)
+        self.leave()
+
     def remove_objects(self) -> list[str]:
         """Remove the labs' objects; returns them by name. In a cluster that others use, all that bears the home's label."""
         if self.provider.shared:
@@ -141,6 +149,36 @@ class Cluster:
         """Run kubectl as the cluster's administrator."""
         return self._run(self.provider.name, *args)
 
+    def kubectl_as(self, claims: Claims, *args: str) -> KubectlAnswer:
+        """Run kubectl as the administrator who poses as the bearer of a token with these claims (impersonation); see `kubectl`.
+
+        For people who have not signed in: RBAC judges them as it would if they had.
+        """
+        who = self._identity(claims)
+        return self._run(self.provider.name, *args, f"--as={who.username}", *(f"--as-group={group}" for group in who.groups))
+
+    def may(self, claims: Claims, verb: str, resource: str, namespace: str = "") -> bool:
+        """Ask, as the administrator, whether RBAC lets the bearer of a token with these claims do something (a SubjectAccessReview).
+
+        Args:
+            claims: What the token says.
+            verb: ``get``, ``create``, …
+            resource: The plural name, with ``.GROUP`` unless it is in the core group.
+            namespace: The namespace; empty for all of them, and for what has none.
+        """
+        who, (plural, _, group) = self._identity(claims), resource.partition(".")
+        asked = {"verb": verb, "resource": plural, "group": group, "namespace": namespace}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
+        review["spec"] = {"user": who.username, "groups": list(who.groups), "resourceAttributes": asked}  # type: ignore[assignment]
+        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        answer = self._kubectl.run(self.provider.name, "create", "--raw", path, "-f", "-", stdin=json.dumps(review))
+        return bool(json.loads(answer.output)["status"]["allowed"])
+
+    def _identity(self, claims: Claims) -> Identity:
+        """Who the API server takes the bearer of a token with these claims for."""
+        oidc = self._workshop.cluster.oidc
+        return Identity(str(claims[oidc.username_claim]), (*claims.get(oidc.groups_claim, ()), "system:authenticated"))
+
     def api(self, session: Session) -> Api:
         """The API server as a signed-in person sees it, by ID token."""
         return Api(self.endpoint, lambda: session.tokens.id_token, self.causes)
@@ -179,5 +217,4 @@ class Cluster:
         oidc = self._workshop.cluster.oidc
         username = [*self._workshop.access.expected, *(user.username for user in self._workshop.realm.users)][0]
         session = sign_in(self._keycloak, self._workshop.client(oidc.client_id), self._workshop.user(username))
-        groups = (*session.claims.get(oidc.groups_claim, ()), "system:authenticated")
-        return Somebody(self.api(session), Identity(str(session.claims.get(oidc.username_claim)), groups))
+        return Somebody(self.api(session), self._identity(session.claims))

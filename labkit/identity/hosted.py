@@ -58,6 +58,11 @@ class HostedKeycloak(Keycloak):
         """Does nothing: it is not the lab's to stop."""
         return False
 
+    def erase(self) -> None:
+        """Refuses: nothing is deleted in a Keycloak that is somebody's."""
+        msg = f"{self.url} is not this lab's own, and labkit deletes nothing there"
+        raise IdentityError(msg, fix=f"have its administrator remove {self.realm_url}; lab 01 then makes it anew")
+
     def is_running(self) -> bool:
         """Whether it answers."""
         try:

@@ -72,6 +72,14 @@ class Keycloak(ABC):
         """Stop it if it is the lab's own; says whether anything ran."""
 
     @abstractmethod
+    def erase(self) -> None:
+        """Stop it and remove all that is in it.
+
+        Raises:
+            IdentityError: It is not the lab's own.
+        """
+
+    @abstractmethod
     def is_running(self) -> bool:
         """Whether it is up."""
 

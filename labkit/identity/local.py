@@ -89,6 +89,12 @@ class LocalKeycloak(Keycloak):
         """Stop it; its database stays. Returns whether it ran."""
         return self._processes.stop(self.name)
 
+    def erase(self) -> None:
+        """Stop it and remove its database."""
+        with self._processes.lock():
+            self.stop()
+            shutil.rmtree(self._folder / "data", ignore_errors=True)
+
     def is_running(self) -> bool:
         """Whether this home's Keycloak runs."""
         return self._processes.running(self.name) is not None

@@ -22,6 +22,7 @@ from ..workshop import Client, ClientScope, Mapper, RealmSpec, User, Workshop
 from .keycloak import unreachable, words_of
 from .plan import Action, Change, Plan, Representation, compare, merge
 from .representations import credentials, of_client, of_client_scope, of_mapper, of_user
+from .session import Claims
 
 _LOOK = "see what the plan shows now, and Keycloak's log: labkit status says where it is"
 _FIXES: dict[int, str] = {
@@ -80,6 +81,45 @@ class Realm:
             msg = f"this plan is for the realm {plan.realm}, the workshop's is {name}"
             raise IdentityError(msg, fix="make a new plan, and apply that")
         return self._walk(write=True)
+
+    def admin(self) -> KeycloakAdmin:
+        """A client of Keycloak's admin API, at work in this realm: for what no workshop declares.
+
+        Raises:
+            KeycloakUnreachable: Nothing answers.
+            IdentityError: Keycloak refuses the administrator.
+        """
+        with failures("the administration"):
+            admin = self._admin()
+            # A client that has made no call yet would look for its own account in the realm it is switched to.
+            admin.get_realms()
+            admin.change_current_realm(self._workshop.realm.name)
+        return admin
+
+    def preview(self, username: str, scope: str = "openid", client_id: str = "") -> Claims:
+        """What an ID token of somebody's would say, without their signing in; Keycloak's console shows the same under *Evaluate*.
+
+        Args:
+            username: Anybody in the realm, declared or not.
+            scope: The scopes that the client would ask for, separated by spaces.
+            client_id: Through which client; the one that the cluster trusts unless another is named.
+
+        Raises:
+            IdentityError: There is no such user or client.
+        """
+        client_id = client_id or self._workshop.cluster.oidc.client_id
+        admin, title = self.admin(), f"an ID token of {username}, made for {client_id}, would say"
+        with failures(f"a token of {username} through {client_id}"):
+            user, client = admin.get_user_id(username), _by("clientId", admin.get_clients()).get(client_id)
+            if user is None or client is None:
+                msg = f"the realm has no {f'client {client_id}' if user else f'user {username}'}"
+                raise IdentityError(msg, fix="make it, in Keycloak's console or with lab.realm.admin()")
+            path = f"admin/realms/{self._workshop.realm.name}/clients/{client['id']}/evaluate-scopes/generate-example-id-token"
+            answer = admin.connection.raw_get(path, userId=user, scope=scope)
+        if not answer.ok:
+            msg = f"Keycloak shows no token of {username} through {client_id}"
+            raise IdentityError(msg, why=f"it answered {answer.status_code}", fix=_FIXES.get(answer.status_code, _LOOK))
+        return Claims(title, dict(answer.json()))
 
     def _walk(self, *, write: bool) -> Plan:
         spec = self._workshop.realm

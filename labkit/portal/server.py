@@ -81,6 +81,12 @@ class Portal:
         """Stop it; whoever is signed in has to sign in again, as their tokens were in its memory. Returns whether it ran."""
         return self._processes.stop(self.name)
 
+    def erase(self) -> None:
+        """Stop it and remove its catalog, its tasks and the templates that were registered."""
+        with self._processes.lock():
+            self.stop()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
     def is_running(self) -> bool:
         """Whether this home's portal runs."""
         return self._processes.running(self.name) is not None

@@ -2,23 +2,60 @@
 
 from __future__ import annotations
 
+import nbformat
 import pytest
+import yaml
 from keycloak import KeycloakAdmin
 
 from labkit.errors import CheckFailed, EarlierLabMissing
 from labkit.lab import Lab
 from labkit.portal.catalog import location_ref
 from labkit.portal.server import TEMPLATES
-from labkit.steps import STEPS, begin, check, examine
+from labkit.settings import find_root
+from labkit.steps import LABS, STARTER, STEPS, Step, attempt, begin, catch_up, check, examine, overview, reset_lab, solve, the_lab
 
 # What the first names is made by lab 04, the second by lab 06, and the third by lab 09.
-WHOLE = [name for name in STEPS if name not in ("contexts", "template", "stopped")]
+WHOLE = [name for name, step in STEPS.items() if name not in ("contexts", "template", "stopped") and not step.exercise]
+EXERCISES = [step for step in STEPS.values() if step.exercise]
 
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_check_holds_on_a_whole_lab(lab: Lab, name: str) -> None:
     report = examine(lab, name)
     assert report.ok, report
+
+
+def starter(step: Step) -> str:
+    notebook = nbformat.read(find_root() / "notebooks" / f"{step.lab}.ipynb", as_version=4)
+    found = ((STARTER.match(cell.source), cell.source) for cell in notebook.cells if cell.cell_type == "code")
+    return str(next(source for match, source in found if match and match[1] == step.name))
+
+
+@pytest.mark.parametrize("step", EXERCISES, ids=lambda step: step.name)
+def test_an_exercise_is_not_done_by_its_starter_and_is_by_its_solution_until_it_is_undone(lab: Lab, step: Step) -> None:
+    assert step.undo
+    step.undo(lab)
+    assert not examine(lab, step.name).ok
+    names = {"lab": lab, "TEMPLATES": TEMPLATES, "yaml": yaml}  # what the notebook has by then
+    exec(starter(step), names)  # noqa: S102 # it is the notebook's own
+    assert not attempt(lab, step.name).ok
+    for _ in range(2):
+        report = solve(lab, step)
+        assert report.ok, report
+    assert step.name in dict(overview(lab).rows)[the_lab(step.lab)]
+    for _ in range(2):
+        step.undo(lab)
+    assert not examine(lab, step.name).ok
+
+
+def test_exercises_leave_what_the_workshop_declares_as_it_was(lab: Lab) -> None:
+    for step in EXERCISES:
+        solve(lab, step)
+    assert lab.realm.plan().pending == ()
+    lab.access_matrix().verify()
+    for step in EXERCISES:
+        assert step.undo
+        step.undo(lab)
 
 
 @pytest.fixture
@@ -125,3 +162,19 @@ def test_the_portal_objects_check_names_what_was_left(lab: Lab) -> None:
 def test_the_last_check_fails_while_servers_run(lab: Lab) -> None:
     with pytest.raises(CheckFailed, match="keycloak: runs"):
         check(lab, "stopped")
+
+
+def test_a_lab_that_is_reset_takes_back_its_own_steps_alone_and_whoever_comes_late_is_caught_up(lab: Lab) -> None:
+    for number in ("06", "03"):
+        info = the_lab(number)
+        for _ in range(2):
+            reset_lab(lab, info)
+        first = info.steps[0].name
+        assert not examine(lab, first).ok
+        before = [step.name for earlier in LABS[: LABS.index(info)] for step in earlier.steps if step.name in ("realm", "cluster", "rbac")]
+        assert [name for name in before if not examine(lab, name).ok] == []
+        with pytest.raises(CheckFailed):
+            check(lab, first)
+    reports = catch_up(lab, the_lab("09"))
+    assert [report.step for report in reports if not report.ok] == []
+    assert set(WHOLE) <= {report.step for report in reports}

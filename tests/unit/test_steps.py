@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
+import copy
+import json
+import re
 from collections.abc import Iterator
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
 from labkit.display import Finding
-from labkit.errors import CheckFailed, IdentityError
+from labkit.errors import CheckFailed, IdentityError, LabkitError
 from labkit.lab import Lab
-from labkit.settings import find_root
-from labkit.steps import LABS, STEPS, Step, check, examine, step
+from labkit.settings import Settings, find_root
+from labkit.steps import LABS, STARTER, STEPS, LabInfo, Step, add_lab, agenda, attempt, check, examine, overview, solve, solved
 
-NO_LAB = cast("Lab", None)
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """A lab of which nothing but the home exists."""
+    return Lab(Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CLUSTER": "local"}))
 
 
 @pytest.fixture
@@ -27,7 +37,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> Any:
             if error:
                 raise error
 
-        monkeypatch.setitem(STEPS, "probe", Step(LABS[0].name, "probe", "something holds", probe))
+        monkeypatch.setitem(STEPS, "probe", Step(LABS[0].name, "probe", "something holds", 1, probe))
 
     return add
 
@@ -37,13 +47,71 @@ def test_every_lab_has_a_notebook_and_every_notebook_is_a_lab() -> None:
     assert files == [info.name for info in LABS]
 
 
+def code_of(name: str) -> list[str]:
+    notebook = nbformat.read(find_root() / "notebooks" / f"{name}.ipynb", as_version=4)
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
 def test_every_lab_begins_itself_and_runs_each_of_its_checks_in_order() -> None:
     for info in LABS:
-        notebook = nbformat.read(find_root() / "notebooks" / f"{info.name}.ipynb", as_version=4)
-        code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+        code = code_of(info.name)
         assert f'begin("{info.name}")' in code[0]
-        checked = [name for source in code for name in STEPS if f'check(lab, "{name}")' in source]
-        assert set(checked) == {name for name, found in STEPS.items() if found.lab == info.name}
+        checked = [m[1] for source in code for m in re.finditer(r'(?:check|attempt)\(lab, "([^"]+)"\)', source)]
+        assert list(dict.fromkeys(checked)) == [step.name for step in info.steps]
+
+
+def test_every_exercise_has_its_place_in_its_notebook_and_all_that_it_needs() -> None:
+    exercises = [step for step in STEPS.values() if step.exercise]
+    assert len(exercises) >= 8
+    for step in exercises:
+        code = code_of(step.lab)
+        (place,) = [index for index, source in enumerate(code) if (found := STARTER.match(source)) and found[1] == step.name]
+        assert code[place + 1] == f'attempt(lab, "{step.name}")'
+        assert step.hint
+        assert step.solve
+        assert step.undo
+
+
+def test_a_lab_says_at_its_head_how_long_it_takes() -> None:
+    for info in LABS:
+        notebook = nbformat.read(find_root() / "notebooks" / f"{info.name}.ipynb", as_version=4)
+        exercises = sum(step.minutes for step in info.steps if step.exercise)
+        told = f"about {info.minutes} minutes" + (f", {exercises} of them exercises" if exercises else "")
+        assert told in notebook.cells[0].source
+
+
+def test_a_notebook_that_nobody_is_there_for_has_the_solutions_and_checks_that_insist() -> None:
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell("from labkit import attempt, check"),
+            nbformat.v4.new_markdown_cell("# Your turn: auditor\nattempt(lab, it)"),
+            nbformat.v4.new_code_cell("# Your turn: auditor\nkeycloak = lab.realm.admin()"),
+            nbformat.v4.new_code_cell('attempt(lab, "auditor")'),
+        ]
+    )
+    before = copy.deepcopy(notebook)
+    imports, text, solution, insists = (cell.source for cell in solved(notebook).cells)
+    assert (imports, text) == (before.cells[0].source, before.cells[1].source)
+    assert solution.startswith("# The solution of auditor\nimport secrets\n")
+    assert 'keycloak.create_group({"name": "kube-audit"}' in solution
+    assert insists == 'check(lab, "auditor")'
+    assert notebook == before
+
+
+def test_a_solution_uses_none_of_a_notebooks_names_but_lab() -> None:
+    for step in STEPS.values():
+        if step.exercise:
+            known = {"lab", *dir(builtins)}
+            tree = ast.parse(step.solution_code())
+            bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+            bound |= {
+                alias.asname or alias.name
+                for node in ast.walk(tree)
+                if isinstance(node, ast.ImportFrom | ast.Import)
+                for alias in node.names
+            }
+            used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+            assert used <= known | bound, step.path
 
 
 def test_a_lab_builds_only_on_steps_of_earlier_labs() -> None:
@@ -52,33 +120,110 @@ def test_a_lab_builds_only_on_steps_of_earlier_labs() -> None:
         assert not info.needs or names.index(STEPS[info.needs].lab) < names.index(info.name)
 
 
-def test_a_step_can_not_be_registered_twice_nor_for_an_unknown_lab() -> None:
+def test_neither_a_step_nor_a_lab_can_be_registered_twice() -> None:
     realm = STEPS["realm"].check
-    with pytest.raises(ValueError, match="used once"):
-        step("01-keycloak", "realm", "again")(realm)
-    with pytest.raises(ValueError, match="used once"):
-        step("42-nowhere", "new", "elsewhere")(realm)
+    with pytest.raises(ValueError, match="01-keycloak has one of that name"):
+        LabInfo("03-rbac", "RBAC").step("realm", "again", minutes=1)(realm)
+    with pytest.raises(ValueError, match="there is a lab '03-rbac' already"):
+        add_lab("03-rbac", "once more")
 
 
-def test_a_check_that_holds_reports_each_finding(added: Any) -> None:
+def test_a_check_that_holds_reports_each_finding(added: Any, lab: Lab) -> None:
     added(Finding(True, "one"), Finding(True, "two"))
-    assert str(check(NO_LAB, "probe")) == "✔ probe: something holds (2 of 2)\n  ✔ one\n  ✔ two"
+    assert str(check(lab, "probe")) == "✔ probe: something holds (2 of 2)\n  ✔ one\n  ✔ two"
 
 
-def test_a_check_that_does_not_hold_says_what_is_wrong_and_what_to_do(added: Any) -> None:
+def test_a_check_that_does_not_hold_says_what_is_wrong_and_what_to_do(added: Any, lab: Lab) -> None:
     added(Finding(True, "one", "unused"), Finding(False, "two is missing", "make two"))
     with pytest.raises(CheckFailed) as failure:
-        check(NO_LAB, "probe")
+        check(lab, "probe")
     assert str(failure.value) == "✘ probe: something holds (1 of 2)\n  why: two is missing\n  fix: make two"
 
 
-def test_an_error_within_a_check_is_a_finding_with_its_fix(added: Any) -> None:
+def test_an_error_within_a_check_is_a_finding_with_its_fix(added: Any, lab: Lab) -> None:
     added(Finding(True, "one"), error=IdentityError("no realm", why="404", fix="apply it"))
-    report = examine(NO_LAB, "probe")
+    report = examine(lab, "probe")
     assert not report.ok
     assert report.findings[-1] == Finding(False, "no realm: 404", "apply it")
 
 
-def test_a_report_escapes_what_servers_said(added: Any) -> None:
+def test_a_report_escapes_what_servers_said(added: Any, lab: Lab) -> None:
     added(Finding(True, "<script>"))
-    assert "<script>" not in examine(NO_LAB, "probe").html()
+    assert "<script>" not in examine(lab, "probe").html()
+
+
+@pytest.fixture
+def exercise(added: Any) -> Any:
+    """Register an exercise "probe" for one test."""
+
+    def add(*findings: Finding) -> None:
+        added(*findings)
+        step = STEPS["probe"]
+        step.exercise, step.hint = True, "think of it"
+        step.solution(do_nothing)
+
+    return add
+
+
+def do_nothing(lab: Lab) -> None:
+    del lab
+
+
+def test_an_exercise_that_is_not_done_is_no_failure_and_shows_the_hint_and_how_to_give_up(exercise: Any, lab: Lab) -> None:
+    exercise(Finding(True, "one"), Finding(False, "two is missing", "make two"))
+    report = attempt(lab, "probe")
+    assert str(report).splitlines() == [
+        "… probe: not done yet (1 of 2): something holds",
+        "  ✔ one",
+        "  ✘ two is missing",
+        "      → make two",
+        "  hint: think of it",
+        "  the solution, if you give up: labkit solve 00-start-here.probe",
+    ]
+    assert "<details><summary>Solution</summary><pre>del lab</pre></details>" in report.html()
+
+
+def test_an_exercise_that_is_done_shows_no_solution(exercise: Any, lab: Lab) -> None:
+    exercise(Finding(True, "one"))
+    assert str(attempt(lab, "probe")) == "✔ probe: something holds (1 of 1)\n  ✔ one"
+    assert "<details>" not in attempt(lab, "probe").html()
+
+
+def test_progress_is_what_the_checks_last_told(added: Any, lab: Lab) -> None:
+    before = overview(lab).minutes_left
+    added(Finding(True, "one"))
+    attempt(lab, "probe")
+    assert overview(lab).rows[0] == (LABS[0], ("probe",))
+    assert overview(lab).minutes_left == before
+    added(Finding(False, "one", "make it"))
+    with pytest.raises(CheckFailed):
+        check(lab, "probe")
+    assert overview(lab).rows[0] == (LABS[0], ())
+    assert overview(lab).minutes_left == before + 1
+
+
+def test_progress_that_can_not_be_read_is_no_progress(lab: Lab) -> None:
+    for text in ("{", '{"realm": 1}', '["realm", "no-such-step"]'):
+        (lab.settings.home / "progress.json").write_text(text)
+        assert sum(len(done) for _, done in overview(lab).rows) == text.count("no-such-step")
+
+
+def test_the_overview_leads_to_the_notebooks(lab: Lab) -> None:
+    assert "<a href='03-rbac.ipynb'>03-rbac</a>" in overview(lab).html()
+    assert overview(lab).line().startswith("▱▱▱")
+
+
+def test_what_only_a_person_can_do_is_said_with_what_to_do(added: Any, lab: Lab) -> None:
+    added(Finding(False, "too little memory", "close other programs"))
+    with pytest.raises(LabkitError, match=r"00-start-here\.probe can't be done for you") as failure:
+        solve(lab, STEPS["probe"])
+    assert failure.value.fix == "close other programs"
+
+
+def test_the_agenda_sums_up_the_minutes_and_tells_the_machines_time_of_the_last_run(tmp_path: Path) -> None:
+    summary = tmp_path / "summary.json"
+    assert "—" in str(agenda(summary))
+    summary.write_text(json.dumps({"labs": [{"lab": "03-rbac", "ok": True, "seconds": 4.6}]}))
+    table = agenda(summary)
+    assert ("03-rbac", "RBAC: what a group may do", "20", "5 s") in table.rows
+    assert table.note.startswith(f"{sum(step.minutes for step in STEPS.values())} minutes in all")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import signal
@@ -12,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from .browsers import stores
-from .cluster.provider import NOT_OURS
-from .display import OK
-from .errors import LabkitError, ToolchainError
-from .lab import Lab
-from .settings import find_root
+from ..browsers import stores
+from ..cluster.provider import NOT_OURS
+from ..display import OK
+from ..errors import LabkitError, ToolchainError
+from ..lab import Lab
+from ..settings import find_root
+from . import steps
+from .output import Verb, print_json
 
 _EPILOG = """\
 exit codes: 0 all is well; 1 something failed, and the message says what, why and the fix;
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    def verb(name: str, function: object, text: str, more: str = "", *, as_json: bool = False) -> argparse.ArgumentParser:
+    def verb(name: str, function: Verb, text: str, more: str = "", *, as_json: bool = False) -> argparse.ArgumentParser:
         added = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {more}".strip())
         added.set_defaults(verb=function)
         if as_json:
@@ -98,10 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         "Servers and clusters of other homes are never touched.",
     )
     verb("status", _status, "show this home's servers", "Exit code 0 when all run, 3 when not.", as_json=True)
-    added = verb("check", _check, "check what the labs leave behind", "Reads the real servers and changes nothing.", as_json=True)
-    added.add_argument(
-        "lab", nargs="?", default="", help="a lab such as 01-keycloak or 01, or a step such as realm; all but 09 if left out"
-    )
+    steps.add_verbs(verb)
     verb(
         "doctor",
         _doctor,
@@ -148,7 +146,7 @@ def _setup(args: argparse.Namespace) -> int:
         lab.setup(args.offline_bundle, ui=args.ui)
     finally:
         sys.stdout = out
-    _print_json(lab.toolchain.status().records())
+    print_json(lab.toolchain.status().records())
     return 0
 
 
@@ -171,42 +169,26 @@ def _status(args: argparse.Namespace) -> int:
     lab = Lab.open()
     table = lab.status()
     if args.json:
-        _print_json({"home": str(lab.settings.home), "servers": table.records()})
+        print_json({"home": str(lab.settings.home), "servers": table.records()})
     else:
         print(table)
     return 0 if all(row[1] in ("runs", "hosted", NOT_OURS) for row in table.rows) else 3
 
 
-def _check(args: argparse.Namespace) -> int:
-    from .steps import STEPS, examine
-
-    wanted = [s for s in STEPS.values() if args.lab in (s.lab, s.lab[:2], s.name) or (not args.lab and not s.lab.startswith("09"))]
-    if not wanted:
-        print(f"✘ there is no lab or step {args.lab!r}; there are: {', '.join(STEPS)}", file=sys.stderr)
-        return 2
-    lab = Lab.open()
-    reports = [examine(lab, step.name) for step in wanted]
-    if args.json:
-        _print_json([{"lab": s.lab, "ok": report.ok, **asdict(report)} for s, report in zip(wanted, reports, strict=True)])
-    else:
-        print("\n".join(str(report) if not report.ok else report.headline() for report in reports))
-    return 0 if all(report.ok for report in reports) else 1
-
-
 def _doctor(args: argparse.Namespace) -> int:
-    from .doctor import diagnose
+    from ..doctor import diagnose
 
     diagnosis = diagnose(Lab.open())
     if args.json:
-        _print_json(asdict(diagnosis))
+        print_json(asdict(diagnosis))
     else:
         print(diagnosis)
     return 1 if diagnosis.found else 0
 
 
 def _run(args: argparse.Namespace) -> int:
-    from .runner import run
-    from .steps import LABS
+    from ..runner import run
+    from ..steps import LABS
 
     unknown = set(args.labs) - {info.name for info in LABS}
     if unknown:
@@ -217,7 +199,7 @@ def _run(args: argparse.Namespace) -> int:
     output = find_root() / "build" / "labs"
     result = run(args.labs, output)
     if args.json:
-        _print_json(asdict(result))
+        print_json(asdict(result))
     else:
         page = output / "index.html"
         shown = page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page
@@ -275,7 +257,7 @@ def _realm(args: argparse.Namespace) -> int:
 
 
 def _render(args: argparse.Namespace) -> int:
-    from .render import render
+    from ..render import render
 
     print(render(Lab.open(), args.folder))
     return 0
@@ -297,7 +279,3 @@ def _kubeconfig(args: argparse.Namespace) -> int:
 def _credential(args: argparse.Namespace) -> int:
     print(Lab.open().credential(args.user))
     return 0
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=1, default=str))

@@ -1,0 +1,107 @@
+"""The verbs about labs and their steps: check, solve, reset, catch-up, agenda."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+
+from ..display import BAD, OK
+from ..lab import Lab
+from ..settings import find_root
+from .output import print_json
+
+
+def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add them.
+
+    Args:
+        verb: Adds one, given its name, its function, a line about it, and more about it.
+    """
+    added = verb("check", _check, "check what the labs leave behind", "Reads the real servers and changes nothing.", as_json=True)
+    added.add_argument(
+        "lab", nargs="?", default="", help="a lab such as 01-keycloak or 01, or a step such as realm; all but exercises and 09 if left out"
+    )
+    added = verb("solve", _solve, "do a lab or a step for you, and check it", "Exercises too: try them yourself first.")
+    added.add_argument("what", metavar="LAB[.STEP]", help="such as 03-rbac, 03, 03.read-configmaps")
+    added = verb("reset", _reset, "take away what a lab leaves behind", "What earlier labs left stays; safe to repeat.")
+    added.add_argument("lab", metavar="LAB", help="such as 03-rbac or 03")
+    added = verb("catch-up", _catch_up, "do all that comes before a lab", "For whoever comes late; exercises are left to you.")
+    added.add_argument("lab", metavar="LAB", help="the lab to begin with, such as 03-rbac or 03")
+    verb("agenda", _agenda, "list labs and steps with their minutes", "With the seconds that the last labkit run took, if there was one.")
+
+
+def _check(args: argparse.Namespace) -> int:
+    from ..steps import STEPS, attempt
+
+    everything = [s for s in STEPS.values() if not s.exercise and not s.lab.startswith("09")]
+    wanted = [s for s in STEPS.values() if args.lab in (s.lab, s.lab[:2], s.name)] if args.lab else everything
+    if not wanted:
+        return _unknown(args.lab, ", ".join(STEPS))
+    lab = Lab.open()
+    reports = [attempt(lab, step.name) for step in wanted]
+    if args.json:
+        print_json([{"lab": s.lab, "ok": report.ok, **asdict(report)} for s, report in zip(wanted, reports, strict=True)])
+    else:
+        print("\n".join(str(report) if not report.ok else report.headline() for report in reports))
+    return 0 if all(report.ok for s, report in zip(wanted, reports, strict=True) if not s.exercise or args.lab == s.name) else 1
+
+
+def _solve(args: argparse.Namespace) -> int:
+    from ..steps import LABS, insist_on_what_is_needed, solve, the_lab
+
+    lab_name, _, step_name = args.what.partition(".")
+    try:
+        info = the_lab(lab_name)
+        steps = [step for step in info.steps if step_name in ("", step.name)]
+        if not steps:
+            return _unknown(args.what, ", ".join(step.path for step in info.steps))
+    except KeyError:
+        return _unknown(args.what, ", ".join(info.name for info in LABS))
+    lab = Lab.open()
+    insist_on_what_is_needed(lab, info)
+    for step in steps:
+        report = solve(lab, step)
+        print(report.headline() if report.ok else report, flush=True)
+        if not report.ok:
+            return 1
+    return 0
+
+
+def _reset(args: argparse.Namespace) -> int:
+    from ..steps import LABS, reset_lab, the_lab
+
+    try:
+        info = the_lab(args.lab)
+    except KeyError:
+        return _unknown(args.lab, ", ".join(info.name for info in LABS))
+    undone = reset_lab(Lab.open(), info)
+    print(f"{OK} {info.name}: taken back: {', '.join(undone) or 'nothing, it leaves nothing behind'}")
+    return 0
+
+
+def _catch_up(args: argparse.Namespace) -> int:
+    from ..steps import LABS, catch_up, the_lab
+
+    try:
+        info = the_lab(args.lab)
+    except KeyError:
+        return _unknown(args.lab, ", ".join(info.name for info in LABS))
+    reports = catch_up(Lab.open(), info)
+    print("\n".join(report.headline() if report.ok else str(report) for report in reports))
+    ok = all(report.ok for report in reports)
+    print(f"{OK} begin with {info.name}.ipynb" if ok else f"{BAD} not everything before {info.name} is as it should be")
+    return 0 if ok else 1
+
+
+def _agenda(_: argparse.Namespace) -> int:
+    from ..steps import agenda
+
+    print(agenda(find_root() / "build" / "labs" / "summary.json"))
+    return 0
+
+
+def _unknown(what: str, there: str) -> int:
+    print(f"{BAD} there is no lab or step {what!r}; there are: {there}", file=sys.stderr)
+    return 2

@@ -1,0 +1,97 @@
+"""Lab 03: What a group may do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..display import Finding
+from ..identity.session import Claims
+from ..lab import Lab
+from .registry import add_lab
+
+LAB = add_lab("03-rbac", "RBAC: what a group may do", needs="cluster")
+
+
+@LAB.step("rbac", "the RBAC objects are as workshop.yaml declares them", minutes=10)
+def rbac(lab: Lab) -> Iterator[Finding]:
+    differences = lab.cluster.rbac.differences()
+    for wanted in lab.cluster.rbac.objects():
+        name = f"{wanted['kind']} {wanted['metadata']['name']}"
+        wrong = [difference for difference in differences if difference.startswith(name)]
+        yield Finding(not wrong, wrong[0] if wrong else name, "lab.cluster.rbac.apply()")
+
+
+@rbac.solution
+def _(lab: Lab) -> None:
+    lab.cluster.rbac.apply()
+
+
+@rbac.reset
+def _(lab: Lab) -> None:
+    lab.cluster.rbac.remove()
+
+
+READERS = "configmap-reader"
+AUDITORS = Claims("somebody in the group kube-audit", {"email": "user-audit@kratix.io", "groups": ["kube-audit"]})
+
+
+@LAB.exercise("read-configmaps", "the group kube-audit may read ConfigMaps everywhere, and nothing else", minutes=5)
+def read_configmaps(lab: Lab) -> Iterator[Finding]:
+    """Two objects: a role that lists verbs on resources, and a binding that gives it to a group. Which kind of role holds in every
+    namespace? kubectl create clusterrole and kubectl create clusterrolebinding make both; a group need not exist anywhere to be bound.
+    """
+    refused = (("create", "configmaps"), ("get", "secrets"), ("list", "pods"), ("list", "namespaces"))
+    reading = [(verb, "configmaps", "", True) for verb in ("get", "list", "watch")]
+    yield from _answers(lab, AUDITORS, [*reading, *((verb, resource, "", False) for verb, resource in refused)])
+
+
+@read_configmaps.solution
+def _(lab: Lab) -> None:
+    kubectl = lab.cluster.admin_kubectl
+    kubectl("delete", "--ignore-not-found", "clusterrolebinding/configmap-reader", "clusterrole/configmap-reader")
+    kubectl("create", "clusterrole", "configmap-reader", "--verb=get,list,watch", "--resource=configmaps")
+    kubectl("create", "clusterrolebinding", "configmap-reader", "--clusterrole=configmap-reader", "--group=kube-audit")
+
+
+@read_configmaps.reset
+def _(lab: Lab) -> None:
+    lab.cluster.admin_kubectl("delete", "--ignore-not-found", f"clusterrolebinding/{READERS}", f"clusterrole/{READERS}")
+
+
+@LAB.exercise("own-namespace", "user-dev may change what is in the namespace dev-home, and nowhere else", minutes=5)
+def own_namespace(lab: Lab) -> Iterator[Finding]:
+    """A RoleBinding may name a ClusterRole: then its rules hold in the binding's namespace alone. Kubernetes' own role edit is made for
+    this. Bind the person, not the group, or all of kube-dev gets it; which name does the API server know them by?
+    """
+    dev = lab.realm.preview("user-dev")
+    wanted = [("create", "configmaps", "dev-home", True), ("delete", "configmaps", "dev-home", True)]
+    refused = [("create", "rolebindings.rbac.authorization.k8s.io", "dev-home", False), ("create", "configmaps", "default", False)]
+    yield from _answers(lab, dev, [*wanted, *refused])
+    other = Claims("somebody else in kube-dev", {"email": "backstage@kratix.io", "groups": ["kube-dev"]})
+    yield from _answers(lab, other, [("create", "configmaps", "dev-home", False)])
+
+
+@own_namespace.solution
+def _(lab: Lab) -> None:
+    kubectl, email = lab.cluster.admin_kubectl, lab.workshop.user("user-dev").email
+    kubectl("delete", "--ignore-not-found", "namespace/dev-home")
+    kubectl("create", "namespace", "dev-home")
+    kubectl("create", "rolebinding", "dev-home", "--namespace=dev-home", "--clusterrole=edit", f"--user={email}")
+
+
+@own_namespace.reset
+def _(lab: Lab) -> None:
+    lab.cluster.admin_kubectl("delete", "--ignore-not-found", "namespace/dev-home")
+
+
+def _answers(lab: Lab, who: Claims, wanted: Sequence[tuple[str, str, str, bool]]) -> Iterator[Finding]:
+    """RBAC's answers for somebody, held against those that are wanted: verb, resource, namespace (empty for all), allowed or not."""
+    for verb, resource, namespace, allowed in wanted:
+        may = lab.cluster.may(who, verb, resource, namespace)
+        place = f" in {namespace}" if namespace else ""
+        wrong = "nothing allows it yet" if allowed else "something allows too much"
+        yield Finding(
+            may == allowed,
+            f"{who['email']} {'may' if may else 'may not'} {verb} {resource.partition('.')[0]}{place}",
+            f"{wrong}: kubectl get clusterrolebindings,rolebindings -A -o wide",
+        )
