@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from importlib import import_module
+from pathlib import Path
+
 import nbformat
 import pytest
 import yaml
 from keycloak import KeycloakAdmin
 
+from labkit import steps
 from labkit.errors import CheckFailed, EarlierLabMissing
 from labkit.lab import Lab
 from labkit.portal.catalog import location_ref
@@ -178,3 +183,22 @@ def test_a_lab_that_is_reset_takes_back_its_own_steps_alone_and_whoever_comes_la
     reports = catch_up(lab, the_lab("09"))
     assert [report.step for report in reports if not report.ok] == []
     assert set(WHOLE) <= {report.step for report in reports}
+
+
+def test_the_lab_that_the_instructors_guide_shows_is_one_like_the_others(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (find_root() / "docs" / "instructor.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    (tmp_path / "lab_10_quota.py").write_text(example)
+    monkeypatch.setattr(steps, "__path__", [*steps.__path__, str(tmp_path)])
+    import_module("labkit.steps.lab_10_quota")
+    try:
+        assert not examine(lab, "quota").ok
+        for _ in range(2):
+            assert solve(lab, STEPS["quota"]).ok
+        assert begin("10-quota").settings.home == lab.settings.home
+        for _ in range(2):
+            assert reset_lab(lab, the_lab("10")) == ["quota"]
+        assert not examine(lab, "quota").ok
+    finally:
+        LABS.pop()
+        del STEPS["quota"]

@@ -227,3 +227,9 @@ def test_the_agenda_sums_up_the_minutes_and_tells_the_machines_time_of_the_last_
     table = agenda(summary)
     assert ("03-rbac", "RBAC: what a group may do", "20", "5 s") in table.rows
     assert table.note.startswith(f"{sum(step.minutes for step in STEPS.values())} minutes in all")
+
+
+def test_the_instructors_guide_has_the_minutes_that_the_labs_have() -> None:
+    guide = (find_root() / "docs" / "instructor.md").read_text()
+    told = re.findall(r"^\| (\d\d-[a-z-]+) \| (\d+) \| (\d+) \|", guide, re.MULTILINE)
+    assert told == [(i.name, str(i.minutes), str(sum(s.minutes for s in i.steps if s.exercise))) for i in LABS]
