@@ -66,6 +66,6 @@ def assert_works(*verb: str) -> None:
 
 def assert_whole(lab: Lab) -> None:
     """Every check of every lab but the last holds."""
-    reports = [examine(lab, step.name) for step in STEPS.values() if step.name != "stopped"]
+    reports = [examine(lab, step.name) for step in STEPS.values() if step.name != "stopped" and not step.exercise]
     wrong = [str(report) for report in reports if not report.ok]
     assert wrong == [], "\n".join(wrong)
