@@ -31,6 +31,7 @@ from .machine import shortage
 from .settings import Settings, port_is_free, write_private, writing
 
 _POLL_SECONDS = 0.1
+_RELEASE_SECONDS = 5
 _LOCK_SECONDS = 300
 _TAIL_LINES = 15
 _KILL_SECONDS = 10
@@ -140,9 +141,9 @@ class Processes:
                         raise
                 else:
                     return running
-            if self._record(server.name):
-                self.stop(server.name)
-            self._refuse_taken_ports(server)
+            had_one = self._record(server.name) is not None
+            self.stop(server.name)
+            self._refuse_taken_ports(server, _RELEASE_SECONDS if had_one else 0)
             with progress(f"starting {server.name}"):
                 try:
                     child, running = self._launch(server)
@@ -268,10 +269,13 @@ class Processes:
         why = "\n".join(part for part in (why, f"the last lines of {log}:", tail) if part)
         return ServerError(f"{server.name} {how}", why=why, fix=fix)
 
-    def _refuse_taken_ports(self, server: Server) -> None:
+    def _refuse_taken_ports(self, server: Server, patience: float) -> None:
+        """Patience is for a server of ours that was killed a moment ago: the system closes its sockets when it gets to it."""
+        deadline = time.monotonic() + patience
         for name in server.ports:
             port = self._settings.ports[name]
-            holder = listener(port)
+            while (holder := listener(port)) and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
             if holder:
                 msg = f"port {port}, which {server.name} needs, is in use by {holder}"
                 raise PortInUse(msg, fix=f"stop that program, or give {server.name} another port: set LABKIT_{name.upper()}_PORT")

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 from typing import TypedDict
 
-from ..errors import SignInRefused
+from ..errors import KeycloakUnreachable, SignInRefused
 from ..settings import write_private
 from ..workshop import Client, User
 from .keycloak import Keycloak
-from .session import RENEW_SECONDS, Session, resume, sign_in
+from .session import RENEW_SECONDS, Session, key_id, resume, sign_in
 
 
 class _Kept(TypedDict):
@@ -30,7 +30,8 @@ class _Kept(TypedDict):
 def exec_credential(keycloak: Keycloak, client: Client, user: User, folder: Path) -> str:
     """The ExecCredential (v1) for a user, as JSON.
 
-    A cached token with time left is handed over unseen: the API server verifies it anyway, and kubectl calls this for each command.
+    A cached token with time left is handed over, if the realm still vouches for the key that signed it: kubectl calls this for each command,
+    and would be told 401 each time until the token expires.
 
     Args:
         keycloak: Where to sign in when the cache holds nothing of use.
@@ -44,13 +45,21 @@ def exec_credential(keycloak: Keycloak, client: Client, user: User, folder: Path
     """
     cache = folder / f"{user.username}.json"
     kept = _kept(cache, keycloak.realm_url)
-    if kept and kept["expires"] - time.time() > RENEW_SECONDS:
+    if kept and kept["expires"] - time.time() > RENEW_SECONDS and _is_vouched_for(keycloak, kept["id_token"]):
         return _answer(kept["id_token"], kept["expires"])
     session = (_renewed(keycloak, client, user, kept["refresh_token"]) if kept else None) or sign_in(keycloak, client, user)
     tokens = session.tokens
     facts = _Kept(realm=keycloak.realm_url, id_token=tokens.id_token, refresh_token=tokens.refresh_token, expires=session.expires)
     write_private(cache, json.dumps(facts))
     return _answer(tokens.id_token, session.expires)
+
+
+def _is_vouched_for(keycloak: Keycloak, token: str) -> bool:
+    """Whether the realm still has the token's key. While Keycloak is down nobody can say."""
+    try:
+        return key_id(token) in keycloak.key_ids()
+    except KeycloakUnreachable:
+        return True
 
 
 def _renewed(keycloak: Keycloak, client: Client, user: User, refresh_token: str) -> Session | None:

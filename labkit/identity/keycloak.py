@@ -144,6 +144,15 @@ class Keycloak(ABC):
             )
         return dict(answer.json())
 
+    def key_ids(self) -> list[str]:
+        """The ids of the keys that the realm signs with, or has signed with and still vouches for; sorted.
+
+        Raises:
+            KeycloakUnreachable: Nothing answers.
+            IdentityError: The realm is not there.
+        """
+        return sorted(str(key["kid"]) for key in self.get(self.discovery()["jwks_uri"]).json()["keys"])
+
     def get(self, url: str) -> requests.Response:
         """GET a URL of this Keycloak, verified with its CA.
 

@@ -163,9 +163,8 @@ class Portal:
 
     def _realm_keys(self) -> Path:
         """The ids of the realm's keys. The portal fetches them once a minute at most, and would not know those of a realm made anew."""
-        keys = self._keycloak.get(self._keycloak.discovery()["jwks_uri"]).json()["keys"]
         file = self._folder / "realm-keys"
-        write_private(file, "\n".join(sorted(key["kid"] for key in keys)))
+        write_private(file, "\n".join(self._keycloak.key_ids()))
         return file
 
     @property

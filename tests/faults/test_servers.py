@@ -12,6 +12,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from labkit.cluster.local import SERVERS
+from labkit.errors import ServerError
 from labkit.lab import Lab
 from labkit.settings import open_home
 from tests.faults.lab import PROCESSES, assert_nothing_is_lost, assert_whole, assert_works, kill
@@ -41,6 +42,22 @@ def test_what_was_killed_comes_back_with_its_data(lab: Lab, victims: tuple[str, 
     assert_works("check")
     assert_nothing_is_lost(lab)
     assert strays_of(lab.settings.home) == []
+
+
+@pytest.mark.fault("Servers", "the portal can't start, as one of its databases is broken", "told as soon as it gives up, with its log")
+def test_a_portal_that_can_not_start_ends_and_says_why(lab: Lab) -> None:
+    lab.portal.stop()
+    database = lab.settings.home / "portal" / "database" / "catalog.sqlite"
+    whole = database.read_bytes()
+    database.write_bytes(b"no database" * 1000)
+    try:
+        with pytest.raises(ServerError, match="portal ended before it was ready") as failure:
+            lab.portal.start()
+        assert "file is not a database" in failure.value.why
+    finally:
+        database.write_bytes(whole)
+    lab.portal.start()
+    assert_whole(lab)
 
 
 START_KEYCLOAK = "from labkit.lab import Lab; Lab.open().keycloak.start()"

@@ -340,13 +340,29 @@ def test_a_credential_is_an_exec_credential_with_the_tokens_expiry(lab: Lab) -> 
     assert answer["status"] == {"token": kept["id_token"], "expirationTimestamp": moment}
 
 
-def test_a_cached_credential_that_is_about_to_expire_is_renewed_and_one_of_another_issuer_not_used(lab: Lab) -> None:
+def signed_by(key: str, token: str) -> str:
+    """A token that names another key as the one that signed it."""
+    header, rest = token.split(".", 1)
+    named = {**json.loads(base64.urlsafe_b64decode(header + "==")), "kid": key}
+    return f"{base64.urlsafe_b64encode(json.dumps(named).encode()).decode().rstrip('=')}.{rest}"
+
+
+@pytest.mark.fault(
+    "Tokens", "the realm's key was taken away while labkit credential keeps a token that it signed", "kubectl gets a new one"
+)
+def test_a_cached_credential_that_nobody_would_take_any_more_is_replaced(lab: Lab) -> None:
     lab.credential("user-dev")
     cache = lab.settings.home / "credentials" / "user-dev.json"
     kept = json.loads(cache.read_text())
-    for change in ({"expires": int(time.time()) + 5}, {"realm": "https://other"}, {"expires": 0, "refresh_token": "ended"}):
+    gone = signed_by("a-key-that-is-gone", kept["id_token"])
+    for change in (
+        {"expires": int(time.time()) + 5},
+        {"realm": "https://other"},
+        {"expires": 0, "refresh_token": "ended"},
+        {"id_token": gone},
+    ):
         cache.write_text(json.dumps({**kept, **change}))
-        assert json.loads(lab.credential("user-dev"))["status"]["token"] != kept["id_token"]
+        assert json.loads(lab.credential("user-dev"))["status"]["token"] not in (kept["id_token"], gone)
 
 
 @pytest.mark.fault("Access", "the API server does not run", "the error says how to start it")

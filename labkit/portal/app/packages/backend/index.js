@@ -27,4 +27,8 @@ backend.add(skePlugin);
 
 backend.add(pages);
 
-backend.start();
+backend.start().catch(error => {
+  // Backstage logs what nobody has caught and runs on, without a port; whoever waits for it would wait to the end.
+  console.error(error);
+  process.exit(1);
+});
