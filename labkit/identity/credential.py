@@ -30,8 +30,8 @@ class _Kept(TypedDict):
 def exec_credential(keycloak: Keycloak, client: Client, user: User, folder: Path) -> str:
     """The ExecCredential (v1) for a user, as JSON.
 
-    A cached token with time left is handed over, if the realm still vouches for the key that signed it: kubectl calls this for each command,
-    and would be told 401 each time until the token expires.
+    A cached token with time left is handed over, if the realm still vouches for the key that signed it: the API server would go on
+    saying 401 until the token expires, and kubectl calls this for each command.
 
     Args:
         keycloak: Where to sign in when the cache holds nothing of use.

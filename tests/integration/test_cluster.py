@@ -347,20 +347,13 @@ def signed_by(key: str, token: str) -> str:
     return f"{base64.urlsafe_b64encode(json.dumps(named).encode()).decode().rstrip('=')}.{rest}"
 
 
-@pytest.mark.fault(
-    "Tokens", "the realm's key was taken away while labkit credential keeps a token that it signed", "kubectl gets a new one"
-)
+@pytest.mark.fault("Tokens", "`labkit credential` keeps a token of a key that the realm has taken away", "kubectl gets a new one")
 def test_a_cached_credential_that_nobody_would_take_any_more_is_replaced(lab: Lab) -> None:
     lab.credential("user-dev")
     cache = lab.settings.home / "credentials" / "user-dev.json"
     kept = json.loads(cache.read_text())
-    gone = signed_by("a-key-that-is-gone", kept["id_token"])
-    for change in (
-        {"expires": int(time.time()) + 5},
-        {"realm": "https://other"},
-        {"expires": 0, "refresh_token": "ended"},
-        {"id_token": gone},
-    ):
+    gone, ended = signed_by("a-key-that-is-gone", kept["id_token"]), {"expires": 0, "refresh_token": "ended"}
+    for change in ({"expires": int(time.time()) + 5}, {"realm": "https://other"}, ended, {"id_token": gone}):
         cache.write_text(json.dumps({**kept, **change}))
         assert json.loads(lab.credential("user-dev"))["status"]["token"] not in (kept["id_token"], gone)
 
