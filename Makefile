@@ -6,7 +6,7 @@ PYTHON ?= python3
 READY := .venv/ready-$(shell pwd -P | cksum | cut -d ' ' -f 1)
 
 # What the servers of this checkout's homes are known by: without it a running one could no longer be found and stopped.
-RECORDS := $(wildcard .labkit/run/*.json build/*/run/*.json)
+RECORDS := $(wildcard $(foreach home,.labkit build/*,$(home)/run/*.json $(home)/practice/run/*.json))
 
 # A user's own settings for these would send packages elsewhere than into .venv, or import others than those in it.
 unexport PIP_PREFIX PIP_TARGET PYTHONHOME PYTHONPATH

@@ -25,6 +25,7 @@
     │   ├── InvalidValues        a template's form does not take these values
     │   └── TaskFailed           a template's task came to a bad end (carries its log)
     ├── TrustError               a browser's certificate store can't be read or changed
+    ├── PracticeError            the practice lab is not in the state that this asks for
     ├── CheckFailed              a step's check found something missing or wrong
     ├── EarlierLabMissing        a lab needs what an earlier one leaves behind
     └── LabRunFailed             a headless run stopped at a cell
@@ -189,6 +190,10 @@ class TaskFailed(PortalError):
 
 class TrustError(LabkitError):
     """A browser's certificate store can't be read or changed."""
+
+
+class PracticeError(LabkitError):
+    """The practice lab is not in the state that this asks for: another fault is on, or it does not run."""
 
 
 class CheckFailed(LabkitError):

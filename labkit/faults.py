@@ -12,6 +12,7 @@ from typing import Any
 from keycloak import KeycloakAdmin
 
 from .cluster.trust import Trust
+from .doctor import KNOWN
 from .lab import Lab
 
 _USER = "user-dev"
@@ -35,6 +36,16 @@ class Fault:
     cause: str
     switch_on: Callable[[Lab], object]
     mend: Callable[[Lab], object]
+
+    @property
+    def symptom(self) -> str:
+        """What one sees before asking the doctor."""
+        return KNOWN[self.cause].symptom
+
+    @property
+    def fix(self) -> str:
+        """What the doctor says mends it."""
+        return KNOWN[self.cause].fix
 
 
 def _change_user(**fields: Any) -> Callable[[Lab], None]:
@@ -129,7 +140,8 @@ def _start_cluster(lab: Lab) -> None:
 
 
 def _sign_in(lab: Lab) -> None:
-    lab.sign_in(_USER)
+    for username in lab.workshop.access.expected:
+        lab.sign_in(username)
 
 
 FAULTS: Mapping[str, Fault] = {

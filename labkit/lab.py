@@ -38,6 +38,9 @@ NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name not in {"go", "kind", 
 Go is only fetched when one of them has to be built; the portal's pages are for people with a browser.
 """
 
+PRACTICE = "practice"
+"""The folder of a home that holds a second lab, made to be broken: `labkit.practice`."""
+
 
 @dataclass(frozen=True)
 class Person:
@@ -154,19 +157,28 @@ class Lab:
         # Before the lock: where one has to be built, it takes longer than anybody waits for a lock.
         self.setup()
         with self.processes.lock():
+            self.start_chain()
+            self.portal.start()
+
+    def start_chain(self) -> None:
+        """All of `up` but the portal."""
+        with self.processes.lock():
             self.keycloak.start()
             self.realm.apply()
             self.cluster.start()
             self.cluster.rbac.apply()
-            self.portal.start()
 
     def down(self) -> list[str]:
-        """Stop this home's servers, the last started first; their data stays. Returns the names of those that ran.
+        """Stop this home's servers, the last started first, those of its practice lab before; their data stays.
 
         A KinD cluster of this home is deleted, and what the labs made in a cluster that others use is taken away.
+
+        Returns:
+            The names of those that ran.
         """
+        stopped = [_in_practice(name) for inner in self._inner() for name in inner.down()]
         with self.processes.lock():
-            stopped = [name for name in reversed(self.processes.names()) if self.processes.stop(name)]
+            stopped += [name for name in reversed(self.processes.names()) if self.processes.stop(name)]
             return stopped + self.cluster.leave()
 
     def sign_in(self, username: str) -> Person:
@@ -203,7 +215,8 @@ class Lab:
         names = [user.username for user in self.workshop.realm.users]
         known = {context for name in names for context in (name, exec_context(name))}
         contexts = [context for context in self.cluster.kubeconfig.contexts() if context in known]
-        return contexts + sorted(file.name for file in self._credentials.glob("*"))
+        inner = [_in_practice(name) for inner in self._inner() for name in inner.people_on_disk()]
+        return contexts + sorted(file.name for file in self._credentials.glob("*")) + inner
 
     def forget_people(self) -> list[str]:
         """Remove what `people_on_disk` names, and return it."""
@@ -211,7 +224,14 @@ class Lab:
         self.cluster.kubeconfig.remove(*found)
         for file in self._credentials.glob("*"):
             file.unlink()
+        for inner in self._inner():
+            inner.forget_people()
         return found
+
+    def _inner(self) -> list[Lab]:
+        """The practice lab within this home, once there is one."""
+        there = (self.settings.home / PRACTICE / "home.json").exists()
+        return [Lab(self.settings.within(PRACTICE))] if there else []
 
     @property
     def _credentials(self) -> Path:
@@ -223,14 +243,19 @@ class Lab:
         return matrix(people, self.workshop.access)
 
     def status(self) -> Table:
-        """This home's servers: which run, as which process, where they answer and where they log."""
+        """This home's servers: which run, as which process, where they answer and where they log; of the practice lab's those that run."""
         keycloak = ("keycloak", "hosted", "", self.keycloak.url, "")
         rows = [
             keycloak if self.settings.hosted else self.processes.row("keycloak", self.keycloak.url),
             *self.cluster.provider.rows(),
             self.processes.row("portal", self.portal.url),
+            *((_in_practice(row[0]), *row[1:]) for inner in self._inner() for row in inner.status().rows if row[1] == "runs"),
         ]
         return Table(("server", "state", "pid", "address", "log"), tuple(rows), title=f"home {self.settings.home}")
+
+
+def _in_practice(name: str) -> str:
+    return f"{PRACTICE}: {name}"
 
 
 def hosted_secrets(home: Path) -> Path:

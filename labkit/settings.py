@@ -72,6 +72,7 @@ CLUSTERS: tuple[ClusterChoice, ...] = get_args(ClusterChoice)
 
 HOME_FORMAT = 1
 FIRST_LAB = "00-start-here.ipynb"
+WORKSHOP_FILE = Path(__file__).with_name("workshop.yaml")
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,8 @@ class Settings:
             home=home,
             home_id=str(state["id"]),
             cache=_path(env.get("LABKIT_CACHE"), Path(platformdirs.user_cache_dir("labkit", appauthor=False))),
-            workshop_file=_path(env.get("LABKIT_WORKSHOP"), Path(__file__).with_name("workshop.yaml")),
-            ports={name: int(port) for name, port in dict(state["ports"]).items()},  # type: ignore[call-overload]
+            workshop_file=_path(env.get("LABKIT_WORKSHOP"), WORKSHOP_FILE),
+            ports=_port_numbers(state),
             oidc=oidc,
             portal_keeps=portal_keeps,
             hosted=hosted,
@@ -137,6 +138,24 @@ class Settings:
     def variables(self) -> dict[str, str]:
         """The variables that lead another process to this lab; none of them is a secret."""
         return {"LABKIT_HOME": str(self.home), **(self.hosted.variables if self.hosted else {})}
+
+    def within(self, name: str) -> Settings:
+        """The settings of a lab in a folder of this home's: all of it on this machine, on ports of its own, with labkit's own workshop.
+
+        Raises:
+            SettingsError: The folder can't be made, read or used by this version.
+        """
+        home = (self.home / name).resolve()
+        state = open_home(home, environ={}, free_ports=True)
+        return Settings(
+            root=self.root,
+            home=home,
+            home_id=str(state["id"]),
+            cache=self.cache,
+            workshop_file=WORKSHOP_FILE,
+            ports=_port_numbers(state),
+            cluster="local",
+        )
 
     def url(self, port_name: str, scheme: str = "https") -> str:
         """The base URL of the server on that port, as every client names it: by ``localhost``."""
@@ -252,6 +271,10 @@ def _read_or_make(file: Path, wanted: dict[str, int], free_ports: bool) -> dict[
     if made != state:
         write_private(file, json.dumps(made, indent=1) + "\n")
     return made
+
+
+def _port_numbers(state: dict[str, object]) -> dict[str, int]:
+    return {name: int(port) for name, port in dict(state["ports"]).items()}  # type: ignore[call-overload]
 
 
 def _ports_from(env: Mapping[str, str]) -> dict[str, int]:

@@ -17,7 +17,7 @@ from ..display import OK
 from ..errors import LabkitError, ToolchainError
 from ..lab import Lab
 from ..settings import find_root
-from . import steps
+from . import practice, steps
 from .output import Verb, print_json
 
 _EPILOG = """\
@@ -106,7 +106,8 @@ def _parser() -> argparse.ArgumentParser:
         "look for what is wrong, and say what mends it",
         "Only reads. Exit code 0 when nothing was found, else 1.",
         as_json=True,
-    )
+    ).add_argument("--practice", action="store_true", help="look at the practice lab instead of your own")
+    practice.add_verbs(verb)
     added = verb("run", _run, "run the labs headless", "In an empty home of their own; results go to build/labs/.", as_json=True)
     added.add_argument("labs", nargs="*", metavar="LAB", help="labs such as 01-keycloak, in the workshop's order; all if left out")
     added = verb(
@@ -177,8 +178,10 @@ def _status(args: argparse.Namespace) -> int:
 
 def _doctor(args: argparse.Namespace) -> int:
     from ..doctor import diagnose
+    from ..practice import Practice
 
-    diagnosis = diagnose(Lab.open())
+    lab = Lab.open()
+    diagnosis = Practice(lab).doctor() if args.practice else diagnose(lab)
     if args.json:
         print_json(asdict(diagnosis))
     else:

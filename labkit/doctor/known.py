@@ -162,7 +162,7 @@ AREAS: Mapping[str, tuple[Known, ...]] = {
     "kubectl": (
         Known(
             "context-expired",
-            "kubectl says: You must be logged in",
+            "kubectl says: Unable to connect to the server: failed to refresh token",
             "a kubectl context's session has ended",
             "lab.sign_in() writes it anew",
         ),

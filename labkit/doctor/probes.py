@@ -85,7 +85,7 @@ def keycloak(lab: Lab) -> Causes:
         if not runs and holder:
             yield "keycloak-port-taken", f"port {port} is held by {holder}, and no Keycloak of this home runs"
         elif not runs:
-            yield "keycloak-down", f"{error}\n{lab.processes.log_tail('keycloak', 1)}".strip()
+            yield "keycloak-down", f"{error.what}: {error.why}\n{lab.processes.log_tail('keycloak', 1)}".strip()
         elif isinstance(error.__context__, SSLError):
             yield "keycloak-certificate", f"verified with {lab.keycloak.ca}: {error.why}"
         else:

@@ -181,7 +181,7 @@ def test_cleaning_stops_the_servers_of_each_home_and_keeps_the_learners_copy(che
     _set_up(checkout, labkit='echo "$LABKIT_HOME" "$@" >> calls')
     done = _make(checkout, "clean")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (checkout / "calls").read_text().splitlines() == [".labkit down", "build/run-home down"]
+    assert (checkout / "calls").read_text().splitlines() == [".labkit/practice down", ".labkit down", "build/run-home down"]
     assert sorted(path.name for path in checkout.iterdir()) == sorted([*COPIED, "calls", "work"])
 
 
@@ -204,9 +204,10 @@ def checkout(tmp_path: Path) -> Path:
 
 def _set_up(checkout: Path, *, labkit: str) -> None:
     """As after set-up and a run with two homes, but with a shell line in labkit's place: no server can be made to refuse to stop."""
-    for folder in (".venv/bin", ".labkit/run", "build/run-home/run", "work"):
+    for folder in (".venv/bin", ".labkit/run", ".labkit/practice/run", "build/run-home/run", "work"):
         (checkout / folder).mkdir(parents=True)
     (checkout / ".labkit/run/etcd.json").touch()
+    (checkout / ".labkit/practice/run/etcd.json").touch()
     (checkout / "build/run-home/run/keycloak.json").touch()
     stand_in = checkout / ".venv/bin/labkit"
     stand_in.write_text(f"#!/bin/sh\n{labkit}\n")

@@ -1,0 +1,188 @@
+"""A lab to be broken: a second one within the learner's home, so that nothing of theirs is at risk.
+
+It is local whatever the learner's own lab is, has no portal, and starts from labkit's own workshop. Which fault is on is kept in its
+folder, so that notebook and terminal know of the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+from .cluster.local import SERVERS
+from .display import OK, Displayed, Table
+from .doctor import Diagnosis, diagnose
+from .errors import CheckFailed, LabkitError, PracticeError, SignInRefused
+from .faults import FAULTS, Fault
+from .identity.local import LocalKeycloak
+from .lab import PRACTICE, Lab
+from .settings import write_private
+
+PROGRAMS = (*LocalKeycloak.programs, *SERVERS, "kubectl")
+"""What it runs."""
+
+
+class Practice(Displayed):
+    """The practice lab of a learner's lab.
+
+    Args:
+        lab: The learner's.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        self._settings = lab.settings
+
+    @cached_property
+    def lab(self) -> Lab:
+        """The practice lab itself; its folder is made when it is asked for first."""
+        return Lab(self._settings.within(PRACTICE))
+
+    @property
+    def fault(self) -> Fault | None:
+        """The fault that was switched on and of which nobody has yet seen that it is gone."""
+        try:
+            return FAULTS.get(self._note.read_text())
+        except FileNotFoundError:
+            return None
+
+    def is_up(self) -> bool:
+        """Whether it was started, and not stopped since; a server that a fault took down doesn't count."""
+        return any((self._folder / "run").glob("*.json"))
+
+    def start(self) -> Lab:
+        """Bring it up whole: the realm, the cluster that trusts it, RBAC, everybody signed in. A fault that was left on is mended.
+
+        Raises:
+            ToolchainError: A program can't be had.
+            ServerError: A server did not come up.
+        """
+        # Before the lock, as for `Lab.up`.
+        self.lab.toolchain.ensure(*PROGRAMS)
+        with self.lab.processes.lock():
+            left = self.fault
+            self.lab.start_chain()
+            for username in self.lab.workshop.access.expected:
+                self.lab.sign_in(username).whoami()
+            self._forget()
+        if left:
+            print(f"{OK} {left.name}, which was still on, is mended")
+        return self.lab
+
+    def stop(self) -> list[str]:
+        """Stop it; its data stays. Returns the names of the servers that ran."""
+        return self.lab.down()
+
+    def switch_on(self, name: str) -> str:
+        """Break it; one that is broken in this way already is left so.
+
+        Args:
+            name: One of `labkit.faults.FAULTS`.
+
+        Returns:
+            What people see of it, which is all that one knows at first.
+
+        Raises:
+            PracticeError: There is no such fault, another is on, or the practice lab doesn't run.
+        """
+        if name not in FAULTS:
+            msg = f"there is no fault {name!r}"
+            raise PracticeError(msg, fix=f"name one of {', '.join(FAULTS)}")
+        self._insist_on_up()
+        fault = FAULTS[name]
+        with self.lab.processes.lock():
+            # One of which nobody has seen that it is gone may have been mended all the same.
+            if (on := self.fault) and (found := self.doctor().found):
+                if on == fault:
+                    return fault.symptom
+                msg = f"{on.name} is on, and it is one fault at a time"
+                why = "\n".join(f"{each.known.name}: {each.known.cause}" for each in found)
+                raise PracticeError(msg, why=why, fix=f"{found[0].known.fix}; or labkit mend")
+            # Before anything is done, so that a fault that is half on is known as well.
+            write_private(self._note, name)
+            fault.switch_on(self.lab)
+        return fault.symptom
+
+    def doctor(self) -> Diagnosis:
+        """What `labkit.doctor.diagnose` says of it; one who finds nothing takes note that the fault is gone.
+
+        Raises:
+            PracticeError: It doesn't run.
+        """
+        self._insist_on_up()
+        diagnosis = diagnose(self.lab)
+        if not diagnosis.found:
+            self._forget()
+        return diagnosis
+
+    def mended(self) -> None:
+        """Insist that nothing is wrong any more.
+
+        Raises:
+            CheckFailed: Something is; the doctor's words for it.
+            PracticeError: It doesn't run.
+        """
+        diagnosis = self.doctor()
+        if diagnosis.found:
+            first = diagnosis.found[0]
+            msg = f"the practice lab is not whole: {first.known.cause}"
+            raise CheckFailed(msg, why=first.evidence, fix=first.known.fix)
+        print(f"{OK} whole again: {len(diagnosis.well)} things looked at, and nothing is wrong")
+
+    def mend(self) -> Fault | None:
+        """Mend the fault that is on, as the doctor says; returns it, or None when none is on.
+
+        Raises:
+            CheckFailed: Something is wrong all the same.
+            PracticeError: It doesn't run.
+        """
+        fault = self.fault
+        if fault:
+            self._insist_on_up()
+            with self.lab.processes.lock():
+                fault.mend(self.lab)
+                self.mended()
+        return fault
+
+    def faults(self) -> Table:
+        """The faults, with how each comes about in real life, and which is on."""
+        rows = tuple((fault.name, "on" if fault == self.fault else "", fault.story) for fault in FAULTS.values())
+        return Table(("fault", "", "how it comes about"), rows)
+
+    def __str__(self) -> str:
+        state = f"up, {self.fault.name} is on" if self.fault else "up, no fault is on"
+        return f"practice lab {self._folder}: {state if self.is_up() else 'not up'}"
+
+    @property
+    def _folder(self) -> Path:
+        return self._settings.home / PRACTICE
+
+    @property
+    def _note(self) -> Path:
+        return self._folder / "fault"
+
+    def _forget(self) -> None:
+        self._note.unlink(missing_ok=True)
+
+    def _insist_on_up(self) -> None:
+        if not self.is_up():
+            msg = "the practice lab does not run"
+            raise PracticeError(msg, fix="practice.start() in a notebook, or labkit break NAME in a terminal")
+
+
+@contextmanager
+def expect(refusal: type[LabkitError]) -> Iterator[None]:
+    """Expect a refusal of this kind, and show it as it reached whoever asked: without what labkit knows about its cause.
+
+    Raises:
+        CheckFailed: Nothing was refused.
+    """
+    try:
+        yield
+    except refusal as refused:
+        # That why is Keycloak's own answer.
+        print(f"{refused.what}\n{refused.why}" if isinstance(refused, SignInRefused) else refused.what)
+    else:
+        msg = f"there was to be a refusal ({refusal.__name__}), and there was none"
+        raise CheckFailed(msg, fix="is the fault on? labkit break says so")

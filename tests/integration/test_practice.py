@@ -1,0 +1,61 @@
+"""Breaking a practice lab and mending it, in a notebook and in a terminal; lab 07, under nbval, starts one and goes through ten faults."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labkit.errors import SignInRefused
+from labkit.lab import Lab
+from labkit.practice import Practice, expect
+from labkit.settings import open_home
+from tests.support import labkit
+
+
+@pytest.fixture
+def practice(lab: Lab, tmp_path: Path) -> Iterator[Practice]:
+    """The tests' own lab, whole, as the practice lab of an empty one: to start another takes half a minute."""
+    lab.up()
+    for username in lab.workshop.access.expected:
+        lab.sign_in(username).whoami()
+    home = tmp_path / "home"
+    open_home(home, environ={}, free_ports=True)
+    (home / "practice").symlink_to(lab.settings.home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABKIT_HOME", str(home))
+        practice = Practice(Lab.open())
+        yield practice
+        practice.mend()
+
+
+def test_what_a_terminal_breaks_the_notebook_sees_and_mends_as_the_doctor_says(practice: Practice) -> None:
+    broken = labkit("break", "user-without-profile")
+    assert broken.returncode == 0, broken.stderr
+    assert "signing in is refused: Account is not fully set up" in broken.stdout
+    assert practice.fault is not None
+    with expect(SignInRefused):
+        practice.lab.sign_in("user-dev")
+    said = practice.doctor()
+    assert said.names == ["user-unfinished"]
+    assert "lab.realm.apply()" in said.found[0].known.fix
+    practice.lab.realm.apply()
+    practice.mended()
+    listed = labkit("break")
+    assert (listed.returncode, "  on  " in listed.stdout) == (0, False)
+
+
+def test_the_terminal_names_what_the_notebook_broke_and_has_the_solution(practice: Practice) -> None:
+    practice.switch_on("missing-binding")
+    said = labkit("doctor", "--practice", "--json")
+    assert said.returncode == 1
+    assert [found["known"]["name"] for found in json.loads(said.stdout)["found"]] == ["binding-missing"]
+    another = labkit("break", "wrong-ca")
+    assert another.returncode == 1
+    assert "one fault at a time" in another.stderr
+    mended = labkit("mend")
+    assert mended.returncode == 0, mended.stderr
+    assert "missing-binding is mended" in mended.stdout
+    assert practice.fault is None

@@ -1,0 +1,183 @@
+"""The practice lab's bookkeeping, without a server: what is on, what is refused, what belongs to the learner's lab."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import labkit.practice
+from labkit.doctor import KNOWN, Diagnosis
+from labkit.doctor.diagnosis import Found
+from labkit.errors import CheckFailed, Forbidden, PracticeError, SignInRefused, Unauthorized
+from labkit.faults import FAULTS
+from labkit.lab import Lab
+from labkit.practice import Practice, expect
+from labkit.processes import Server
+from labkit.settings import Settings, write_private
+from labkit.steps import examine
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """A learner's lab in which nothing was ever started."""
+    return Lab(Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CLUSTER": "local"}))
+
+
+def start_something(lab: Lab) -> None:
+    """Have a process on record in a lab, in place of a server that takes seconds to start."""
+    lab.processes.start(Server("etcd", (sys.executable, "-I", "-c", "import signal; signal.pause()"), (), lambda: True))
+
+
+class Patient:
+    """In place of real faults and the real doctor, which tests/faults and lab 07 prove: a lab that is ill with what was switched on."""
+
+    def __init__(self, practice: Practice, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ills: list[str] = []
+        self.practice = practice
+        for name, fault in FAULTS.items():
+            monkeypatch.setitem(FAULTS, name, dataclasses.replace(fault, switch_on=self._fall_ill(name), mend=lambda _: self.recover()))
+        monkeypatch.setattr(labkit.practice, "diagnose", self._diagnose)
+
+    def recover(self) -> None:
+        self.ills.clear()
+
+    def _fall_ill(self, name: str) -> Callable[[Lab], object]:
+        return lambda _: self.ills.append(name)
+
+    def _diagnose(self, _: Lab) -> Diagnosis:
+        return Diagnosis(tuple(Found(KNOWN[FAULTS[name].cause], "as seen") for name in self.ills), ("all",), ())
+
+
+@pytest.fixture
+def patient(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Patient]:
+    """A practice lab that counts as up, with `Patient` for what can be wrong with it."""
+    practice = Practice(lab)
+    start_something(practice.lab)
+    yield Patient(practice, monkeypatch)
+    practice.stop()
+
+
+def test_the_practice_lab_is_local_and_its_own_whatever_the_learners_is(tmp_path: Path) -> None:
+    elsewhere = {"LABKIT_CLUSTER": "external", "LABKIT_CONTEXT": "theirs", "LABKIT_KEYCLOAK_URL": "https://sso.example.com"}
+    own = {"LABKIT_OIDC": "structured", "LABKIT_WORKSHOP": str(tmp_path / "another.yaml"), "LABKIT_HOME": str(tmp_path / "home")}
+    learners = Settings.load({**elsewhere, **own})
+    inner = learners.within("practice")
+    assert (inner.cluster, inner.context, inner.hosted, inner.oidc) == ("local", "", None, "flags")
+    assert inner.workshop_file.name == "workshop.yaml"
+    assert inner.home == learners.home / "practice"
+    assert inner.home_id != learners.home_id
+    assert set(inner.ports.values()).isdisjoint(learners.ports.values())
+    assert learners.within("practice") == inner
+
+
+def test_before_it_is_started_nothing_can_be_done_with_it_and_nothing_is_made(lab: Lab) -> None:
+    practice = Practice(lab)
+    for ask in (practice.doctor, practice.mended, lambda: practice.switch_on("wrong-ca")):
+        with pytest.raises(PracticeError, match="does not run") as refusal:
+            ask()
+        assert "labkit break NAME" in refusal.value.fix
+    assert examine(lab, "practice").ok
+    assert practice.fault is None
+    assert [*lab.settings.home.glob("practice")] == []
+
+
+def test_an_unknown_fault_is_refused_with_those_there_are(patient: Patient) -> None:
+    with pytest.raises(PracticeError, match="no fault 'wrong'") as refusal:
+        patient.practice.switch_on("wrong")
+    assert "wrong-issuer" in refusal.value.fix
+
+
+def test_switching_on_tells_the_symptom_and_a_notebook_beside_sees_which_it_is(lab: Lab, patient: Patient) -> None:
+    assert patient.practice.switch_on("wrong-issuer") == KNOWN["wrong-issuer"].symptom
+    beside = Practice(lab)
+    assert beside.fault == FAULTS["wrong-issuer"]
+    assert [row[0] for row in beside.faults().rows if row[1] == "on"] == ["wrong-issuer"]
+    assert "wrong-issuer is on" in str(beside)
+
+
+def test_it_is_one_fault_at_a_time_and_the_refusal_says_what_mends_the_one_that_is_on(patient: Patient) -> None:
+    patient.practice.switch_on("missing-binding")
+    patient.practice.switch_on("missing-binding")
+    with pytest.raises(PracticeError, match="missing-binding is on, and it is one fault at a time") as refusal:
+        patient.practice.switch_on("wrong-ca")
+    assert refusal.value.fix == "lab.cluster.rbac.apply(); or labkit mend"
+    assert patient.ills == ["missing-binding"]
+
+
+def test_what_was_mended_by_hand_stands_in_nothings_way(patient: Patient) -> None:
+    patient.practice.switch_on("missing-binding")
+    patient.recover()
+    patient.practice.switch_on("wrong-ca")
+    assert patient.ills == ["wrong-ca"]
+
+
+def test_mended_insists_that_the_doctor_finds_nothing_and_takes_note(patient: Patient) -> None:
+    patient.practice.switch_on("wrong-ca")
+    with pytest.raises(CheckFailed, match="not whole: the API server has a CA") as failure:
+        patient.practice.mended()
+    assert failure.value.fix == KNOWN["wrong-ca"].fix
+    patient.recover()
+    patient.practice.mended()
+    assert patient.practice.fault is None
+
+
+def test_the_solution_mends_what_is_on_and_does_nothing_when_nothing_is(patient: Patient) -> None:
+    assert patient.practice.mend() is None
+    patient.practice.switch_on("wrong-ca")
+    assert patient.practice.mend() == FAULTS["wrong-ca"]
+    assert (patient.ills, patient.practice.fault) == ([], None)
+
+
+def test_a_fault_that_came_half_on_is_known_as_well(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Lab) -> None:
+        patient.ills.append("wrong-ca")
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(FAULTS, "wrong-ca", dataclasses.replace(FAULTS["wrong-ca"], switch_on=fail))
+    with pytest.raises(KeyboardInterrupt):
+        patient.practice.switch_on("wrong-ca")
+    assert patient.practice.mend() == FAULTS["wrong-ca"]
+
+
+def test_the_check_of_the_lab_fails_while_a_fault_is_on(lab: Lab, patient: Patient) -> None:
+    assert examine(lab, "practice").ok
+    patient.practice.switch_on("full-group-path")
+    report = examine(lab, "practice")
+    assert "the doctor finds: full-group-path" in report.why()
+    assert "labkit mend" in report.fix()
+
+
+def test_the_learners_lab_names_the_practice_labs_servers_and_stops_them_with_its_own(lab: Lab) -> None:
+    practice = Practice(lab)
+    start_something(practice.lab)
+    start_something(lab)
+    assert [row[0] for row in lab.status().rows if row[1] == "runs"] == ["etcd", "practice: etcd"]
+    assert "practice: etcd: runs" in examine(lab, "stopped").why()
+    assert lab.down() == ["practice: etcd", "etcd"]
+    assert practice.lab.processes.names() == []
+    assert not practice.is_up()
+    assert examine(lab, "stopped").ok
+
+
+def test_forgetting_people_forgets_them_in_the_practice_lab_as_well(lab: Lab) -> None:
+    kept = Practice(lab).lab.settings.home / "credentials" / "user-dev.json"
+    write_private(kept, "{}")
+    assert lab.people_on_disk() == ["practice: user-dev.json"]
+    assert lab.forget_people() == ["practice: user-dev.json"]
+    assert not kept.exists()
+
+
+def test_expecting_a_refusal_shows_what_one_sees_and_not_why(capsys: pytest.CaptureFixture[str]) -> None:
+    what = "no"
+    with expect(Unauthorized):
+        raise Unauthorized(what, why="the issuer is another", fix="tell it the right one")
+    assert capsys.readouterr().out == "no\n"
+    with expect(SignInRefused):
+        raise SignInRefused(what, why="Keycloak answered 400")
+    assert capsys.readouterr().out == "no\nKeycloak answered 400\n"
+    with pytest.raises(CheckFailed, match="there was none"), expect(Forbidden):
+        pass
