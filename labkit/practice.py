@@ -72,7 +72,7 @@ class Practice(Displayed):
 
     def stop(self) -> list[str]:
         """Stop it; its data stays. Returns the names of the servers that ran."""
-        return self.lab.down()
+        return self.lab.down() if self.is_up() else []
 
     def switch_on(self, name: str) -> str:
         """Break it; one that is broken in this way already is left so.

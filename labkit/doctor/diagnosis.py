@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from ..display import BAD, OK, Displayed
 from ..errors import LabkitError
@@ -11,7 +12,7 @@ from ..lab import Lab
 from . import probes
 from .known import KNOWN, Known
 
-Probe = Callable[[Lab], Iterator[tuple[str, str]]]
+Probe = Callable[[Lab, probes.SignIn], probes.Causes]
 
 PROBES: dict[str, tuple[Probe, tuple[str, ...]]] = {
     "this machine": (probes.machine, ()),
@@ -62,7 +63,8 @@ class Diagnosis(Displayed):
 
     def __str__(self) -> str:
         lines = [str(found) for found in self.found]
-        lines += [f"{OK} {name}" for name in self.well]
+        # Beside something that is wrong, what is well takes one line.
+        lines += [f"{OK} well: {', '.join(self.well)}"] if self.found and self.well else [f"{OK} {name}" for name in self.well]
         if self.not_looked_at:
             lines.append(f"· not looked at before that is mended: {', '.join(self.not_looked_at)}")
         return "\n".join(lines)
@@ -75,11 +77,12 @@ def diagnose(lab: Lab) -> Diagnosis:
     """
     found: dict[str, list[Found]] = {}
     not_looked_at = []
+    sign_in = cache(lab.session)
     for name, (probe, needs) in PROBES.items():
         if any(need not in found or found[need] for need in needs):
             not_looked_at.append(name)
         else:
-            found[name] = list(_ask(probe, lab))
+            found[name] = list(_ask(probe, lab, sign_in))
     return Diagnosis(
         found=tuple(each for causes in found.values() for each in causes),
         well=tuple(name for name, causes in found.items() if not causes),
@@ -87,9 +90,9 @@ def diagnose(lab: Lab) -> Diagnosis:
     )
 
 
-def _ask(probe: Probe, lab: Lab) -> Iterator[Found]:
+def _ask(probe: Probe, lab: Lab, sign_in: probes.SignIn) -> Iterator[Found]:
     try:
-        for name, evidence in probe(lab):
+        for name, evidence in probe(lab, sign_in):
             yield Found(KNOWN[name], evidence)
     except LabkitError as error:
         # What no probe foresaw is still told in the words of whoever met it.

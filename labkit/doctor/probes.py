@@ -1,9 +1,12 @@
-"""The probes: each looks at one thing of a lab and yields the names of the causes that it finds, with what it saw."""
+"""The probes: each looks at one thing of a lab and yields the names of the causes that it finds, with what it saw.
+
+They are handed a way to sign people in that does so once for all of them: a password takes Keycloak longer than anything else here.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -11,15 +14,17 @@ import requests
 import yaml
 from requests.exceptions import SSLError
 
+from ..cluster.access import matrix
 from ..cluster.local import LocalCluster
 from ..errors import ForeignIssuer, IdentityError, KeycloakUnreachable, SignInRefused, TokenInvalid, Unauthorized
 from ..identity.plan import Action, Change, FieldChange
-from ..identity.session import key_id, read_claims
+from ..identity.session import Session, key_id, read_claims
 from ..lab import Lab
 from ..machine import FULL_GB
 from ..processes import listener
 
 Causes = Iterator[tuple[str, str]]
+SignIn = Callable[[str], Session]
 
 _NEW = {
     "realm": "realm-missing",
@@ -66,7 +71,7 @@ _RBAC = {
 }
 
 
-def machine(lab: Lab) -> Causes:
+def machine(lab: Lab, _: SignIn) -> Causes:
     """Disk and memory."""
     found = lab.machine()
     if found.disk_gb < FULL_GB:
@@ -75,7 +80,7 @@ def machine(lab: Lab) -> Causes:
         yield "memory-short", f"{found.memory_gb * 1000:.0f} MB available"
 
 
-def keycloak(lab: Lab) -> Causes:
+def keycloak(lab: Lab, _: SignIn) -> Causes:
     """Whether it runs, answers, shows the right certificate, and knows the lab's administrator."""
     port, runs = lab.settings.ports["keycloak"], lab.keycloak.is_running()
     try:
@@ -97,7 +102,7 @@ def keycloak(lab: Lab) -> Causes:
         yield "administrator-changed", f"{error.what}: {error.why}"
 
 
-def realm(lab: Lab) -> Causes:
+def realm(lab: Lab, _: SignIn) -> Causes:
     """The realm beside its declaration, and the issuer that it names."""
     for change in lab.realm.plan().pending:
         if change.action is Action.CREATE:
@@ -118,18 +123,18 @@ def _of_field(change: Change, field: FieldChange) -> str:
     return _CHANGED.get(f"{change.kind}.{field.field}", "realm-drift")
 
 
-def people(lab: Lab) -> Causes:
+def people(lab: Lab, sign_in: SignIn) -> Causes:
     """Whether everybody whom the access matrix asks about can sign in."""
     for username in lab.workshop.access.expected:
         try:
-            lab.session(username)
+            sign_in(username)
         except SignInRefused as error:
             yield next((name for words, name in _REFUSED.items() if words in error.why), "sign-in-refused"), f"{error.what}: {error.why}"
         except TokenInvalid as error:
             yield "clocks-differ", f"{error.what}: {error.why}"
 
 
-def servers(lab: Lab) -> Causes:
+def servers(lab: Lab, _: SignIn) -> Causes:
     """Whether the cluster's servers run and answer; of a cluster that is not local processes, whether it is up."""
     if not isinstance(lab.cluster.provider, LocalCluster):
         if not lab.cluster.is_running():
@@ -153,7 +158,7 @@ def servers(lab: Lab) -> Causes:
                 yield "api-server-silent", f"{endpoint.url}/readyz answers {answer.status_code}"
 
 
-def trust(lab: Lab) -> Causes:
+def trust(lab: Lab, _: SignIn) -> Causes:
     """What the API server was in fact told, beside what it should have been; only where it is a process of the lab's."""
     if not isinstance(lab.cluster.provider, LocalCluster):
         return
@@ -194,12 +199,12 @@ def _flags(line: list[str] | tuple[str, ...]) -> dict[str, str]:
     return dict(pair for pair in pairs)
 
 
-def identities(lab: Lab) -> Causes:
+def identities(lab: Lab, sign_in: SignIn) -> Causes:
     """Who the API server takes people for."""
     for username in lab.workshop.access.expected:
         user = lab.workshop.user(username)
         try:
-            seen = lab.cluster.api(lab.session(username)).whoami()
+            seen = lab.cluster.api(sign_in(username)).whoami()
         except Unauthorized as error:
             yield "no-discovery" if "discovery document" in error.why else "not-taken", f"{username}: {error.why}"
             continue
@@ -207,22 +212,23 @@ def identities(lab: Lab) -> Causes:
             yield "other-name", f"{username} is {seen}"
 
 
-def rbac(lab: Lab) -> Causes:
+def rbac(lab: Lab, _: SignIn) -> Causes:
     """The RBAC objects beside their declaration."""
     for difference in lab.cluster.rbac.differences():
         kind = difference.split()[0]
         yield next(name for (of, words), name in _RBAC.items() if of == kind and words in difference), difference
 
 
-def access(lab: Lab) -> Causes:
+def access(lab: Lab, sign_in: SignIn) -> Causes:
     """What people may do beside what is expected."""
-    differences = lab.access_matrix().differences
+    people = {username: lab.cluster.api(sign_in(username)) for username in lab.workshop.access.expected}
+    differences = matrix(people, lab.workshop.access).differences
     for allowed, name in ((True, "more-than-expected"), (False, "less-than-expected")):
         if those := [str(answer) for answer in differences if answer.allowed is allowed]:
             yield name, "\n".join(those[:5])
 
 
-def contexts(lab: Lab) -> Causes:
+def contexts(lab: Lab, _: SignIn) -> Causes:
     """The tokens in kubectl's contexts: whether they still hold or can be renewed."""
     keys = {key["kid"] for key in lab.keycloak.get(lab.keycloak.discovery()["jwks_uri"]).json()["keys"]}
     for username in lab.workshop.access.expected:
@@ -244,7 +250,7 @@ def contexts(lab: Lab) -> Causes:
                 yield "context-expired", f"context {username}: {error.what.splitlines()[-1]}"
 
 
-def portal(lab: Lab) -> Causes:
+def portal(lab: Lab, _: SignIn) -> Causes:
     """Whether the portal runs, if it was ever started, answers, and is configured as declared."""
     running = lab.processes.running("portal")
     if running is None:
