@@ -325,6 +325,18 @@ def test_kubectls_plugin_is_led_to_the_same_realm_by_what_the_kubeconfig_says(te
     assert (read_claims(json.loads(done.stdout)["status"]["token"]) or {})["iss"] == hosted.keycloak.issuer
 
 
+@pytest.mark.fault(
+    "Exposure", "labkit trust --add with a hosted Keycloak", "refused: its authority is not the lab's, and may vouch for any site"
+)
+def test_browsers_are_not_told_to_trust_somebody_elses_authority(hosted: Lab, team: Any, tmp_path: Path) -> None:
+    env = {**os.environ, **team.environment(hosted.settings.home), "HOME": str(tmp_path)}
+    command = [sys.executable, "-P", "-m", "labkit", "trust", "--add"]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "not this lab's to vouch for" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_second_look_at_the_home_finds_the_same_secrets_and_another_home_has_others(team: Any, hosted: Lab, tmp_path: Path) -> None:
     assert Lab(hosted.settings).workshop == hosted.workshop
     other = team.lab(tmp_path / "home").workshop
