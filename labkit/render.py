@@ -6,20 +6,21 @@ import base64
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 
+from .cluster import kind_config, relay
 from .cluster.trust import Trust
 from .display import Table
-from .errors import LabkitError
+from .errors import ClusterError, LabkitError
 from .hosting import PUBLIC_CA
 from .lab import Lab
 from .portal.config import app_config
 from .settings import write_private, writing
 
 _MARK = "# Written by labkit render"
-_CA_ON_THE_NODE = Path("/etc/kubernetes/pki/issuer-ca.crt")
-"""Where kubeadm's API servers, KinD's among them, can read a file without being given another mount."""
+_GATEWAY = "GATEWAY"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def render(lab: Lab, folder: Path) -> Table:
         folder: Made if missing. Files that an earlier call wrote are replaced, others never.
 
     Returns:
-        A table with the columns ``file``, ``what it holds``, ``what to do with it``.
+        A table with the columns ``file``, ``what it holds``, ``what to do with it``. What needs a KinD cluster's address is not written
+        before there is one.
 
     Raises:
         LabkitError: One of the names is taken by a file of somebody else's; nothing has been written then.
@@ -59,14 +61,22 @@ def render(lab: Lab, folder: Path) -> Table:
     if taken:
         msg = f"{folder} has files that labkit did not write: {', '.join(taken)}"
         raise LabkitError(msg, why="they would be lost", fix="name another folder, or move them away")
-    texts = {each: text for each in RENDERINGS if (text := each.text(lab))}
+    texts, unwritten = {}, []
+    for each in RENDERINGS:
+        try:
+            text = each.text(lab)
+        except ClusterError as error:
+            unwritten.append((each.file, each.what, f"not yet written: {error.what}"))
+            continue
+        if text:
+            texts[each] = text
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for each, text in texts.items():
         whole = f"{_MARK}: {each.what}.\n# {each.use}.\n\n{text.rstrip()}\n"
         write_private(folder / each.file, whole, mode=0o600 if each.secret else 0o644)
-    rows = tuple((each.file + (" (secret)" if each.secret else ""), each.what, each.use) for each in texts)
-    return Table(("file", "what it holds", "what to do with it"), rows, title=f"in {folder}")
+    rows = [(each.file + (" (secret)" if each.secret else ""), each.what, each.use) for each in texts]
+    return Table(("file", "what it holds", "what to do with it"), (*rows, *unwritten), title=f"in {folder}")
 
 
 def _is_ours(file: Path) -> bool:
@@ -79,7 +89,7 @@ def _rbac(lab: Lab) -> str:
 
 def _trust(lab: Lab) -> Trust:
     trust = lab.cluster.trust
-    return trust if trust.ca == PUBLIC_CA else replace(trust, ca=_CA_ON_THE_NODE)
+    return trust if trust.ca == PUBLIC_CA else replace(trust, ca=kind_config.CA)
 
 
 def _kubeconfig(lab: Lab) -> str:
@@ -103,6 +113,27 @@ def _kubeconfig(lab: Lab) -> str:
     return yaml.safe_dump(config, sort_keys=False)
 
 
+def _kind(lab: Lab) -> str:
+    then = "# labkit then takes the cluster as one that you have: LABKIT_CLUSTER=external LABKIT_CONTEXT=kind-platform\n"
+    return then + kind_config.by_hand(lab.cluster.trust, lab.settings.ports)
+
+
+def _reaching_keycloak(lab: Lab) -> str:
+    """The patch for a node that is to reach a Keycloak on this machine; its address there is known once Docker's network is."""
+    issuer = urlsplit(lab.cluster.trust.issuer)
+    if not kind_config.is_loopback(lab.cluster.trust.issuer):
+        return ""
+    port = issuer.port or 443
+    steps = (
+        "In the node, localhost is to be this machine as well. So, before kind creates the cluster:",
+        "1. docker network create kind          (if docker network ls does not have it)",
+        f"2. docker network inspect kind         and write its IPv4 gateway in place of {_GATEWAY} below",
+        "3. have Keycloak answer there, for as long as the cluster is used, with that network's subnet in place of SUBNET:",
+        f"   python {relay.__name__.replace('.', '/')}.py {_GATEWAY} {port} 127.0.0.1 {port} SUBNET",
+    )
+    return "\n".join((*(f"# {line}" for line in steps), kind_config.pod_patch(_GATEWAY)))
+
+
 def _base64(file: Path) -> str:
     return base64.b64encode(file.read_bytes()).decode()
 
@@ -119,7 +150,7 @@ RENDERINGS = (
     Rendering(
         "issuer-ca.crt",
         "the CA of Keycloak's certificate",
-        f"Copy it to the API server's machine as {_CA_ON_THE_NODE}",
+        f"Copy it to the API server's machine as {kind_config.CA}",
         lambda lab: "" if lab.keycloak.ca == PUBLIC_CA else lab.keycloak.ca.read_text(),
     ),
     Rendering(
@@ -133,6 +164,18 @@ RENDERINGS = (
         "the same as an AuthenticationConfiguration",
         "Name it to the API server: --authentication-config=FILE, without any --oidc flag",
         lambda lab: lab.cluster.trust.configuration(),
+    ),
+    Rendering(
+        "config.yaml",
+        "a KinD cluster whose API server believes this issuer",
+        "Run kind create cluster --name platform --config config.yaml in this very folder: what it mounts lies there",
+        _kind,
+    ),
+    Rendering(
+        str(kind_config.PATCH),
+        "the way from a KinD node to a Keycloak on this machine",
+        f"Fill in {_GATEWAY} first; config.yaml has kubeadm read the file",
+        _reaching_keycloak,
     ),
     Rendering(
         "app-config.yaml",

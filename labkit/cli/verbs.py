@@ -14,7 +14,7 @@ from pathlib import Path
 from ..browsers import stores
 from ..cluster.provider import NOT_OURS
 from ..display import OK
-from ..errors import LabkitError, ToolchainError
+from ..errors import LabkitError, ToolchainError, TrustError
 from ..lab import Lab
 from ..settings import find_root
 from . import practice, steps
@@ -213,6 +213,10 @@ def _run(args: argparse.Namespace) -> int:
 def _trust(args: argparse.Namespace) -> int:
     lab = Lab.open()
     name, authority = f"labkit lab CA {lab.settings.home_id[:8]}", lab.keycloak.ca
+    if lab.settings.hosted and not args.remove:
+        msg = f"the certificate of {lab.keycloak.url} is not this lab's to vouch for"
+        why = "that Keycloak is a hosted one, and the authority behind it could vouch for any other site as well"
+        raise TrustError(msg, why=why, fix="ask those who run it, if your browser warns of it")
     for store in stores(Path.home()):
         if args.add:
             store.add(name, authority)

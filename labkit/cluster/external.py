@@ -152,5 +152,5 @@ def _for_the_administrator(trust: Trust) -> str:
     flags = "\n".join(trust.flags())
     return (
         "hand this to the cluster's administrator, with the CA file; its API server wants these flags "
-        f"(or lab.cluster.trust with LABKIT_OIDC=structured, as a file), and then a restart:\n{flags}"
+        f"(labkit render writes them, the same as a file, and the CA), and then a restart:\n{flags}"
     )

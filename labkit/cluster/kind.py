@@ -26,7 +26,7 @@ from ..toolchain import Toolchain
 from ..toolchain.pins import KIND_NODE_IMAGE
 from . import relay
 from .docker import INSTEAD, Docker, Network, kind_environment
-from .kind_config import PORT_NAMES, KindConfig, is_loopback
+from .kind_config import PORT_NAMES, KindConfig, is_loopback, told
 from .kind_faults import AGAIN, UNREACHED, not_created, unreached
 from .provider import Endpoint
 from .review import Somebody, insist
@@ -224,8 +224,8 @@ class KindCluster:
 
     def _fault(self, trust: Trust, alias: str) -> ClusterError | None:
         """Read back from the node what the API server was told, and by which files."""
-        told = self._config.told(trust, alias)
-        for path, text in told.files.items():
+        wanted = told(trust)
+        for path, text in wanted.files.items():
             try:
                 found = self._docker.read(NODE, str(path))
             except ClusterError as error:
@@ -237,7 +237,7 @@ class KindCluster:
             pod = yaml.safe_load(self._docker.read(NODE, _MANIFEST))["spec"]
         except ClusterError as error:
             return ClusterError("the node has no API server", why=error.why, fix=AGAIN)
-        missing = [flag for flag in told.flags if flag not in pod["containers"][0]["command"]]
+        missing = [flag for flag in wanted.flags if flag not in pod["containers"][0]["command"]]
         if missing:
             msg = "kind made the cluster, but its API server was not told whom to believe"
             why = f"kubeadm dropped, without a word: {' '.join(missing)}"

@@ -7,6 +7,7 @@ nobody listens, then the gateway.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,13 @@ MARK = "/kind/labkit"
 """Below this path a node has a folder named by the id of the home that made it. kind can put no label on a container; a mount shows on a
 stopped one too, and is there from the very moment the container is."""
 
-CA = Path("/etc/kubernetes/pki/labkit-ca.pem")
-AUTHENTICATION = Path("/etc/kubernetes/pki/labkit-authentication.yaml")
+CA = Path("/etc/kubernetes/pki/issuer-ca.crt")
+AUTHENTICATION = Path("/etc/kubernetes/pki/authentication.yaml")
+"""Where kubeadm's API servers, KinD's among them, can read a file without being given another mount."""
+
+PATCH = Path("kubeadm-patches/kube-apiserver+strategic.yaml")
+"""By its name kubeadm knows what it is a patch of; it is told of the folder, which holds nothing else."""
+
 PORT_NAMES = ("kind_31337", "kind_31340", "kind_31333")
 """The seed's ports, by their names in `labkit.settings.PORTS`, where they may have other numbers on this machine."""
 
@@ -34,12 +40,10 @@ class Told:
 
     Attributes:
         flags: Of its command line.
-        alias: The address that ``localhost`` has besides loopback; empty when the issuer is no loopback name.
         files: Paths in the node, and the text that each has to hold.
     """
 
     flags: tuple[str, ...]
-    alias: str
     files: dict[Path, str]
 
 
@@ -55,46 +59,13 @@ class KindConfig:
         self._folder = settings.home / "kind"
         self.file = self._folder / "config.yaml"
 
-    def told(self, trust: Trust, alias: str) -> Told:
-        """What the API server is to be told; paths are the node's."""
-        if trust.style == "structured":
-            return Told((f"--authentication-config={AUTHENTICATION}",), alias, {AUTHENTICATION: trust.configuration()})
-        if trust.ca == PUBLIC_CA:
-            return Told(trust.flags(), alias, {})
-        return Told(replace(trust, ca=CA).flags(), alias, {CA: trust.ca.read_text()})
-
     def text(self, trust: Trust, alias: str) -> str:
-        """The config: the seed's, on loopback only, and with mounts.
-
-        kubeadm drops, without a word, flags in a form that is not its version's. This one, without ``apiVersion`` and as a mapping,
-        kind converts to whatever version the node's kubeadm has (kind 0.32 and newer).
-        """
-        flags = dict(flag.removeprefix("--").split("=", 1) for flag in self.told(trust, alias).flags)
-        patches: list[dict[str, Any]] = [{"kind": "ClusterConfiguration", "apiServer": {"extraArgs": flags}}]
-        if alias:
-            patches.append({"kind": "InitConfiguration", "patches": {"directory": self.mark}})
-        mounts = [{"hostPath": str(self._patches), "containerPath": self.mark, "readOnly": True}]
-        mounts += [
-            {"hostPath": str(self._copy(inside)), "containerPath": str(inside), "readOnly": True}
-            for inside in self.told(trust, alias).files
-        ]
-        ports = [
-            {"containerPort": int(name.removeprefix("kind_")), "hostPort": self._settings.ports[name], "listenAddress": "127.0.0.1"}
-            for name in PORT_NAMES
-        ]
-        node = {
-            "role": "control-plane",
-            # For people, who see it with kubectl get nodes --show-labels; what labkit goes by is MARK.
-            "labels": {"labkit/home": self._settings.home_id},
-            "extraMounts": mounts,
-            "extraPortMappings": ports,
-        }
-        whole = {
-            "kind": "Cluster",
-            "apiVersion": "kind.x-k8s.io/v1alpha4",
-            "kubeadmConfigPatches": [yaml.safe_dump(patch, sort_keys=False) for patch in patches],
-            "nodes": [node],
-        }
+        """The config, in which the node bears this home's mark."""
+        wanted = told(trust)
+        mounts = {self.mark: self._patches, **{str(inside): self._copy(inside) for inside in wanted.files}}
+        whole = _config(wanted.flags, self._settings.ports, mounts, self.mark if alias else "")
+        # For people, who see it with kubectl get nodes --show-labels; what labkit goes by is MARK.
+        whole["nodes"][0]["labels"] = {"labkit/home": self._settings.home_id}
         return yaml.dump(whole, Dumper=Dumper, sort_keys=False)
 
     def write(self, trust: Trust, alias: str) -> bool:
@@ -104,7 +75,7 @@ class KindConfig:
         """
         text = self.text(trust, alias)
         changed = not self.file.exists() or self.file.read_text() != text
-        for inside, content in self.told(trust, alias).files.items():
+        for inside, content in told(trust).files.items():
             copy = self._copy(inside)
             if not copy.exists():
                 write_private(copy, content)
@@ -112,9 +83,7 @@ class KindConfig:
                 # The API server reads an AuthenticationConfiguration again when it changes; a CA of its flags only at its start.
                 changed = changed or trust.style == "flags"
                 copy.write_text(content)
-        pod = {"spec": {"hostAliases": [{"ip": alias, "hostnames": ["localhost"]}]}} if alias else {}
-        self._patches.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(self._patches / "kube-apiserver+strategic.yaml", yaml.safe_dump(pod))
+        write_private(self._folder / PATCH, pod_patch(alias))
         write_private(self.file, text)
         return changed
 
@@ -125,13 +94,68 @@ class KindConfig:
 
     @property
     def _patches(self) -> Path:
-        return self._folder / "kubeadm-patches"
+        return self._folder / PATCH.parent
 
     def _copy(self, inside: Path) -> Path:
         return self._folder / inside.name
+
+
+def by_hand(trust: Trust, ports: Mapping[str, int]) -> str:
+    """The config for whoever calls kind themselves, in a folder that has the files to be mounted: those of the node, by their names.
+
+    Args:
+        trust: Whom the API server is to believe.
+        ports: The settings' ports.
+    """
+    wanted = told(trust)
+    mounts = {str(inside): Path(inside.name) for inside in wanted.files}
+    patches = "/kind/kubeadm-patches" if is_loopback(trust.issuer) else ""
+    if patches:
+        mounts[patches] = PATCH.parent
+    return yaml.dump(_config(wanted.flags, ports, mounts, patches), Dumper=Dumper, sort_keys=False)
+
+
+def told(trust: Trust) -> Told:
+    """What an API server in KinD is to be told; paths are the node's."""
+    if trust.style == "structured":
+        return Told((f"--authentication-config={AUTHENTICATION}",), {AUTHENTICATION: trust.configuration()})
+    if trust.ca == PUBLIC_CA:
+        return Told(trust.flags(), {})
+    return Told(replace(trust, ca=CA).flags(), {CA: trust.ca.read_text()})
+
+
+def pod_patch(alias: str) -> str:
+    """What kubeadm is to change in the API server's pod."""
+    pod = {"spec": {"hostAliases": [{"ip": alias, "hostnames": ["localhost"]}]}} if alias else {}
+    return yaml.safe_dump(pod, sort_keys=False)
 
 
 def is_loopback(url: str) -> bool:
     """Whether a URL names the machine that reads it, whichever that is."""
     host = urlsplit(url).hostname or ""
     return host == "localhost" or host.endswith(".localhost") or host.startswith("127.") or host == "::1"
+
+
+def _config(flags: tuple[str, ...], ports: Mapping[str, int], mounts: Mapping[str, Path], patches: str) -> dict[str, Any]:
+    """The seed's config, on loopback only, and with mounts.
+
+    kubeadm drops, without a word, flags in a form that is not its version's. This one, without ``apiVersion`` and as a mapping,
+    kind converts to whatever version the node's kubeadm has (kind 0.32 and newer).
+    """
+    extra = dict(flag.removeprefix("--").split("=", 1) for flag in flags)
+    kubeadm: list[dict[str, Any]] = [{"kind": "ClusterConfiguration", "apiServer": {"extraArgs": extra}}]
+    if patches:
+        kubeadm.append({"kind": "InitConfiguration", "patches": {"directory": patches}})
+    node = {
+        "role": "control-plane",
+        "extraMounts": [{"hostPath": str(here), "containerPath": inside, "readOnly": True} for inside, here in mounts.items()],
+        "extraPortMappings": [
+            {"containerPort": int(name.removeprefix("kind_")), "hostPort": ports[name], "listenAddress": "127.0.0.1"} for name in PORT_NAMES
+        ],
+    }
+    return {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "kubeadmConfigPatches": [yaml.safe_dump(each, sort_keys=False) for each in kubeadm],
+        "nodes": [node],
+    }

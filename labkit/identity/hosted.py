@@ -59,9 +59,13 @@ class HostedKeycloak(Keycloak):
         return False
 
     def erase(self) -> None:
+        """Refuses, see `require_own`."""
+        self.require_own()
+
+    def require_own(self) -> None:
         """Refuses: nothing is deleted in a Keycloak that is somebody's."""
         msg = f"{self.url} is not this lab's own, and labkit deletes nothing there"
-        raise IdentityError(msg, fix=f"have its administrator remove {self.realm_url}; lab 01 then makes it anew")
+        raise IdentityError(msg, fix=f"have its administrator remove what the labs made in {self.realm_url}; lab 01 then makes it anew")
 
     def is_running(self) -> bool:
         """Whether it answers."""

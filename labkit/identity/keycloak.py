@@ -80,6 +80,14 @@ class Keycloak(ABC):
         """
 
     @abstractmethod
+    def require_own(self) -> None:
+        """Insist that it is the lab's own, before anything in it is deleted.
+
+        Raises:
+            IdentityError: It is somebody else's.
+        """
+
+    @abstractmethod
     def is_running(self) -> bool:
         """Whether it is up."""
 

@@ -95,6 +95,9 @@ class LocalKeycloak(Keycloak):
             self.stop()
             shutil.rmtree(self._folder / "data", ignore_errors=True)
 
+    def require_own(self) -> None:
+        """Does nothing: it is."""
+
     def is_running(self) -> bool:
         """Whether this home's Keycloak runs."""
         return self._processes.running(self.name) is not None

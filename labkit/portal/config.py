@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from ..cluster.belongings import LABEL
 from ..cluster.provider import Endpoint
 from ..settings import Settings
 from ..workshop import Workshop
@@ -57,6 +58,8 @@ def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issue
     if pages is not None:
         # A package's name or path: it is looked up by require.resolve. Pages of earlier builds need not be kept in the database.
         app |= {"packageName": str(pages), "disableStaticFallbackCache": True}
+    # What labkit itself makes in a cluster that others use bears it too.
+    label = {"label": f"{LABEL}={settings.home_id}"} if settings.cluster == "external" else {}
     whole = {
         "app": app,
         "backend": {
@@ -85,7 +88,7 @@ def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issue
             "clusterLocatorMethods": [{"type": "config", "clusters": [cluster]}],
         },
         "ske": {
-            "kubernetes": {"platformName": endpoint.name},
+            "kubernetes": {"platformName": endpoint.name, **label},
             "identity": {"issuer": issuer, "audience": workshop.cluster.oidc.client_id, "userToken": settings.portal_keeps},
         },
     }

@@ -95,6 +95,7 @@ def _(lab: Lab) -> None:
 
 @auditor.reset
 def _(lab: Lab) -> None:
+    lab.keycloak.require_own()
     keycloak = lab.realm.admin()
     for user in keycloak.get_users({"username": AUDITOR, "exact": "true"}):
         keycloak.delete_user(user["id"])
@@ -137,6 +138,7 @@ def _(lab: Lab) -> None:
 
 @team_claim.reset
 def _(lab: Lab) -> None:
+    lab.keycloak.require_own()
     keycloak = lab.realm.admin()
     for scope in keycloak.get_client_scopes():
         if scope["name"] == "team":

@@ -80,6 +80,7 @@ def _(lab: Lab) -> None:
 
 @refused_client.reset
 def _(lab: Lab) -> None:
+    lab.keycloak.require_own()
     keycloak = lab.realm.admin()
     for client in keycloak.get_clients():
         if client["clientId"] == OUTSIDER:

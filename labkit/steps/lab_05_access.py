@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..display import Finding, shown
+from ..errors import IdentityError
 from ..identity.session import Claims
 from ..lab import Lab
 from .registry import add_lab
@@ -49,7 +50,7 @@ def _(lab: Lab) -> None:
     lab.cluster.admin_kubectl("delete", "namespace", *NAMESPACES, "--ignore-not-found")
 
 
-NEWCOMER, NEARLY = "user-new", "kube-devs"
+NEWCOMER, NEARLY, EMAIL = "user-new", "kube-devs", "user-new@kratix.io"
 JANITOR = "namespace-janitor"
 
 
@@ -57,14 +58,20 @@ def newcomer(lab: Lab) -> Claims:
     """Somebody new in the realm, as a colleague made them: in the group kube-devs. Gives what a token of theirs would say.
 
     Somebody who is there already stays as they are.
+
+    Raises:
+        IdentityError: In a realm that others use as well, that is somebody else.
     """
     keycloak = lab.realm.admin()
     names = {"username": NEWCOMER, "firstName": NEWCOMER, "lastName": NEWCOMER}
     there = keycloak.get_user_id(NEWCOMER)
     if there is None:
         keycloak.create_group({"name": NEARLY}, skip_exists=True)
-        person = {**names, "email": f"{NEWCOMER}@kratix.io", "emailVerified": True, "enabled": True, "groups": [NEARLY]}
+        person = {**names, "email": EMAIL, "emailVerified": True, "enabled": True, "groups": [NEARLY]}
         keycloak.create_user(person)
+    elif keycloak.get_user(there).get("email") != EMAIL:
+        msg = f"the realm has a user {NEWCOMER} already, who is somebody else; they are left as they are"
+        raise IdentityError(msg, why=f"their address is not {EMAIL}", fix="leave this exercise out, or use another realm")
     return lab.realm.preview(NEWCOMER)
 
 
@@ -95,6 +102,7 @@ def _(lab: Lab) -> None:
 
 @newcomers_groups.reset
 def _(lab: Lab) -> None:
+    lab.keycloak.require_own()
     keycloak = lab.realm.admin()
     user = keycloak.get_user_id(NEWCOMER)
     if user is not None:
@@ -109,7 +117,7 @@ def one_right_too_many(lab: Lab) -> None:
     kubectl = lab.cluster.admin_kubectl
     kubectl("delete", "--ignore-not-found", "clusterrolebinding/migration-0412", f"clusterrole/{JANITOR}")
     kubectl("create", "clusterrole", JANITOR, "--verb=get,list,delete", "--resource=namespaces")
-    kubectl("create", "clusterrolebinding", "migration-0412", f"--clusterrole={JANITOR}", f"--user={NEWCOMER}@kratix.io")
+    kubectl("create", "clusterrolebinding", "migration-0412", f"--clusterrole={JANITOR}", f"--user={EMAIL}")
 
 
 @LAB.exercise(
@@ -121,7 +129,7 @@ def right_too_many(lab: Lab) -> Iterator[Finding]:
     """
     role = lab.cluster.admin_kubectl("get", "clusterrole", JANITOR, "--ignore-not-found", "-o", "name").output.strip()
     yield Finding(bool(role), f"the role {JANITOR} is {'' if role else 'not '}there", "one_right_too_many(lab)")
-    who = Claims(NEWCOMER, {"email": f"{NEWCOMER}@kratix.io", "groups": ["kube-dev"]})
+    who = Claims(NEWCOMER, {"email": EMAIL, "groups": ["kube-dev"]})
     may = lab.cluster.may(who, "delete", "namespaces")
     yield Finding(not may, f"{NEWCOMER} {'may' if may else 'may not'} delete namespaces", "kubectl get clusterrolebindings -o wide")
     may = lab.cluster.may(who, "list", "namespaces")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+from filelock import FileLock
 from keycloak import KeycloakAdmin
 
 from labkit.certificates import Certificates
@@ -159,16 +160,14 @@ def _in_order(value: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def other_keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherKeycloak]:
-    """A second Keycloak, in a home of its own; it is built anew for its path (half a minute), and shares the lab's libraries."""
+    """A second Keycloak, in a home of its own."""
     home = tmp_path_factory.mktemp("other") / "home"
     open_home(home, environ={}, free_ports=True)
     settings = Settings.load({"LABKIT_HOME": str(home)})
     programs = Toolchain(settings.cache).ensure("java", "keycloak")
     java = {"JAVA_HOME": str(programs["java"].path.parent.parent), "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1"}
     folder = home / "keycloak"
-    _copy_all_but_libraries(programs["keycloak"].path, folder)
-    build = [str(folder / "bin" / "kc.sh"), "build", "--db=dev-file", "--http-relative-path=/auth"]
-    subprocess.run(build, env={**os.environ, **java}, check=True, capture_output=True, timeout=300)
+    shutil.copytree(_built_for_auth(programs["keycloak"].path, java, tmp_path_factory), folder, symlinks=True)
     certificates, processes = Certificates(home / "tls"), Processes(settings)
     pair = certificates.server("keycloak")
     keycloak = OtherKeycloak(settings, certificates.authority("servers"), secrets.token_urlsafe(24))
@@ -197,7 +196,17 @@ def other_keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherKe
         processes.stop("keycloak")
 
 
-def _copy_all_but_libraries(distribution: Path, folder: Path) -> None:
-    """A build writes to ``lib/quarkus`` only, so the 170 MB beside it can be linked."""
-    shutil.copytree(distribution, folder, ignore=lambda path, _: {"lib"} if Path(path) == distribution / "lib" else set())
-    (folder / "lib" / "lib").symlink_to(distribution / "lib" / "lib")
+def _built_for_auth(distribution: Path, java: dict[str, str], factory: pytest.TempPathFactory) -> Path:
+    """Keycloak, built anew for its path, which takes half a minute or more: once for all processes of a test run."""
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    built, unfinished = shared / "keycloak-for-auth", shared / "keycloak-unfinished"
+    with FileLock(shared / "keycloak-for-auth.lock"):
+        if not built.exists():
+            # A build writes to lib/quarkus only, so the 170 MB beside it can be linked.
+            shutil.copytree(distribution, unfinished, ignore=lambda path, _: {"lib"} if Path(path) == distribution / "lib" else set())
+            (unfinished / "lib" / "lib").symlink_to(distribution / "lib" / "lib")
+            build = [str(unfinished / "bin" / "kc.sh"), "build", "--db=dev-file", "--http-relative-path=/auth"]
+            subprocess.run(build, env={**os.environ, **java}, check=True, capture_output=True, timeout=300)
+            unfinished.rename(built)
+    return built

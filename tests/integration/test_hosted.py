@@ -21,7 +21,8 @@ from labkit.errors import IdentityError, KeycloakUnreachable, SettingsError, Sig
 from labkit.hosting import PUBLIC_CA
 from labkit.identity.session import read_claims, sign_in
 from labkit.lab import Lab
-from labkit.steps import examine
+from labkit.steps import STEPS, examine
+from labkit.steps.lab_05_access import NEWCOMER, newcomer
 from labkit.workshop import Workshop
 
 PASSWORD = "a-password-of-this-test"
@@ -325,6 +326,18 @@ def test_kubectls_plugin_is_led_to_the_same_realm_by_what_the_kubeconfig_says(te
     assert (read_claims(json.loads(done.stdout)["status"]["token"]) or {})["iss"] == hosted.keycloak.issuer
 
 
+@pytest.mark.fault(
+    "Exposure", "labkit trust --add with a hosted Keycloak", "refused: its authority is not the lab's, and may vouch for any site"
+)
+def test_browsers_are_not_told_to_trust_somebody_elses_authority(hosted: Lab, team: Any, tmp_path: Path) -> None:
+    env = {**os.environ, **team.environment(hosted.settings.home), "HOME": str(tmp_path)}
+    command = [sys.executable, "-P", "-m", "labkit", "trust", "--add"]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "not this lab's to vouch for" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_second_look_at_the_home_finds_the_same_secrets_and_another_home_has_others(team: Any, hosted: Lab, tmp_path: Path) -> None:
     assert Lab(hosted.settings).workshop == hosted.workshop
     other = team.lab(tmp_path / "home").workshop
@@ -352,6 +365,30 @@ def test_a_password_that_was_there_before_can_be_written_into_the_file(team: Any
     file.write_text(json.dumps({place: theirs}))
     assert team.lab(home).session("user-dev").username == "user-dev"
     assert first.workshop != team.lab(home).workshop
+
+
+@pytest.mark.fault(
+    "Exposure", "labkit reset of an exercise in a hosted realm", "refused: what bears that name there may be somebody else's"
+)
+@pytest.mark.parametrize("exercise", ["auditor", "team-claim", "refused-client", "newcomer"])
+def test_no_exercise_is_taken_back_by_deleting_there(team: Any, hosted: Lab, exercise: str) -> None:
+    before, undo = team.objects(), STEPS[exercise].undo
+    assert undo is not None
+    with pytest.raises(IdentityError, match="labkit deletes nothing there"):
+        undo(hosted)
+    assert team.objects() == before
+
+
+@pytest.mark.fault("Exposure", "a hosted realm has a person of the name that lab 05 gives to a newcomer", "they are left as they are")
+def test_a_person_of_the_newcomers_name_is_left_as_they_are(team: Any, hosted: Lab) -> None:
+    theirs = team.add_user(NEWCOMER)
+    before = team.objects()
+    try:
+        with pytest.raises(IdentityError, match="somebody else"):
+            newcomer(hosted)
+        assert team.objects() == before
+    finally:
+        team.hands.delete_user(theirs)
 
 
 def test_an_administrator_of_all_realms_may_have_the_realm_made(other_keycloak: Any, team: Any, tmp_path: Path) -> None:

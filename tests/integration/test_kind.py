@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import socket
@@ -18,19 +19,21 @@ import pytest
 import yaml
 
 from labkit.certificates import Certificates
-from labkit.cluster.api import Identity
+from labkit.cluster.api import Api, Identity
 from labkit.cluster.cluster import Cluster
 from labkit.cluster.kind import NODE
 from labkit.cluster.kind_config import KindConfig
 from labkit.cluster.local import LocalCluster
+from labkit.cluster.provider import Endpoint
 from labkit.cluster.trust import Trust
 from labkit.errors import ClusterError, PortInUse
 from labkit.lab import Lab
 from labkit.processes import Processes
+from labkit.render import render
 from labkit.settings import OIDC_STYLES, OidcStyle, Settings, open_home
 
 from ..programs import toolchain
-from .docker_stand_in import GATEWAY
+from .docker_stand_in import GATEWAY, MANIFEST
 
 HERE = Path(__file__).parent
 
@@ -173,8 +176,8 @@ def another(lab: Lab, folder: Path) -> Settings:
     return replace(lab.settings, home=folder / "other", home_id=str(state["id"]), ports=ports, cluster="kind")
 
 
-def docker(*args: str) -> None:
-    subprocess.run(["docker", *args], check=True, capture_output=True)
+def docker(*args: str) -> str:
+    return subprocess.run(["docker", *args], check=True, capture_output=True, text=True).stdout
 
 
 Altered = Callable[[Callable[[dict[str, Any]], Any]], Cluster]
@@ -223,7 +226,7 @@ def test_flags_that_kubeadm_drops_in_silence_are_noticed(altered: Altered, versi
 
 @pytest.mark.fault("Servers", "the CA is not mounted into the KinD node", "the file is read back, and its absence told")
 def test_a_ca_that_was_not_mounted_is_noticed(altered: Altered) -> None:
-    with pytest.raises(ClusterError, match=r"the node has no .*labkit-ca") as caught:
+    with pytest.raises(ClusterError, match=r"the node has no .*issuer-ca") as caught:
         altered(lambda config: config["nodes"][0]["extraMounts"].pop()).start()
     assert "labkit down" in caught.value.fix
 
@@ -247,6 +250,32 @@ def test_leaving_deletes_the_homes_cluster_and_stops_the_relay(make: Callable[..
     assert not (stand_in.folder / "run.json").exists()
     assert Processes(home).names() == []
     assert make().leave() == []
+
+
+def test_by_hand_kind_makes_the_same_api_server_from_the_rendered_files(
+    lab: Lab, stand_in: StandIn, kubeconfig: Path, tmp_path: Path
+) -> None:
+    render(lab, tmp_path)
+    patch = tmp_path / "kubeadm-patches" / "kube-apiserver+strategic.yaml"
+    patch.write_text(patch.read_text().replace("GATEWAY", GATEWAY))
+    kind = str(lab.toolchain.ensure("kind")["kind"].path)
+    named = ("--name=platform", f"--kubeconfig={tmp_path / 'admin'}")
+    made = subprocess.run(
+        [kind, "create", "cluster", *named, "--config=config.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr
+    try:
+        pod = yaml.safe_load(docker("exec", NODE, "cat", MANIFEST))["spec"]
+        written = yaml.safe_load((tmp_path / "admin").read_text())["clusters"][0]["cluster"]
+        ca = tmp_path / "cluster-ca"
+        ca.write_bytes(base64.b64decode(written["certificate-authority-data"]))
+        session = lab.session("user-dev")
+        api = Api(Endpoint("by-hand", written["server"], ca, {}), lambda: session.tokens.id_token, lab.cluster.causes)
+        assert api.wait_until_known().username == "user-dev@kratix.io"
+    finally:
+        docker("rm", "-f", "-v", NODE)
+    assert pod["hostAliases"] == [{"ip": GATEWAY, "hostnames": ["localhost"]}]
+    assert not any(str(lab.settings.home) in line for line in (tmp_path / "config.yaml").read_text().splitlines())
 
 
 @pytest.mark.fault("Servers", "an http:// issuer for a KinD cluster", "refused before Docker is asked for anything")

@@ -7,6 +7,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import yaml
 from labkit.errors import LabkitError
 from labkit.lab import Lab
 from labkit.render import RENDERINGS, render
+from labkit.settings import open_home
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +25,10 @@ def folder(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("render") / "by-hand"
     render(lab, made)
     return made
+
+
+def written_in(folder: Path) -> set[str]:
+    return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
 
 
 @pytest.fixture
@@ -40,7 +46,7 @@ def kubectl(lab: Lab, folder: Path, tmp_path: Path) -> Callable[..., subprocess.
 
 
 def test_each_file_says_what_it_is_and_those_with_secrets_are_their_owners_only(folder: Path) -> None:
-    assert {file.name for file in folder.iterdir()} == {each.file for each in RENDERINGS}
+    assert written_in(folder) == {each.file for each in RENDERINGS}
     for each in RENDERINGS:
         first, second, *_ = (folder / each.file).read_text().splitlines()
         assert (first, second) == (f"# Written by labkit render: {each.what}.", f"# {each.use}.")
@@ -82,6 +88,18 @@ def test_a_context_from_the_file_is_somebody_once_it_has_tokens_as_the_articles_
 def test_the_ca_file_can_be_read_with_its_heading(lab: Lab, folder: Path) -> None:
     (found,) = ssl.create_default_context(cafile=folder / "issuer-ca.crt").get_ca_certs()
     assert "labkit lab CA (servers)" in str(found["subject"])
+
+
+def test_before_there_is_a_kind_cluster_all_is_written_that_one_can_be_made_by(lab: Lab, tmp_path: Path) -> None:
+    open_home(tmp_path / "home", environ={}, free_ports=True)
+    told = render(Lab(replace(lab.settings, home=tmp_path / "home", cluster="kind")), tmp_path / "by-hand")
+    written = written_in(tmp_path / "by-hand")
+    assert {each.file for each in RENDERINGS} - written == {"kubeconfig", "app-config.yaml"}
+    assert str(told).count("not yet written: this home has no cluster platform yet") == 2
+    config = yaml.safe_load((tmp_path / "by-hand" / "config.yaml").read_text())
+    mounted = {mount["hostPath"] for mount in config["nodes"][0]["extraMounts"]}
+    assert mounted == {"issuer-ca.crt", "kubeadm-patches"}
+    assert mounted < {part for name in written for part in (name, str(Path(name).parent))}
 
 
 def test_a_second_time_replaces_what_the_first_wrote(lab: Lab, folder: Path) -> None:

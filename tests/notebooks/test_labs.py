@@ -1,9 +1,8 @@
-"""Every lab, cell by cell under nbval, in order, on real servers in a home of their own; then some in somebody else's cluster."""
+"""Every lab, cell by cell under nbval, in order, on real servers in a home of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,6 @@ import pytest
 from labkit.lab import Lab
 from labkit.settings import open_home
 from labkit.steps import LABS
-
-from ..snapshots import settled, snapshot
 
 
 @pytest.fixture(scope="module")
@@ -45,34 +42,3 @@ def test_after_the_last_lab_nothing_runs(home: Path) -> None:
     lab = Lab.open()
     assert lab.processes.names() == []
     assert [row[1] for row in lab.status().rows] == ["stopped"] * 5
-
-
-@pytest.fixture(scope="module")
-def elsewhere(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The variables that name a cluster of somebody else's, here another home's, whose API server trusts the realm; the labs have ended."""
-    lab = Lab.open()
-    lab.keycloak.start()
-    folder = tmp_path_factory.mktemp("theirs") / "home"
-    state = open_home(folder, environ={}, free_ports=True)
-    ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
-    theirs = Lab(replace(lab.settings, home=folder, home_id=str(state["id"]), ports=ports))
-    try:
-        theirs.cluster.provider.start(lab.cluster.trust)
-        theirs.cluster.kubeconfig.write_admin(theirs.cluster.endpoint)
-        theirs.cluster.admin_kubectl("create", "namespace", "theirs")
-        before = settled(theirs)
-        yield {
-            "LABKIT_CLUSTER": "external",
-            "LABKIT_CONTEXT": theirs.cluster.endpoint.name,
-            "KUBECONFIG": str(theirs.cluster.kubeconfig.path),
-        }
-        assert snapshot(theirs) == before, "the labs left something, or changed what is not theirs"
-    finally:
-        theirs.down()
-
-
-@pytest.mark.parametrize("name", [info.name for info in LABS if info.name[:2] in ("02", "03", "04", "05", "06", "09")])
-def test_a_lab_passes_unchanged_in_a_cluster_that_somebody_else_runs(
-    name: str, home: Path, elsewhere: dict[str, str], run_lab: Callable[..., None]
-) -> None:
-    run_lab(name, home, elsewhere)

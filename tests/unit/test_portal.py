@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,17 @@ def test_the_portal_listens_on_loopback_verifies_the_cluster_and_asks_who_is_all
     assert "skipTLSVerify" not in cluster
     assert told["permission"] == {"enabled": True}
     assert told["ske"]["identity"] == {"issuer": ISSUER, "audience": "kube", "userToken": "memory"}
+
+
+def test_in_a_cluster_that_others_use_the_portal_is_told_the_label_that_marks_what_is_the_labs(
+    settings: Settings, workshop: Workshop, tmp_path: Path
+) -> None:
+    def told(settings: Settings) -> object:
+        endpoint = Endpoint("p", "https://localhost:1", tmp_path / "ca", {})
+        return yaml.safe_load(config.app_config(settings, workshop, endpoint, ISSUER, tmp_path))["ske"]["kubernetes"]
+
+    assert told(settings) == {"platformName": "p"}
+    assert told(replace(settings, cluster="external")) == {"platformName": "p", "label": f"labkit/home={settings.home_id}"}
 
 
 def test_the_catalogs_people_are_the_realms(workshop: Workshop) -> None:

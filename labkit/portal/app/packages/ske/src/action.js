@@ -29,7 +29,7 @@ function configureResourceAction({ auth, cluster, tokens }) {
             const { token } = await tokens.of(await initiator(auth, context));
             const ask = (method, path, options) => cluster.ask(token, method, path, { ...options, signal: context.signal });
             const { manifest, force } = context.input;
-            const ids = await configure(ask, manifest, { force, log: (line) => context.logger.info(line) });
+            const ids = await configure(ask, manifest, { force, belongings: cluster.belongings, log: (line) => context.logger.info(line) });
             context.output('resourceId', ids.join(', '));
         },
     });

@@ -3,6 +3,7 @@
 const { readFileSync } = require('node:fs');
 const https = require('node:https');
 const { text } = require('node:stream/consumers');
+const { Belongings } = require('./belongings');
 
 const TIMEOUT_MS = 30_000;
 
@@ -16,8 +17,9 @@ class Cluster {
     #url;
     #agent;
 
-    constructor({ name, url, ca }) {
+    constructor({ name, url, ca, label }) {
         this.name = name;
+        this.belongings = new Belongings(label);
         this.#url = url.replace(/\/+$/, '');
         this.#agent = new https.Agent({ ca, keepAlive: true });
     }
@@ -36,7 +38,8 @@ class Cluster {
             throw new Error(`ske.kubernetes.platformName is ${name}, and no cluster in kubernetes.clusterLocatorMethods has this name`);
         }
         const caFile = cluster.getOptionalString('caFile');
-        return new Cluster({ name, url: cluster.getString('url'), ca: caFile ? readFileSync(caFile) : undefined });
+        const label = config.getOptionalString('ske.kubernetes.label');
+        return new Cluster({ name, url: cluster.getString('url'), ca: caFile ? readFileSync(caFile) : undefined, label });
     }
 
     /**

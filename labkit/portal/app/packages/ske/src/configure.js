@@ -1,6 +1,7 @@
 'use strict';
 
 const { InputError } = require('@backstage/errors');
+const { Belongings } = require('./belongings');
 const { Refusal } = require('./cluster');
 const { parseManifest } = require('./manifest');
 const { explained } = require('./refusals');
@@ -15,16 +16,17 @@ const ADOPTION_TRIES = 5;
  *
  * @param {(method: string, path: string, options?: object) => Promise<object>} ask Asks the API server as the person.
  * @param {string} manifest YAML with one document or several.
- * @param {{force?: boolean, log?: (line: string) => void}} [options] With `force`, fields that others have set are taken over.
+ * @param {{force?: boolean, belongings?: Belongings, log?: (line: string) => void}} [options] With `force`, fields that others have set
+ *   are taken over; `belongings` tells what is ours from what is others'.
  * @returns {Promise<string[]>} The objects' ids, as in `locate`.
  * @throws {Error} One of Backstage's; it says which document it is about, and what was already done.
  */
-async function configure(ask, manifest, { force = false, log = () => {} } = {}) {
+async function configure(ask, manifest, { force = false, belongings = new Belongings(), log = () => {} } = {}) {
     const plan = await planned(ask, parseManifest(manifest));
     const done = [];
     for (const { number, object, resource } of plan) {
         try {
-            const deed = await createOrUpdate(ask, resource, object, force);
+            const deed = await createOrUpdate(ask, resource, belongings.marked(object), { force, belongings });
             done.push(`${deed} ${resource.id}`);
             log(`${deed} ${resource.id}`);
         } catch (error) {
@@ -65,13 +67,14 @@ async function expectNamespace(get, namespace) {
     }
 }
 
-async function createOrUpdate(ask, resource, object, force) {
+async function createOrUpdate(ask, resource, object, { force, belongings }) {
     try {
         await ask('POST', `${resource.collection}?fieldManager=${FIELD_MANAGER}`, { body: object });
         return 'created';
     } catch (error) {
         if (!(error instanceof Refusal) || error.reason !== 'AlreadyExists') throw error;
     }
+    await belongings.expectOurs(() => ask('GET', resource.path));
     await adopt(ask, resource);
     await ask('PATCH', `${resource.path}?fieldManager=${FIELD_MANAGER}&force=${force}`, { body: object, type: 'application/apply-patch+yaml' });
     return 'updated';

@@ -75,10 +75,11 @@ function check(object, number) {
         if (typeof object[field] !== 'string' || !object[field]) throw mistake(`has no ${field}: add it, like ${EXAMPLES[field]}.`);
     }
     checkApiVersion(object.apiVersion, mistake);
-    const { name, namespace } = object.metadata ?? {};
+    const { name, namespace, labels } = object.metadata ?? {};
     if (name === undefined || name === null || name === '') throw mistake(`(${object.kind}) has no metadata.name: give it one.`);
     checkName('metadata.name', name, mistake);
     if (namespace !== undefined && namespace !== null) checkName('metadata.namespace', namespace, mistake);
+    if (typeof (labels ?? {}) !== 'object' || Array.isArray(labels)) throw mistake('has metadata.labels that are no pairs of key and value.');
 }
 
 const EXAMPLES = { apiVersion: 'apiVersion: v1', kind: 'kind: ConfigMap' };

@@ -48,6 +48,7 @@ function createRouter({ cluster, httpAuth, tokens }) {
         const ask = (verb, path) => cluster.ask(token, verb, path);
         try {
             const resource = await locate((path) => ask('GET', path), wanted);
+            if (method === 'DELETE') await cluster.belongings.expectOurs(() => ask('GET', resource.path));
             return await ask(method, resource.path);
         } catch (error) {
             throw explained(`${method === 'GET' ? 'read' : 'delete'} ${wanted.kind} ${wanted.name}`, error);

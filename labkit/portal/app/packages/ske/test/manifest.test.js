@@ -59,6 +59,12 @@ test('each mistake names its document and what to do', () => {
     for (const [text, expected] of cases) assert.match(refusal(text), expected);
 });
 
+test('labels are pairs of key and value', () => {
+    for (const labels of ['red', '[red]', '1']) {
+        assert.match(refusal(`apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: ${labels}}\n`), /metadata.labels/);
+    }
+});
+
 test('a name can not lead to another path', () => {
     for (const name of ['".."', '"."', '"a/b"', '"a%2Fb"']) assert.match(refusal(configMap(name)), /can't be one/);
     assert.match(refusal('apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: ../x}\n'), /metadata.namespace/);

@@ -4,6 +4,7 @@ const assert = require('node:assert/strict');
 const { afterEach, test } = require('node:test');
 const { NotAllowedError } = require('@backstage/errors');
 const express = require('express');
+const { Belongings } = require('../src/belongings');
 const { Refusal } = require('../src/cluster');
 const { createRouter } = require('../src/router');
 
@@ -14,7 +15,7 @@ let server;
 afterEach(() => server.close());
 
 // Who calls is Backstage's to say and needs a running backend; the pytest suite has the routes with all of it.
-async function serve(answers, callersType = 'user') {
+async function serve(answers, { callersType = 'user', label } = {}) {
     const asked = [];
     const people = [];
     const app = express();
@@ -26,6 +27,7 @@ async function serve(answers, callersType = 'user') {
     };
     const tokens = { of: async (person) => people.push(person) && { token: 'keycloak', claims: CLAIMS } };
     const cluster = {
+        belongings: new Belongings(label),
         ask: async (token, method, path) => {
             asked.push([token, method, path]);
             if (path === '/api/v1') return { resources: [{ name: 'configmaps', kind: 'ConfigMap', namespaced: true }] };
@@ -65,6 +67,15 @@ test("an object is deleted with the caller's token", async () => {
     assert.deepEqual(asked.at(-1), ['keycloak', 'DELETE', '/api/v1/namespaces/team/configmaps/a']);
 });
 
+test("in a cluster that others use, an object that is somebody else's is not deleted", async () => {
+    const theirs = await serve({ metadata: { labels: { 'labkit/home': '4712' } } }, { label: 'labkit/home=4711' });
+    assert.match((await theirs.post('/delete-resource', CONFIG_MAP)).body.message, /^delete ConfigMap a: it is .* somebody else's/);
+    assert.deepEqual(theirs.asked.at(-1), ['keycloak', 'GET', '/api/v1/namespaces/team/configmaps/a']);
+    server.close();
+    const ours = await serve({ metadata: { labels: { 'labkit/home': '4711' } } }, { label: 'labkit/home=4711' });
+    assert.equal((await ours.post('/delete-resource', CONFIG_MAP)).status, 204);
+});
+
 test("a refusal keeps the API server's words", async () => {
     const { post } = await serve(new Refusal(403, { reason: 'Forbidden', message: 'configmaps "a" is forbidden' }));
     assert.deepEqual((await post('/delete-resource', CONFIG_MAP)).body, {
@@ -74,7 +85,7 @@ test("a refusal keeps the API server's words", async () => {
 });
 
 test('no other service may call', async () => {
-    const { asked, call } = await serve({}, 'service');
+    const { asked, call } = await serve({}, { callersType: 'service' });
     assert.equal((await call(`/resource?${new URLSearchParams(CONFIG_MAP)}`)).body.name, 'NotAllowedError');
     assert.deepEqual(asked, []);
 });
