@@ -107,6 +107,14 @@ def _parser() -> argparse.ArgumentParser:
         "Only reads. Exit code 0 when nothing was found, else 1.",
         as_json=True,
     )
+    added = verb(
+        "kratix",
+        _kratix,
+        "run Kratix in the cluster, or stop it",
+        "For lab 08; the servers must be up. On a local cluster LABKIT_KRATIX_SOURCE names a checkout of Kratix with its controller built. "
+        "status exits with 3 when it does not run.",
+    )
+    added.add_argument("action", choices=("up", "down", "status"))
     added = verb("run", _run, "run the labs headless", "In an empty home of their own; results go to build/labs/.", as_json=True)
     added.add_argument("labs", nargs="*", metavar="LAB", help="labs such as 01-keycloak, in the workshop's order; all if left out")
     added = verb(
@@ -184,6 +192,17 @@ def _doctor(args: argparse.Namespace) -> int:
     else:
         print(diagnosis)
     return 1 if diagnosis.found else 0
+
+
+def _kratix(args: argparse.Namespace) -> int:
+    kratix = Lab.open().kratix
+    if args.action == "up":
+        kratix.start()
+    elif args.action == "down":
+        print(f"{OK} stopped Kratix" if kratix.stop() else f"{OK} Kratix was not running")
+        return 0
+    print(kratix.status())
+    return 0 if kratix.is_running() else 3
 
 
 def _run(args: argparse.Namespace) -> int:

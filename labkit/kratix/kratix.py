@@ -1,0 +1,157 @@
+"""Kratix in the lab's cluster: run it, publish a Promise, follow what is asked of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..certificates import Certificates
+from ..cluster.cluster import Cluster
+from ..cluster.kubectl import KubectlAnswer
+from ..display import Displayed, Table, progress
+from ..errors import KratixError, KratixUnavailable
+from ..processes import Processes
+from ..settings import Settings
+from ..workshop import Workshop
+from .local import LocalKratix
+from .promise import PROMISE_KIND, PROMISES, Promise
+from .roles import requester
+from .template import Template, template
+
+_AVAILABLE_SECONDS = 60
+
+Run = Callable[..., KubectlAnswer]
+"""kubectl as somebody, such as ``Person.kubectl``."""
+
+
+class Kratix:
+    """Kratix, run as the cluster is: on a local one as a process."""
+
+    def __init__(self, settings: Settings, workshop: Workshop, processes: Processes, certificates: Certificates, cluster: Cluster) -> None:
+        self._workshop, self._processes, self._cluster = workshop, processes, cluster
+        self._folder = settings.home / "kratix"
+        self.local = LocalKratix(settings, processes, certificates, cluster)
+
+    @property
+    def lacking(self) -> str:
+        """Why it can't be had here; empty when it can."""
+        try:
+            self.local.lacking()
+        except KratixUnavailable as error:
+            return error.what
+        return ""
+
+    def start(self) -> Displayed:
+        """Bring it up, or take over the one that is up; it is ready on return.
+
+        Raises:
+            KratixUnavailable: It can't be had here; the fix names the ways out.
+            ClusterError: The cluster is not up.
+            ServerError: It did not come up.
+        """
+        return self.local.start()
+
+    def stop(self) -> bool:
+        """Stop it; Promises and requests stay in the cluster, and nobody looks after them. Returns whether it ran."""
+        return self.local.stop()
+
+    def is_running(self) -> bool:
+        """Whether it runs."""
+        return self.local.is_running()
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """Its server for `Lab.status`, from its start until it is stopped."""
+        return [self.local.row()] if self.local.is_on_record() else []
+
+    def status(self) -> Table:
+        """What there is of Kratix: its server, and the Promises with whether they can be asked."""
+        rows = [(f"kratix, at {self.local.url}", "runs" if self.is_running() else "stopped", "")]
+        if self.is_running():
+            found = json.loads(self._cluster.admin_kubectl("get", PROMISE_KIND, "-o", "json").output)["items"]
+            promises = [(promise["metadata"]["name"], _unavailable(promise)) for promise in found]
+            rows += [(f"Promise {name}", "waits" if why else "available", why) for name, why in promises]
+        return Table(("what", "state", "why"), tuple(rows))
+
+    @property
+    def team_space(self) -> Promise:
+        """The workshop's own Promise."""
+        return Promise.load(PROMISES / "team-space.yaml")
+
+    def install(self, promise: Promise, run: Run | None = None) -> KubectlAnswer:
+        """Publish a Promise, and wait until its API can be asked.
+
+        Args:
+            promise: The Promise.
+            run: kubectl as whoever publishes it, ``Person.kubectl``; the cluster's administrator's if left out.
+
+        Raises:
+            Forbidden: They may not.
+            KratixError: Kratix does not make it available; the reason is its own.
+            ClusterError: Another refusal, such as one of Kratix's webhooks.
+        """
+        answer = (run or self._cluster.admin_kubectl)("apply", "-f", "-", stdin=json.dumps(promise.manifest))
+        deadline = time.monotonic() + _AVAILABLE_SECONDS
+        with progress(f"waiting for the Promise {promise.name} to be available"):
+            while waits_for := self.unavailable(promise):
+                if time.monotonic() > deadline:
+                    msg = f"the Promise {promise.name} is not available after {_AVAILABLE_SECONDS} s"
+                    raise KratixError(msg, why=waits_for, fix="see what keeps it: labkit doctor")
+                time.sleep(0.2)
+        return answer
+
+    def unavailable(self, promise: Promise) -> str:
+        """Why a Promise can't be asked yet, in Kratix's words; empty when it can."""
+        found = self.find(PROMISE_KIND, promise.name)
+        return "there is no such Promise" if found is None else _unavailable(found)
+
+    def remove(self, promise: Promise) -> list[str]:
+        """Withdraw a Promise, and with it every request for what it offers and the roles around it; Kratix must run for that.
+
+        Returns:
+            What is gone, by name.
+        """
+        roles = [f"{wanted['kind'].lower()}/{wanted['metadata']['name']}" for group in self._groups for wanted in requester(promise, group)]
+        names = [*dict.fromkeys(roles), f"{PROMISE_KIND}/{promise.name}"] if self.find("crd", PROMISE_KIND) else list(dict.fromkeys(roles))
+        return self._cluster.admin_kubectl("delete", "--ignore-not-found", "--timeout=50s", *names).output.splitlines()
+
+    def template(self, promise: Promise) -> Template:
+        """The portal's template for a Promise."""
+        return template(promise, f"group:default/{self._workshop.cluster.bindings[0].group}")
+
+    def template_file(self, promise: Promise) -> Path:
+        """That template as a file, to be registered with `PortalSession.register_template`."""
+        return self.template(promise).write(self._folder / "templates")
+
+    def let_request(self, promise: Promise, group: str) -> KubectlAnswer:
+        """Let a group ask for what a Promise offers, and nothing more."""
+        bundle = {"apiVersion": "v1", "kind": "List", "items": requester(promise, group)}
+        return self._cluster.admin_kubectl("apply", "-f", "-", stdin=json.dumps(bundle))
+
+    def keep_from_requesting(self, promise: Promise, group: str) -> KubectlAnswer:
+        """Take that back."""
+        _, binding = requester(promise, group)
+        return self._cluster.admin_kubectl("delete", "--ignore-not-found", "clusterrolebinding", binding["metadata"]["name"])
+
+    def find(self, kind: str, name: str, namespace: str = "default") -> dict[str, Any] | None:
+        """An object of the cluster as its administrator sees it; None when there is none.
+
+        Raises:
+            ClusterError: There is no such kind.
+        """
+        answer = self._cluster.admin_kubectl("get", kind, name, f"--namespace={namespace}", "--ignore-not-found", "-o", "json")
+        return dict(json.loads(answer.output)) if answer.output.strip() else None
+
+    @property
+    def _groups(self) -> list[str]:
+        return [binding.group for binding in self._workshop.cluster.bindings]
+
+
+def _unavailable(promise: Mapping[str, Any]) -> str:
+    conditions = {condition["type"]: condition for condition in promise.get("status", {}).get("conditions", ())}
+    available = conditions.get("Available", {})
+    if available.get("status") == "True":
+        return ""
+    return str(available.get("message") or available.get("reason") or "Kratix has said nothing of it yet")
