@@ -222,7 +222,7 @@ def _run(args: argparse.Namespace) -> int:
     else:
         page = output / "index.html"
         shown = page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page
-        print(f"{OK} {len(result.labs)} labs in {result.seconds:.0f} s; look through them: {shown}")
+        print(f"{result.headline()}; look through them: {shown}")
     return 0
 
 

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..certificates import Certificates
 from ..cluster.cluster import Cluster
 from ..cluster.kubectl import KubectlAnswer
-from ..display import Displayed, Table, progress
+from ..display import Displayed, Finding, Table, progress
 from ..errors import KratixError, KratixUnavailable
 from ..processes import Processes
 from ..settings import Settings
 from ..workshop import Workshop
 from .local import LocalKratix
 from .promise import PROMISE_KIND, PROMISES, Promise
+from .request import RequestStatus
 from .roles import requester
 from .template import Template, template
 
 _AVAILABLE_SECONDS = 60
+
+KINDS = (PROMISE_KIND, "works.platform.kratix.io", "promiserevisions.platform.kratix.io", "resourcebindings.platform.kratix.io")
+"""Those of Kratix's kinds without which no request is taken."""
 
 Run = Callable[..., KubectlAnswer]
 """kubectl as somebody, such as ``Person.kubectl``."""
@@ -65,6 +69,28 @@ class Kratix:
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """Its server for `Lab.status`, from its start until it is stopped."""
         return [self.local.row()] if self.local.is_on_record() else []
+
+    def findings(self) -> Iterator[Finding]:
+        """Whether it runs, and whether the API server has what it needs to ask it about a Promise."""
+        runs = self.is_running()
+        yield Finding(runs, f"Kratix {'runs' if runs else 'does not run'} at {self.local.url}", "lab.kratix.start()")
+        wrong = self.webhook_differences()
+        yield Finding(not wrong, "; ".join(wrong) or "the API server asks it about each Promise, over verified TLS", "lab.kratix.start()")
+
+    def webhook_differences(self) -> list[str]:
+        """What keeps the API server from asking Kratix about Promises, a sentence each; empty when nothing does."""
+        return list(self.local.webhook_differences(self.find))
+
+    def missing_kinds(self) -> list[str]:
+        """Which of Kratix's kinds the cluster lacks, by the names of their CRDs."""
+        return [name for name in KINDS if self.find("crd", name) is None]
+
+    def requests(self, promise: Promise) -> list[RequestStatus]:
+        """What has been asked of a Promise, in all namespaces, as the cluster's administrator sees it."""
+        if self.find("crd", promise.resource) is None:
+            return []
+        found = json.loads(self._cluster.admin_kubectl("get", promise.resource, "--all-namespaces", "-o", "json").output)
+        return [RequestStatus.of(item) for item in found["items"]]
 
     def status(self) -> Table:
         """What there is of Kratix: its server, and the Promises with whether they can be asked."""

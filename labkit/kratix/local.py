@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..cluster.local import LocalCluster
 from ..processes import Processes, Running, Server
 from ..settings import Settings, write_private
 from . import apart
-from .source import ACCOUNT, NAMESPACE, Source, source
+from .source import ACCOUNT, NAMESPACE, WEBHOOKS, Source, source
 
 NAME = "kratix"
 _USER = "labkit-kratix"
@@ -84,6 +85,28 @@ class LocalKratix:
     def answers(self) -> bool:
         """Whether the controller answers, with a certificate of the lab's authority; what it says doesn't matter."""
         return requests.get(self.url, verify=str(self._ca), timeout=_ANSWER_SECONDS).status_code > 0
+
+    def webhook_differences(self, find: Callable[[str, str], dict[str, Any] | None]) -> Iterator[str]:
+        """What is wrong between the API server and the controller, a sentence each.
+
+        Args:
+            find: Finds an object of the cluster by kind and name.
+        """
+        told = base64.b64encode(self._ca.read_bytes()).decode()
+        for kind, name in WEBHOOKS.items():
+            found = find(kind, name)
+            if found is None:
+                yield f"the API server is not told to ask it: {kind} {name} is missing"
+                continue
+            asked = [webhook["clientConfig"] for webhook in found["webhooks"]]
+            if any(config.get("caBundle") != told for config in asked):
+                yield f"the API server verifies it with another authority than the lab's: {kind} {name}"
+            if any(not config.get("url", "").startswith(f"{self.url}/") for config in asked):
+                yield f"the API server asks at another address than {self.url}: {kind} {name}"
+        try:
+            self.answers()
+        except requests.RequestException as error:
+            yield f"{self.url} gives no answer that {self._ca} vouches for: {type(error).__name__}"
 
     def row(self) -> tuple[str, str, str, str, str]:
         """The controller as a row of `Lab.status`."""

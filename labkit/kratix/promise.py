@@ -75,6 +75,11 @@ class Promise(Tabular):
     def _version(self) -> Mapping[str, Any]:
         return next(version for version in self.crd["spec"]["versions"] if version["storage"])
 
+    def is_published_by(self, crd: Mapping[str, Any]) -> bool:
+        """Whether a CRD of the cluster takes requests with this schema; Kratix adds to it what is its own."""
+        versions = {version["name"]: version["schema"]["openAPIV3Schema"]["properties"].get("spec") for version in crd["spec"]["versions"]}
+        return versions.get(self._version["name"]) == self.schema
+
     def request(self, name: str, namespace: str = "default", **spec: Any) -> dict[str, Any]:
         """A request, as ``kubectl apply`` takes it."""
         metadata = {"name": name, "namespace": namespace}

@@ -22,6 +22,9 @@ _NAME = "kratix-platform"
 ACCOUNT = f"{_NAME}-controller-manager"
 """Its service account there: to this name the controller itself gives rights on each Promise's requests."""
 
+WEBHOOKS = {f"{kind}webhookconfiguration": f"{_NAME}-{kind}-webhook-configuration" for kind in ("mutating", "validating")}
+"""What tells the API server to ask Kratix, by kind: a name each."""
+
 _WAYS_OUT = (
     f"set {VARIABLE} to a checkout of Kratix in which its controller was built (bin/manager), or use KinD where Docker runs: "
     "LABKIT_CLUSTER=kind"
@@ -80,7 +83,7 @@ class Source:
         """
         found = _documents(self.folder / _PARTS["its webhooks"])
         for configuration in found:
-            configuration["metadata"]["name"] = f"{_NAME}-{configuration['metadata']['name']}"
+            configuration["metadata"]["name"] = WEBHOOKS[configuration["kind"].lower()]
             for webhook in configuration["webhooks"]:
                 path = webhook["clientConfig"]["service"]["path"]
                 webhook["clientConfig"] = {"url": f"{url}{path}", "caBundle": ca}
