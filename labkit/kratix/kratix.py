@@ -96,10 +96,17 @@ class Kratix:
         """What there is of Kratix: its server, and the Promises with whether they can be asked."""
         rows = [(f"kratix, at {self.local.url}", "runs" if self.is_running() else "stopped", "")]
         if self.is_running():
-            found = json.loads(self._cluster.admin_kubectl("get", PROMISE_KIND, "-o", "json").output)["items"]
-            promises = [(promise["metadata"]["name"], _unavailable(promise)) for promise in found]
-            rows += [(f"Promise {name}", "waits" if why else "available", why) for name, why in promises]
+            rows += [(f"Promise {promise.name}", "waits" if why else "available", why) for promise, why in self.promises()]
         return Table(("what", "state", "why"), tuple(rows))
+
+    def promises(self) -> list[tuple[Promise, str]]:
+        """The Promises with an API that are published, each with why it can't be asked; that is empty when it can.
+
+        Raises:
+            ClusterError: The cluster does not know the kind.
+        """
+        found = json.loads(self._cluster.admin_kubectl("get", PROMISE_KIND, "-o", "json").output)["items"]
+        return [(Promise(item["metadata"]["name"], item), _unavailable(item)) for item in found if item["spec"].get("api")]
 
     @property
     def team_space(self) -> Promise:
