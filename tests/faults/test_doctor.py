@@ -408,7 +408,7 @@ WITH_KRATIX: list[tuple[str, Break, Mend]] = [
 
 
 @pytest.fixture(scope="module")
-def _with_kratix(_whole: None, whole_lab: Lab) -> Iterator[None]:
+def with_kratix(_whole: None, whole_lab: Lab) -> Iterator[None]:
     if whole_lab.kratix.lacking:
         pytest.skip(f"not run, because {whole_lab.kratix.lacking}")
     whole_lab.kratix.start()
@@ -419,8 +419,9 @@ def _with_kratix(_whole: None, whole_lab: Lab) -> Iterator[None]:
     whole_lab.kratix.stop()
 
 
+@pytest.mark.usefixtures("with_kratix")
 @pytest.mark.parametrize(("cause", "spoil", "mend"), WITH_KRATIX, ids=[cause for cause, _, _ in WITH_KRATIX])
-def test_a_cause_in_kratix_is_named(_with_kratix: None, whole: Lab, cause: str, spoil: Break, mend: Mend) -> None:
+def test_a_cause_in_kratix_is_named(whole: Lab, cause: str, spoil: Break, mend: Mend) -> None:
     try:
         spoil(whole)
         assert diagnose(whole).names == [cause]

@@ -71,6 +71,11 @@ def stored(lab: Lab, promise: Promise, name: str) -> dict[str, object]:
     return found
 
 
+def network_of(pid: int | str) -> Path:
+    """The network namespace that a process is in."""
+    return Path(f"/proc/{pid}/ns/net").readlink()
+
+
 @pytest.mark.fault(
     "Exposure", "Kratix's controller, which listens on every interface", "it has a network of its own; only a relay on loopback is seen"
 )
