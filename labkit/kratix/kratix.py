@@ -11,6 +11,7 @@ from typing import Any
 from ..certificates import Certificates
 from ..cluster.cluster import Cluster
 from ..cluster.kubectl import KubectlAnswer
+from ..cluster.local import LocalCluster
 from ..display import Displayed, Finding, Table, progress
 from ..errors import KratixError, KratixUnavailable
 from ..processes import Processes
@@ -18,6 +19,7 @@ from ..settings import Settings
 from ..workshop import Workshop
 from .local import LocalKratix
 from .promise import PROMISE_KIND, PROMISES, Promise
+from .released import ReleasedKratix
 from .request import RequestStatus
 from .roles import requester
 from .template import Template, template
@@ -32,18 +34,23 @@ Run = Callable[..., KubectlAnswer]
 
 
 class Kratix:
-    """Kratix, run as the cluster is: on a local one as a process."""
+    """Kratix, run as the cluster is: on a local one as a process, elsewhere in the cluster itself."""
 
     def __init__(self, settings: Settings, workshop: Workshop, processes: Processes, certificates: Certificates, cluster: Cluster) -> None:
-        self._workshop, self._processes, self._cluster = workshop, processes, cluster
+        self._workshop, self._cluster = workshop, cluster
         self._folder = settings.home / "kratix"
-        self.local = LocalKratix(settings, processes, certificates, cluster)
+        self._local = LocalKratix(settings, processes, certificates, cluster)
+
+    @property
+    def _server(self) -> LocalKratix | ReleasedKratix:
+        # On use: what kind of cluster it is may take asking Docker.
+        return self._local if isinstance(self._cluster.provider, LocalCluster) else ReleasedKratix(self._cluster)
 
     @property
     def lacking(self) -> str:
         """Why it can't be had here; empty when it can."""
         try:
-            self.local.lacking()
+            self._server.lacking()
         except KratixUnavailable as error:
             return error.what
         return ""
@@ -56,30 +63,30 @@ class Kratix:
             ClusterError: The cluster is not up.
             ServerError: It did not come up.
         """
-        return self.local.start()
+        return self._server.start()
 
     def stop(self) -> bool:
         """Stop it; Promises and requests stay in the cluster, and nobody looks after them. Returns whether it ran."""
-        return self.local.stop()
+        return self._server.stop()
 
     def is_running(self) -> bool:
         """Whether it runs."""
-        return self.local.is_running()
+        return self._server.is_running()
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """Its server for `Lab.status`, from its start until it is stopped."""
-        return [self.local.row()] if self.local.is_on_record() else []
+        return [self._server.row()] if self._server.is_on_record() else []
 
     def findings(self) -> Iterator[Finding]:
         """Whether it runs, and whether the API server has what it needs to ask it about a Promise."""
         runs = self.is_running()
-        yield Finding(runs, f"Kratix {'runs' if runs else 'does not run'} at {self.local.url}", "lab.kratix.start()")
+        yield Finding(runs, f"Kratix {'runs' if runs else 'does not run'} at {self._server.url}", "lab.kratix.start()")
         wrong = self.webhook_differences()
         yield Finding(not wrong, "; ".join(wrong) or "the API server asks it about each Promise, over verified TLS", "lab.kratix.start()")
 
     def webhook_differences(self) -> list[str]:
         """What keeps the API server from asking Kratix about Promises, a sentence each; empty when nothing does."""
-        return list(self.local.webhook_differences(self.find))
+        return list(self._server.webhook_differences(self.find))
 
     def missing_kinds(self) -> list[str]:
         """Which of Kratix's kinds the cluster lacks, by the names of their CRDs."""
@@ -94,7 +101,7 @@ class Kratix:
 
     def status(self) -> Table:
         """What there is of Kratix: its server, and the Promises with whether they can be asked."""
-        rows = [(f"kratix, at {self.local.url}", "runs" if self.is_running() else "stopped", "")]
+        rows = [(f"kratix, at {self._server.url}", "runs" if self.is_running() else "stopped", "")]
         if self.is_running():
             rows += [(f"Promise {promise.name}", "waits" if why else "available", why) for promise, why in self.promises()]
         return Table(("what", "state", "why"), tuple(rows))

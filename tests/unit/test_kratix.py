@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
 
+from labkit.cluster.docker import Docker
 from labkit.errors import KratixError, KratixUnavailable
 from labkit.kratix import source as sources
 from labkit.kratix.promise import PROMISES, Promise
+from labkit.kratix.released import MANIFESTS, Manifest
 from labkit.kratix.request import RequestStatus, wait_until_taken
 from labkit.kratix.roles import expected, requester
 from labkit.kratix.source import Source, source
 from labkit.kratix.template import template
-from labkit.settings import Settings
+from labkit.kratix.workflow import load_image
+from labkit.settings import Settings, find_root
+from labkit.toolchain import Toolchain
 
 OWNER = "group:default/kube-admin"
 
@@ -251,3 +262,65 @@ def test_the_source_is_a_setting(tmp_path: Path) -> None:
     assert Settings.load(home).kratix_source is None
     assert Settings.load({**home, "LABKIT_KRATIX_SOURCE": ""}).kratix_source is None
     assert Settings.load({**home, "LABKIT_KRATIX_SOURCE": str(tmp_path)}).kratix_source == tmp_path
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[str]:
+    """The address of a site of our own that has one manifest."""
+    (tmp_path / "manifest.yaml").write_text(MANIFEST)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+MANIFEST = "kind: ConfigMap\n"
+DIGEST = hashlib.sha256(MANIFEST.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("digest", [DIGEST, ""])
+def test_a_manifest_that_is_what_it_should_be_is_taken(site: str, digest: str) -> None:
+    assert Manifest("it", f"{site}/manifest.yaml", "kind: ConfigMap", digest).fetch() == MANIFEST
+
+
+@pytest.mark.fault("Programs", "a manifest of Kratix's that is not what was pinned", "refused, and nothing of it is applied")
+@pytest.mark.parametrize(
+    ("path", "holds", "digest", "said"),
+    [
+        ("manifest.yaml", "kind: ConfigMap", "0" * 64, f"its SHA-256 is {DIGEST}, pinned is {'0' * 64}"),
+        ("manifest.yaml", "kind: Deployment", "", "it has no line 'kind: Deployment'"),
+        ("nothing.yaml", "kind: ConfigMap", "", "404"),
+    ],
+)
+def test_a_manifest_that_is_not_what_it_should_be_is_refused(site: str, path: str, holds: str, digest: str, said: str) -> None:
+    with pytest.raises(KratixError) as refused:
+        Manifest("it", f"{site}/{path}", holds, digest).fetch()
+    assert said in refused.value.why
+
+
+def test_all_that_lies_in_a_repository_is_pinned_by_commit_and_digest() -> None:
+    for manifest in MANIFESTS:
+        assert manifest.url.startswith("https://")
+        assert re.fullmatch("[0-9a-f]{64}", manifest.sha256) or re.search(r"/releases/download/v[\d.]+/", manifest.url), manifest.what
+
+
+def test_the_promise_for_kind_is_one_and_its_container_is_ours() -> None:
+    promise = Promise.load(find_root() / "notebooks" / "kratix" / "promise.yaml")
+    assert promise.kind == "TeamNamespace"
+    assert template(promise, OWNER).left_out == ()
+
+
+def test_the_image_of_a_workflow_is_built_from_its_folder_and_loaded(tmp_path: Path) -> None:
+    # Stand-ins for Docker and kind: neither runs here.
+    calls = tmp_path / "calls"
+    kind = tmp_path / "kind"
+    kind.write_text(f'#!/bin/sh\necho "$@" >> "{calls}"\n')
+    kind.chmod(0o755)
+    tools = SimpleNamespace(ensure=lambda name: {name: SimpleNamespace(path=kind)})
+    docker = SimpleNamespace(run=lambda *args, seconds: calls.write_text(" ".join(args) + "\n"))
+    promise = Promise.load(find_root() / "notebooks" / "kratix" / "promise.yaml")
+    image = load_image(promise, tmp_path, cast("Toolchain", tools), cast("Docker", docker))
+    assert calls.read_text().splitlines() == [f"build --tag {image} {tmp_path}", f"load docker-image {image} --name platform"]
