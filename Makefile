@@ -40,7 +40,7 @@ test-faults: $(READY) ## kill servers and commands at all kinds of moments; the 
 	@LABKIT_CLUSTER=local .venv/bin/labkit setup
 	@.venv/bin/python -m pytest --durations=10 tests/faults
 
-test-kind: $(READY) ## labs 02 to 06 on a real KinD; skipped, with the reason, where Docker does not run
+test-kind: $(READY) ## labs 02 to 06 and 08 on a real KinD; skipped, with the reason, where Docker does not run
 	@.venv/bin/python -m pytest --durations=10 tests/kind
 
 check: $(READY) ## ruff, mypy, room order, project files and notebooks

@@ -24,6 +24,8 @@
     │   ├── TemplateUnknown      no such template is registered
     │   ├── InvalidValues        a template's form does not take these values
     │   └── TaskFailed           a template's task came to a bad end (carries its log)
+    ├── KratixError              Kratix answered, but not as hoped
+    │   └── KratixUnavailable    Kratix can't be had on this machine
     ├── TrustError               a browser's certificate store can't be read or changed
     ├── PracticeError            the practice lab is not in the state that this asks for
     ├── CheckFailed              a step's check found something missing or wrong
@@ -186,6 +188,14 @@ class TaskFailed(PortalError):
     def __init__(self, what: str, log: tuple[str, ...], *, why: str = "", fix: str = "") -> None:
         super().__init__(what, why=why, fix=fix)
         self.log = log
+
+
+class KratixError(LabkitError):
+    """Kratix answered, but not as hoped."""
+
+
+class KratixUnavailable(KratixError):
+    """Kratix can't be had on this machine; its fix names the ways out."""
 
 
 class TrustError(LabkitError):

@@ -26,6 +26,7 @@ from .identity.own_secrets import with_own_secrets
 from .identity.realm import Realm
 from .identity.session import Claims, Session, sign_in
 from .identity.terraform import Terraform
+from .kratix.kratix import Kratix
 from .portal.server import Portal
 from .processes import Processes
 from .settings import Settings
@@ -94,6 +95,7 @@ class Lab:
         realm: The realm's plan and apply.
         cluster: The Kubernetes cluster.
         portal: The portal.
+        kratix: Kratix, in that cluster.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -110,6 +112,7 @@ class Lab:
         self.realm = Realm(self.keycloak.admin, self.workshop)
         self.cluster = Cluster(settings, self.workshop, self.processes, certificates, self.toolchain, self.keycloak)
         self.portal = Portal(settings, self.workshop, self.processes, self.toolchain, self.keycloak, lambda: self.cluster.endpoint)
+        self.kratix = Kratix(settings, self.workshop, self.processes, certificates, self.cluster)
 
     @classmethod
     def open(cls) -> Lab:
@@ -249,6 +252,7 @@ class Lab:
             keycloak if self.settings.hosted else self.processes.row("keycloak", self.keycloak.url),
             *self.cluster.provider.rows(),
             self.processes.row("portal", self.portal.url),
+            *self.kratix.rows(),
             *((_in_practice(row[0]), *row[1:]) for inner in self._inner() for row in inner.status().rows if row[1] == "runs"),
         ]
         return Table(("server", "state", "pid", "address", "log"), tuple(rows), title=f"home {self.settings.home}")

@@ -9,26 +9,25 @@ from typing import Any
 
 import nbformat
 
-from .display import BAD, OK, Table
+from .display import Table
 
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-def write_page(folder: Path, labs: Sequence[tuple[str, bool, float]]) -> Path:
+def write_page(folder: Path, labs: Sequence[tuple[str, str, str]]) -> Path:
     """Write ``index.html`` over the executed notebooks in a folder; it loads nothing from anywhere.
 
     Args:
         folder: Where ``NAME.ipynb`` lie; one that is missing is named in the summary alone.
-        labs: For each lab its name, whether it passed, and its seconds.
+        labs: For each lab its name, its result in words, and how long it took.
 
     Returns:
         The page.
     """
     from nbconvert import HTMLExporter
 
-    rows = tuple((name, f"{OK} passed" if ok else f"{BAD} failed", f"{seconds:.1f} s") for name, ok, seconds in labs)
     links = " · ".join(f'<a href="#{name}">{html.escape(name)}</a>' for name, _, _ in labs)
-    cells = [nbformat.v4.new_markdown_cell(f"# The labs, as they ran\n\n{Table(('lab', 'result', 'time'), rows).html()}\n\n{links}")]
+    cells = [nbformat.v4.new_markdown_cell(f"# The labs, as they ran\n\n{Table(('lab', 'result', 'time'), tuple(labs)).html()}\n\n{links}")]
     for name, _, _ in labs:
         executed = folder / f"{name}.ipynb"
         if executed.exists():

@@ -42,10 +42,14 @@ class CellResult:
 
 @dataclass
 class LabResult:
-    """One lab: its name, whether it passed, how long it took in all, and its cells."""
+    """One lab: its name, whether it passed, how long it took in all, and its cells.
+
+    One that this machine can't run has not passed; ``not_run`` then says why.
+    """
 
     lab: str
     ok: bool = False
+    not_run: str = ""
     seconds: float = 0.0
     cells: list[CellResult] = field(default_factory=list)
 
@@ -55,16 +59,23 @@ class RunResult:
     """A whole run, as ``summary.json`` holds it.
 
     Attributes:
-        ok: Whether every lab passed.
+        ok: Whether every lab passed that could be run on this machine.
         seconds: The labs' time in all; setting up programs is not in it.
         machine: Operating system, architecture and cores.
-        labs: The labs that ran; after a failure the later ones are missing.
+        labs: The labs, those among them that can't be run here; after a failure the later ones are missing.
     """
 
     ok: bool
     seconds: float
     machine: str
     labs: list[LabResult]
+
+    def headline(self) -> str:
+        """The result in one line, with what was not run and why."""
+        passed = sum(lab.ok for lab in self.labs)
+        not_run = "".join(f"; {lab.lab} not run, because {lab.not_run}" for lab in self.labs if lab.not_run)
+        mark = BAD if not self.ok else OK if passed else "·"
+        return f"{mark} {passed} labs in {self.seconds:.0f} s{not_run}"
 
 
 def run(names: list[str], output: Path) -> RunResult:
@@ -83,7 +94,7 @@ def run(names: list[str], output: Path) -> RunResult:
     from papermill.exceptions import PapermillExecutionError
 
     root = find_root()
-    chosen = [info.name for info in LABS if info.name in names or not names]
+    chosen = [info for info in LABS if info.name in names or not names]
     with _home_of_its_own(output.with_name("run-home")) as lab:
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir(parents=True)
@@ -91,8 +102,8 @@ def run(names: list[str], output: Path) -> RunResult:
         result = RunResult(True, 0.0, _machine(lab), [])
         started = time.monotonic()
         try:
-            for number, name in enumerate(chosen, 1):
-                result.labs.append(LabResult(name))
+            for number, info in enumerate(chosen, 1):
+                result.labs.append(LabResult(info.name, not_run=info.lacks(lab)))
                 _run_lab(root, output, result.labs[-1], f"[{number}/{len(chosen)}]")
         except PapermillExecutionError as error:
             result.ok = False
@@ -107,13 +118,16 @@ def run(names: list[str], output: Path) -> RunResult:
         finally:
             result.seconds = round(time.monotonic() - started, 1)
             (output / "summary.json").write_text(json.dumps(asdict(result), indent=1) + "\n")
-            write_page(output, [(r.lab, r.ok, r.seconds) for r in result.labs])
+            write_page(output, [(r.lab, _state(r), f"{r.seconds:.1f} s") for r in result.labs])
     return result
 
 
 def _run_lab(root: Path, output: Path, result: LabResult, number: str) -> None:
     from papermill.execute import execute_notebook
 
+    if result.not_run:
+        _say(f"· {number} {result.lab}  {_state(result)}", last=True)
+        return
     source = root / "notebooks" / f"{result.lab}.ipynb"
     notebook = solved(nbformat.read(source, as_version=4))
     total = sum(cell.cell_type == "code" for cell in notebook.cells)
@@ -147,6 +161,12 @@ def _run_lab(root: Path, output: Path, result: LabResult, number: str) -> None:
         result.seconds = round(time.monotonic() - began, 1)
         mark = OK if result.ok else BAD
         _say(f"{mark} {number} {result.lab}  {sum(c.ok for c in result.cells)} of {total} cells  {result.seconds:.1f} s", last=True)
+
+
+def _state(result: LabResult) -> str:
+    if result.not_run:
+        return f"not run, because {result.not_run}"
+    return f"{OK} passed" if result.ok else f"{BAD} failed"
 
 
 def _say(line: str, *, last: bool = False) -> None:

@@ -13,6 +13,8 @@ variable                      what it sets                                      
 ``LABKIT_CLUSTER``            where the cluster comes from: one of `CLUSTERS`        ``auto``
 ``LABKIT_CONTEXT``            for an external cluster: its administrator's context   none
                               in the person's own kubeconfig (``KUBECONFIG``)
+``LABKIT_KRATIX_SOURCE``      a checkout of Kratix with its controller built, for     none
+                              a local cluster
 ``LABKIT_<NAME>_PORT``        a port, for each name in `PORTS`                       see `PORTS`
 ============================  =====================================================  =========================
 
@@ -49,6 +51,7 @@ PORTS = {
     "kubernetes": 6443,
     "controller_manager": 10257,
     "portal": 7007,
+    "kratix_webhook": 9443,
     "kind_31337": 31337,
     "kind_31340": 31340,
     "kind_31333": 31333,
@@ -91,6 +94,7 @@ class Settings:
         hosted: The Keycloak that one already has; None when the lab starts its own.
         cluster: Where the cluster comes from.
         context: The administrator's context of an external cluster; empty when none is named.
+        kratix_source: A checkout of Kratix with its controller built; None when none is named.
     """
 
     root: Path
@@ -104,6 +108,7 @@ class Settings:
     hosted: Hosted | None = None
     cluster: ClusterChoice = "auto"
     context: str = ""
+    kratix_source: Path | None = None
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -133,6 +138,7 @@ class Settings:
             hosted=hosted,
             cluster=cluster,
             context=env.get("LABKIT_CONTEXT", ""),
+            kratix_source=_path(source, root) if (source := env.get("LABKIT_KRATIX_SOURCE")) else None,
         )
 
     def variables(self) -> dict[str, str]:

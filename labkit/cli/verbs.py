@@ -108,6 +108,14 @@ def _parser() -> argparse.ArgumentParser:
         as_json=True,
     ).add_argument("--practice", action="store_true", help="look at the practice lab instead of your own")
     practice.add_verbs(verb)
+    added = verb(
+        "kratix",
+        _kratix,
+        "run Kratix in the cluster, or stop it",
+        "For lab 08; the servers must be up. On a local cluster LABKIT_KRATIX_SOURCE names a checkout of Kratix with its controller built. "
+        "status exits with 3 when it does not run.",
+    )
+    added.add_argument("action", choices=("up", "down", "status"))
     added = verb("run", _run, "run the labs headless", "In an empty home of their own; results go to build/labs/.", as_json=True)
     added.add_argument("labs", nargs="*", metavar="LAB", help="labs such as 01-keycloak, in the workshop's order; all if left out")
     added = verb(
@@ -189,6 +197,17 @@ def _doctor(args: argparse.Namespace) -> int:
     return 1 if diagnosis.found else 0
 
 
+def _kratix(args: argparse.Namespace) -> int:
+    kratix = Lab.open().kratix
+    if args.action == "up":
+        kratix.start()
+    elif args.action == "down":
+        print(f"{OK} stopped Kratix" if kratix.stop() else f"{OK} Kratix was not running")
+        return 0
+    print(kratix.status())
+    return 0 if kratix.is_running() else 3
+
+
 def _run(args: argparse.Namespace) -> int:
     from ..runner import run
     from ..steps import LABS
@@ -206,7 +225,7 @@ def _run(args: argparse.Namespace) -> int:
     else:
         page = output / "index.html"
         shown = page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page
-        print(f"{OK} {len(result.labs)} labs in {result.seconds:.0f} s; look through them: {shown}")
+        print(f"{result.headline()}; look through them: {shown}")
     return 0
 
 

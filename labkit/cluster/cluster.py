@@ -145,9 +145,9 @@ class Cluster:
                 raise unauthorized(error.what, self.causes.of_401(token)) from None
             raise forbidden(error.what, error.what, self.causes.of_403(token)) from None
 
-    def admin_kubectl(self, *args: str) -> KubectlAnswer:
+    def admin_kubectl(self, *args: str, stdin: str = "") -> KubectlAnswer:
         """Run kubectl as the cluster's administrator."""
-        return self._run(self.provider.name, *args)
+        return self._run(self.provider.name, *args, stdin=stdin)
 
     def kubectl_as(self, claims: Claims, *args: str) -> KubectlAnswer:
         """Run kubectl as the administrator who poses as the bearer of a token with these claims (impersonation); see `kubectl`.

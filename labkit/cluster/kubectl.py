@@ -79,6 +79,8 @@ def _error(command: str, said: str) -> ClusterError:
     if re.search(r"You must be logged in to the server|failed to refresh token", said):
         fix = "sign in again; a 401 says that the API server doesn't take the token, and its log says why: labkit status"
         return Unauthorized(what, fix=fix)
+    if "failed calling webhook" in said:
+        return ClusterError(what, fix="start what the API server asks there: labkit doctor says what it is")
     if re.search(r"connection refused|was refused|no such host|i/o timeout", said):
         return unreachable(what)
     return ClusterError(what)

@@ -77,6 +77,27 @@ class LocalCluster:
         ports = ("etcd", "kubernetes", "controller_manager")
         return [self._processes.row(name, self._settings.url(port)) for name, port in zip(SERVERS, ports, strict=True)]
 
+    def component_kubeconfig(self, name: str, user: str, acts_as: str = "") -> Path:
+        """A kubeconfig for a component that calls as that user, by certificate; JSON is YAML, so no writer is needed for it.
+
+        Args:
+            name: The component's.
+            user: What its certificate says.
+            acts_as: Whom it impersonates, if anybody; it needs the right to.
+        """
+        person = _certificate_user(self._certificates.client(f"{name}-client", user=user)) | ({"as": acts_as} if acts_as else {})
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "local", "cluster": {"server": self.endpoint.url, "certificate-authority": str(self._ca)}}],
+            "users": [{"name": name, "user": person}],
+            "contexts": [{"name": name, "context": {"cluster": "local", "user": name}}],
+            "current-context": name,
+        }
+        file = self._settings.home / "secrets" / f"{name}.kubeconfig"
+        write_private(file, json.dumps(config))
+        return file
+
     def _etcd(self, program: str) -> Server:
         client, peer = (f"https://localhost:{self._settings.ports[name]}" for name in ("etcd", "etcd_peer"))
         listen, listen_peer = (url.replace("localhost", "127.0.0.1") for url in (client, peer))
@@ -151,7 +172,7 @@ class LocalCluster:
         own = self._certificates.server("kube-controller-manager")
         accounts = self._certificates.signing_key("service-accounts")
         url = self._settings.url("controller_manager")
-        kubeconfig = self._component_kubeconfig("kube-controller-manager", "system:kube-controller-manager")
+        kubeconfig = self.component_kubeconfig("kube-controller-manager", "system:kube-controller-manager")
         return Server(
             name="kube-controller-manager",
             argv=(
@@ -174,20 +195,6 @@ class LocalCluster:
 
     def _etcd_client(self) -> Pair:
         return self._certificates.client("kube-apiserver-etcd-client", user="kube-apiserver", authority="etcd")
-
-    def _component_kubeconfig(self, name: str, user: str) -> Path:
-        """A kubeconfig for a component; JSON is YAML, so no writer is needed for it."""
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "local", "cluster": {"server": self.endpoint.url, "certificate-authority": str(self._ca)}}],
-            "users": [{"name": name, "user": _certificate_user(self._certificates.client(f"{name}-client", user=user))}],
-            "contexts": [{"name": name, "context": {"cluster": "local", "user": name}}],
-            "current-context": name,
-        }
-        file = self._settings.home / "secrets" / f"{name}.kubeconfig"
-        write_private(file, json.dumps(config))
-        return file
 
     @staticmethod
     def _answers(url: str, ca: Path, caller: Pair | None = None) -> bool:

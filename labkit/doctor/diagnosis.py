@@ -25,6 +25,7 @@ PROBES: dict[str, tuple[Probe, tuple[str, ...]]] = {
     "the RBAC objects": (probes.rbac, ("the cluster's servers",)),
     "what people may do": (probes.access, ("who the API server takes people for", "the RBAC objects")),
     "the portal": (probes.portal, ("Keycloak", "the realm")),
+    "Kratix": (probes.kratix, ("the cluster's servers",)),
     "kubectl's contexts": (probes.contexts, ("who the API server takes people for",)),
 }
 """What is looked at, in this order: by name the probe, and those that must have found nothing before it can say anything of its own."""

@@ -194,6 +194,30 @@ AREAS: Mapping[str, tuple[Known, ...]] = {
             "lab.portal.start() starts it anew",
         ),
     ),
+    "Kratix": (
+        Known(
+            "kratix-down",
+            "a Promise is refused: failed calling webhook; requests stay as they are",
+            "Kratix's controller, which was started before, does not run",
+            "lab.kratix.start()",
+        ),
+        Known(
+            "kratix-crd-missing", "the server doesn't have a resource type", "the cluster lacks a kind of Kratix's", "lab.kratix.start()"
+        ),
+        Known(
+            "kratix-webhook",
+            "a Promise is refused: failed calling webhook, or taken without being looked at",
+            "the API server can't ask Kratix about Promises, or does not verify it with the lab's authority",
+            "lab.kratix.start()",
+        ),
+        Known(
+            "kratix-promise-waits",
+            "requests are pending",
+            "a Promise that is published can't be asked",
+            "see its reason below: what it requires may be missing",
+        ),
+        Known("kratix-request-pending", "a request is pending", "Kratix has not taken a request", "see its reason below"),
+    ),
 }
 """The causes, by what they are in."""
 

@@ -266,3 +266,24 @@ def portal(lab: Lab, _: SignIn) -> Causes:
         yield "portal-silent", f"{lab.portal.url} is not ready"
     elif not lab.portal.is_as_declared():
         yield "portal-stale", "its configuration, people or sources have changed since it was started"
+
+
+def kratix(lab: Lab, sign_in: SignIn) -> Causes:
+    """Whether Kratix, if it was started and not stopped since, runs, can be asked, and has taken what was asked of it."""
+    if not lab.kratix.rows():
+        return
+    if not lab.kratix.is_running():
+        yield "kratix-down", f"no process of it runs in {lab.settings.home}\n{lab.processes.log_tail('kratix', 1)}".strip()
+        return
+    if missing := lab.kratix.missing_kinds():
+        yield "kratix-crd-missing", ", ".join(missing)
+        return
+    if wrong := lab.kratix.webhook_differences():
+        yield "kratix-webhook", "\n".join(wrong)
+    promises = lab.kratix.promises()
+    for promise, why in promises:
+        if why:
+            yield "kratix-promise-waits", f"Promise {promise.name}: {why}"
+    for request in (request for promise, why in promises if not why for request in lab.kratix.requests(promise)):
+        if request.pending:
+            yield "kratix-request-pending", f"{request.name}: {request.pending}"

@@ -151,13 +151,13 @@ def reset_lab(lab: Lab, info: LabInfo) -> list[str]:
 
 
 def catch_up(lab: Lab, info: LabInfo) -> list[CheckReport]:
-    """Do all that comes before a lab and is not there yet, exercises excepted; for somebody who comes late.
+    """Do all that comes before a lab and is not there yet, exercises and what this machine can't run excepted; for who comes late.
 
     Returns:
         What was found of each step in the end, in order.
     """
     reports = []
-    for earlier in LABS[: LABS.index(info)]:
+    for earlier in (each for each in LABS[: LABS.index(info)] if not each.lacks(lab)):
         for step in (each for each in earlier.steps if not each.exercise):
             report = attempt(lab, step.name)
             if not report.ok:

@@ -24,6 +24,7 @@ def stopped(lab: Lab) -> Iterator[Finding]:
 
 @stopped.solution
 def _(lab: Lab) -> None:
+    lab.kratix.remove(lab.kratix.team_space) if lab.kratix.is_running() else None
     lab.cluster.remove_objects() if lab.cluster.is_running() else None
     lab.forget_people()
     lab.down()

@@ -76,10 +76,11 @@ class LabInfo:
         name: Its notebook's name without ``.ipynb``.
         title: What it is called.
         needs: The step of an earlier lab without which it can't begin; empty when it needs none.
+        lacks: Says why it can't be run on this machine; empty when it can.
     """
 
-    def __init__(self, name: str, title: str, needs: str = "") -> None:
-        self.name, self.title, self.needs = name, title, needs
+    def __init__(self, name: str, title: str, needs: str = "", lacks: Callable[[Lab], str] | None = None) -> None:
+        self.name, self.title, self.needs, self.lacks = name, title, needs, lacks or (lambda _: "")
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -117,12 +118,12 @@ STEPS: dict[str, Step] = {}
 """Every step by its name, in the order of the labs."""
 
 
-def add_lab(name: str, title: str, *, needs: str = "") -> LabInfo:
+def add_lab(name: str, title: str, *, needs: str = "", lacks: Callable[[Lab], str] | None = None) -> LabInfo:
     """Add a lab after those that are there; see `LabInfo`."""
     if any(info.name == name for info in LABS):
         msg = f"there is a lab {name!r} already"
         raise ValueError(msg)
-    LABS.append(LabInfo(name, title, needs))
+    LABS.append(LabInfo(name, title, needs, lacks))
     return LABS[-1]
 
 

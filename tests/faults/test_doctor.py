@@ -21,6 +21,7 @@ from labkit.faults import FAULTS, Fault
 from labkit.lab import Lab
 from labkit.machine import Machine
 from labkit.workshop import Workshop
+from tests.support import wait_for
 
 Break = Callable[[Lab], object]
 Mend = Callable[[Lab], object]
@@ -52,7 +53,7 @@ def whole(_whole: None, lab: Lab) -> Lab:
 def test_nothing_is_found_in_a_lab_that_is_whole_and_everything_was_looked_at(whole: Lab) -> None:
     said = diagnose(whole)
     assert (said.found, said.not_looked_at) == ((), ())
-    assert len(said.well) == 11
+    assert len(said.well) == 12
 
 
 @pytest.mark.parametrize(
@@ -359,12 +360,82 @@ def test_a_context_of_another_realm_is_named(whole: Lab) -> None:
         file.write_text(text)
 
 
+def kill_kratix(lab: Lab) -> None:
+    record = json.loads((lab.settings.home / "run" / "kratix.json").read_text())
+    processes = session_members(record)
+    next(process for process in processes if process.name() == "manager").kill()
+    psutil.wait_procs(processes, timeout=20)
+
+
+def ask_for_a_space(lab: Lab, **labels: str) -> None:
+    request = lab.kratix.team_space.request("of-a-test", team="blue")
+    request["metadata"]["labels"] = labels
+    lab.cluster.admin_kubectl("apply", "-f", "-", stdin=json.dumps(request))
+    wait_for(lambda: any("Paused" in request.pending for request in lab.kratix.requests(lab.kratix.team_space)))
+
+
+def require_another(lab: Lab) -> None:
+    promise = lab.kratix.team_space
+    requiring = {**promise.manifest, "spec": {**promise.manifest["spec"], "requiredPromises": [{"name": "nowhere"}]}}
+    lab.cluster.admin_kubectl("apply", "-f", "-", stdin=json.dumps(requiring))
+    wait_for(lambda: bool(lab.kratix.unavailable(promise)))
+
+
+def mend_promise(lab: Lab) -> None:
+    lab.kratix.install(lab.kratix.team_space)
+
+
+def start_kratix(lab: Lab) -> None:
+    lab.kratix.start()
+
+
+WITH_KRATIX: list[tuple[str, Break, Mend]] = [
+    ("kratix-down", kill_kratix, start_kratix),
+    (
+        "kratix-webhook",
+        delete("validatingwebhookconfiguration", "kratix-platform-validating-webhook-configuration"),
+        start_kratix,
+    ),
+    ("kratix-promise-waits", require_another, mend_promise),
+    (
+        "kratix-request-pending",
+        lambda lab: ask_for_a_space(lab, **{"kratix.io/paused": "true"}),
+        lambda lab: lab.cluster.admin_kubectl("delete", lab.kratix.team_space.resource, "--all"),
+    ),
+    # Last, as it takes along all that the kind holds.
+    ("kratix-crd-missing", delete("crd", "resourcebindings.platform.kratix.io"), start_kratix),
+]
+
+
+@pytest.fixture(scope="module")
+def with_kratix(_whole: None, whole_lab: Lab) -> Iterator[None]:
+    if whole_lab.kratix.lacking:
+        pytest.skip(f"not run, because {whole_lab.kratix.lacking}")
+    whole_lab.kratix.start()
+    whole_lab.kratix.install(whole_lab.kratix.team_space)
+    yield
+    whole_lab.kratix.start()
+    whole_lab.kratix.remove(whole_lab.kratix.team_space)
+    whole_lab.kratix.stop()
+
+
+@pytest.mark.usefixtures("with_kratix")
+@pytest.mark.parametrize(("cause", "spoil", "mend"), WITH_KRATIX, ids=[cause for cause, _, _ in WITH_KRATIX])
+def test_a_cause_in_kratix_is_named(whole: Lab, cause: str, spoil: Break, mend: Mend) -> None:
+    try:
+        spoil(whole)
+        assert diagnose(whole).names == [cause]
+    finally:
+        mend(whole)
+    assert diagnose(whole).names == []
+
+
 UNPROVOKED = {"sign-in-refused", "no-discovery", "not-taken", "other-name", "less-than-expected"}
 """What is only named when no deeper cause is found, and so can't be provoked but by one that the doctor does not know yet."""
 
 
 def test_every_cause_but_the_last_resorts_is_provoked_here() -> None:
-    provoked = {cause for cause, _, _ in (*IN_THE_REALM, *IN_THE_CLUSTER)} | {fault.cause for fault in FAULTS.values()}
+    provoked = {cause for cause, _, _ in (*IN_THE_REALM, *IN_THE_CLUSTER, *WITH_KRATIX)} | {fault.cause for fault in FAULTS.values()}
     one_by_one = {"other-claims", "keycloak-silent", "api-server-silent", "keycloak-port-taken", "keycloak-certificate"}
     one_by_one |= {"administrator-changed", "disk-full", "memory-short", "clocks-differ", "context-stale", "portal-silent", "portal-stale"}
     assert set(KNOWN) - provoked - one_by_one == UNPROVOKED

@@ -19,7 +19,7 @@ from labkit.lab import Lab, hosted_secrets
 from labkit.runner import run
 from labkit.settings import Settings
 from labkit.steps import LABS
-from tests.support import on_record
+from tests.support import labkit, on_record
 
 JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")
 PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY")
@@ -67,7 +67,33 @@ def test_all_labs_pass_and_the_summary_tells_each_with_its_cells(finished: Path)
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["ok"]
     assert [lab["lab"] for lab in summary["labs"]] == [info.name for info in LABS]
-    assert all(lab["ok"] and lab["seconds"] > 0 and lab["cells"] for lab in summary["labs"])
+    assert all(lab["ok"] and lab["seconds"] > 0 and lab["cells"] for lab in summary["labs"] if not lab["not_run"])
+    assert {lab["lab"] for lab in summary["labs"] if lab["not_run"]} <= {"08-kratix"}
+
+
+@pytest.mark.fault(
+    "Commands", "make run-labs on a machine that can't run a lab", "it is recorded as not run, with the reason, never as passed"
+)
+def test_a_lab_that_can_not_be_run_here_is_recorded_with_the_reason_and_not_as_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = _root_with(tmp_path / "checkout", monkeypatch, "1 + 1")
+    (root / "notebooks" / "08-kratix.ipynb").write_text((root / "notebooks" / "00-start-here.ipynb").read_text())
+    monkeypatch.delenv("LABKIT_KRATIX_SOURCE", raising=False)
+    done = labkit("run", "00-start-here", "08-kratix", cwd=root)
+    assert done.returncode == 0, done.stderr
+    last, reason = (
+        done.stdout.splitlines()[-1],
+        "08-kratix not run, because Kratix can't be had here: its controller is published as a container",
+    )
+    assert last.startswith("✔ 1 labs in ")
+    assert reason in last
+    first, second = json.loads((root / "build" / "labs" / "summary.json").read_text())["labs"]
+    assert (first["ok"], first["not_run"]) == (True, "")
+    assert (second["ok"], second["cells"]) == (False, [])
+    assert second["not_run"].startswith("Kratix can't be had here")
+    assert "not run, because Kratix can" in (root / "build" / "labs" / "index.html").read_text()
+    assert not (root / "build" / "labs" / "08-kratix.ipynb").exists()
 
 
 def test_the_page_holds_every_lab_and_loads_nothing_from_elsewhere(finished: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import pytest
 
 from labkit.cluster.docker import Docker
 from labkit.errors import ClusterError
+from labkit.kratix.promise import Promise
+from labkit.kratix.workflow import load_image
 from labkit.lab import Lab
-from labkit.settings import open_home
+from labkit.settings import find_root, open_home
 from labkit.steps import LABS
+from tests.support import wait_for
 
 CLUSTER = {"LABKIT_CLUSTER": "kind"}
 
@@ -35,9 +39,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         lab.down()
 
 
-@pytest.mark.parametrize("name", [info.name for info in LABS if "02" <= info.name[:2] <= "06"])
+@pytest.mark.parametrize("name", [info.name for info in LABS if info.name[:2] in ("02", "03", "04", "05", "06", "08")])
 def test_a_lab_passes_unchanged_on_kind(name: str, home: Path, run_lab: Callable[..., None]) -> None:
     run_lab(name, home, CLUSTER)
+
+
+def test_a_promise_with_a_workflow_makes_a_namespace(home: Path) -> None:
+    """Not yet run by anybody: there has been no Docker where this was written."""
+    lab, folder = Lab.open(), find_root() / "notebooks" / "kratix"
+    promise = Promise.load(folder / "promise.yaml")
+    lab.kratix.start()
+    load_image(promise, folder, lab.toolchain)
+    lab.kratix.install(promise)
+    lab.cluster.admin_kubectl("apply", "-f", "-", stdin=json.dumps(promise.request("blue", team="blue")))
+    wait_for(lambda: lab.kratix.find("namespace", "team-blue") is not None, seconds=300)
 
 
 def test_afterwards_nothing_of_it_is_left(home: Path) -> None:

@@ -1,0 +1,326 @@
+"""Kratix without a server: a Promise's file, the form that it makes, what a request's status means, where Kratix comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from labkit.cluster.docker import Docker
+from labkit.errors import KratixError, KratixUnavailable
+from labkit.kratix import source as sources
+from labkit.kratix.promise import PROMISES, Promise
+from labkit.kratix.released import MANIFESTS, Manifest
+from labkit.kratix.request import RequestStatus, wait_until_taken
+from labkit.kratix.roles import expected, requester
+from labkit.kratix.source import Source, source
+from labkit.kratix.template import template
+from labkit.kratix.workflow import load_image
+from labkit.settings import Settings, find_root
+from labkit.toolchain import Toolchain
+
+OWNER = "group:default/kube-admin"
+
+
+@pytest.fixture
+def promise() -> Promise:
+    return Promise.load(PROMISES / "team-space.yaml")
+
+
+def with_spec(schema: dict[str, Any]) -> Promise:
+    """A Promise whose API's ``spec`` has this schema."""
+    crd = {
+        "spec": {
+            "group": "test.example",
+            "names": {"kind": "Thing", "plural": "things"},
+            "versions": [
+                {"name": "v1", "storage": False, "schema": {"openAPIV3Schema": {"properties": {"spec": {"type": "string"}}}}},
+                {"name": "v2", "storage": True, "schema": {"openAPIV3Schema": {"properties": {"spec": schema}}}},
+            ],
+        }
+    }
+    return Promise("thing", {"metadata": {"name": "thing"}, "spec": {"api": crd}})
+
+
+def form_of(schema: dict[str, Any]) -> dict[str, Any]:
+    """The form of a ``spec`` with this schema."""
+    pages = template(with_spec(schema), OWNER).entity["spec"]["parameters"]
+    return dict(pages[1]["properties"]["spec"])
+
+
+def test_a_promise_tells_its_kind_its_resource_and_its_stored_version() -> None:
+    promise = with_spec({"type": "object", "properties": {"size": {"type": "integer"}}})
+    assert (promise.kind, promise.resource, promise.api_version) == ("Thing", "things.test.example", "test.example/v2")
+    assert promise.request("mine", size=3) == {
+        "apiVersion": "test.example/v2",
+        "kind": "Thing",
+        "metadata": {"name": "mine", "namespace": "default"},
+        "spec": {"size": 3},
+    }
+
+
+@pytest.mark.parametrize("text", ["", "kind: Promise", "{metadata: {name: none}, spec: {}}", "[1", "a: b: c"])
+def test_a_file_without_a_promise_is_refused_by_its_name(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "promise.yaml"
+    file.write_text(text)
+    with pytest.raises(KratixError, match=r"promise\.yaml holds no Promise with an API"):
+        Promise.load(file)
+
+
+def test_what_a_promise_takes_is_shown_with_types_and_defaults(promise: Promise) -> None:
+    rows = {row[0]: row[1:4] for row in promise.table().rows}
+    assert rows["team"] == ("string", "yes", "")
+    assert rows["environment"] == ("dev or test or prod", "", "dev")
+    assert rows["memory"] == ("integer or string", "", "4Gi")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "pattern": "^a+$", "minLength": 1, "maxLength": 9, "description": "what it is"},
+        {"type": "string", "enum": ["a", "b"], "default": "a"},
+        {"type": "integer", "minimum": 1, "maximum": 5, "multipleOf": 2, "default": 2},
+        {"type": "boolean", "default": False},
+        {"type": "array", "items": {"type": "string", "format": "email"}, "minItems": 1, "maxItems": 5, "uniqueItems": True},
+        {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": 3},
+    ],
+)
+def test_what_a_form_can_say_it_says_word_for_word(schema: dict[str, Any]) -> None:
+    promise = with_spec({"type": "object", "required": ["field"], "properties": {"field": schema}})
+    made = template(promise, OWNER)
+    spec = made.entity["spec"]["parameters"][1]["properties"]["spec"]
+    assert spec["properties"]["field"] == {**schema, "title": "field"}
+    assert spec["required"] == ["field"]
+    assert made.left_out == ()
+
+
+@pytest.mark.parametrize(
+    ("schema", "form", "left_out"),
+    [
+        (
+            {"x-kubernetes-int-or-string": True, "default": 5},
+            {"type": "string", "default": "5"},
+            ("spec.field", "x-kubernetes-int-or-string", "asked for as text"),
+        ),
+        ({"type": "integer", "format": "int64"}, {"type": "integer"}, ("spec.field", "format: int64", "no check of its own")),
+        (
+            {"type": "string", "x-kubernetes-validations": [{"rule": "self != 'a'", "message": "not a"}]},
+            {"type": "string"},
+            ("spec.field", "x-kubernetes-validations", "not a"),
+        ),
+        (
+            {"type": "string", "x-kubernetes-validations": [{"rule": "self != 'a'"}]},
+            {"type": "string"},
+            ("spec.field", "x-kubernetes-validations", "self != 'a'"),
+        ),
+        ({"type": "string", "nullable": True}, {"type": "string"}, ("spec.field", "nullable", "not in the form")),
+        (
+            {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+            {"type": "object"},
+            ("spec.field", "x-kubernetes-preserve-unknown-fields", "values beyond the form's are taken too"),
+        ),
+        ({"type": "string", "oneOf": [{"pattern": "a"}]}, {"type": "string"}, ("spec.field", "oneOf", "not in the form")),
+    ],
+)
+def test_what_a_form_can_not_say_is_left_out_and_told_with_its_field(
+    schema: dict[str, Any], form: dict[str, Any], left_out: tuple[str, str, str]
+) -> None:
+    made = template(with_spec({"type": "object", "properties": {"field": schema}}), OWNER)
+    assert made.entity["spec"]["parameters"][1]["properties"]["spec"]["properties"]["field"] == {**form, "title": "field"}
+    assert made.left_out == (left_out,)
+    assert left_out[0] in str(made)
+
+
+def test_what_lies_deeper_is_told_with_its_whole_way() -> None:
+    inner = {"type": "object", "properties": {"port": {"type": "integer", "format": "int32"}}}
+    schema = {
+        "type": "object",
+        "properties": {
+            "rules": {"type": "array", "items": inner},
+            "by_name": {"type": "object", "additionalProperties": inner},
+        },
+    }
+    fields = [field for field, _, _ in template(with_spec(schema), OWNER).left_out]
+    assert fields == ["spec.rules[].port", "spec.by_name.*.port"]
+
+
+def test_a_field_that_is_called_like_a_word_of_schemas_is_a_field() -> None:
+    assert form_of({"type": "object", "properties": {"nullable": {"type": "string"}}})["properties"] == {
+        "nullable": {"type": "string", "title": "nullable"}
+    }
+
+
+def test_the_templates_file_is_one_template_with_our_action_and_its_owner(promise: Promise, tmp_path: Path) -> None:
+    written = yaml.safe_load(template(promise, OWNER).write(tmp_path).read_text())
+    assert (written["kind"], written["metadata"]["name"], written["spec"]["owner"]) == ("Template", "team-space", OWNER)
+    assert [step["action"] for step in written["spec"]["steps"]] == ["ske:configure-resource"]
+    assert yaml.safe_load(written["spec"]["steps"][0]["input"]["manifest"].replace("${{", '"').replace("}}", '"').replace('"default"', ""))
+
+
+@pytest.mark.parametrize(
+    ("status", "pending"),
+    [
+        ({}, "Kratix has said nothing of it yet"),
+        ({"promiseVersion": "v1", "observedGeneration": 1}, "Kratix has said nothing of it yet"),
+        ({"promiseVersion": "v1", "observedGeneration": 2}, ""),
+        (
+            {
+                "promiseVersion": "v1",
+                "observedGeneration": 2,
+                "conditions": [{"type": "Reconciled", "status": "Unknown", "reason": "PausedReconciliation", "message": "Paused"}],
+            },
+            "Reconciled: Paused",
+        ),
+        (
+            {"promiseVersion": "v1", "observedGeneration": 2, "conditions": [{"type": "Reconciled", "status": "True"}]},
+            "",
+        ),
+    ],
+)
+def test_a_request_is_taken_when_kratix_has_seen_its_latest_form_and_waits_for_nothing(status: dict[str, Any], pending: str) -> None:
+    found = {"kind": "Thing", "metadata": {"name": "mine", "namespace": "default", "generation": 2}, "spec": {"size": 3}, "status": status}
+    request = RequestStatus.of(found)
+    assert (request.pending, request.taken) == (pending, not pending)
+    assert "Thing default/mine" in str(request)
+
+
+def test_waiting_for_a_request_ends_with_kratixs_own_reason() -> None:
+    paused = {"type": "Reconciled", "status": "Unknown", "message": "Paused"}
+    found = {"kind": "Thing", "metadata": {"name": "mine", "generation": 1}, "status": {"conditions": [paused]}}
+    with pytest.raises(KratixError, match="still pending after 0 s") as failure:
+        wait_until_taken(lambda: found, seconds=0)
+    assert failure.value.why == "Reconciled: Paused"
+
+
+def test_whoever_may_ask_may_do_nothing_else(promise: Promise) -> None:
+    role, binding = requester(promise, "kube-dev")
+    assert [(rule["apiGroups"], rule["resources"]) for rule in role["rules"]] == [(["platform.example"], ["teamspaces"])]
+    assert (binding["subjects"][0]["name"], binding["roleRef"]["name"]) == ("kube-dev", role["metadata"]["name"])
+    assert [resource for resource, allowed in expected(promise).items() if allowed] == [promise.resource]
+
+
+def test_without_a_checkout_the_refusal_is_two_lines_with_the_ways_out() -> None:
+    with pytest.raises(KratixUnavailable) as refused:
+        source(None)
+    what, fix = str(refused.value).splitlines()
+    assert "its controller is published as a container image" in what
+    assert "LABKIT_KRATIX_SOURCE" in fix
+    assert "LABKIT_CLUSTER=kind" in fix
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder that has what labkit looks for in a checkout."""
+    for path in sources._PARTS.values():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("")
+    (tmp_path / "bin/manager").chmod(0o755)
+    return tmp_path
+
+
+@pytest.mark.fault("Settings", "LABKIT_KRATIX_SOURCE names a checkout that lacks something", "refused with what it lacks")
+@pytest.mark.parametrize(("what", "path"), sources._PARTS.items())
+def test_a_checkout_that_lacks_something_is_refused_with_what_it_lacks(what: str, path: str, checkout: Path) -> None:
+    (checkout / path).unlink()
+    with pytest.raises(KratixUnavailable, match=rf"lacks {what} \({path}\)\n"):
+        source(checkout)
+
+
+def test_a_controller_that_is_no_program_is_refused(checkout: Path) -> None:
+    (checkout / "bin/manager").chmod(0o644)
+    with pytest.raises(KratixUnavailable, match="bin/manager is no program"):
+        source(checkout)
+
+
+@pytest.mark.fault("Settings", "a system that gives a user no network of their own", "Kratix is refused, as it would listen to the outside")
+def test_where_no_network_can_be_made_kratix_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Pretended: this system's own answer can't be changed by a test.
+    monkeypatch.setattr(sources, "_networks_can_be_made", lambda: False)
+    with pytest.raises(KratixUnavailable, match="can't be kept on loopback here"):
+        source(checkout)
+
+
+def test_the_webhooks_ask_at_the_given_address_and_verify_it(checkout: Path) -> None:
+    service = {"service": {"name": "webhook-service", "namespace": "system", "path": "/mutate"}}
+    shipped = {"kind": "MutatingWebhookConfiguration", "metadata": {"name": "shipped"}, "webhooks": [{"clientConfig": service}]}
+    (checkout / "config/webhook/manifests.yaml").write_text(yaml.safe_dump(shipped))
+    (made,) = Source(checkout).webhooks("https://localhost:1234", "Q0E=")
+    assert made["webhooks"][0]["clientConfig"] == {"url": "https://localhost:1234/mutate", "caBundle": "Q0E="}
+
+
+def test_the_source_is_a_setting(tmp_path: Path) -> None:
+    home = {"LABKIT_HOME": str(tmp_path / "home")}
+    assert Settings.load(home).kratix_source is None
+    assert Settings.load({**home, "LABKIT_KRATIX_SOURCE": ""}).kratix_source is None
+    assert Settings.load({**home, "LABKIT_KRATIX_SOURCE": str(tmp_path)}).kratix_source == tmp_path
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[str]:
+    """The address of a site of our own that has one manifest."""
+    (tmp_path / "manifest.yaml").write_text(MANIFEST)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+MANIFEST = "kind: ConfigMap\n"
+DIGEST = hashlib.sha256(MANIFEST.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("digest", [DIGEST, ""])
+def test_a_manifest_that_is_what_it_should_be_is_taken(site: str, digest: str) -> None:
+    assert Manifest("it", f"{site}/manifest.yaml", "kind: ConfigMap", digest).fetch() == MANIFEST
+
+
+@pytest.mark.fault("Programs", "a manifest of Kratix's that is not what was pinned", "refused, and nothing of it is applied")
+@pytest.mark.parametrize(
+    ("path", "holds", "digest", "said"),
+    [
+        ("manifest.yaml", "kind: ConfigMap", "0" * 64, f"its SHA-256 is {DIGEST}, pinned is {'0' * 64}"),
+        ("manifest.yaml", "kind: Deployment", "", "it has no line 'kind: Deployment'"),
+        ("nothing.yaml", "kind: ConfigMap", "", "404"),
+    ],
+)
+def test_a_manifest_that_is_not_what_it_should_be_is_refused(site: str, path: str, holds: str, digest: str, said: str) -> None:
+    with pytest.raises(KratixError) as refused:
+        Manifest("it", f"{site}/{path}", holds, digest).fetch()
+    assert said in refused.value.why
+
+
+def test_all_that_lies_in_a_repository_is_pinned_by_commit_and_digest() -> None:
+    for manifest in MANIFESTS:
+        assert manifest.url.startswith("https://")
+        assert re.fullmatch("[0-9a-f]{64}", manifest.sha256) or re.search(r"/releases/download/v[\d.]+/", manifest.url), manifest.what
+
+
+def test_the_promise_for_kind_is_one_and_its_container_is_ours() -> None:
+    promise = Promise.load(find_root() / "notebooks" / "kratix" / "promise.yaml")
+    assert promise.kind == "TeamNamespace"
+    assert template(promise, OWNER).left_out == ()
+
+
+def test_the_image_of_a_workflow_is_built_from_its_folder_and_loaded(tmp_path: Path) -> None:
+    # Stand-ins for Docker and kind: neither runs here.
+    calls = tmp_path / "calls"
+    kind = tmp_path / "kind"
+    kind.write_text(f'#!/bin/sh\necho "$@" >> "{calls}"\n')
+    kind.chmod(0o755)
+    tools = SimpleNamespace(ensure=lambda name: {name: SimpleNamespace(path=kind)})
+    docker = SimpleNamespace(run=lambda *args, seconds: calls.write_text(" ".join(args) + "\n"))
+    promise = Promise.load(find_root() / "notebooks" / "kratix" / "promise.yaml")
+    image = load_image(promise, tmp_path, cast("Toolchain", tools), cast("Docker", docker))
+    assert calls.read_text().splitlines() == [f"build --tag {image} {tmp_path}", f"load docker-image {image} --name platform"]
