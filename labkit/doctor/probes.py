@@ -268,7 +268,7 @@ def portal(lab: Lab, _: SignIn) -> Causes:
         yield "portal-stale", "its configuration, people or sources have changed since it was started"
 
 
-def kratix(lab: Lab, sign_in: SignIn) -> Causes:
+def kratix(lab: Lab, _: SignIn) -> Causes:
     """Whether Kratix, if it was started and not stopped since, runs, can be asked, and has taken what was asked of it."""
     if not lab.kratix.rows():
         return
