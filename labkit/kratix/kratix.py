@@ -26,8 +26,8 @@ from .template import Template, template
 
 _AVAILABLE_SECONDS = 60
 
-KINDS = (PROMISE_KIND, "works.platform.kratix.io", "promiserevisions.platform.kratix.io", "resourcebindings.platform.kratix.io")
-"""Those of Kratix's kinds without which no request is taken."""
+KINDS = tuple(f"{plural}.platform.kratix.io" for plural in ("promises", "works", "workplacements", "destinations"))
+"""Those of Kratix's kinds that every version has, by the names of their CRDs."""
 
 Run = Callable[..., KubectlAnswer]
 """kubectl as somebody, such as ``Person.kubectl``."""

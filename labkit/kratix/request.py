@@ -20,12 +20,14 @@ class RequestStatus(Tabular):
     Attributes:
         name: Its kind, namespace and name.
         spec: What was asked for, with the API's defaults filled in.
-        version: The version of the Promise that it was taken by; empty while Kratix has not taken it as it is now.
+        seen: Whether Kratix has seen it as it is now.
+        version: The version of the Promise that it was taken by; empty where Kratix names none, as of 2024.
         waits_for: What Kratix says that it waits for, a sentence each.
     """
 
     name: str
     spec: Mapping[str, Any]
+    seen: bool
     version: str
     waits_for: tuple[str, ...]
 
@@ -40,7 +42,7 @@ class RequestStatus(Tabular):
             if condition["status"] != "True"
         )
         name = f"{found['kind']} {metadata.get('namespace', '')}/{metadata['name']}"
-        return cls(name, found.get("spec") or {}, str(status.get("promiseVersion", "")) if seen else "", waits_for)
+        return cls(name, found.get("spec") or {}, seen, str(status.get("promiseVersion", "")), waits_for)
 
     @property
     def taken(self) -> bool:
@@ -50,11 +52,13 @@ class RequestStatus(Tabular):
     @property
     def pending(self) -> str:
         """Why Kratix is not done with it; empty when it is."""
-        return "; ".join(self.waits_for) or ("" if self.version else "Kratix has said nothing of it yet")
+        return "; ".join(self.waits_for) or ("" if self.seen else "Kratix has said nothing of it yet")
 
     def table(self) -> Table:
         """What was asked for, a row per value, below how far it is."""
-        state = f"pending: {self.pending}" if self.pending else f"taken by version {self.version} of its Promise"
+        state = (
+            f"pending: {self.pending}" if self.pending else f"taken{f' by version {self.version} of its Promise' if self.version else ''}"
+        )
         return Table(
             ("asked for", "value"), tuple((name, shown(value)) for name, value in self.spec.items()), title=f"{self.name}, {state}"
         )

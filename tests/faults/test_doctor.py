@@ -403,7 +403,7 @@ WITH_KRATIX: list[tuple[str, Break, Mend]] = [
         lambda lab: lab.cluster.admin_kubectl("delete", lab.kratix.team_space.resource, "--all"),
     ),
     # Last, as it takes along all that the kind holds.
-    ("kratix-crd-missing", delete("crd", "resourcebindings.platform.kratix.io"), start_kratix),
+    ("kratix-crd-missing", delete("crd", "workplacements.platform.kratix.io"), start_kratix),
 ]
 
 

@@ -54,8 +54,9 @@ def test_every_socket_of_every_server_is_on_loopback_and_on_a_port_of_the_home(l
     sockets = [(p.name(), s) for p in processes for s in p.net_connections("inet") if s.status in (psutil.CONN_LISTEN, psutil.CONN_NONE)]
     bound = [(name, ipaddress.ip_address(s.laddr.ip.removeprefix("::ffff:")), s.laddr.port) for name, s in sockets if s.laddr]
     assert [f"{name} on {address}:{port}" for name, address, port in bound if not address.is_loopback] == []
-    declared = {port for name, port in lab.settings.ports.items() if not name.startswith(("kind_", "kratix_"))}
-    assert declared <= {port for _, _, port in bound}
+    declared = {port for name, port in lab.settings.ports.items() if not name.startswith("kind_")}
+    # Another test may have started Kratix, and need not have.
+    assert declared - {lab.settings.ports["kratix_webhook"]} <= {port for _, _, port in bound}
     # Keycloak's transaction manager takes a port that it is given, to tell itself from others on this machine.
     assert [name for name, _, port in bound if port not in declared] in (["java"], [])
 
@@ -63,7 +64,7 @@ def test_every_socket_of_every_server_is_on_loopback_and_on_a_port_of_the_home(l
 @pytest.mark.fault("Exposure", "a secret in a log", "none: logs are searched for tokens, keys and the administrator's password")
 def test_no_log_holds_a_secret(busy_lab: Lab) -> None:
     logs = list((busy_lab.settings.home / "logs").iterdir())
-    assert len(logs) == 5
+    assert len(logs) >= 5
     assert {log.name: found for log in logs if (found := secrets_in(log.read_text(errors="replace"), made_by(busy_lab)))} == {}
 
 

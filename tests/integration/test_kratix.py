@@ -98,7 +98,7 @@ def test_starting_it_again_takes_over_the_one_that_runs(kratix: Lab) -> None:
 def test_a_request_of_the_administrator_is_taken_with_the_apis_defaults(kratix: Lab, promise: Promise, admin: Person) -> None:
     ask(admin, promise.request("by-admin", team="blue"))
     taken = wait_until_taken(lambda: stored(kratix, promise, "by-admin"))
-    assert taken.version == "v0.1.0"
+    wait_for(lambda: RequestStatus.of(stored(kratix, promise, "by-admin")).version == "v0.1.0")
     assert taken.spec == {"team": "blue", "environment": "dev", "cpus": 2, "memory": "4Gi", "internet": False}
 
 

@@ -172,6 +172,7 @@ def test_the_templates_file_is_one_template_with_our_action_and_its_owner(promis
         ({}, "Kratix has said nothing of it yet"),
         ({"promiseVersion": "v1", "observedGeneration": 1}, "Kratix has said nothing of it yet"),
         ({"promiseVersion": "v1", "observedGeneration": 2}, ""),
+        ({"observedGeneration": 2}, ""),
         (
             {
                 "promiseVersion": "v1",
