@@ -24,7 +24,7 @@ def test_status_tells_by_its_exit_code_whether_everything_runs(lab: Lab, tmp_pat
     assert "stopped" in elsewhere.stdout
 
 
-@pytest.mark.parametrize("which", ["01-keycloak", "03", "access"])
+@pytest.mark.parametrize("which", ["02-cluster", "02", "access"])
 def test_check_takes_a_lab_its_number_or_a_step(lab: Lab, which: str) -> None:
     done = labkit("check", which, "--json")
     assert done.returncode == 0, done.stdout
