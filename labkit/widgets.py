@@ -82,11 +82,10 @@ class Again(Widget):
         page, when = ipywidgets.HTML(_page(self.html), layout=_WIDE), ipywidgets.Label(_as_of())
 
         def pressed(_: object) -> None:
-            button.disabled, when.value = True, "asking …"
-            try:
-                page.value = _page(lambda: self.again().html())
-            finally:
-                button.disabled, when.value = False, _as_of()
+            # The button is not disabled meanwhile: that would take the focus from whoever has only a keyboard.
+            when.value = "asking …"
+            page.value = _page(lambda: self.again().html())
+            when.value = _as_of()
 
         button.on_click(pressed)
         return ipywidgets.VBox([ipywidgets.HBox([button, when]), page])

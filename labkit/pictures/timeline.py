@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ class Timeline(Drawn):
         return svg(self._title(), says, bars + _BARS, height + 4, *parts)
 
     def html(self) -> str:
-        notes = "".join(f"<div>{note}</div>" for note in (f"Outcome: {self.outcome}", *self._notes()))
+        notes = "".join(f"<div>{html.escape(note)}</div>" for note in (f"Outcome: {self.outcome}", *self._notes()))
         return f"{super().html()}{notes}"
 
     def _title(self) -> str:
@@ -98,7 +99,8 @@ def timeline(lab: Lab, username: str, ask: Callable[[PortalSession], object]) ->
         outcome = "granted"
     except (ClusterError, PortalError) as refusal:
         outcome = f"refused: {refusal.what}"
-    portal.sign_out()
+    finally:
+        portal.sign_out()
     own, seen_by = portal.exchanges, {"Keycloak": lab.keycloak.exchanges(), "the API server": lab.cluster.provider.exchanges()}
     others = within(own, [each for found in seen_by.values() for each in found])
     rows = tuple(sorted((*own, *others), key=lambda row: (row.began, -row.seconds)))

@@ -43,7 +43,7 @@ def pictures() -> list[Drawn]:
     rows = (exchange("browser", "portal", 0, 0.5), exchange("portal", "Keycloak", 0.1, 0.2, "POST /<token>"))
     answers = (Answer("dev", "secrets", "get", True, False), Answer("dev", "secrets", "create", False, False))
     return [
-        Timeline("dev", rows, "granted", ("the API server",)),
+        Timeline("dev", rows, "refused: <why>", ("the API server",)),
         token_parts(TRUST, BINDINGS, Claims("ID token of <dev>", GOOD)),
         TokenWay("memory"),
         AccessMatrix({"dev": Identity("dev@b.example", ("kube-dev",))}, answers),
@@ -58,6 +58,7 @@ def test_a_picture_has_a_title_a_description_and_its_text_below(pictures: list[D
         assert title.text
         assert description.text
         assert "<details><summary>as text</summary><pre>" in picture.html()
+        ET.fromstring(f"<div>{picture.html()}</div>")  # noqa: S314
 
 
 def test_a_picture_is_drawn_in_the_pages_own_colour_with_marks_beside_the_others(pictures: list[Drawn]) -> None:
