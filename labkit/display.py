@@ -6,7 +6,7 @@ import html
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -128,33 +128,6 @@ class Tabular(Displayed):
 
     def html(self) -> str:
         return self.table().html()
-
-
-@dataclass(frozen=True)
-class Switcher(Displayed):
-    """Several results, of which a notebook shows the one that is picked; as text, all of them below each other.
-
-    Args:
-        choices: The results by the names on their buttons.
-    """
-
-    choices: Mapping[str, Displayed]
-
-    def __str__(self) -> str:
-        return "\n\n".join(str(choice) for choice in self.choices.values())
-
-    def html(self) -> str:
-        return "".join(choice.html() for choice in self.choices.values())
-
-    def _repr_mimebundle_(self, **options: object) -> dict[str, object]:
-        # Imported on use: only a notebook has widgets.
-        import ipywidgets
-
-        buttons = ipywidgets.ToggleButtons(options=list(self.choices), style={"button_width": "auto"})
-        page = ipywidgets.HTML(self.choices[buttons.value].html())
-        buttons.observe(lambda change: setattr(page, "value", self.choices[change.new].html()), names="value")
-        widget = ipywidgets.VBox([buttons, page])._repr_mimebundle_(**options)
-        return {**widget, **super()._repr_mimebundle_()}
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ..display import BAD, OK, Displayed, text_table
+from ..display import BAD, OK, text_table
+from ..drawing import BAD_COLOUR, GOOD_COLOUR, QUIET_COLOUR, Drawn, box, svg, words
 from ..errors import CheckFailed
 from ..workshop import Access
 from .api import Api, Identity
@@ -16,8 +17,8 @@ NAMESPACE = "default"
 """Where the questions about namespaced resources are asked."""
 
 _PARALLEL = 8
-_CELL = 54
-_ROW = 26
+_CELL, _ROW, _TOP, _GAP = 47, 26, 48, 16
+_NAMES = 260
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class AccessMatrix(Displayed):
+class AccessMatrix(Drawn):
     """The answers for several people.
 
     Attributes:
@@ -74,24 +75,24 @@ class AccessMatrix(Displayed):
         lines.append(f"{OK} allowed  · refused  ! not as expected   {good} of {len(self.answers)} answers as expected")
         return "\n".join(lines)
 
-    def html(self) -> str:
-        verbs = self._verbs()
-        width = 330 + _CELL * len(verbs)
-        parts, y = [], 0
-        for user, identity in self.identities.items():
-            parts.append(f'<text x="4" y="{y + 18}" font-weight="bold">{html.escape(f"{user} is {identity}")}</text>')
-            y += _ROW
-            parts += [_svg_text(330 + _CELL * i + _CELL / 2, y + 16, verb) for i, verb in enumerate(verbs)]
-            for resource, answers in self._rows(user).items():
-                y += _ROW
-                parts.append(f'<text x="4" y="{y + 17}">{html.escape(resource)}</text>')
-                parts += [_svg_cell(330 + _CELL * i, y, answer) for i, answer in enumerate(answers)]
-            y += 2 * _ROW
-        picture = (
-            f'<svg role="img" aria-label="access matrix" viewBox="0 0 {width} {y}" width="{width}" '
-            f'font-family="sans-serif" font-size="13" fill="currentColor">{"".join(parts)}</svg>'
-        )
-        return f"{picture}<details><summary>as text</summary><pre>{html.escape(str(self))}</pre></details>"
+    def picture(self) -> str:
+        verbs, resources = self._verbs(), tuple(dict.fromkeys(answer.resource for answer in self.answers))
+        wide = _CELL * len(verbs) + _GAP
+        parts = [words(1, _TOP + _ROW * i + 17, resource) for i, resource in enumerate(resources)]
+        for column, (user, identity) in enumerate(self.identities.items()):
+            left = _NAMES + wide * column
+            parts.append(words(left, 14, f"{user} is {identity.username}", weight="bold"))
+            parts += [words(left + _CELL * (i + 0.5), 38, verb, anchor="middle") for i, verb in enumerate(verbs)]
+            for row, answers in enumerate(self._rows(user).values()):
+                parts += [_cell(left + _CELL * i, _TOP + _ROW * row, answer) for i, answer in enumerate(answers)]
+        bottom = _TOP + _ROW * len(resources)
+        parts.append(words(1, bottom + 20, self._legend()))
+        says = f"a row per resource, and for each person a column per verb. {self._legend()}"
+        return svg("Who may do what", says, _NAMES + wide * len(self.identities), bottom + 28, *parts)
+
+    def _legend(self) -> str:
+        good = len(self.answers) - len(self.differences)
+        return f"{OK} allowed   {BAD} refused   ! in a frame: not as expected   {good} of {len(self.answers)} answers as expected"
 
     def _verbs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(answer.verb for answer in self.answers))
@@ -133,13 +134,9 @@ def _symbol(answer: Answer) -> str:
     return (OK if answer.allowed else "·") + ("" if answer.allowed == answer.expected else " !")
 
 
-def _svg_text(x: float, y: float, text: str) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="middle">{html.escape(text)}</text>'
-
-
-def _svg_cell(x: int, y: int, answer: Answer) -> str:
-    colour = "#1a7f37" if answer.allowed else "#8c959f"
-    frame = ' stroke="#cf222e" stroke-width="3"' if answer.allowed != answer.expected else ""
-    box = f'<rect x="{x + 2}" y="{y + 1}" width="{_CELL - 4}" height="{_ROW - 3}" rx="4" fill="{colour}"{frame}/>'
-    mark = f'<text x="{x + _CELL / 2}" y="{y + 17}" text-anchor="middle" fill="#fff">{OK if answer.allowed else BAD}</text>'
-    return f"<g><title>{html.escape(str(answer))}</title>{box}{mark}</g>"
+def _cell(x: float, y: float, answer: Answer) -> str:
+    differs = answer.allowed != answer.expected
+    frame = box(x, y - 1, _CELL - 1, _ROW - 1, BAD_COLOUR) if differs else ""
+    area = box(x + 4, y + 2, _CELL - 9, _ROW - 7, GOOD_COLOUR if answer.allowed else QUIET_COLOUR)
+    sign = words(x + _CELL / 2, y + 16, f"{OK if answer.allowed else BAD}{' !' if differs else ''}", anchor="middle", colour="#fff")
+    return f"<g><title>{html.escape(str(answer))}</title>{frame}{area}{sign}</g>"

@@ -17,6 +17,7 @@ from typing import Any
 import requests
 
 from ..errors import ApiUnreachable, ClusterError, SettingsError, Unauthorized
+from ..exchanges import Exchange
 from ..settings import Settings, write_private
 from ..toolchain import Toolchain
 from .kind_config import is_loopback
@@ -105,6 +106,10 @@ class ExternalCluster:
     def server_log(self, lines: int) -> str:
         """Empty: its log is its administrator's."""
         return ""
+
+    def exchanges(self) -> list[Exchange]:
+        """Nothing: its audit log is its administrator's."""
+        return []
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """The cluster, which is not labkit's to run."""

@@ -20,6 +20,7 @@ import yaml
 
 from ..display import progress
 from ..errors import ClusterError, PortInUse
+from ..exchanges import Exchange
 from ..processes import Processes, Server, listener
 from ..settings import Settings, write_private
 from ..toolchain import Toolchain
@@ -135,6 +136,10 @@ class KindCluster:
             why = f"its nodes ({', '.join(others)}) have no folder {self._config.mark}"
             raise ClusterError(msg, why=why, fix=f"if nobody needs it any more: {_DELETE}; else\n{INSTEAD}")
         return bool(nodes)
+
+    def exchanges(self) -> list[Exchange]:
+        """Nothing: kind's API server keeps no audit log unless told to, and then within the node."""
+        return []
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """The relay and the node."""

@@ -10,9 +10,11 @@ from typing import Any
 import requests
 
 from ..certificates import Certificates, Pair
+from ..exchanges import Exchange
 from ..processes import Processes, Server
 from ..settings import Settings, write_private
 from ..toolchain import Toolchain
+from .audit import Audit
 from .provider import Endpoint
 from .trust import Trust
 
@@ -38,6 +40,7 @@ class LocalCluster:
         # system:masters is the group that the API server itself lets do everything, before RBAC has any rule.
         admin = certificates.client("admin", user="labkit-admin", groups=("system:masters",))
         self._ca = certificates.authority("servers")
+        self._audit = Audit(settings.home)
         self._endpoint = Endpoint(self.name, settings.url("kubernetes"), self._ca, _certificate_user(admin))
 
     @property
@@ -71,6 +74,10 @@ class LocalCluster:
     def server_log(self, lines: int) -> str:
         """The last lines of the API server's log."""
         return self._processes.log_tail("kube-apiserver", lines)
+
+    def exchanges(self) -> list[Exchange]:
+        """What people have asked of the API server."""
+        return self._audit.exchanges()
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """The three processes."""
@@ -152,6 +159,7 @@ class LocalCluster:
                 # No pod looks for the API server by service address, and a loopback address may not stand behind one.
                 "--endpoint-reconciler-type=none",
                 "--profiling=false",
+                *self._audit.flags(),
                 *told,
             ),
             ports=("kubernetes",),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..display import Displayed
+from ..exchanges import Exchange
 from .trust import Trust
 
 NOT_OURS = "not ours"
@@ -67,6 +68,9 @@ class Provider(Protocol):
 
     def server_log(self, lines: int) -> str:
         """The last lines of the API server's log; empty when there is none to read."""
+
+    def exchanges(self) -> list[Exchange]:
+        """What people have asked of the API server, as its audit log tells; nothing where it keeps none that can be read here."""
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """Its servers, for `Lab.status`: name, state, pid, address, log."""

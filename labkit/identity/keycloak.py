@@ -15,6 +15,7 @@ from keycloak.exceptions import KeycloakError
 
 from ..display import Displayed, Finding
 from ..errors import IdentityError, KeycloakUnreachable
+from ..exchanges import Exchange
 
 _TIMEOUT_SECONDS = 15
 _ADMIN_SECONDS = 90
@@ -94,6 +95,10 @@ class Keycloak(ABC):
     @abstractmethod
     def findings(self) -> Iterator[Finding]:
         """What there is to see of it before the realm is looked at; only reads."""
+
+    def exchanges(self) -> list[Exchange]:
+        """What the portal and the API server have asked of it; nothing where its access log is not the lab's to read."""
+        return []
 
     @abstractmethod
     def _secret(self) -> str:

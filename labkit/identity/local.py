@@ -13,10 +13,12 @@ from keycloak import KeycloakAdmin
 from ..certificates import Certificates
 from ..display import Finding
 from ..errors import ForeignIssuer, IdentityError, KeycloakUnreachable
+from ..exchanges import Exchange
 from ..processes import Processes, Running, Server
 from ..settings import Settings, write_private
 from ..toolchain import Toolchain
 from ..workshop import Workshop
+from . import access_log
 from .keycloak import Administrator, Keycloak, unreachable
 
 _ADMIN = "admin"
@@ -66,11 +68,13 @@ class LocalKeycloak(Keycloak):
                     f"--https-port={self._settings.ports['keycloak']}",
                     f"--https-certificate-file={pair.certificate}",
                     f"--https-certificate-key-file={pair.key}",
+                    *access_log.OPTIONS,
                 ),
                 env={
                     "JAVA_HOME": str(programs["java"].path.parent.parent),
                     # A lab is used for minutes: compiling less halves the time to start.
                     "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1",
+                    **access_log.ENVIRONMENT,
                     # Read by Keycloak at its very first start, ignored afterwards.
                     "KC_BOOTSTRAP_ADMIN_USERNAME": _ADMIN,
                     "KC_BOOTSTRAP_ADMIN_PASSWORD": self._secret(),
@@ -107,6 +111,10 @@ class LocalKeycloak(Keycloak):
         yield Finding(self.is_running(), f"Keycloak runs at {self.url}", "lab.keycloak.start()")
         answer = self.get(f"{self.url}/realms/master")
         yield Finding(answer.ok, f"its master realm answers {answer.status_code}, certificate verified with {self.ca.name}")
+
+    def exchanges(self) -> list[Exchange]:
+        """See `Keycloak.exchanges`."""
+        return access_log.exchanges(self._folder / "data")
 
     def admin(self) -> KeycloakAdmin:
         """See `Keycloak.admin`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import re
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 
 from ..errors import NotSignedIn, PortalError, PortalUnreachable, SignInRefused
+from ..exchanges import Exchange
 from ..identity.keycloak import Keycloak
 from ..workshop import User
 from .config import PROVIDER
@@ -25,6 +27,7 @@ from .refusals import refused
 
 _SCOPE = "openid profile email"
 _TIMEOUT_SECONDS = 30
+_REMEMBERED = 200
 _FORM = re.compile(r'<form[^>]*\bid="kc-form-login"[^>]*\baction="([^"]+)"')
 _COMPLAINT = re.compile(r'<span[^>]*\bclass="[^"]*\bkc-feedback-text\b[^"]*"[^>]*>(.*?)</span>', re.DOTALL)
 _TITLE = re.compile(r'id="kc-page-title"[^>]*>(.*?)<', re.DOTALL)
@@ -59,10 +62,14 @@ class Browser:
         keycloak: Where the portal sends people to.
         unreachable: Makes the error for a portal that does not answer.
         provider: The portal's authentication provider.
+
+    Attributes:
+        exchanges: The last of what it asked the portal and Keycloak.
     """
 
     def __init__(self, url: str, keycloak: Keycloak, unreachable: Callable[[], PortalUnreachable], provider: str = PROVIDER) -> None:
         self.url, self._keycloak, self.unreachable, self._provider = url, keycloak, unreachable, provider
+        self.exchanges: deque[Exchange] = deque(maxlen=_REMEMBERED)
         self._session = requests.Session()
         # A variable for certificates in the environment would silently come before verify.
         self._session.trust_env = False
@@ -122,24 +129,36 @@ class Browser:
             raise refused(answer, "the portal did not sign out")
         self._session.cookies.clear()
 
+    def note(self, server: str, answer: requests.Response, began: float) -> None:
+        """Remember a request whose answer is complete by now."""
+        what = f"{answer.request.method} {urlsplit(str(answer.request.url)).path}"
+        times = began, time.time() - began
+        self.exchanges.append(Exchange("browser", server, what, str(answer.status_code), *times, "measured by the browser, here labkit"))
+
     def _to_portal(self, method: str, endpoint: str, **more: Any) -> requests.Response:
         url = f"{self.url}/api/auth/{self._provider}/{endpoint}"
         # What only a script of the portal's own page can send: a form on a foreign page can't set a header.
         return self._send(method, url, headers={"X-Requested-With": "XMLHttpRequest"}, **more)
 
     def _send(self, method: str, url: str, **more: Any) -> requests.Response:
+        began = time.time()
         try:
-            return self._session.request(method, url, timeout=_TIMEOUT_SECONDS, allow_redirects=False, **more)
+            answer = self._session.request(method, url, timeout=_TIMEOUT_SECONDS, allow_redirects=False, **more)
         except requests.RequestException as error:
             raise self.unreachable() from error
+        self.note("portal", answer, began)
+        return answer
 
     def _to_keycloak(self, method: str, url: str, data: dict[str, str] | None = None) -> requests.Response:
+        began = time.time()
         try:
-            return self._session.request(
+            answer = self._session.request(
                 method, url, data=data, verify=str(self._keycloak.ca), timeout=_TIMEOUT_SECONDS, allow_redirects=False
             )
         except requests.RequestException as error:
             raise self._keycloak.unreachable(error) from None
+        self.note("Keycloak", answer, began)
+        return answer
 
 
 def login_form(page: str, url: str) -> str:

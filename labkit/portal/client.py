@@ -17,6 +17,7 @@ import requests
 from ..cluster.api import Identity
 from ..display import Table, Tabular, shown
 from ..errors import InvalidValues, NotSignedIn, PortalError, TemplateUnknown
+from ..exchanges import Exchange
 from .browser import Browser, SignedIn
 from .catalog import Catalog, location_ref, read_template, ref_of
 from .config import PROVIDER
@@ -82,6 +83,11 @@ class PortalSession:
     def keycloak_tokens(self) -> tuple[str, ...]:
         """The Keycloak tokens that the page has been given; none for a guest."""
         return tuple(token for token in (self._signed_in.id_token, self._signed_in.access_token) if token)
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """The last of what their browser asked the portal and Keycloak."""
+        return tuple(self._browser.exchanges)
 
     def sign_out(self) -> None:
         """Sign out of the portal, which tells Keycloak.
@@ -159,11 +165,15 @@ class PortalSession:
             msg = f"{ref} does not take these values"
             raise InvalidValues(msg, wrong, fix="give what the template's form asks for: its parameters are in the catalog")
         task = str(self._checked(answer)["id"])
+        began = time.time()
         stream = self._send("GET", f"scaffolder/v2/tasks/{task}/eventstream", stream=True)
         if not stream.ok:
             raise translated(stream)
-        with stream:
-            return follow(stream.iter_lines(decode_unicode=True), task, ref, say)
+        try:
+            with stream:
+                return follow(stream.iter_lines(decode_unicode=True), task, ref, say)
+        finally:
+            self._browser.note("portal", stream, began)
 
     def register_template(self, source: Path | str) -> str:
         """Register a template: by its address, or by copying its file to where this portal looks for templates.
@@ -273,10 +283,15 @@ class PortalSession:
 
     def _send(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> requests.Response:
         shown_by = {"Authorization": f"Bearer {self._fresh().backstage_token}", **(headers or {})}
+        began = time.time()
         try:
-            return requests.request(method, f"{self._browser.url}/api/{path}", headers=shown_by, timeout=_TIMEOUT_SECONDS, **more)
+            answer = requests.request(method, f"{self._browser.url}/api/{path}", headers=shown_by, timeout=_TIMEOUT_SECONDS, **more)
         except requests.RequestException as error:
             raise self._browser.unreachable() from error
+        if not more.get("stream"):
+            # Whoever asked for a stream knows when it ends.
+            self._browser.note("portal", answer, began)
+        return answer
 
     @staticmethod
     def _checked(answer: requests.Response) -> Any:

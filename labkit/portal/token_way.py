@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 
-from ..display import Displayed, text_table
+from ..display import text_table
+from ..drawing import Drawn, arrow, svg, words
 from ..settings import PortalToken
 
 _WHO = ("browser", "portal", "Keycloak", "API server")
 _BROWSER, _PORTAL, _KEYCLOAK, _API = range(4)
-_LANE, _ROW, _TOP = 280, 36, 34
+_LANE, _ROW, _TOP = 260, 36, 34
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class _Message:
 
 
 @dataclass(frozen=True)
-class TokenWay(Displayed):
+class TokenWay(Drawn):
     """The messages in their order.
 
     Attributes:
@@ -58,17 +58,11 @@ class TokenWay(Displayed):
         rows = [(str(i), _who(message), message.text) for i, message in enumerate(self.messages, 1)]
         return "\n".join(text_table(("", "who", "what"), rows))
 
-    def html(self) -> str:
+    def picture(self) -> str:
         width, height = _LANE * len(_WHO), _TOP + _ROW * (len(self.messages) + 1)
         parts = [_lane(i, who, height) for i, who in enumerate(_WHO)]
         parts += [_arrow(number, message) for number, message in enumerate(self.messages, 1)]
-        point = '<path d="M0,0 L9,4 L0,8 z" fill="currentColor"/>'
-        head = f'<marker id="head" markerWidth="9" markerHeight="8" refX="8" refY="4" orient="auto">{point}</marker>'
-        picture = (
-            f'<svg role="img" aria-label="the way of the token" viewBox="0 0 {width} {height}" width="{width}" '
-            f'font-family="sans-serif" font-size="13" fill="currentColor" stroke="none"><defs>{head}</defs>{"".join(parts)}</svg>'
-        )
-        return f"{picture}<details><summary>as text</summary><pre>{html.escape(str(self))}</pre></details>"
+        return svg("The way of the token", f"arrows between {', '.join(_WHO)}, from above to below", width, height, *parts)
 
 
 def _who(message: _Message) -> str:
@@ -81,17 +75,14 @@ def _x(lane: int) -> int:
 
 
 def _lane(lane: int, who: str, height: int) -> str:
-    name = f'<text x="{_x(lane)}" y="18" text-anchor="middle" font-weight="bold">{html.escape(who)}</text>'
+    name = words(_x(lane), 18, who, anchor="middle", weight="bold")
     return f'{name}<line x1="{_x(lane)}" y1="26" x2="{_x(lane)}" y2="{height}" stroke="#8c959f" stroke-dasharray="4 4"/>'
 
 
 def _arrow(number: int, message: _Message) -> str:
-    y = _TOP + _ROW * number
-    text = html.escape(f"{number}. {message.text}")
+    y, text = _TOP + _ROW * number, f"{number}. {message.text}"
+    start, end = _x(message.sender), _x(message.receiver)
     if message.sender == message.receiver:
         # The last lane has no room to its right.
-        place = f'x="{_x(_API) - 8}" text-anchor="end"' if message.sender == _API else f'x="{_x(message.sender) + 8}"'
-        return f'<text {place} y="{y - 6}" font-style="italic">{text}</text>'
-    start, end = _x(message.sender), _x(message.receiver)
-    line = f'<line x1="{start}" y1="{y}" x2="{end}" y2="{y}" stroke="currentColor" marker-end="url(#head)"/>'
-    return f'{line}<text x="{(start + end) // 2}" y="{y - 6}" text-anchor="middle">{text}</text>'
+        return words(start - 8, y - 6, text, anchor="end") if message.sender == _API else words(start + 8, y - 6, text)
+    return arrow(start, y, end, y) + words((start + end) / 2, y - 6, text, anchor="middle")

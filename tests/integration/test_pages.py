@@ -5,7 +5,6 @@ The screenshots of this walk are kept below ``build/screenshots``.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -23,12 +22,11 @@ from labkit.browsers import CHROMIUM_STORE, NssStore
 from labkit.lab import Lab
 from labkit.portal.config import MADE_HERE
 from labkit.portal.server import TEMPLATES
-from labkit.settings import find_root
 from labkit.toolchain import Toolchain
 
+from ..browsing import SCREENSHOTS, chromium
+
 NAMESPACE = "pages-tests"
-SCREENSHOTS = find_root(Path(__file__)) / "build" / "screenshots"
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # A busy machine with two cores: nothing here takes as long when all is well.
 expect.set_options(timeout=30_000)
 
@@ -144,19 +142,13 @@ def playwright() -> Iterator[Playwright]:
 @pytest.fixture(scope="module")
 def browser(lab: Lab, playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Chromium, which trusts the lab's authority because it is in the store of the browser's own home."""
-    chromium = next(filter(None, map(shutil.which, CHROMIUMS)), None)
-    if (chromium is None and not Path(playwright.chromium.executable_path).exists()) or shutil.which("certutil") is None:
-        pytest.skip("there is no Chromium, or no certutil to tell it of the lab's authority: make browser")
+    if shutil.which("certutil") is None:
+        pytest.skip("there is no certutil to tell Chromium of the lab's authority: make browser")
     home = tmp_path_factory.mktemp("browser")
     NssStore("Chromium", home / CHROMIUM_STORE).add("lab", lab.keycloak.ca)
-    shutil.rmtree(SCREENSHOTS, ignore_errors=True)
-    launched = playwright.chromium.launch(
-        executable_path=chromium,
-        chromium_sandbox=os.geteuid() != 0,
-        # Whatever it or a page wants to know of the world outside, it can't ask.
-        args=["--disable-quic", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost"],
-        env={**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)},
-    )
+    launched = chromium(playwright, home)
+    for earlier in SCREENSHOTS.glob("*.png"):
+        earlier.unlink()
     yield launched
     launched.close()
 
@@ -353,10 +345,7 @@ def test_a_browser_that_was_not_told_of_the_labs_authority_refuses_keycloaks_pag
     portal: Lab, playwright: Playwright, browser: Browser, tmp_path: Path
 ) -> None:
     assert browser
-    chromium = next(filter(None, map(shutil.which, CHROMIUMS)), None)
-    other = playwright.chromium.launch(
-        executable_path=chromium, chromium_sandbox=os.geteuid() != 0, env={**os.environ, "HOME": str(tmp_path)}
-    )
+    other = chromium(playwright, tmp_path)
     try:
         with pytest.raises(Exception, match="ERR_CERT_AUTHORITY_INVALID"):
             other.new_page().goto(portal.keycloak.url)

@@ -1,0 +1,34 @@
+"""A real browser for the tests that need one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Playwright
+
+from labkit.settings import find_root
+
+SCREENSHOTS = find_root(Path(__file__)) / "build" / "screenshots"
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def chromium(playwright: Playwright, home: Path) -> Browser:
+    """Start Chromium with a home of its own; skips the test where there is none.
+
+    Args:
+        playwright: What drives it.
+        home: The folder in which it keeps its profile, and looks for certificates.
+    """
+    found = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    if found is None and not Path(playwright.chromium.executable_path).exists():
+        pytest.skip("there is no Chromium: make browser")
+    return playwright.chromium.launch(
+        executable_path=found,
+        chromium_sandbox=os.geteuid() != 0,
+        # Whatever it or a page wants to know of the world outside, it can't ask.
+        args=["--disable-quic", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost"],
+        env={**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)},
+    )

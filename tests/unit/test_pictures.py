@@ -1,0 +1,191 @@
+"""Pictures and their text twins."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from labkit.cluster.access import AccessMatrix, Answer
+from labkit.cluster.api import Identity
+from labkit.cluster.audit import Audit
+from labkit.cluster.trust import Trust
+from labkit.drawing import Drawn, shortened, svg, words
+from labkit.exchanges import Exchange
+from labkit.identity import access_log
+from labkit.identity.session import Claims
+from labkit.lab import Lab
+from labkit.pictures import trust_chain
+from labkit.pictures.timeline import Timeline, within
+from labkit.pictures.token import token_parts
+from labkit.portal.token_way import TokenWay
+from labkit.settings import Settings, open_home
+from labkit.workshop import Binding, Oidc
+
+ISSUER = "https://localhost:8443/realms/r"
+TRUST = Trust(ISSUER, Path("ca.crt"), Oidc(client_id="kube", username_claim="email", groups_claim="groups"))
+BINDINGS = (Binding(name="b", group="kube-dev", role="cr-reader"),)
+GOOD = {"iss": ISSUER, "aud": ["kube"], "exp": time.time() + 200, "email": "a@b.example", "email_verified": True, "groups": ["kube-dev"]}
+START = 1_800_000_000.0
+
+
+def exchange(caller: str, server: str, began: float, seconds: float, what: str = "GET /") -> Exchange:
+    return Exchange(caller, server, what, "200", START + began, seconds, f"{server}'s log")
+
+
+@pytest.fixture
+def pictures() -> list[Drawn]:
+    rows = (exchange("browser", "portal", 0, 0.5), exchange("portal", "Keycloak", 0.1, 0.2, "POST /<token>"))
+    answers = (Answer("dev", "secrets", "get", True, False), Answer("dev", "secrets", "create", False, False))
+    return [
+        Timeline("dev", rows, "refused: <why>", ("the API server",)),
+        token_parts(TRUST, BINDINGS, Claims("ID token of <dev>", GOOD)),
+        TokenWay("memory"),
+        AccessMatrix({"dev": Identity("dev@b.example", ("kube-dev",))}, answers),
+    ]
+
+
+def test_a_picture_has_a_title_a_description_and_its_text_below(pictures: list[Drawn]) -> None:
+    for picture in pictures:
+        root = ET.fromstring(picture.picture())  # noqa: S314 # of our own making
+        assert root.get("role") == "img"
+        title, description = list(root)[:2]
+        assert title.text
+        assert description.text
+        assert "<details><summary>as text</summary><pre>" in picture.html()
+        ET.fromstring(f"<div>{picture.html()}</div>")  # noqa: S314
+
+
+def test_a_picture_is_drawn_in_the_pages_own_colour_with_marks_beside_the_others(pictures: list[Drawn]) -> None:
+    for picture in pictures:
+        drawn = picture.picture()
+        assert 'fill="currentColor"' in drawn
+        assert 'fill="#000' not in drawn
+        assert " id=" not in drawn, "two of a kind on a page would have the same ids"
+
+
+def test_text_in_a_picture_is_escaped_and_shortened_in_the_middle() -> None:
+    assert "&lt;b&gt;" in svg("t", "d", 1, 1, words(0, 0, "<b>"))
+    assert shortened("a" * 5 + "b" * 5, 7) == "aaa…bbb"
+    assert shortened("short", 7) == "short"
+
+
+@pytest.mark.parametrize(
+    ("claim", "value", "style"),
+    [
+        ("iss", f"{ISSUER}/", "flags"),
+        ("aud", "account", "flags"),
+        ("aud", None, "structured"),
+        ("exp", time.time() - 1, "flags"),
+        ("email", None, "flags"),
+        ("email_verified", False, "flags"),
+        ("email_verified", None, "structured"),
+    ],
+)
+def test_a_token_taken_apart_names_the_claim_for_which_it_is_refused(claim: str, value: Any, style: Any) -> None:
+    parts = token_parts(replace(TRUST, style=style), BINDINGS, Claims("t", {**GOOD, claim: value}))
+    assert [part.claim for part in parts.parts if not part.ok] == [claim]
+    assert parts.verdict() == f"✘ 401, because of {claim}"
+    assert parts.verdict() in str(parts)
+    assert parts.verdict() in parts.picture()
+
+
+@pytest.mark.parametrize(("style", "rule"), [("flags", "--oidc-client-id=kube"), ("structured", "issuer.audiences: [kube]")])
+def test_a_token_taken_apart_shows_each_claim_beside_the_rule_in_the_style_in_force(style: Any, rule: str) -> None:
+    parts = token_parts(replace(TRUST, style=style), BINDINGS, Claims("t", {**GOOD, "jti": "1"}))
+    assert parts.passes
+    assert {part.claim: part.rule for part in parts.parts}["aud"] == rule
+    assert parts.unread == ("jti",)
+    assert "kube-dev is bound to cr-reader" in str(parts)
+
+
+def test_an_email_that_nobody_says_is_verified_passes_with_flags_and_not_with_the_file() -> None:
+    claims = Claims("t", {name: value for name, value in GOOD.items() if name != "email_verified"})
+    assert [token_parts(replace(TRUST, style=style), BINDINGS, claims).passes for style in ("flags", "structured")] == [True, False]
+
+
+def test_groups_that_no_role_is_bound_to_are_said_to_be_refused_everything() -> None:
+    parts = token_parts(TRUST, BINDINGS, Claims("t", {**GOOD, "groups": ["/kube-dev"]}))
+    assert parts.passes
+    assert "all is refused (403)" in str(parts)
+
+
+def test_differences_of_the_matrix_are_marked_by_a_sign_and_counted_beside_their_frame(pictures: list[Drawn]) -> None:
+    drawn = pictures[3].picture()
+    assert "✔ !" in drawn
+    assert "1 of 2 answers as expected" in drawn
+    assert "dev may get secrets, expected no" in drawn
+
+
+def test_a_timeline_has_what_happened_while_the_portal_had_something_to_answer_and_nothing_else() -> None:
+    own = (exchange("browser", "portal", 1, 1), exchange("browser", "Keycloak", 3, 1))
+    inside, before, alone = (exchange("portal", "Keycloak", began, 0.2) for began in (1.5, 0.5, 3.2))
+    by_kubectl = exchange("kubectl", "API server", 1.5, 0.2)
+    assert within(own, [inside, before, alone, by_kubectl]) == [inside]
+
+
+def test_a_timelines_text_tells_when_each_began_and_whose_times_are_missing(pictures: list[Drawn]) -> None:
+    text = str(pictures[0])
+    assert "100    200      " in text
+    assert "portal → Keycloak" in text
+    assert "Not to be had here: the times of the API server" in text
+    assert "Keycloak's log" in text
+
+
+def test_keycloaks_access_log_tells_who_asked_by_what_their_programs_call_themselves(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    lines = (
+        "2026-11-24T12:29:42.248+0000 146 POST /realms/r/protocol/openid-connect/token 200 openid-client/5.7.1 (https://…)",
+        "2026-11-24T12:29:43.247+0000 9 GET /realms/r/protocol/openid-connect/certs 200 Go-http-client/2.0",
+        "2026-11-24T12:29:44.000+0000 9 GET /realms/r/protocol/openid-connect/auth 200 python-requests/2.34.2",
+        "2026-11-24T12:29:44.000+0000 - GET /realms/r 200 openid-client/5.7.1",
+        "2026-11-24T12:29:4",
+    )
+    (tmp_path / "log" / "keycloak-http-access.log").write_text("\n".join(lines))
+    portal, api_server = access_log.exchanges(tmp_path)
+    assert (portal.caller, portal.what, portal.answer) == ("portal", "POST /realms/r/protocol/openid-connect/token", "200")
+    assert (round(portal.ended - portal.began, 3), round(portal.ended % 60, 3)) == (0.146, 42.248)
+    assert api_server.caller == "API server"
+
+
+def test_without_logs_there_is_nothing_to_tell(tmp_path: Path) -> None:
+    assert access_log.exchanges(tmp_path) == []
+    assert Audit(tmp_path).exchanges() == []
+
+
+def test_the_audit_log_tells_who_asked_and_which_binding_allowed_it(tmp_path: Path) -> None:
+    event = {
+        "stage": "ResponseComplete",
+        "verb": "create",
+        "requestURI": "/api/v1/namespaces/default/configmaps?fieldManager=x",
+        "user": {"username": "a@b.example"},
+        "responseStatus": {"code": 201},
+        "requestReceivedTimestamp": "2026-11-24T12:36:09.925868Z",
+        "stageTimestamp": "2026-11-24T12:36:09.927868Z",
+        "annotations": {"authorization.k8s.io/reason": 'RBAC: allowed by ClusterRoleBinding "kube-admin"'},
+    }
+    (tmp_path / "logs").mkdir()
+    lines = (json.dumps({**event, "stage": "ResponseStarted"}), json.dumps(event), '{"stage": "Resp')
+    (tmp_path / "logs" / "kube-apiserver-audit.log").write_text("\n".join(lines))
+    (seen,) = Audit(tmp_path).exchanges()
+    assert (seen.what, seen.answer) == (
+        "create /api/v1/namespaces/default/configmaps",
+        '201 for a@b.example, allowed by ClusterRoleBinding "kube-admin"',
+    )
+    assert (seen.caller, round(seen.seconds, 4)) == ("portal", 0.002)
+
+
+def test_the_chain_of_a_lab_in_which_nothing_runs_shows_every_link_as_broken_and_why(tmp_path: Path) -> None:
+    open_home(tmp_path / "home", environ={}, free_ports=True)
+    settings = Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CLUSTER": "local", "LABKIT_KEYCLOAK": "local"})
+    chain = trust_chain(Lab(settings), "user-dev")
+    assert [link.ok for link in chain.links] == [False] * 5
+    assert [link.name for link in chain.links] == ["user-dev", "Keycloak", "API server", "RBAC", "Portal"]
+    assert all(link.state for link in chain.links)
+    assert str(chain).count("✘") == 5
+    assert "not in order: user-dev, Keycloak, API server, RBAC, Portal" in chain.picture()
