@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from ..display import Finding
 from ..identity.session import Claims
 from ..lab import Lab
 from .registry import add_lab
+from .rights import AUDITORS, answers
 
 LAB = add_lab("03-rbac", "RBAC: what a group may do", needs="cluster")
 
@@ -32,7 +33,6 @@ def _(lab: Lab) -> None:
 
 
 READERS = "configmap-reader"
-AUDITORS = Claims("somebody in the group kube-audit", {"email": "user-audit@kratix.io", "groups": ["kube-audit"]})
 
 
 @LAB.exercise("read-configmaps", "the group kube-audit may read ConfigMaps everywhere, and nothing else", minutes=5)
@@ -42,7 +42,7 @@ def read_configmaps(lab: Lab) -> Iterator[Finding]:
     """
     refused = (("create", "configmaps"), ("get", "secrets"), ("list", "pods"), ("list", "namespaces"))
     reading = [(verb, "configmaps", "", True) for verb in ("get", "list", "watch")]
-    yield from _answers(lab, AUDITORS, [*reading, *((verb, resource, "", False) for verb, resource in refused)])
+    yield from answers(lab, AUDITORS, [*reading, *((verb, resource, "", False) for verb, resource in refused)])
 
 
 @read_configmaps.solution
@@ -66,9 +66,9 @@ def own_namespace(lab: Lab) -> Iterator[Finding]:
     dev = lab.realm.preview("user-dev")
     wanted = [("create", "configmaps", "dev-home", True), ("delete", "configmaps", "dev-home", True)]
     refused = [("create", "rolebindings.rbac.authorization.k8s.io", "dev-home", False), ("create", "configmaps", "default", False)]
-    yield from _answers(lab, dev, [*wanted, *refused])
+    yield from answers(lab, dev, [*wanted, *refused])
     other = Claims("somebody else in kube-dev", {"email": "backstage@kratix.io", "groups": ["kube-dev"]})
-    yield from _answers(lab, other, [("create", "configmaps", "dev-home", False)])
+    yield from answers(lab, other, [("create", "configmaps", "dev-home", False)])
 
 
 @own_namespace.solution
@@ -82,16 +82,3 @@ def _(lab: Lab) -> None:
 @own_namespace.reset
 def _(lab: Lab) -> None:
     lab.cluster.admin_kubectl("delete", "--ignore-not-found", "namespace/dev-home")
-
-
-def _answers(lab: Lab, who: Claims, wanted: Sequence[tuple[str, str, str, bool]]) -> Iterator[Finding]:
-    """RBAC's answers for somebody, held against those that are wanted: verb, resource, namespace (empty for all), allowed or not."""
-    for verb, resource, namespace, allowed in wanted:
-        may = lab.cluster.may(who, verb, resource, namespace)
-        place = f" in {namespace}" if namespace else ""
-        wrong = "nothing allows it yet" if allowed else "something allows too much"
-        yield Finding(
-            may == allowed,
-            f"{who['email']} {'may' if may else 'may not'} {verb} {resource.partition('.')[0]}{place}",
-            f"{wrong}: kubectl get clusterrolebindings,rolebindings -A -o wide",
-        )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..display import Finding, shown
+from ..kratix.promise import PROMISE_KIND
 from ..kratix.roles import expected
 from ..lab import Lab
 from .registry import add_lab
+from .rights import AUDITORS, answers
 
 _DEVELOPER, _DEVELOPERS = "user-dev", "kube-dev"
 _REGISTER = "admin.register_template(lab.kratix.template_file(promise))"
@@ -89,6 +91,30 @@ def _(lab: Lab) -> None:
 @promise_roles.reset
 def _(lab: Lab) -> None:
     lab.kratix.keep_from_requesting(lab.kratix.team_space, _DEVELOPERS)
+
+
+@LAB.exercise("promise-readers", "the group kube-audit may look at team spaces everywhere, ask for none, and see no Promise", minutes=4)
+def promise_readers(lab: Lab) -> Iterator[Finding]:
+    """The kind is one of the API server's own now, so a role can name it like any other: promise.resource is its name, which kubectl create
+    clusterrole --resource takes as it is. What does the role of those who may ask list besides reading?
+    """
+    resource = lab.kratix.team_space.resource
+    reading = [(verb, resource, "", True) for verb in ("get", "list", "watch")]
+    refused = [("create", resource, "", False), ("delete", resource, "", False), ("get", PROMISE_KIND, "", False)]
+    yield from answers(lab, AUDITORS, [*reading, *refused])
+
+
+@promise_readers.solution
+def _(lab: Lab) -> None:
+    kubectl, resource = lab.cluster.admin_kubectl, lab.kratix.team_space.resource
+    kubectl("delete", "--ignore-not-found", "clusterrolebinding/team-space-reader", "clusterrole/team-space-reader")
+    kubectl("create", "clusterrole", "team-space-reader", "--verb=get,list,watch", f"--resource={resource}")
+    kubectl("create", "clusterrolebinding", "team-space-reader", "--clusterrole=team-space-reader", "--group=kube-audit")
+
+
+@promise_readers.reset
+def _(lab: Lab) -> None:
+    lab.cluster.admin_kubectl("delete", "--ignore-not-found", "clusterrolebinding/team-space-reader", "clusterrole/team-space-reader")
 
 
 @LAB.step("requests-gone", "what was asked for in the lab is gone again", minutes=2)

@@ -15,7 +15,7 @@ from labkit.kratix.promise import Promise
 from labkit.kratix.request import RequestStatus, wait_until_taken
 from labkit.lab import Lab, Person
 from labkit.portal.client import PortalSession
-from labkit.steps import check, examine
+from labkit.steps import STEPS, attempt, check, examine, solve
 from tests.support import labkit, session_of, wait_for
 
 
@@ -200,6 +200,20 @@ def test_the_labs_checks_name_what_is_not_as_it_should_be(kratix: Lab, promise: 
 @pytest.mark.fault(
     "Servers", "Kratix is stopped", "requests are stored and stay pending; Promises are refused; both go on when it starts again"
 )
+def test_the_exercise_is_not_done_until_its_solution_is_and_again_when_it_is_undone(kratix: Lab) -> None:
+    step = STEPS["promise-readers"]
+    assert step.undo
+    assert not attempt(kratix, step.name).ok
+    for _ in range(2):
+        assert solve(kratix, step).ok
+    kratix.kratix.let_request(kratix.kratix.team_space, "kube-audit")
+    assert [finding.ok for finding in examine(kratix, step.name).bad] == [False, False]
+    kratix.kratix.keep_from_requesting(kratix.kratix.team_space, "kube-audit")
+    for _ in range(2):
+        step.undo(kratix)
+    assert not attempt(kratix, step.name).ok
+
+
 def test_while_it_is_stopped_requests_are_pending_and_promises_refused(kratix: Lab, promise: Promise, admin: Person) -> None:
     assert kratix.kratix.stop()
     try:

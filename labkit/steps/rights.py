@@ -1,0 +1,24 @@
+"""What RBAC answers people of the exercises, who need not have signed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..display import Finding
+from ..identity.session import Claims
+from ..lab import Lab
+
+AUDITORS = Claims("somebody in the group kube-audit", {"email": "user-audit@kratix.io", "groups": ["kube-audit"]})
+
+
+def answers(lab: Lab, who: Claims, wanted: Sequence[tuple[str, str, str, bool]]) -> Iterator[Finding]:
+    """RBAC's answers for somebody, held against those that are wanted: verb, resource, namespace (empty for all), allowed or not."""
+    for verb, resource, namespace, allowed in wanted:
+        may = lab.cluster.may(who, verb, resource, namespace)
+        place = f" in {namespace}" if namespace else ""
+        wrong = "nothing allows it yet" if allowed else "something allows too much"
+        yield Finding(
+            may == allowed,
+            f"{who['email']} {'may' if may else 'may not'} {verb} {resource.partition('.')[0]}{place}",
+            f"{wrong}: kubectl get clusterrolebindings,rolebindings -A -o wide",
+        )
