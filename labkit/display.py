@@ -19,7 +19,9 @@ class Displayed:
 
     def html(self) -> str:
         """The HTML form; unless a class has its own, the text as it is."""
-        return f"<pre style='font-family:monospace;white-space:pre-wrap'>{html.escape(str(self))}</pre>"
+        # JupyterLab would break lines in the middle of words.
+        style = "font-family:monospace;white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere"
+        return f"<pre style='{style}'>{html.escape(str(self))}</pre>"
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         return {"text/plain": str(self), "text/html": self.html()}

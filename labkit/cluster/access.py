@@ -17,8 +17,8 @@ NAMESPACE = "default"
 """Where the questions about namespaced resources are asked."""
 
 _PARALLEL = 8
-_CELL, _ROW, _TOP, _GAP = 47, 26, 48, 16
-_NAMES = 260
+_CELL, _ROW, _TOP, _GAP = 49, 26, 48, 16
+_NAMES = 250
 
 
 @dataclass(frozen=True)
