@@ -38,7 +38,7 @@ test: check ## check, then the unit tests, the tests on real servers, and the la
 
 test-faults: $(READY) ## kill servers and commands at all kinds of moments; the next command must work (minutes)
 	@LABKIT_CLUSTER=local .venv/bin/labkit setup
-	@.venv/bin/python -m pytest --durations=10 tests/faults
+	@.venv/bin/python -m pytest --numprocesses=2 --dist=loadfile --durations=10 tests/faults
 
 test-kind: $(READY) ## labs 02 to 06 and 08 on a real KinD; skipped, with the reason, where Docker does not run
 	@.venv/bin/python -m pytest --durations=10 tests/kind
