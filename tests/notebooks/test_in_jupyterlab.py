@@ -209,11 +209,15 @@ def go_to(page: Page, button: str) -> None:
     pytest.fail(f"Tab does not lead to {button}")
 
 
-@pytest.mark.parametrize("name", [info.name for info in LABS])
+SHOWN = [info.name for info in LABS if info.name != "07-break-and-fix"]
+"""Lab 07 takes minutes, most of them for servers that start; nbval and the headless run go through it, and it has no widgets."""
+
+
+@pytest.mark.parametrize("name", SHOWN)
 def test_a_lab_runs_through_in_jupyterlab_without_an_error_or_a_widget_that_is_not_drawn(
     name: str, jupyterlab: JupyterLab, passed: list[str]
 ) -> None:
-    before = [info.name for info in LABS][: len(passed)]
+    before = SHOWN[: len(passed)]
     assert passed == before, f"not tried: {before[-1]} has not passed"
     if lacks := the_lab(name).lacks(Lab.open()):
         passed.append(name)

@@ -30,7 +30,7 @@ from labkit.workshop import Binding, Oidc
 ISSUER = "https://localhost:8443/realms/r"
 TRUST = Trust(ISSUER, Path("ca.crt"), Oidc(client_id="kube", username_claim="email", groups_claim="groups"))
 BINDINGS = (Binding(name="b", group="kube-dev", role="cr-reader"),)
-GOOD = {"iss": ISSUER, "aud": ["kube"], "exp": time.time() + 200, "email": "a@b.example", "email_verified": True, "groups": ["kube-dev"]}
+GOOD = {"iss": ISSUER, "aud": ["kube"], "exp": time.time() + 86_400, "email": "a@b.example", "email_verified": True, "groups": ["kube-dev"]}
 START = 1_800_000_000.0
 
 
