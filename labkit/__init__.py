@@ -2,7 +2,6 @@
 
 from .lab import Lab, Person, expect_forbidden
 from .practice import Practice, expect
-from .questions import Question
-from .steps import attempt, begin, check, overview
+from .steps import attempt, begin, check, overview, question
 
-__all__ = ["Lab", "Person", "Practice", "Question", "attempt", "begin", "check", "expect", "expect_forbidden", "overview"]
+__all__ = ["Lab", "Person", "Practice", "attempt", "begin", "check", "expect", "expect_forbidden", "overview", "question"]

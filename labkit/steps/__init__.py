@@ -4,7 +4,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from .agenda import agenda
-from .doing import attempt, begin, catch_up, check, examine, insist_on_what_is_needed, reset_lab, solve
+from .doing import attempt, begin, catch_up, check, examine, insist_on_what_is_needed, question, reset_lab, solve
 from .notebooks import STARTER, solved
 from .progress import overview
 from .registry import LABS, STEPS, LabInfo, Step, add_lab, the_lab
@@ -24,6 +24,7 @@ __all__ = [
     "examine",
     "insist_on_what_is_needed",
     "overview",
+    "question",
     "reset_lab",
     "solve",
     "solved",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..display import OK, Finding, Findings
 from ..errors import CheckFailed, EarlierLabMissing, LabkitError
 from ..lab import Lab
+from ..questions import Question
 from . import progress
 from .registry import LABS, STEPS, LabInfo, Step, the_lab
 
@@ -117,6 +118,22 @@ def attempt(lab: Lab, name: str) -> CheckReport:
     report = examine(lab, name)
     progress.note(lab, name, done=report.ok)
     return report
+
+
+def question(name: str) -> Question:
+    """What a lab asks of its reader.
+
+    Args:
+        name: The lab's name.
+
+    Raises:
+        LabkitError: It asks nothing.
+    """
+    asked = the_lab(name).question
+    if asked is None:
+        msg = f"{name} has no question"
+        raise LabkitError(msg, fix="give it one in its module of labkit/steps: LAB.question = Question(…)")
+    return asked
 
 
 def solve(lab: Lab, step: Step) -> CheckReport:

@@ -8,11 +8,21 @@ from typing import Any
 from ..display import Finding, shown
 from ..lab import Lab
 from ..portal.server import TEMPLATES
+from ..questions import Question
 from .registry import add_lab
 
 CONFIG_MAPS = ("test-configmap", "dev-configmap")
 
 LAB = add_lab("06-portal", "The portal: acting as whoever signed in", needs="rbac")
+LAB.question = Question(
+    "Whose rights decide what a template can do on the cluster?",
+    {
+        "the portal's": "it has none: there is no account of its own on the cluster",
+        "those of whoever registered it": "they wrote down what is asked for, and are not asked again",
+        "those of whoever runs it": "their token is what the API server sees, and their name is in its answer",
+    },
+    right="those of whoever runs it",
+)
 
 
 @LAB.step("portal", "the portal is ready, and the cluster knows people who come through it", minutes=4)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from ..display import Finding
 from ..lab import Lab
+from ..questions import Question
 
 Check = Callable[[Lab], Iterator[Finding]]
 """Reads the real servers and yields what it saw, each with what to do if that is wrong; changes nothing."""
@@ -76,11 +77,13 @@ class LabInfo:
         name: Its notebook's name without ``.ipynb``.
         title: What it is called.
         needs: The step of an earlier lab without which it can't begin; empty when it needs none.
+        question: What a reader is asked at its end, if anything.
         lacks: Says why it can't be run on this machine; empty when it can.
     """
 
     def __init__(self, name: str, title: str, needs: str = "", lacks: Callable[[Lab], str] | None = None) -> None:
         self.name, self.title, self.needs, self.lacks = name, title, needs, lacks or (lambda _: "")
+        self.question: Question | None = None
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -7,7 +7,10 @@ from typing import cast
 import ipywidgets
 import pytest
 
-from labkit import Question
+from labkit.errors import LabkitError
+from labkit.questions import Question
+from labkit.settings import find_root
+from labkit.steps import LABS, question
 
 ASKED = Question("Is 403 a <no>?", {"yes": "RBAC said it", "no": "it was heard & understood"}, right="yes")
 
@@ -34,3 +37,19 @@ def test_the_page_keeps_the_answer_folded_and_escapes_what_it_shows() -> None:
 def test_the_right_answer_is_one_of_the_answers() -> None:
     with pytest.raises(ValueError, match="'maybe' is none of the answers: yes"):
         Question("?", {"yes": "so"}, right="maybe")
+
+
+def test_a_notebook_shows_the_question_of_its_lab_and_never_its_answer() -> None:
+    asking = [info for info in LABS if info.question]
+    assert len(asking) >= 6
+    for info in asking:
+        assert question(info.name) is info.question
+        text = (find_root() / "notebooks" / f"{info.name}.ipynb").read_text()
+        assert f'question(\\"{info.name}\\")' in text
+        assert "right=" not in text
+
+
+def test_a_lab_without_a_question_says_how_to_give_it_one() -> None:
+    with pytest.raises(LabkitError, match="09-clean-up has no question") as failure:
+        question("09-clean-up")
+    assert "LAB.question = Question" in failure.value.fix
