@@ -61,7 +61,8 @@ def assert_works(*verb: str) -> None:
 
 
 def assert_whole(lab: Lab) -> None:
-    """Every check of every lab but the last holds."""
-    reports = [examine(lab, step.name) for step in STEPS.values() if step.name != "stopped" and not step.exercise]
+    """Every check of every lab holds, but for the last and Kratix's, which is not started here."""
+    labs = [step for step in STEPS.values() if step.lab not in ("08-kratix", "09-clean-up")]
+    reports = [examine(lab, step.name) for step in labs if not step.exercise]
     wrong = [str(report) for report in reports if not report.ok]
     assert wrong == [], "\n".join(wrong)
