@@ -6,11 +6,15 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from ..display import BAD, OK
 from ..lab import Lab
 from ..settings import find_root
 from .output import print_json
+
+if TYPE_CHECKING:
+    from ..steps import LabInfo
 
 
 def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
@@ -54,16 +58,15 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _solve(args: argparse.Namespace) -> int:
-    from ..steps import LABS, insist_on_what_is_needed, solve, the_lab
+    from ..steps import insist_on_what_is_needed, solve
 
     lab_name, _, step_name = args.what.partition(".")
-    try:
-        info = the_lab(lab_name)
-        steps = [step for step in info.steps if step_name in ("", step.name)]
-        if not steps:
-            return _unknown(args.what, ", ".join(step.path for step in info.steps))
-    except KeyError:
-        return _unknown(args.what, ", ".join(info.name for info in LABS))
+    info = _named(lab_name)
+    if info is None:
+        return 2
+    steps = [step for step in info.steps if step_name in ("", step.name)]
+    if not steps:
+        return _unknown(args.what, ", ".join(step.path for step in info.steps))
     lab = Lab.open()
     insist_on_what_is_needed(lab, info)
     for step in steps:
@@ -75,24 +78,22 @@ def _solve(args: argparse.Namespace) -> int:
 
 
 def _reset(args: argparse.Namespace) -> int:
-    from ..steps import LABS, reset_lab, the_lab
+    from ..steps import reset_lab
 
-    try:
-        info = the_lab(args.lab)
-    except KeyError:
-        return _unknown(args.lab, ", ".join(info.name for info in LABS))
+    info = _named(args.lab)
+    if info is None:
+        return 2
     undone = reset_lab(Lab.open(), info)
     print(f"{OK} {info.name}: taken back: {', '.join(undone) or 'nothing, it leaves nothing behind'}")
     return 0
 
 
 def _catch_up(args: argparse.Namespace) -> int:
-    from ..steps import LABS, catch_up, the_lab
+    from ..steps import catch_up
 
-    try:
-        info = the_lab(args.lab)
-    except KeyError:
-        return _unknown(args.lab, ", ".join(info.name for info in LABS))
+    info = _named(args.lab)
+    if info is None:
+        return 2
     reports = catch_up(Lab.open(), info)
     print("\n".join(report.headline() if report.ok else str(report) for report in reports))
     ok = all(report.ok for report in reports)
@@ -105,6 +106,17 @@ def _agenda(_: argparse.Namespace) -> int:
 
     print(agenda(find_root() / "build" / "labs" / "summary.json"))
     return 0
+
+
+def _named(name: str) -> LabInfo | None:
+    """The lab of that name or number; None, once that has been said, when there is none."""
+    from ..steps import LABS, the_lab
+
+    try:
+        return the_lab(name)
+    except KeyError:
+        _unknown(name, ", ".join(info.name for info in LABS))
+        return None
 
 
 def _unknown(what: str, there: str) -> int:

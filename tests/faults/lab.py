@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterable
 
-from keycloak import KeycloakAdmin
-
 from labkit.cluster.local import SERVERS
 from labkit.lab import Lab
 from labkit.steps import STEPS, examine
@@ -38,19 +36,14 @@ def enter_everybody(lab: Lab) -> None:
         lab.cluster.enter_exec(username)
 
 
-def realm_admin(lab: Lab) -> KeycloakAdmin:
-    """Somebody with Keycloak's console, in the lab's realm."""
-    return lab.realm.admin()
-
-
 def make_group(lab: Lab, name: str) -> None:
     """Make a group in the lab's realm that the workshop does not declare."""
-    realm_admin(lab).create_group({"name": name}, skip_exists=True)
+    lab.realm.admin().create_group({"name": name}, skip_exists=True)
 
 
 def assert_nothing_is_lost(lab: Lab) -> None:
     """What was made by hand is there, in the realm and in the cluster."""
-    assert KEPT in [group["name"] for group in realm_admin(lab).get_groups()]
+    assert KEPT in [group["name"] for group in lab.realm.admin().get_groups()]
     assert KEPT in lab.cluster.admin_kubectl("get", "namespaces", "-o", "name").output
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import psutil
 import pytest
-from keycloak import KeycloakAdmin
 
 from labkit._launch import session_members
 from labkit.doctor import KNOWN, diagnose
@@ -78,37 +77,30 @@ def test_a_fault_is_named_and_what_the_doctor_says_mends_it(whole: Lab, fault: F
     find_nothing(whole)
 
 
-def hands(lab: Lab) -> KeycloakAdmin:
-    admin = lab.keycloak.admin()
-    admin.get_realms()
-    admin.change_current_realm(lab.workshop.realm.name)
-    return admin
-
-
 def user(lab: Lab) -> dict[str, Any]:
-    admin = hands(lab)
+    admin = lab.realm.admin()
     return dict(admin.get_user(str(admin.get_user_id("user-dev"))))
 
 
 def client(lab: Lab, name: str = "kube") -> dict[str, Any]:
-    admin = hands(lab)
+    admin = lab.realm.admin()
     return dict(admin.get_client(str(admin.get_client_id(name))))
 
 
 def groups_scope(lab: Lab) -> dict[str, Any]:
-    return next(dict(scope) for scope in hands(lab).get_client_scopes() if scope["name"] == "groups")
+    return next(dict(scope) for scope in lab.realm.admin().get_client_scopes() if scope["name"] == "groups")
 
 
 def change_user(**fields: Any) -> Break:
-    return lambda lab: hands(lab).update_user(user(lab)["id"], {**user(lab), **fields})
+    return lambda lab: lab.realm.admin().update_user(user(lab)["id"], {**user(lab), **fields})
 
 
 def change_client(name: str = "kube", **fields: Any) -> Break:
-    return lambda lab: hands(lab).update_client(client(lab, name)["id"], {**client(lab, name), **fields})
+    return lambda lab: lab.realm.admin().update_client(client(lab, name)["id"], {**client(lab, name), **fields})
 
 
 def change_mapper(lab: Lab, owner: str) -> None:
-    admin, portal = hands(lab), client(lab, "backstage-client")
+    admin, portal = lab.realm.admin(), client(lab, "backstage-client")
     if owner == "portal":
         mapper = portal["protocolMappers"][0]
         admin.update_client_mapper(portal["id"], mapper["id"], {**mapper, "config": {**mapper["config"], "included.custom.audience": "x"}})
@@ -120,25 +112,25 @@ def change_mapper(lab: Lab, owner: str) -> None:
 
 
 def move_user(lab: Lab) -> None:
-    group = next(group["id"] for group in hands(lab).get_groups() if group["name"] == "kube-admin")
-    hands(lab).group_user_add(user(lab)["id"], group)
+    group = next(group["id"] for group in lab.realm.admin().get_groups() if group["name"] == "kube-admin")
+    lab.realm.admin().group_user_add(user(lab)["id"], group)
 
 
 def delete_group(lab: Lab) -> None:
-    hands(lab).delete_group(next(group["id"] for group in hands(lab).get_groups() if group["name"] == "kube-dev"))
+    lab.realm.admin().delete_group(next(group["id"] for group in lab.realm.admin().get_groups() if group["name"] == "kube-dev"))
 
 
 def hide_scope(lab: Lab) -> None:
     scope = groups_scope(lab)
     changed = {**scope, "attributes": {**scope["attributes"], "include.in.token.scope": "false"}}
-    hands(lab).update_client_scope(scope["id"], changed)
+    lab.realm.admin().update_client_scope(scope["id"], changed)
 
 
 def rename_issuer(url: str) -> Break:
     def set_it(lab: Lab) -> None:
         name = lab.workshop.realm.name
-        attributes = {**hands(lab).get_realm(name)["attributes"], "frontendUrl": url}
-        hands(lab).update_realm(name, {"attributes": attributes})
+        attributes = {**lab.realm.admin().get_realm(name)["attributes"], "frontendUrl": url}
+        lab.realm.admin().update_realm(name, {"attributes": attributes})
 
     return set_it
 
@@ -155,29 +147,29 @@ IN_THE_REALM: list[tuple[str, Break, Mend]] = [
     ("realm-missing", lambda lab: lab.keycloak.admin().delete_realm(lab.workshop.realm.name), apply),
     ("realm-disabled", lambda lab: lab.keycloak.admin().update_realm(lab.workshop.realm.name, {"enabled": False}), apply),
     ("realm-renamed-issuer", rename_issuer("https://sso.example"), rename_issuer("")),
-    ("user-missing", lambda lab: hands(lab).delete_user(user(lab)["id"]), apply),
+    ("user-missing", lambda lab: lab.realm.admin().delete_user(user(lab)["id"]), apply),
     ("user-disabled", change_user(enabled=False), apply),
     ("user-changed", change_user(firstName="Somebody"), apply),
     ("other-groups", move_user, apply),
     ("group-missing", delete_group, apply),
-    ("scope-missing", lambda lab: hands(lab).delete_client_scope(groups_scope(lab)["id"]), apply),
+    ("scope-missing", lambda lab: lab.realm.admin().delete_client_scope(groups_scope(lab)["id"]), apply),
     ("realm-drift", hide_scope, apply),
     ("claim-renamed", lambda lab: change_mapper(lab, "groups"), apply),
     ("portal-audience", lambda lab: change_mapper(lab, "portal"), apply),
-    ("client-missing", lambda lab: hands(lab).delete_client(client(lab)["id"]), apply),
+    ("client-missing", lambda lab: lab.realm.admin().delete_client(client(lab)["id"]), apply),
     ("client-disabled", change_client(enabled=False), apply),
     ("client-secret", change_client(secret="by-hand"), apply),
     ("direct-grants-off", change_client(directAccessGrantsEnabled=False), apply),
     ("redirect-uris", change_client("backstage-client", redirectUris=["http://localhost:1/*"]), apply),
     (
         "client-scopes",
-        lambda lab: hands(lab).delete_client_default_client_scope(client(lab)["id"], groups_scope(lab)["id"]),
+        lambda lab: lab.realm.admin().delete_client_default_client_scope(client(lab)["id"], groups_scope(lab)["id"]),
         apply,
     ),
     (
         "password-changed",
-        lambda lab: hands(lab).set_user_password(user(lab)["id"], "another", temporary=False),
-        lambda lab: hands(lab).set_user_password(user(lab)["id"], "user-dev", temporary=False),
+        lambda lab: lab.realm.admin().set_user_password(user(lab)["id"], "another", temporary=False),
+        lambda lab: lab.realm.admin().set_user_password(user(lab)["id"], "user-dev", temporary=False),
     ),
     ("required-action", change_user(requiredActions=["UPDATE_PASSWORD"]), change_user(requiredActions=[])),
 ]

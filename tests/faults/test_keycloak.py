@@ -14,7 +14,7 @@ from labkit.errors import KeycloakUnreachable, TokenInvalid
 from labkit.identity.session import verify
 from labkit.lab import Lab
 from labkit.settings import OIDC_STYLES
-from tests.faults.lab import assert_works, enter_everybody, kill, realm_admin
+from tests.faults.lab import assert_works, enter_everybody, kill
 from tests.support import wait_for
 
 DEV = "user-dev@kratix.io"
@@ -68,7 +68,7 @@ class SigningKeys:
     """The realm's RSA keys to sign with: the first one, and the one that takes over."""
 
     def __init__(self, lab: Lab) -> None:
-        self._admin, self._realm = realm_admin(lab), lab.workshop.realm.name
+        self._admin, self._realm = lab.realm.admin(), lab.workshop.realm.name
         self._realm_id = self._admin.get_realm(self._realm)["id"]
         found = self._admin.get_components({"type": KEYS, "parent": self._realm_id})
         (self._first,) = [key for key in found if key["providerId"] == "rsa-generated"]
