@@ -47,6 +47,12 @@ class Practice(Displayed):
         except FileNotFoundError:
             return None
 
+    def insist_on_up(self) -> None:
+        """Raises `PracticeError` unless it runs."""
+        if not self.is_up():
+            msg = "the practice lab does not run"
+            raise PracticeError(msg, fix="practice.start() in a notebook, or labkit break NAME in a terminal")
+
     def is_up(self) -> bool:
         """Whether it was started, and not stopped since; a server that a fault took down doesn't count."""
         return any((self._folder / "run").glob("*.json"))
@@ -89,7 +95,7 @@ class Practice(Displayed):
         if name not in FAULTS:
             msg = f"there is no fault {name!r}"
             raise PracticeError(msg, fix=f"name one of {', '.join(FAULTS)}")
-        self._insist_on_up()
+        self.insist_on_up()
         fault = FAULTS[name]
         with self.lab.processes.lock():
             # One of which nobody has seen that it is gone may have been mended all the same.
@@ -110,7 +116,7 @@ class Practice(Displayed):
         Raises:
             PracticeError: It doesn't run.
         """
-        self._insist_on_up()
+        self.insist_on_up()
         diagnosis = diagnose(self.lab)
         if not diagnosis.found:
             self._forget()
@@ -139,7 +145,7 @@ class Practice(Displayed):
         """
         fault = self.fault
         if fault:
-            self._insist_on_up()
+            self.insist_on_up()
             with self.lab.processes.lock():
                 fault.mend(self.lab)
                 self.mended()
@@ -164,11 +170,6 @@ class Practice(Displayed):
 
     def _forget(self) -> None:
         self._note.unlink(missing_ok=True)
-
-    def _insist_on_up(self) -> None:
-        if not self.is_up():
-            msg = "the practice lab does not run"
-            raise PracticeError(msg, fix="practice.start() in a notebook, or labkit break NAME in a terminal")
 
 
 @contextmanager

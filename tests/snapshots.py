@@ -7,8 +7,8 @@ import time
 
 from labkit.lab import Lab
 
-BY_ITSELF = {"Event", "Lease", "Endpoints", "EndpointSlice"}
-"""Kinds that a cluster writes all the time."""
+BY_ITSELF = {"Event", "Lease", "Endpoints", "EndpointSlice", "ComponentStatus"}
+"""Kinds that a cluster writes all the time, or, the last, makes up from a probe whenever it is asked."""
 
 _PATIENCE_SECONDS = 60
 

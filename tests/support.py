@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from labkit.settings import open_home
 
 LABKIT = (sys.executable, "-P", "-m", "labkit")
 PATIENCE_SECONDS = 60
+
+JWT = re.compile(r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}")
+PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 
 @contextmanager
@@ -53,13 +57,17 @@ def on_record(home: Path) -> list[psutil.Process]:
     return found
 
 
-def belonging_to(home: Path) -> list[psutil.Process]:
-    """Every process on this machine, but for this one, that names the home: in its command line, or as its LABKIT_HOME."""
+def belonging_to(home: Path, program: str = "") -> list[psutil.Process]:
+    """Every process on this machine, but for this one, that names the home: in its command line, or as its LABKIT_HOME.
+
+    With ``program``, only those that have it in their command line.
+    """
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            named = any(str(home) in argument for argument in process.cmdline()) or process.environ().get("LABKIT_HOME") == str(home)
-            if named and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+            line = " ".join(process.cmdline())
+            named = str(home) in line or process.environ().get("LABKIT_HOME") == str(home)
+            if named and program in line and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 
@@ -68,6 +76,17 @@ def strays_of(home: Path) -> list[psutil.Process]:
     """What belongs to a home and is on no record."""
     recorded = on_record(home)
     return [process for process in belonging_to(home) if process not in recorded]
+
+
+def secrets_in(text: str, made: Mapping[str, str]) -> list[str]:
+    """What a text gives away: tokens, keys, and those of the named secrets."""
+    found = [kind for kind, pattern in (("JWT", JWT), ("private key", PRIVATE_KEY)) if pattern.search(text)]
+    return found + [name for name, secret in made.items() if secret in text]
+
+
+def given_away(files: Iterable[Path], made: Mapping[str, str]) -> dict[str, list[str]]:
+    """Each of the files that gives something away, with what."""
+    return {str(file): found for file in files if (found := secrets_in(file.read_text(errors="replace"), made))}
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:

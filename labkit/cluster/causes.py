@@ -113,6 +113,8 @@ class Causes:
             )
         if "failed to verify signature" in said:
             return Cause("the token's signature is of none of the realm's keys", f"{_SIGN_IN}; the realm's keys may be new ones")
+        if "claim validation expression" in said:
+            return Cause(f"a rule of the API server refuses it: {said}", f"{_SIGN_IN} once the token is as the rule asks", lasting=True)
         return Cause(
             f"the API server's log says: {said}" if said else "", f"{_SIGN_IN}, and compare the token's claims with lab.cluster.trust"
         )

@@ -38,7 +38,7 @@ def home_of_runs(root: Path) -> Path:
 
 
 def kernels_of(home: Path) -> list[psutil.Process]:
-    return [process for process in belonging_to(home) if "ipykernel_launcher" in process.cmdline()]
+    return belonging_to(home, "ipykernel_launcher")
 
 
 def between_the_labs(running: subprocess.Popen[str], _: Path, __: random.Random) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from labkit.lab import Lab
+from labkit.settings import Settings
+from labkit.steps import STEPS, overview
 from tests.support import labkit
 
 
@@ -36,6 +38,13 @@ def test_check_fails_when_something_is_missing_and_names_the_fix(lab: Lab, tmp_p
     assert done.returncode == 1
     assert "✘ keycloak" in done.stdout
     assert "lab.keycloak.start()" in done.stdout
+
+
+def test_a_look_at_what_nobody_has_begun_counts_as_nothing_done(idle_lab: Lab, tmp_path: Path) -> None:
+    home = str(tmp_path / "other")
+    done = labkit("check", "practice", LABKIT_HOME=home)
+    assert (done.returncode, done.stdout[:10]) == (0, "✔ practice"), done.stderr
+    assert overview(Lab(Settings.load({"LABKIT_HOME": home}))).line().startswith(f"▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱ 0 of {len(STEPS)} steps done")
 
 
 def test_up_may_be_repeated(lab: Lab) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +15,7 @@ from labkit.errors import Unauthorized
 from labkit.lab import Lab
 from labkit.portal.server import TEMPLATES
 from labkit.settings import open_home
-from tests.support import on_record
-
-JWT = re.compile(r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.")
-PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+from tests.support import given_away, on_record, secrets_in
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +29,6 @@ def busy_lab(lab: Lab) -> Lab:
     through_portal.run_template(template, {"name": "made-by-a-busy-lab"})
     through_portal.proxy("DELETE", "api/v1/namespaces/default/configmaps/made-by-a-busy-lab")
     return lab
-
-
-def secrets_in(text: str, made: dict[str, str]) -> list[str]:
-    """What a text gives away: tokens, keys, and the secrets that this home has made."""
-    found = [kind for kind, pattern in (("JWT", JWT), ("private key", PRIVATE_KEY)) if pattern.search(text)]
-    return found + [name for name, secret in made.items() if secret in text]
 
 
 def made_by(lab: Lab) -> dict[str, str]:
@@ -65,7 +55,7 @@ def test_every_socket_of_every_server_is_on_loopback_and_on_a_port_of_the_home(l
 def test_no_log_holds_a_secret(busy_lab: Lab) -> None:
     logs = list((busy_lab.settings.home / "logs").iterdir())
     assert len(logs) >= 5
-    assert {log.name: found for log in logs if (found := secrets_in(log.read_text(errors="replace"), made_by(busy_lab)))} == {}
+    assert given_away(logs, made_by(busy_lab)) == {}
 
 
 @pytest.mark.fault("Exposure", "a secret in a command line", "none: every argv is searched")
@@ -84,7 +74,7 @@ def test_every_file_with_a_secret_is_its_owners_only(busy_lab: Lab) -> None:
     made = made_by(busy_lab)
     databases = [busy_lab.settings.home / name for name in ("etcd", "keycloak/data", "portal/database")]
     small = [path for path in files_of(busy_lab) if not any(path.is_relative_to(database) for database in databases)]
-    secret = {path: path.stat().st_mode & 0o777 for path in small if secrets_in(path.read_text(errors="replace"), made)}
+    secret = {path: path.stat().st_mode & 0o777 for path in map(Path, given_away(small, made))}
     names = {str(path.relative_to(busy_lab.settings.home)) for path in secret}
     assert {"secrets/keycloak-admin", "secrets/portal.json", "tls/ca-servers.key", "kubeconfig", "credentials/user-dev.json"} <= names
     assert {path: oct(mode) for path, mode in secret.items() if mode != 0o600} == {}

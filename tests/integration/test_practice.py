@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from labkit.errors import SignInRefused
+from labkit.errors import ServerError, SignInRefused
 from labkit.lab import Lab
 from labkit.practice import Practice, expect
 from labkit.settings import open_home
+from labkit.steps import STEPS, attempt, examine, solve
+from labkit.steps.lab_07_break_and_fix import take_by
 from tests.support import labkit
 
 
@@ -59,3 +61,28 @@ def test_the_terminal_names_what_the_notebook_broke_and_has_the_solution(practic
     assert mended.returncode == 0, mended.stderr
     assert "missing-binding is mended" in mended.stdout
     assert practice.fault is None
+
+
+@pytest.fixture
+def lab_to_solve(practice: Practice) -> Iterator[Lab]:
+    yield Lab.open()
+    practice.start()
+
+
+def test_the_exercise_wants_a_rule_that_lets_the_one_in_and_keeps_the_other_out(lab_to_solve: Lab) -> None:
+    step = STEPS["verified-email"]
+    assert [finding.ok for finding in examine(lab_to_solve, step.name).findings] == [True, False, False]
+    take_by(lab_to_solve, "true")
+    assert [finding.ok for finding in attempt(lab_to_solve, step.name).findings] == [True, True, False]
+    assert solve(lab_to_solve, step).ok
+    assert step.undo
+    step.undo(lab_to_solve)
+    assert not examine(lab_to_solve, step.name).ok
+
+
+def test_a_rule_that_is_no_cel_is_refused_in_the_api_servers_words_and_the_next_one_counts(lab_to_solve: Lab) -> None:
+    with pytest.raises(ServerError) as refused:
+        take_by(lab_to_solve, "claims.email_verified ==")
+    assert "mismatched input" in str(refused.value)
+    take_by(lab_to_solve, "false")
+    assert [finding.ok for finding in attempt(lab_to_solve, "verified-email").findings] == [True, False, True]

@@ -19,10 +19,9 @@ from labkit.lab import Lab, hosted_secrets
 from labkit.runner import run
 from labkit.settings import Settings
 from labkit.steps import LABS
-from tests.support import labkit, on_record
+from tests.support import given_away, labkit, on_record
 
-JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")
-PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY")
+RUN = [info.name for info in LABS if info.name != "07-break-and-fix"]
 
 START_A_SERVER = """
 import sys
@@ -57,16 +56,16 @@ def test_an_emptied_home_keeps_its_secrets_in_hosted_realms_and_nothing_else(tmp
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of one run of all the labs."""
+    """The results of one run of the labs; of lab 07, which takes minutes and is run by nbval from the same cells, in test_labs.py, none."""
     output = tmp_path_factory.mktemp("run") / "labs"
-    assert run([], output).ok
+    assert run(RUN, output).ok
     return output
 
 
-def test_all_labs_pass_and_the_summary_tells_each_with_its_cells(finished: Path) -> None:
+def test_the_labs_pass_and_the_summary_tells_each_with_its_cells(finished: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["ok"]
-    assert [lab["lab"] for lab in summary["labs"]] == [info.name for info in LABS]
+    assert [lab["lab"] for lab in summary["labs"]] == RUN
     assert all(lab["ok"] and lab["seconds"] > 0 and lab["cells"] for lab in summary["labs"] if not lab["not_run"])
     assert {lab["lab"] for lab in summary["labs"] if lab["not_run"]} <= {"08-kratix"}
 
@@ -107,21 +106,16 @@ def test_the_page_holds_every_lab_and_loads_nothing_from_elsewhere(finished: Pat
 
 @pytest.mark.fault("Exposure", "a secret in the executed labs or their logs", "none: all are searched")
 def test_no_secret_is_in_the_results_or_the_logs(finished: Path) -> None:
-    homes = [finished.with_name("run-home"), finished.with_name("run-home") / "practice"]
-    passwords = [(home / "secrets" / "keycloak-admin").read_bytes() for home in homes]
-    files = [file for folder in (finished, *(home / "logs" for home in homes)) for file in folder.rglob("*") if file.is_file()]
+    home = finished.with_name("run-home")
+    password = (home / "secrets" / "keycloak-admin").read_text()
+    files = [file for folder in (finished, home / "logs") for file in folder.rglob("*") if file.is_file()]
     assert len(files) > 15
-    for file in files:
-        text = file.read_bytes()
-        assert not JWT.search(text), file
-        assert not PRIVATE_KEY.search(text), file
-        assert not [password for password in passwords if password in text], file
+    assert given_away(files, {"the administrator's password": password}) == {}
 
 
 def test_after_the_last_lab_nobodys_token_is_kept(finished: Path) -> None:
     home = finished.with_name("run-home")
-    for kubeconfig in (home / "kubeconfig", home / "practice" / "kubeconfig"):
-        assert not JWT.search(kubeconfig.read_bytes())
+    assert given_away([home / "kubeconfig"], {}) == {}
     assert list((home / "credentials").iterdir()) == []
 
 

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from labkit.lab import Lab
 from labkit.settings import open_home
+from tests.support import belonging_to
 
 
 def up(home: Path, *before: str, limit: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
@@ -22,10 +22,6 @@ def up(home: Path, *before: str, limit: Callable[[], None] | None = None) -> sub
     argv = [*before, sys.executable, "-P", "-m", "labkit", "up"]
     env = {**os.environ, "LABKIT_HOME": str(home)}
     return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=300, check=False, preexec_fn=limit)
-
-
-def left_of(home: Path) -> list[psutil.Process]:
-    return [process for process in psutil.process_iter() if str(home) in " ".join(process.cmdline() if process.is_running() else [])]
 
 
 def on_a_small_disk(home: Path, size: str) -> list[str]:
@@ -53,7 +49,7 @@ class TestShortage:
         assert done.returncode == 1, done.stdout + done.stderr
         assert f"why: the disk that holds {tmp_path / 'home'} is full" in done.stderr
         assert "fix: make room on it, or set LABKIT_HOME to a folder on another disk" in done.stderr
-        assert left_of(tmp_path / "home") == []
+        assert belonging_to(tmp_path / "home") == []
 
     @pytest.mark.fault(
         "Servers", "a server gets too little memory to start", "the error says so and ends with the server's own words; none is left"
@@ -65,7 +61,7 @@ class TestShortage:
         assert done.returncode == 1, done.stdout + done.stderr
         assert "keycloak ended before it was ready\n  why: it did not get the memory that it asked for\n" in done.stderr
         assert "fix: close other programs" in done.stderr
-        assert left_of(tmp_path / "home") == []
+        assert belonging_to(tmp_path / "home") == []
 
 
 @pytest.mark.fault(

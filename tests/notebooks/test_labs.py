@@ -10,6 +10,7 @@ import pytest
 from labkit.lab import Lab
 from labkit.settings import open_home
 from labkit.steps import LABS
+from tests.support import given_away
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +46,12 @@ def test_after_the_last_lab_nothing_runs(home: Path) -> None:
     lab = Lab.open()
     assert lab.processes.names() == []
     assert [row[1] for row in lab.status().rows] == ["stopped"] * 5
+
+
+@pytest.mark.fault("Exposure", "a secret in a log or a token left behind after all labs, in the lab and in its practice lab", "none")
+def test_after_the_last_lab_nobodys_token_is_kept_and_no_log_has_a_secret(home: Path) -> None:
+    for folder in (home, home / "practice"):
+        logs = list((folder / "logs").iterdir())
+        assert len(logs) >= 4
+        password = (folder / "secrets" / "keycloak-admin").read_text()
+        assert given_away([*logs, folder / "kubeconfig"], {"the administrator's password": password}) == {}
