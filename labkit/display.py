@@ -146,13 +146,13 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[st
 
 
 def shown(value: object) -> str:
-    """A value as a table cell: JSON's words for booleans and nothing, lists with commas."""
+    """A value as a table cell: JSON's words for booleans, a dash for nothing, lists with commas."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
         return "—"
     if isinstance(value, list | tuple | set | frozenset):
-        return ", ".join(shown(item) for item in value) or "—"
+        return ", ".join(shown(item) for item in value) or "none"
     return str(value)
 
 

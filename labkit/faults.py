@@ -12,6 +12,7 @@ from typing import Any
 from keycloak import KeycloakAdmin
 
 from .cluster.trust import Trust
+from .display import Displayed
 from .doctor import KNOWN
 from .lab import Lab
 
@@ -20,7 +21,7 @@ _SCOPE = "groups"
 
 
 @dataclass(frozen=True)
-class Fault:
+class Fault(Displayed):
     """A fault.
 
     Attributes:
@@ -36,6 +37,9 @@ class Fault:
     cause: str
     switch_on: Callable[[Lab], object]
     mend: Callable[[Lab], object]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.story}; mended by {self.fix}"
 
     @property
     def symptom(self) -> str:
@@ -205,7 +209,7 @@ FAULTS: Mapping[str, Fault] = {
         ),
         Fault(
             "missing-binding",
-            "the binding went with a namespace that was cleaned up",
+            "somebody tidied up, and took the binding for a leftover",
             "binding-missing",
             lambda lab: lab.cluster.admin_kubectl("delete", "clusterrolebinding", "kube-dev"),
             lambda lab: lab.cluster.rbac.apply(),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -80,14 +81,11 @@ class Practice(Displayed):
         """Stop it; its data stays. Returns the names of the servers that ran."""
         return self.lab.down() if self.is_up() else []
 
-    def switch_on(self, name: str) -> str:
-        """Break it; one that is broken in this way already is left so.
+    def switch_on(self, name: str) -> None:
+        """Break it, and say what people see of that, which is all one knows at first; broken in this way already, it is left so.
 
         Args:
             name: One of `labkit.faults.FAULTS`.
-
-        Returns:
-            What people see of it, which is all that one knows at first.
 
         Raises:
             PracticeError: There is no such fault, another is on, or the practice lab doesn't run.
@@ -99,19 +97,23 @@ class Practice(Displayed):
         fault = FAULTS[name]
         with self.lab.processes.lock():
             # One of which nobody has seen that it is gone may have been mended all the same.
-            if (on := self.fault) and (found := self.doctor().found):
-                if on == fault:
-                    return fault.symptom
-                msg = f"{on.name} is on, and it is one fault at a time"
-                why = "\n".join(f"{each.known.name}: {each.known.cause}" for each in found)
-                raise PracticeError(msg, why=why, fix=f"{found[0].known.fix}; or labkit mend")
-            # Before anything is done, so that a fault that is half on is known as well.
-            write_private(self._note, name)
-            fault.switch_on(self.lab)
-        return fault.symptom
+            left = self.fault if self.fault and self.doctor().found else None
+            if left not in (None, fault):
+                # Which one it is may be just what somebody is trying to find out.
+                msg = "another fault is still on, and it is one fault at a time"
+                raise PracticeError(
+                    msg, fix="practice.doctor() says what it is and how to mend it; practice.mend(), or labkit mend, does it"
+                )
+            if left is None:
+                # Before anything is done, so that a fault that is half on is known as well.
+                write_private(self._note, name)
+                fault.switch_on(self.lab)
+        print(f"{OK} broken. What people see: {fault.symptom}")
 
     def doctor(self) -> Diagnosis:
         """What `labkit.doctor.diagnose` says of it; one who finds nothing takes note that the fault is gone.
+
+        What mends it is said of ``patient``, as lab 07 calls `lab`, since there ``lab`` is the learner's own.
 
         Raises:
             PracticeError: It doesn't run.
@@ -120,7 +122,8 @@ class Practice(Displayed):
         diagnosis = diagnose(self.lab)
         if not diagnosis.found:
             self._forget()
-        return diagnosis
+        found = (replace(each, known=replace(each.known, fix=each.known.fix.replace("lab.", "patient."))) for each in diagnosis.found)
+        return replace(diagnosis, found=tuple(found))
 
     def mended(self) -> None:
         """Insist that nothing is wrong any more.

@@ -10,8 +10,8 @@ from ..display import BAD, OK
 from ..lab import Lab
 
 _BROKEN = """\
-✔ broken. What people see: {symptom}
-  see for yourself   as in lab 07, where Practice(lab).lab is the lab that is broken now
+  see for yourself   kubectl --kubeconfig {kubeconfig} --context user-dev get namespaces
+                     or in a notebook: patient = Practice(lab).lab, then as in lab 07
   ask for the cause  labkit doctor --practice
   the solution       labkit mend"""
 
@@ -45,7 +45,8 @@ def _break(args: argparse.Namespace) -> int:
         return 2
     if not practice.is_up():
         practice.start()
-    print(_BROKEN.format(symptom=practice.switch_on(args.fault)))
+    practice.switch_on(args.fault)
+    print(_BROKEN.format(kubeconfig=practice.lab.cluster.kubeconfig.path))
     return 0
 
 
@@ -53,5 +54,5 @@ def _mend(_: argparse.Namespace) -> int:
     from ..practice import Practice
 
     fault = Practice(Lab.open()).mend()
-    print(f"{OK} {fault.name} is mended: {fault.fix}" if fault else f"{OK} no fault is on")
+    print(f"{OK} mended: {fault}" if fault else f"{OK} no fault is on")
     return 0

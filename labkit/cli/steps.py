@@ -31,7 +31,7 @@ def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
         help="a lab such as 01-keycloak or 01, or a step such as realm; all but exercises, 09 and what can't be run here if left out",
     )
     added = verb("solve", _solve, "do a lab or a step for you, and check it", "Exercises too: try them yourself first.")
-    added.add_argument("what", metavar="LAB[.STEP]", help="such as 03-rbac, 03, 03.read-configmaps")
+    added.add_argument("what", metavar="LAB|STEP", help="a lab such as 03-rbac or 03, or a step such as read-configmaps or 01.realm")
     added = verb("reset", _reset, "take away what a lab leaves behind", "What earlier labs left stays; safe to repeat.")
     added.add_argument("lab", metavar="LAB", help="such as 03-rbac or 03")
     added = verb("catch-up", _catch_up, "do all that comes before a lab", "For whoever comes late; exercises are left to you.")
@@ -59,9 +59,9 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _solve(args: argparse.Namespace) -> int:
-    from ..steps import insist_on_what_is_needed, solve
+    from ..steps import STEPS, insist_on_what_is_needed, solve
 
-    lab_name, _, step_name = args.what.partition(".")
+    lab_name, _, step_name = (STEPS[args.what].path if args.what in STEPS else args.what).partition(".")
     info = _named(lab_name)
     if info is None:
         return 2
@@ -86,6 +86,8 @@ def _reset(args: argparse.Namespace) -> int:
         return 2
     undone = reset_lab(Lab.open(), info)
     print(f"{OK} {info.name}: taken back: {', '.join(undone) or 'nothing, it leaves nothing behind'}")
+    if any(step.exercise for step in info.steps):
+        print("  of exercises that is what their solutions make; what you gave names of your own stays")
     return 0
 
 

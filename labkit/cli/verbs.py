@@ -20,6 +20,9 @@ from ..settings import find_root
 from . import practice, steps
 from .output import Verb, print_json
 
+JUPYTER = Path(__file__).parents[1] / "jupyter"
+"""Settings of ours for JupyterLab, in the layout of its configuration folders."""
+
 _EPILOG = """\
 exit codes: 0 all is well; 1 something failed, and the message says what, why and the fix;
 2 the command line is wrong; 3 (status) not everything runs; 130 interrupted.
@@ -260,13 +263,24 @@ def _lab(_: argparse.Namespace) -> int:
         if not (work / notebook.name).exists():
             shutil.copy(notebook, work)
     print(
-        f"{OK} your copy of the labs is {work}; JupyterLab opens, and Ctrl-C here ends it (labkit down stops the lab's servers)", flush=True
+        f"{OK} your copy of the labs is {work}\n"
+        "  JupyterLab opens in your browser; if none does, open the address below.\n"
+        "  Ctrl-C here ends it; labkit down stops the lab's servers",
+        flush=True,
     )
-    jupyter = Path(sys.executable).with_name("jupyter")
+    programs = Path(sys.executable).parent
+    jupyter = programs / "jupyter"
+    # A terminal in JupyterLab finds labkit and kubectl by their names.
+    kubectl = lab.toolchain.ensure("kubectl")["kubectl"].path
+    os.environ["PATH"] = os.pathsep.join((str(programs), str(kubectl.parent), os.environ.get("PATH", os.defpath)))
+    # No questions and no requests of its own to anywhere else.
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, (str(JUPYTER), os.environ.get("JUPYTER_CONFIG_PATH"))))
     os.chdir(work)
     # Jupyter refuses to run as root unless told; in a container root is often all there is.
     as_root = ["--allow-root"] if os.geteuid() == 0 else []
-    os.execv(jupyter, [str(jupyter), "lab", f"--ServerApp.root_dir={work}", *as_root, "--LabApp.default_url=/lab/tree/00-start-here.ipynb"])
+    # Its address, to open by hand, it says at any level; the rest of what it says is of use to nobody here, unless it fails.
+    settings = (f"--ServerApp.root_dir={work}", "--LabApp.default_url=/lab/tree/00-start-here.ipynb", "--log-level=ERROR", "-y")
+    os.execv(jupyter, [str(jupyter), "lab", *settings, *as_root])
 
 
 def _realm(args: argparse.Namespace) -> int:

@@ -62,7 +62,7 @@ class AccessMatrix(Drawn):
         """
         if self.differences:
             msg = f"{len(self.differences)} of {len(self.answers)} answers of the API server differ from the workshop's expectation"
-            why = "\n".join(str(answer) for answer in self.differences[:12])
+            why = "\n".join(map(str, self.differences))
             raise CheckFailed(msg, why=why, fix="apply the RBAC objects again (lab 03-rbac), or correct access.expected in workshop.yaml")
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -49,7 +50,7 @@ class Diagnosis(Displayed):
 
     Attributes:
         found: The causes, the deepest first; empty when nothing is wrong.
-        well: What was looked at and is well.
+        well: What was looked at and is well; a portal or a Kratix that was never started is no part of the lab.
         not_looked_at: What could not be judged because of what was found.
     """
 
@@ -82,7 +83,8 @@ def diagnose(lab: Lab) -> Diagnosis:
     for name, (probe, needs) in PROBES.items():
         if any(need not in found or found[need] for need in needs):
             not_looked_at.append(name)
-        else:
+            continue
+        with suppress(probes.NotThere):
             found[name] = list(_ask(probe, lab, sign_in))
     return Diagnosis(
         found=tuple(each for causes in found.values() for each in causes),

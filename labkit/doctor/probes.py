@@ -26,6 +26,11 @@ from ..processes import listener
 Causes = Iterator[tuple[str, str]]
 SignIn = Callable[[str], Session]
 
+
+class NotThere(Exception):
+    """What the probe looks at was never part of this lab."""
+
+
 _NEW = {
     "realm": "realm-missing",
     "group": "group-missing",
@@ -254,8 +259,9 @@ def portal(lab: Lab, _: SignIn) -> Causes:
     """Whether the portal runs, if it was ever started, answers, and is configured as declared."""
     running = lab.processes.running("portal")
     if running is None:
-        if lab.processes.log_file("portal").exists():
-            yield "portal-down", f"no process of it runs in {lab.settings.home}\n{lab.processes.log_tail('portal', 1)}".strip()
+        if not lab.processes.log_file("portal").exists():
+            raise NotThere
+        yield "portal-down", f"no process of it runs in {lab.settings.home}\n{lab.processes.log_tail('portal', 1)}".strip()
         return
     try:
         ready = lab.portal.is_ready()
@@ -271,7 +277,7 @@ def portal(lab: Lab, _: SignIn) -> Causes:
 def kratix(lab: Lab, _: SignIn) -> Causes:
     """Whether Kratix, if it was started and not stopped since, runs, can be asked, and has taken what was asked of it."""
     if not lab.kratix.rows():
-        return
+        raise NotThere
     if not lab.kratix.is_running():
         yield "kratix-down", f"no process of it runs in {lab.settings.home}\n{lab.processes.log_tail('kratix', 1)}".strip()
         return

@@ -19,6 +19,7 @@ from ..workshop import User
 
 _WIDTH, _LEFT, _GAP, _PAD = 860, 300, 40, 12
 _STATE_CHARS, _FACT_CHARS = 40, 66
+_SIGNS = {True: OK, False: BAD, None: "·"}
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,14 @@ class Link:
 
     Attributes:
         name: Who or what it is.
-        ok: Whether it does its part.
+        ok: Whether it does its part; None for one that was not built yet.
         state: What was seen.
         facts: What it goes by, by name.
         passes_on: What gets from it to the next; empty for the last.
     """
 
     name: str
-    ok: bool
+    ok: bool | None
     state: str
     facts: tuple[tuple[str, str], ...]
     passes_on: str = ""
@@ -49,7 +50,7 @@ class TrustChain(Drawn):
     def __str__(self) -> str:
         lines = []
         for link in self.links:
-            lines.append(f"{OK if link.ok else BAD} {link.name}: {link.state}")
+            lines.append(f"{_SIGNS[link.ok]} {link.name}: {link.state}")
             wide = max(len(name) for name, _ in link.facts)
             lines += [f"    {name.ljust(wide)}  {value}" for name, value in link.facts]
             lines += [f"  ↓ {link.passes_on}"] if link.passes_on else []
@@ -70,7 +71,7 @@ class TrustChain(Drawn):
             if link.passes_on:
                 parts += [arrow(22, y + 2, 22, y + _GAP - 2), words(40, y + _GAP / 2 + 4, link.passes_on)]
                 y += _GAP
-        broken = [link.name for link in self.links if not link.ok]
+        broken = [link.name for link in self.links if link.ok is False]
         says = f"{len(self.links)} boxes below each other; {f'not in order: {shown(broken)}' if broken else 'all in order'}"
         return svg("The chain of trust, as it is at the moment", says, _WIDTH, y + 1, *parts)
 
@@ -129,6 +130,8 @@ def _api_server(lab: Lab, seen: Identity | None, unknown: str) -> Link:
 
 def _rbac(lab: Lab, groups: Collection[str]) -> Link:
     differences, silent = _look(lab.cluster.rbac.differences)
+    if differences and len(differences) == len(lab.cluster.rbac.objects()) and all("is missing" in each for each in differences):
+        return Link("RBAC", None, "to come: lab 03", (("roles", "none is given yet"),), "will allow, or refuse with 403")
     has = "has" if differences == [] else "is to have"
     bound = tuple((each.group, f"{has} the role {each.role}") for each in lab.workshop.cluster.bindings if each.group in groups)
     state = silent or (differences[0] if differences else "as declared")
@@ -137,6 +140,8 @@ def _rbac(lab: Lab, groups: Collection[str]) -> Link:
 
 
 def _portal(lab: Lab) -> Link:
+    if not lab.processes.log_file("portal").exists():
+        return Link("Portal", None, "to come: lab 06", (("address", lab.portal.url),))
     ready, silent = _look(lab.portal.is_ready)
     facts = (
         ("address", lab.portal.url),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass
 
-from ..display import OK, Finding, Findings
+from ..display import BAD, OK, Finding, Findings
 from ..errors import CheckFailed, EarlierLabMissing, LabkitError
 from ..lab import Lab
 from ..questions import Question
@@ -63,6 +63,9 @@ def begin(name: str) -> Lab:
     info = the_lab(name)
     lab = Lab.open()
     print(f"Lab {info.name[:2]} · {info.title} · about {info.minutes} minutes\n{progress.line(lab)}")
+    if lacks := info.lacks(lab):
+        print(f"{BAD} it can't run here: {lacks}\n  read it without running its cells; the next lab needs nothing of it")
+        return lab
     insist_on_what_is_needed(lab, info)
     if info.needs:
         print(f"{OK} what it builds on is there: {STEPS[info.needs].title}")
@@ -70,13 +73,16 @@ def begin(name: str) -> Lab:
 
 
 def insist_on_what_is_needed(lab: Lab, info: LabInfo) -> None:
-    """Raises `EarlierLabMissing` if the step of an earlier lab that a lab builds on is not done."""
-    report = examine(lab, info.needs) if info.needs else None
-    if report and not report.ok:
-        earlier = STEPS[info.needs].lab
-        msg = f"this lab builds on {earlier}, and what that leaves behind is not there"
-        fix = f"run {earlier}.ipynb, then this cell again; or, in a terminal, labkit catch-up {info.name} does all that comes before it"
-        raise EarlierLabMissing(msg, why=report.why(), fix=fix)
+    """Raises `EarlierLabMissing` if the step of an earlier lab that a lab builds on is not done; it names the first lab that lacks."""
+    need, missing = info.needs, None
+    while need and not (report := examine(lab, need)).ok:
+        missing, need = report, the_lab(STEPS[need].lab).needs
+    if missing:
+        nearest, first = STEPS[info.needs].lab, STEPS[missing.step].lab
+        msg = f"this lab builds on {nearest}, and what that leaves behind is not there"
+        way = f"run {first}.ipynb" + (f", those after it up to {nearest}.ipynb" if first != nearest else "")
+        fix = f"{way}, then this cell again; or, in a terminal, labkit catch-up {info.name} does all that comes before it"
+        raise EarlierLabMissing(msg, why=missing.why(), fix=fix)
 
 
 def examine(lab: Lab, name: str) -> CheckReport:

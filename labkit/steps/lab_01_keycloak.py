@@ -42,6 +42,8 @@ def _(lab: Lab) -> None:
 def realm(lab: Lab) -> Iterator[Finding]:
     for change in lab.realm.plan().changes:
         differs = f": {change.action.value}" if change.action is not Action.AS_DECLARED else ""
+        if change.action is Action.CHANGE:
+            differs += ", " + "; ".join(f"{field.field} is {shown(field.now)}, not {shown(field.declared)}" for field in change.fields)
         yield Finding(change.action is Action.AS_DECLARED, f"{change.kind} {change.name}{differs}", "lab.realm.apply()")
     issuer = lab.keycloak.discovery()["issuer"]
     yield Finding(issuer == lab.keycloak.issuer, f"discovery names the issuer {issuer}")
@@ -124,14 +126,17 @@ def _unfinished(user: dict[str, Any], credentials: list[dict[str, Any]]) -> list
 
 @LAB.exercise("team-claim", "a token says the team, but only when the client asks for it", minutes=8)
 def team_claim(lab: Lab) -> Iterator[Finding]:
-    """A client scope is a bundle of claims; its mappers write them. Yours is called team, has one mapper of the type oidc-hardcoded-claim-
-    mapper, and is *optional* for the client kube: then it counts when it is asked for by name.
+    """A client scope is a bundle of claims; its mappers write them. create_client_scope makes one, with its protocolMappers; the mapper's
+    protocolMapper is oidc-hardcoded-claim-mapper, its config has claim.name, claim.value, jsonType.label and id.token.claim. Optional
+    for the client kube (add_client_optional_client_scope) it counts when it is asked for by name.
     """
     person = next(iter(lab.workshop.access.expected))
     asked, unasked = (lab.realm.preview(person, scope).get("team") for scope in ("openid team", "openid"))
-    yield Finding(asked == "platform", f'with the scope "openid team" the token says team: {shown(asked)}', "it should say platform")
-    alone = f'with "openid" alone it says team: {shown(unasked)}'
-    yield Finding(asked is not None and unasked is None, alone, "an optional scope, not a default one")
+    says = f'with the scope "openid team" the token says team: {shown(asked)}'
+    yield Finding(asked == "platform", says, "it should say platform: a mapper in a client scope that the client may ask for")
+    if asked is None:
+        return
+    yield Finding(unasked is None, f'with "openid" alone it says team: {shown(unasked)}', "an optional scope, not a default one")
     pending = [change.name for change in lab.realm.plan().pending]
     yield Finding(not pending, f"what differs from workshop.yaml: {shown(pending)}", "lab.realm.apply() mends it")
 

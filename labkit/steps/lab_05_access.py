@@ -62,6 +62,7 @@ def _(lab: Lab) -> None:
 
 NEWCOMER, NEARLY, EMAIL = "user-new", "kube-devs", "user-new@kratix.io"
 JANITOR = "namespace-janitor"
+_OWN_BINDINGS = "kubectl get clusterrolebindings -o wide -l '!kubernetes.io/bootstrapping'"
 
 
 def newcomer(lab: Lab) -> Claims:
@@ -134,14 +135,18 @@ def one_right_too_many(lab: Lab) -> None:
     "right-too-many", "user-new may delete no namespace any more, and the role that allowed it is still there for others", minutes=5
 )
 def right_too_many(lab: Lab) -> Iterator[Finding]:
-    """Rights only add up, so something allows it. A binding names its subjects: list all bindings with -o wide and look for the *person*
-    beside the groups.
+    """Rights only add up, so something allows it. A binding names its subjects: list the bindings with -o wide and look for a person among
+    the groups.
     """
     role = lab.cluster.admin_kubectl("get", "clusterrole", JANITOR, "--ignore-not-found", "-o", "name").output.strip()
-    yield Finding(bool(role), f"the role {JANITOR} is {'' if role else 'not '}there", "one_right_too_many(lab)")
+    yield Finding(bool(role), f"the role {JANITOR} is {'' if role else 'not '}there", "one_right_too_many(lab) puts role and binding back")
     who = Claims(NEWCOMER, {"email": EMAIL, "groups": ["kube-dev"]})
     may = lab.cluster.may(who, "delete", "namespaces")
-    yield Finding(not may, f"{NEWCOMER} {'may' if may else 'may not'} delete namespaces", "kubectl get clusterrolebindings -o wide")
+    yield Finding(
+        not may,
+        f"{NEWCOMER} {'may' if may else 'may not'} delete namespaces",
+        _OWN_BINDINGS,
+    )
     may = lab.cluster.may(who, "list", "namespaces")
     yield Finding(may, f"{NEWCOMER}, in kube-dev, {'may' if may else 'may not'} list them", "lab.cluster.rbac.apply()")
 

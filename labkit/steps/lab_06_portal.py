@@ -11,7 +11,8 @@ from ..portal.server import TEMPLATES
 from ..questions import Question
 from .registry import add_lab
 
-CONFIG_MAPS = ("test-configmap", "dev-configmap")
+CONFIG_MAPS = ("test-configmap", "dev-configmap", "in-a-browser")
+"""What its cells, and its walk in a browser, have the portal make."""
 
 LAB = add_lab("06-portal", "The portal: acting as whoever signed in", needs="rbac")
 LAB.question = Question(
@@ -116,14 +117,14 @@ def _(lab: Lab) -> None:
     lab.cluster.admin_kubectl("delete", "configmap", NOTE, "--ignore-not-found")
 
 
-@LAB.step("portal-objects", "the ConfigMaps that were made through the portal are gone again", minutes=8)
+@LAB.step("portal-objects", "the lab's own ConfigMaps, made through the portal, are gone again", minutes=8)
 def portal_objects(lab: Lab) -> Iterator[Finding]:
     for name in CONFIG_MAPS:
         found = lab.cluster.admin_kubectl("get", "configmap", name, "--ignore-not-found", "-o", "name").output.strip()
         yield Finding(
             not found,
             f"ConfigMap {name} {'is still there' if found else 'is not there'}",
-            f'admin.delete_resource("ConfigMap", "{name}")',
+            f'lab.cluster.admin_kubectl("delete", "configmap", "{name}")',
         )
 
 

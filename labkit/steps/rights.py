@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..display import Finding
+from ..display import Finding, shown
 from ..identity.session import Claims
 from ..lab import Lab
 
@@ -16,9 +16,10 @@ def answers(lab: Lab, who: Claims, wanted: Sequence[tuple[str, str, str, bool]])
     for verb, resource, namespace, allowed in wanted:
         may = lab.cluster.may(who, verb, resource, namespace)
         place = f" in {namespace}" if namespace else ""
-        wrong = "nothing allows it yet" if allowed else "something allows too much"
+        names = f"{who['email']} and the groups {shown(who.get('groups'))}"
+        wrong = f"no rule allows it to {names}" if allowed else f"a rule allows it to one of {names}"
         yield Finding(
             may == allowed,
             f"{who['email']} {'may' if may else 'may not'} {verb} {resource.partition('.')[0]}{place}",
-            f"{wrong}: kubectl get clusterrolebindings,rolebindings -A -o wide",
+            f"{wrong}: kubectl get clusterrolebindings,rolebindings -A -o wide -l '!kubernetes.io/bootstrapping'",
         )

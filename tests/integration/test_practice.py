@@ -42,7 +42,7 @@ def test_what_a_terminal_breaks_the_notebook_sees_and_mends_as_the_doctor_says(p
         practice.lab.sign_in("user-dev")
     said = practice.doctor()
     assert said.names == ["user-unfinished"]
-    assert "lab.realm.apply()" in said.found[0].known.fix
+    assert "patient.realm.apply()" in said.found[0].known.fix
     practice.lab.realm.apply()
     practice.mended()
     listed = labkit("break")
@@ -59,7 +59,7 @@ def test_the_terminal_names_what_the_notebook_broke_and_has_the_solution(practic
     assert "one fault at a time" in another.stderr
     mended = labkit("mend")
     assert mended.returncode == 0, mended.stderr
-    assert "missing-binding is mended" in mended.stdout
+    assert "mended: missing-binding" in mended.stdout
     assert practice.fault is None
 
 

@@ -41,7 +41,6 @@ _UNRENDERED = ("Error displaying widget", "Error creating widget", "Loading widg
 _DONE = f"""total => document.querySelector("{_TROUBLE}") !== null
     || Array.from(document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")).filter(p => /\\[\\d+\\]/.test(p.innerText)).length === total"""
 _SETTINGS = {
-    "apputils-extension/notification": {"fetchNews": "false"},
     # With the browser's own preference, which a test can switch.
     "apputils-extension/themes": {"adaptive-theme": True},
     # Cells out of sight would otherwise be out of the page.

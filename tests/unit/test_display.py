@@ -44,7 +44,7 @@ def test_a_result_without_html_of_its_own_shows_its_text_escaped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(True, "true"), (False, "false"), (None, "—"), (["a", True], "a, true"), ((), "—"), (7, "7"), ("text", "text")]
+    ("value", "text"), [(True, "true"), (False, "false"), (None, "—"), (["a", True], "a, true"), ((), "none"), (7, "7"), ("text", "text")]
 )
 def test_a_value_is_shown_in_jsons_words(value: object, text: str) -> None:
     assert shown(value) == text

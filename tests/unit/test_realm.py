@@ -71,11 +71,11 @@ def test_a_plan_reads_as_a_table_with_marks_words_and_a_summary() -> None:
     assert str(PLAN).splitlines() == [
         "realm myrealm",
         "plan           what    name     details",
-        "─────────────  ──────  ───────  ─────────────────────",
+        "─────────────  ──────  ───────  ──────────────────────",
         "= as declared  realm   myrealm",
         "+ create       group   <kube>   name: <kube>",
         "~ change       client  kube     enabled: false → true",
-        "                                redirectUris: x → —",
+        "                                redirectUris: x → none",
         "",
         "1 to create, 1 to change, 1 as declared",
     ]
