@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,14 +12,11 @@ from pathlib import Path
 from ..browsers import stores
 from ..cluster.provider import NOT_OURS
 from ..display import OK
-from ..errors import LabkitError, ToolchainError, TrustError
+from ..errors import LabkitError, TrustError
 from ..lab import Lab
 from ..settings import find_root
-from . import practice, steps
+from . import jupyterlab, practice, steps
 from .output import Verb, print_json
-
-JUPYTER = Path(__file__).parents[1] / "jupyter"
-"""Settings of ours for JupyterLab, in the layout of its configuration folders."""
 
 _EPILOG = """\
 exit codes: 0 all is well; 1 something failed, and the message says what, why and the fix;
@@ -130,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     way = added.add_mutually_exclusive_group()
     way.add_argument("--add", action="store_true", help="put the lab's certificate authority into the stores of Chromium and Firefox")
     way.add_argument("--remove", action="store_true", help="take it out again")
-    verb("lab", _lab, "open the labs in JupyterLab", "On a copy in work/, made once and never overwritten.")
+    jupyterlab.add_verbs(verb)
     added = verb(
         "realm", _realm, "plan, apply or write down the realm", "apply is what lab 01 does; terraform prints the same as a keycloak.tf."
     )
@@ -248,39 +243,6 @@ def _trust(args: argparse.Namespace) -> int:
     if not args.add and not args.remove:
         print(_TRUST.format(url=lab.keycloak.url, authority=authority))
     return 0
-
-
-def _lab(_: argparse.Namespace) -> int:
-    root, lab = find_root(), Lab.open()
-    lab.setup()
-    try:
-        lab.setup(ui=True)
-    except ToolchainError as error:
-        print(f"✘ {error}\n  the labs work without these pages; labkit setup --ui tries again", file=sys.stderr)
-    work = root / "work"
-    work.mkdir(exist_ok=True)
-    for notebook in sorted((root / "notebooks").glob("*.ipynb")):
-        if not (work / notebook.name).exists():
-            shutil.copy(notebook, work)
-    print(
-        f"{OK} your copy of the labs is {work}\n"
-        "  JupyterLab opens in your browser; if none does, open the address below.\n"
-        "  Ctrl-C here ends it; labkit down stops the lab's servers",
-        flush=True,
-    )
-    programs = Path(sys.executable).parent
-    jupyter = programs / "jupyter"
-    # A terminal in JupyterLab finds labkit and kubectl by their names.
-    kubectl = lab.toolchain.ensure("kubectl")["kubectl"].path
-    os.environ["PATH"] = os.pathsep.join((str(programs), str(kubectl.parent), os.environ.get("PATH", os.defpath)))
-    # No questions and no requests of its own to anywhere else.
-    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, (str(JUPYTER), os.environ.get("JUPYTER_CONFIG_PATH"))))
-    os.chdir(work)
-    # Jupyter refuses to run as root unless told; in a container root is often all there is.
-    as_root = ["--allow-root"] if os.geteuid() == 0 else []
-    # Its address, to open by hand, it says at any level; the rest of what it says is of use to nobody here, unless it fails.
-    settings = (f"--ServerApp.root_dir={work}", "--LabApp.default_url=/lab/tree/00-start-here.ipynb", "--log-level=ERROR", "-y")
-    os.execv(jupyter, [str(jupyter), "lab", *settings, *as_root])
 
 
 def _realm(args: argparse.Namespace) -> int:

@@ -47,6 +47,12 @@ def test_a_look_at_what_nobody_has_begun_counts_as_nothing_done(idle_lab: Lab, t
     assert overview(Lab(Settings.load({"LABKIT_HOME": home}))).line().startswith(f"▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱ 0 of {len(STEPS)} steps done")
 
 
+@pytest.mark.parametrize("what", ["sign-in", "01.sign-in"])
+def test_a_step_is_solved_by_its_name_with_or_without_its_lab(lab: Lab, what: str) -> None:
+    done = labkit("solve", what)
+    assert (done.returncode, "✔ sign-in" in done.stdout, "realm" in done.stdout) == (0, True, False), done.stderr
+
+
 def test_up_may_be_repeated(lab: Lab) -> None:
     before = lab.status()
     done = labkit("up")

@@ -21,7 +21,7 @@ from labkit.settings import Settings
 from labkit.steps import LABS
 from tests.support import given_away, labkit, on_record
 
-RUN = [info.name for info in LABS if info.name != "07-break-and-fix"]
+RUN = [info.name for info in LABS if info.name[:2] not in ("04", "06", "07")]
 
 START_A_SERVER = """
 import sys
@@ -56,7 +56,7 @@ def test_an_emptied_home_keeps_its_secrets_in_hosted_realms_and_nothing_else(tmp
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of one run of the labs; of lab 07, which takes minutes and is run by nbval from the same cells, in test_labs.py, none."""
+    """The results of one run of labs; the longer of those that others don't build on are left out: nbval runs the same cells of each."""
     output = tmp_path_factory.mktemp("run") / "labs"
     assert run(RUN, output).ok
     return output

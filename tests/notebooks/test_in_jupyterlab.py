@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 import requests
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
@@ -78,6 +79,7 @@ display(Countdown("It", lambda: expires, renew))
 class JupyterLab:
     """A JupyterLab that ``labkit lab`` has opened, and somebody's browser."""
 
+    pid: int
     url: str
     token: str
     work: Path
@@ -137,7 +139,7 @@ def jupyterlab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterLab]
             wait_for(lambda: server.poll() is not None or _answering(folder / "runtime_dir", server.pid) != "", seconds=120)
             url = _answering(folder / "runtime_dir", server.pid)
             assert url, (folder / "log").read_text()[-3000:]
-            yield JupyterLab(url, token, folder / "work", browser)
+            yield JupyterLab(server.pid, url, token, folder / "work", browser)
         finally:
             browser.close()
             server.terminate()
@@ -172,6 +174,15 @@ def test_make_lab_opens_at_the_first_lab_beside_all_the_others(jupyterlab: Jupyt
         expect(page.get_by_role("listitem", name=re.compile(rf"Name: {info.name}\.ipynb"))).to_be_visible()
     page.screenshot(path=SHOTS / "opening.png")
     page.close()
+
+
+def test_a_terminal_in_it_finds_labkit_and_a_kubectl_and_nobody_is_asked_about_news(jupyterlab: JupyterLab) -> None:
+    path = psutil.Process(jupyterlab.pid).environ()["PATH"]
+    assert shutil.which("labkit", path=path) == str(Path(sys.executable).with_name("labkit"))
+    assert shutil.which("kubectl", path=path) == str(Lab.open().toolchain.ensure("kubectl")["kubectl"].path)
+    asked = f"{jupyterlab.url}/lab/api/settings/@jupyterlab/apputils-extension:notification"
+    declared = requests.get(asked, params={"token": jupyterlab.token}, timeout=30).json()["schema"]["properties"]
+    assert (declared["fetchNews"]["default"], declared["checkForUpdates"]["default"]) == ("false", False)
 
 
 def test_widgets_are_reached_and_used_by_the_keyboard_alone_and_show_what_goes_wrong(jupyterlab: JupyterLab) -> None:

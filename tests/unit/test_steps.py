@@ -15,10 +15,10 @@ import nbformat
 import pytest
 
 from labkit.display import Finding
-from labkit.errors import CheckFailed, IdentityError, LabkitError
+from labkit.errors import CheckFailed, EarlierLabMissing, IdentityError, LabkitError
 from labkit.lab import Lab
 from labkit.settings import Settings, find_root
-from labkit.steps import LABS, STARTER, STEPS, LabInfo, Step, add_lab, agenda, attempt, check, examine, overview, solve, solved
+from labkit.steps import LABS, STARTER, STEPS, LabInfo, Step, add_lab, agenda, attempt, begin, check, examine, overview, solve, solved
 
 
 @pytest.fixture
@@ -211,6 +211,14 @@ def test_progress_that_can_not_be_read_is_no_progress(lab: Lab) -> None:
 def test_the_overview_leads_to_the_notebooks(lab: Lab) -> None:
     assert "<a href='03-rbac.ipynb'>03-rbac</a>" in overview(lab).html()
     assert overview(lab).line().startswith("▱▱▱")
+
+
+def test_a_lab_that_is_opened_too_early_names_the_first_that_lacks(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABKIT_HOME", str(lab.settings.home))
+    with pytest.raises(EarlierLabMissing, match="this lab builds on 03-rbac") as missing:
+        begin("05-access")
+    # Where programs lack it is lab 00.
+    assert re.match(r"run 0[01]-[a-z-]+\.ipynb, those after it up to 03-rbac\.ipynb, then this cell again", missing.value.fix)
 
 
 def test_what_only_a_person_can_do_is_said_with_what_to_do(added: Any, lab: Lab) -> None:

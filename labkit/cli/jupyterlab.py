@@ -1,0 +1,64 @@
+"""The verb that opens the labs: lab."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import ToolchainError
+from ..lab import Lab
+from ..settings import find_root
+
+_SETTINGS = Path(__file__).parents[1] / "jupyter"
+"""Settings of ours for JupyterLab, in the layout of its configuration folders: no questions, and no requests to anywhere else."""
+
+_SAYS = """\
+✔ your copy of the labs is {work}
+  JupyterLab opens in your browser; if none does, open the address below.
+  Ctrl-C here ends it; labkit down stops the lab's servers"""
+
+
+def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add it.
+
+    Args:
+        verb: Adds one, given its name, its function, a line about it, and more about it.
+    """
+    verb("lab", _lab, "open the labs in JupyterLab", "On a copy in work/, made once and never overwritten.")
+
+
+def _lab(_: argparse.Namespace) -> int:
+    root, lab = find_root(), Lab.open()
+    lab.setup()
+    try:
+        lab.setup(ui=True)
+    except ToolchainError as error:
+        print(f"✘ {error}\n  the labs work without these pages; labkit setup --ui tries again", file=sys.stderr)
+    work = root / "work"
+    work.mkdir(exist_ok=True)
+    for notebook in sorted((root / "notebooks").glob("*.ipynb")):
+        if not (work / notebook.name).exists():
+            shutil.copy(notebook, work)
+    print(_SAYS.format(work=work), flush=True)
+    programs = Path(sys.executable).parent
+    jupyter = programs / "jupyter"
+    # A terminal in JupyterLab finds labkit and kubectl by their names.
+    kubectl = lab.toolchain.ensure("kubectl")["kubectl"].path
+    os.environ["PATH"] = os.pathsep.join((str(programs), str(kubectl.parent), os.environ.get("PATH", os.defpath)))
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, (str(_SETTINGS), os.environ.get("JUPYTER_CONFIG_PATH"))))
+    os.chdir(work)
+    # Jupyter refuses to run as root unless told; in a container root is often all there is.
+    as_root = ["--allow-root"] if os.geteuid() == 0 else []
+    # Its address, to open by hand, it says at any level; the rest of what it says is of use to nobody here, unless it fails.
+    settings = (
+        f"--ServerApp.root_dir={work}",
+        "--LabApp.default_url=/lab/tree/00-start-here.ipynb",
+        "--log-level=ERROR",
+        "--LabApp.log_level=ERROR",
+        "-y",
+    )
+    os.execv(jupyter, [str(jupyter), "lab", *settings, *as_root])
