@@ -221,6 +221,17 @@ def test_a_lab_that_is_opened_too_early_names_the_first_that_lacks(lab: Lab, mon
     assert re.match(r"run 0[01]-[a-z-]+\.ipynb, those after it up to 03-rbac\.ipynb, then this cell again", missing.value.fix)
 
 
+def test_a_lab_that_can_not_run_here_says_so_at_its_first_cell(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LABKIT_HOME", str(lab.settings.home))
+    monkeypatch.delenv("LABKIT_KRATIX_SOURCE", raising=False)
+    begin("08-kratix")
+    told = capsys.readouterr().out
+    assert "✘ it can't run here: Kratix can't be had here" in told
+    assert "read it without running its cells" in told
+
+
 def test_what_only_a_person_can_do_is_said_with_what_to_do(added: Any, lab: Lab) -> None:
     added(Finding(False, "too little memory", "close other programs"))
     with pytest.raises(LabkitError, match=r"00-start-here\.probe can't be done for you") as failure:
