@@ -34,7 +34,7 @@ run-labs: $(READY) ## run all labs headless, in a home of their own; results in 
 test: check ## check, then the unit tests, the tests on real servers, and the labs under nbval
 	@LABKIT_CLUSTER=local .venv/bin/labkit setup --ui
 	@.venv/bin/python -m tests.programs
-	@.venv/bin/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder --durations=10
+	@.venv/bin/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder --durations=10
 
 test-faults: $(READY) ## kill servers and commands at all kinds of moments; the next command must work (minutes)
 	@LABKIT_CLUSTER=local .venv/bin/labkit setup

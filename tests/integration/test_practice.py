@@ -1,4 +1,4 @@
-"""Breaking a practice lab and mending it, in a notebook and in a terminal; lab 07, under nbval, starts one and goes through ten faults."""
+"""Breaking a practice lab and mending it, in a notebook and in a terminal; tests/faults runs lab 07, with ten faults."""
 
 from __future__ import annotations
 

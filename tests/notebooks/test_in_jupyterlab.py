@@ -116,7 +116,7 @@ def go_to(page: Page, button: str) -> None:
 
 
 SHOWN = [info.name for info in LABS if info.name != "07-break-and-fix"]
-"""Lab 07 takes minutes, most of them for servers that start: it is run among the tests of faults."""
+"""Lab 07 takes minutes, most of them for servers that start: tests/faults/test_lab_07.py runs it."""
 
 
 @pytest.mark.parametrize("name", SHOWN)

@@ -1,4 +1,4 @@
-"""Every lab, cell by cell under nbval, in order, on real servers in a home of their own."""
+"""Every lab but 07, cell by cell under nbval, in order, on real servers in a home of their own; that one is in tests/faults/test_lab_07.py."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 
 from labkit.lab import Lab
 from labkit.settings import open_home
-from labkit.steps import LABS
-from tests.support import given_away
+from labkit.steps import LABS, the_lab
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +29,14 @@ def passed() -> list[str]:
     return []
 
 
-@pytest.mark.parametrize("name", [info.name for info in LABS])
+RUN = [info.name for info in LABS if info.name != "07-break-and-fix"]
+
+
+@pytest.mark.parametrize("name", RUN)
 def test_a_lab_passes_after_those_before_it(name: str, home: Path, passed: list[str], run_lab: Callable[..., None]) -> None:
-    before = [info.name for info in LABS][: len(passed)]
+    before = RUN[: len(passed)]
     assert passed == before, f"not tried: {before[-1]} has not passed"
-    if lacks := next(info for info in LABS if info.name == name).lacks(Lab.open()):
+    if lacks := the_lab(name).lacks(Lab.open()):
         passed.append(name)
         pytest.skip(f"{name} not run, because {lacks}")
     run_lab(name, home)
@@ -46,12 +48,3 @@ def test_after_the_last_lab_nothing_runs(home: Path) -> None:
     lab = Lab.open()
     assert lab.processes.names() == []
     assert [row[1] for row in lab.status().rows] == ["stopped"] * 5
-
-
-@pytest.mark.fault("Exposure", "a secret in a log or a token left behind after all labs, in the lab and in its practice lab", "none")
-def test_after_the_last_lab_nobodys_token_is_kept_and_no_log_has_a_secret(home: Path) -> None:
-    for folder in (home, home / "practice"):
-        logs = list((folder / "logs").iterdir())
-        assert len(logs) >= 4
-        password = (folder / "secrets" / "keycloak-admin").read_text()
-        assert given_away([*logs, folder / "kubeconfig"], {"the administrator's password": password}) == {}
