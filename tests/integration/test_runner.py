@@ -99,7 +99,7 @@ def test_the_page_holds_every_lab_and_loads_nothing_from_elsewhere(finished: Pat
     page = (finished / "index.html").read_text()
     ran = [lab["lab"] for lab in json.loads((finished / "summary.json").read_text())["labs"] if not lab["not_run"]]
     assert all(f'id="{name}"' in page for name in ran)
-    assert "is user-dev@kratix.io" in page
+    assert "user-dev@kratix.io (groups: kube-dev, system:authenticated)" in page
     # A link that a reader may follow loads nothing by itself.
     assert not re.search(r"""(src=|<link[^>]+href=)["'](https?:)?//""", page)
 

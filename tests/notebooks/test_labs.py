@@ -1,4 +1,4 @@
-"""Every lab but 07, cell by cell under nbval, in order, on real servers in a home of their own; that one is in tests/faults/test_lab_07.py."""
+"""Every lab but 07, cell by cell under nbval, in order, on real servers; that one is in tests/faults/test_lab_07.py."""
 
 from __future__ import annotations
 
