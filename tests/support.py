@@ -17,12 +17,16 @@ import pytest
 
 from labkit._launch import session_members
 from labkit.settings import open_home
+from labkit.steps import LABS
 
 LABKIT = (sys.executable, "-P", "-m", "labkit")
 PATIENCE_SECONDS = 60
 
-JWT = re.compile(r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}")
-PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+JWT = re.compile(r"eyJ[\w-]{10,}\.[\w-]{10,}")
+PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY")
+
+QUICK_LABS = [info.name for info in LABS if info.name != "07-break-and-fix"]
+"""The labs that `make test` runs, in their order; tests/faults/test_lab_07.py runs the one that takes minutes."""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import shutil
 from functools import cached_property
 
 from ..certificates import Certificates
-from ..errors import ClusterError, Forbidden, Unauthorized
+from ..errors import Forbidden, Unauthorized
 from ..identity.keycloak import Keycloak
 from ..identity.session import Claims, Session, sign_in
 from ..processes import Processes
@@ -200,9 +200,6 @@ class Cluster:
         return self.kubeconfig.write_exec_person(self.endpoint, username, self._settings.variables())
 
     def _run(self, context: str, *args: str, stdin: str = "") -> KubectlAnswer:
-        if not self.kubeconfig.path.exists():
-            msg = "this lab's cluster has not been started yet"
-            raise ClusterError(msg, fix="lab.cluster.start(), as in 02-cluster.ipynb; or labkit up")
         run = self._belongings.run if self.provider.shared else self._kubectl.run
         return run(context, *args, stdin=stdin)
 

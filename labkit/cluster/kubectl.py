@@ -57,8 +57,11 @@ class Kubectl:
             Forbidden: The API server's 403; ``user`` is the name in its answer.
             Unauthorized: The API server's 401, or a token that can't be renewed.
             ApiUnreachable: Nothing answers.
-            ClusterError: Anything else that made kubectl fail.
+            ClusterError: The lab has no kubeconfig yet, or anything else that made kubectl fail.
         """
+        if not self._kubeconfig.exists():
+            msg = "this lab's cluster has not been started yet"
+            raise ClusterError(msg, fix="lab.cluster.start(), as in 02-cluster.ipynb; or labkit up")
         argv = [str(self._program()), f"--kubeconfig={self._kubeconfig}", "--context", context, *args]
         env = {**os.environ, "KUBECACHEDIR": str(self._home / "kubectl-cache"), "KUBERC": "off"}
         command = shlex.join(["kubectl", "--context", context, *args])

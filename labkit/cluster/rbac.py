@@ -9,6 +9,9 @@ from typing import Any
 from ..workshop import ClusterSpec
 from .kubectl import KubectlAnswer
 
+LIST_BINDINGS = "kubectl get clusterrolebindings,rolebindings -A -o wide -l '!kubernetes.io/bootstrapping'"
+"""Who is bound to what, but for those bindings that every cluster has from the start."""
+
 _GROUP = "rbac.authorization.k8s.io"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..cluster.rbac import LIST_BINDINGS
+
 
 @dataclass(frozen=True)
 class Known:
@@ -155,7 +157,7 @@ AREAS: Mapping[str, tuple[Known, ...]] = {
             "more-than-expected",
             "somebody may do what they should not",
             "a binding that workshop.yaml does not declare",
-            "find it: kubectl get clusterrolebindings,rolebindings -A -o wide -l '!kubernetes.io/bootstrapping'",
+            f"find it: {LIST_BINDINGS}",
         ),
         Known("less-than-expected", "403 where it should be allowed", "somebody may do less than workshop.yaml expects", _RBAC),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..cluster.rbac import LIST_BINDINGS
 from ..display import Finding, shown
 from ..errors import IdentityError
 from ..identity.session import Claims
@@ -62,7 +63,6 @@ def _(lab: Lab) -> None:
 
 NEWCOMER, NEARLY, EMAIL = "user-new", "kube-devs", "user-new@kratix.io"
 JANITOR = "namespace-janitor"
-_OWN_BINDINGS = "kubectl get clusterrolebindings -o wide -l '!kubernetes.io/bootstrapping'"
 
 
 def newcomer(lab: Lab) -> Claims:
@@ -142,11 +142,7 @@ def right_too_many(lab: Lab) -> Iterator[Finding]:
     yield Finding(bool(role), f"the role {JANITOR} is {'' if role else 'not '}there", "one_right_too_many(lab) puts role and binding back")
     who = Claims(NEWCOMER, {"email": EMAIL, "groups": ["kube-dev"]})
     may = lab.cluster.may(who, "delete", "namespaces")
-    yield Finding(
-        not may,
-        f"{NEWCOMER} {'may' if may else 'may not'} delete namespaces",
-        _OWN_BINDINGS,
-    )
+    yield Finding(not may, f"{NEWCOMER} {'may' if may else 'may not'} delete namespaces", LIST_BINDINGS)
     may = lab.cluster.may(who, "list", "namespaces")
     yield Finding(may, f"{NEWCOMER}, in kube-dev, {'may' if may else 'may not'} list them", "lab.cluster.rbac.apply()")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..cluster.rbac import LIST_BINDINGS
 from ..display import Finding, shown
 from ..identity.session import Claims
 from ..lab import Lab
@@ -21,5 +22,5 @@ def answers(lab: Lab, who: Claims, wanted: Sequence[tuple[str, str, str, bool]])
         yield Finding(
             may == allowed,
             f"{who['email']} {'may' if may else 'may not'} {verb} {resource.partition('.')[0]}{place}",
-            f"{wrong}: kubectl get clusterrolebindings,rolebindings -A -o wide -l '!kubernetes.io/bootstrapping'",
+            f"{wrong}: {LIST_BINDINGS}",
         )

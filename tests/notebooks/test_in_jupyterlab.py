@@ -21,6 +21,7 @@ from labkit.lab import Lab
 from labkit.steps import LABS, the_lab
 
 from ..jupyterlab import SHOTS, JupyterLab, opened
+from ..support import QUICK_LABS
 
 _WIDGETS = """\
 import time
@@ -115,15 +116,11 @@ def go_to(page: Page, button: str) -> None:
     pytest.fail(f"Tab does not lead to {button}")
 
 
-SHOWN = [info.name for info in LABS if info.name != "07-break-and-fix"]
-"""Lab 07 takes minutes, most of them for servers that start: tests/faults/test_lab_07.py runs it."""
-
-
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("name", QUICK_LABS)
 def test_a_lab_runs_through_in_jupyterlab_without_an_error_or_a_widget_that_is_not_drawn(
     name: str, jupyterlab: JupyterLab, passed: list[str]
 ) -> None:
-    before = SHOWN[: len(passed)]
+    before = QUICK_LABS[: len(passed)]
     assert passed == before, f"not tried: {before[-1]} has not passed"
     if lacks := the_lab(name).lacks(Lab.open()):
         passed.append(name)
