@@ -32,7 +32,16 @@ def program_kubectl(tmp_path: Path, script: str) -> Kubectl:
     program = tmp_path / "kubectl"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
+    (tmp_path / "kubeconfig").touch()
     return Kubectl(lambda: program, tmp_path / "kubeconfig", tmp_path)
+
+
+def test_before_the_cluster_was_ever_started_that_is_said_and_not_kubectls_words_about_a_file(tmp_path: Path) -> None:
+    kubectl = program_kubectl(tmp_path, "echo asked")
+    (tmp_path / "kubeconfig").unlink()
+    with pytest.raises(ClusterError, match="has not been started yet") as refused:
+        kubectl.run("admin", "get", "namespaces")
+    assert "lab.cluster.start()" in refused.value.fix
 
 
 def kubectl_that_says(tmp_path: Path, said: str) -> Kubectl:
