@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from labkit.settings import find_root
 from labkit.steps import solved
@@ -46,6 +47,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 LAB_SECONDS = 800
 
+GROUPS = {
+    "lab": "causes cli cluster external isolation keycloak kind oidc_styles realm render session shortages",
+    "lab with portal": "kratix pages pictures portal portal_tokens steps",
+    "other Keycloak": "hosted labs_elsewhere",
+}
+"""The files of tests/integration that share servers; the first two groups take about the same time."""
+
+GROUP_OF = {f"test_{name}.py": group for group, names in GROUPS.items() for name in names.split()}
+
 
 @pytest.fixture(scope="session")
 def run_lab() -> Callable[..., None]:
@@ -74,6 +84,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fault(area, what, outcome): what goes wrong and what becomes of it, for docs/reliability.md")
+
+
+class ByServers(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
+    """A file stays in one process, and the files of one group do, so that their servers are started once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return GROUP_OF.get(Path(file).name, file) if file.startswith("tests/integration/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByServers:
+    """Used instead of xdist's own kinds of distribution (of which ``loadgroup`` does not see its marks in pytest 9.2)."""
+    return ByServers(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the groups begin first, which take longest."""
+    items.sort(key=lambda item: item.path.parent.name != "integration" or item.path.name not in GROUP_OF)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 import requests
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from labkit.lab import Lab
 from labkit.settings import find_root
@@ -52,12 +52,12 @@ class JupyterLab:
     url: str
     token: str
     work: Path
-    browser: Browser
+    browser: BrowserContext
     complaints: list[str] = field(default_factory=list)
 
     def open(self, name: str) -> Page:
         """A lab in a page of its own; ready once its kernel is idle."""
-        page = self.browser.new_page(viewport={"width": 1400, "height": 1000}, locale="en-GB", reduced_motion="reduce")
+        page = self.browser.new_page()
         page.on("console", self._listen)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.goto(f"{self.url}/lab/workspaces/{name}/tree/{name}.ipynb?token={self.token}")
@@ -69,7 +69,8 @@ class JupyterLab:
         cells = nbformat.read(self.work / f"{name}.ipynb", as_version=4).cells
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        page.wait_for_function(_DONE, arg=sum(cell.cell_type == "code" for cell in cells), timeout=1000 * RUN_SECONDS)
+        # Twice a second: by default it would be asked at every frame, which takes a whole core for as long as the lab runs.
+        page.wait_for_function(_DONE, arg=sum(cell.cell_type == "code" for cell in cells), polling=500, timeout=1000 * RUN_SECONDS)
 
     def _listen(self, message: ConsoleMessage) -> None:
         if message.type == "error":
@@ -123,7 +124,8 @@ def opened(folder: Path) -> Iterator[JupyterLab]:
             wait_for(lambda: server.poll() is not None or _answering(folder / "runtime_dir", server.pid) != "", seconds=120)
             url = _answering(folder / "runtime_dir", server.pid)
             assert url, (folder / "log").read_text()[-3000:]
-            yield JupyterLab(server.pid, url, token, folder / "work", browser)
+            context = browser.new_context(viewport={"width": 1400, "height": 1000}, locale="en-GB", reduced_motion="reduce")
+            yield JupyterLab(server.pid, url, token, folder / "work", context)
         finally:
             browser.close()
             server.terminate()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labkit.settings import Settings
 from labkit.toolchain import Toolchain
-from labkit.toolchain.pins import KUBERNETES, PINS
+from labkit.toolchain.pins import KEYCLOAK, KUBERNETES, PINS
 from labkit.toolchain.recipes import GoModule
 
 
@@ -38,6 +39,8 @@ KUBEADM = ModuleOfTests(
 KUBEADM_PIN = replace(
     PINS["kubectl"], name="kubeadm", places=(("PATH", "kubeadm"),), ask=("version", "-o", "short"), answer=r"v(\d[\d.]*)", recipe=KUBEADM
 )
+# A server's path is an option of its build, which takes half a minute.
+FOR_AUTH_PIN = replace(PINS["keycloak"], recipe=replace(KEYCLOAK, options=(*KEYCLOAK.options, "--http-relative-path=/auth")))
 
 
 def toolchain(cache: Path) -> Toolchain:
@@ -45,5 +48,14 @@ def toolchain(cache: Path) -> Toolchain:
     return Toolchain(cache, pins={**PINS, "kubeadm": KUBEADM_PIN})
 
 
+def keycloak_for_auth(cache: Path) -> Path:
+    """The labs' Keycloak once more, built for paths that begin with /auth; its folder."""
+    own = Toolchain(cache).ensure("keycloak")["keycloak"].path
+    tools = Toolchain(cache, {**os.environ, "KEYCLOAK_HOME": str(own)}, {**PINS, "keycloak": FOR_AUTH_PIN})
+    return tools.ensure("keycloak")["keycloak"].path
+
+
 if __name__ == "__main__":
-    toolchain(Settings.load().cache).ensure("kind", "kubeadm")
+    folder = Settings.load().cache
+    toolchain(folder).ensure("kind", "kubeadm")
+    keycloak_for_auth(folder)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from filelock import FileLock
 from keycloak import KeycloakAdmin
 
 from labkit.certificates import Certificates
@@ -20,6 +17,7 @@ from labkit.lab import Lab
 from labkit.processes import Processes, Server
 from labkit.settings import Settings, open_home
 from labkit.toolchain import Toolchain
+from tests.programs import keycloak_for_auth
 from tests.support import home_of_its_own
 
 
@@ -164,10 +162,10 @@ def other_keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherKe
     home = tmp_path_factory.mktemp("other") / "home"
     open_home(home, environ={}, free_ports=True)
     settings = Settings.load({"LABKIT_HOME": str(home)})
-    programs = Toolchain(settings.cache).ensure("java", "keycloak")
-    java = {"JAVA_HOME": str(programs["java"].path.parent.parent), "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1"}
-    folder = home / "keycloak"
-    shutil.copytree(_built_for_auth(programs["keycloak"].path, java, tmp_path_factory), folder, symlinks=True)
+    java = Toolchain(settings.cache).ensure("java")["java"].path.parent.parent
+    folder, built = home / "keycloak", keycloak_for_auth(settings.cache)
+    shutil.copytree(built, folder, ignore=shutil.ignore_patterns("lib"))
+    (folder / "lib").symlink_to(built / "lib")
     certificates, processes = Certificates(home / "tls"), Processes(settings)
     pair = certificates.server("keycloak")
     keycloak = OtherKeycloak(settings, certificates.authority("servers"), secrets.token_urlsafe(24))
@@ -180,7 +178,8 @@ def other_keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherKe
             f"--https-certificate-key-file={pair.key}",
         ),
         env={
-            **java,
+            "JAVA_HOME": str(java),
+            "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1",
             "KC_BOOTSTRAP_ADMIN_USERNAME": "root",
             "KC_BOOTSTRAP_ADMIN_PASSWORD": keycloak._password,
         },
@@ -194,19 +193,3 @@ def other_keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherKe
         yield keycloak
     finally:
         processes.stop("keycloak")
-
-
-def _built_for_auth(distribution: Path, java: dict[str, str], factory: pytest.TempPathFactory) -> Path:
-    """Keycloak, built anew for its path, which takes half a minute or more: once for all processes of a test run."""
-    base = factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    built, unfinished = shared / "keycloak-for-auth", shared / "keycloak-unfinished"
-    with FileLock(shared / "keycloak-for-auth.lock"):
-        if not built.exists():
-            # A build writes to lib/quarkus only, so the 170 MB beside it can be linked.
-            shutil.copytree(distribution, unfinished, ignore=lambda path, _: {"lib"} if Path(path) == distribution / "lib" else set())
-            (unfinished / "lib" / "lib").symlink_to(distribution / "lib" / "lib")
-            build = [str(unfinished / "bin" / "kc.sh"), "build", "--db=dev-file", "--http-relative-path=/auth"]
-            subprocess.run(build, env={**os.environ, **java}, check=True, capture_output=True, timeout=300)
-            unfinished.rename(built)
-    return built

@@ -19,7 +19,7 @@ from labkit.settings import find_root
 from labkit.steps import LABS, STARTER, STEPS, Step, attempt, begin, catch_up, check, examine, overview, reset_lab, solve, the_lab
 
 # What the first names is made by lab 04, the second by lab 06, and the third by lab 09; exercises of labs 07 and 08 are in
-# test_practice.py and test_kratix.py.
+# tests/faults/test_practice.py and test_kratix.py.
 MADE_LATER = ("contexts", "template", "stopped")
 WHOLE = [name for name, step in STEPS.items() if name not in MADE_LATER and step.lab != "08-kratix" and not step.exercise]
 EXERCISES = [step for step in STEPS.values() if step.exercise and step.lab not in ("07-break-and-fix", "08-kratix")]

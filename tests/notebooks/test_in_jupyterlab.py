@@ -64,7 +64,7 @@ def passed() -> list[str]:
 
 
 def test_make_lab_opens_at_the_first_lab_beside_all_the_others(jupyterlab: JupyterLab) -> None:
-    page = jupyterlab.browser.new_page(viewport={"width": 1400, "height": 1000}, locale="en-GB")
+    page = jupyterlab.browser.new_page()
     page.goto(f"{jupyterlab.url}/?token={jupyterlab.token}")
     expect(page.get_by_role("heading", name="00 · Start here")).to_be_visible(timeout=90_000)
     for info in LABS:

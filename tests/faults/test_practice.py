@@ -1,4 +1,4 @@
-"""Breaking a practice lab and mending it, in a notebook and in a terminal; tests/faults runs lab 07, with ten faults."""
+"""Breaking a practice lab and mending it, in a notebook and in a terminal; test_lab_07.py runs the lab itself, with ten faults."""
 
 from __future__ import annotations
 
