@@ -54,7 +54,7 @@ GROUPS = {
 }
 """The files of tests/integration that share servers; the first two groups take about the same time."""
 
-GROUP_OF = {f"test_{name}.py": group for group, names in GROUPS.items() for name in names.split()}
+GROUP_OF = {f"tests/integration/test_{name}.py": group for group, names in GROUPS.items() for name in names.split()}
 
 
 @pytest.fixture(scope="session")
@@ -90,8 +90,12 @@ class ByServers(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
     """A file stays in one process, and the files of one group do, so that their servers are started once."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return GROUP_OF.get(Path(file).name, file) if file.startswith("tests/integration/") else file
+        file = _file(nodeid)
+        return GROUP_OF.get(file, file)
+
+
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByServers:
@@ -101,7 +105,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByServers
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have the groups begin first, which take longest."""
-    items.sort(key=lambda item: item.path.parent.name != "integration" or item.path.name not in GROUP_OF)
+    items.sort(key=lambda item: _file(item.nodeid) not in GROUP_OF)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

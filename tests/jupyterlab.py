@@ -69,7 +69,7 @@ class JupyterLab:
         cells = nbformat.read(self.work / f"{name}.ipynb", as_version=4).cells
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        # Twice a second: by default it would be asked at every frame, which takes a whole core for as long as the lab runs.
+        # Twice a second: by default it would be asked at every frame, and each answer has the page laid out.
         page.wait_for_function(_DONE, arg=sum(cell.cell_type == "code" for cell in cells), polling=500, timeout=1000 * RUN_SECONDS)
 
     def _listen(self, message: ConsoleMessage) -> None:

@@ -14,15 +14,14 @@ from labkit.practice import Practice, expect
 from labkit.settings import open_home
 from labkit.steps import STEPS, attempt, examine, solve
 from labkit.steps.lab_07_break_and_fix import take_by
+from tests.faults.lab import enter_everybody
 from tests.support import labkit
 
 
 @pytest.fixture
 def practice(lab: Lab, tmp_path: Path) -> Iterator[Practice]:
     """The tests' own lab, whole, as the practice lab of an empty one: to start another takes half a minute."""
-    lab.up()
-    for username in lab.workshop.access.expected:
-        lab.sign_in(username).whoami()
+    enter_everybody(lab)
     home = tmp_path / "home"
     open_home(home, environ={}, free_ports=True)
     (home / "practice").symlink_to(lab.settings.home)
