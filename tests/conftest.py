@@ -31,6 +31,7 @@ AREAS = (
     "Clock",
     "Doctor",
     "Exposure",
+    "Neighbours",
 )
 
 ABOUT = """\
