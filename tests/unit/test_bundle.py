@@ -6,20 +6,23 @@ Programs here are small shell scripts that tell a version.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import os
 import platform
+import resource
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from labkit.cli import main
 from labkit.errors import ToolchainError
 from labkit.toolchain import PROGRAMS, Toolchain
-from labkit.toolchain.pins import KUBERNETES, PINS
+from labkit.toolchain.pins import ETCD, KUBERNETES, PINS
 from labkit.toolchain.recipes import Pin
 
 NAMES = tuple(name for name in PROGRAMS if name not in ("go", "kind"))
@@ -121,8 +124,15 @@ def test_a_program_that_is_in_the_cache_already_stays(bundle: Path, tmp_path: Pa
     assert kubectl.stat().st_ino == inode
 
 
-def repacked(bundle: Path, change: Callable[[str, bytes], tuple[str, bytes] | None]) -> None:
-    """Write the bundle again, each member as ``change`` has it: its name and content, or nothing to leave it out."""
+def as_it_is(name: str, content: bytes) -> tuple[str, bytes]:
+    return name, content
+
+
+def repacked(bundle: Path, change: Callable[[str, bytes], tuple[str, bytes] | None], *more: tuple[str, bytes, bytes]) -> None:
+    """Write the bundle again, each member as ``change`` has it: its name and content, or nothing to leave it out.
+
+    ``more`` are members to add: each one's name, type and content.
+    """
     with tarfile.open(bundle) as tar:
         members = [(member, file.read()) for member in tar if (file := tar.extractfile(member))]
     with tarfile.open(bundle, "w:gz") as tar:
@@ -131,13 +141,35 @@ def repacked(bundle: Path, change: Callable[[str, bytes], tuple[str, bytes] | No
             if changed is not None:
                 member.name, member.size = changed[0], len(changed[1])
                 tar.addfile(member, io.BytesIO(changed[1]))
+        for name, kind, content in more:
+            member = tarfile.TarInfo(name)
+            member.type, member.size, member.linkname = kind, len(content), "elsewhere"
+            tar.addfile(member, io.BytesIO(content))
 
 
-def manifest(**facts: object) -> Callable[[str, bytes], tuple[str, bytes]]:
+def manifest(**facts: Any) -> Callable[[str, bytes], tuple[str, bytes]]:
+    """Have the manifest say something else: a value, or what a function makes of the one that is there."""
+
     def change(name: str, content: bytes) -> tuple[str, bytes]:
-        return (name, json.dumps(json.loads(content) | facts).encode()) if name == "manifest.json" else (name, content)
+        if name != "manifest.json":
+            return name, content
+        said = json.loads(content)
+        return name, json.dumps(said | {key: to(said[key]) if callable(to) else to for key, to in facts.items()}).encode()
 
     return change
+
+
+def listed(name: str) -> Callable[[str, bytes], tuple[str, bytes]]:
+    """Have the manifest list one more file."""
+    return manifest(files=lambda files: files | {name: {"size": 0, "sha256": hashlib.sha256(b"").hexdigest()}})
+
+
+def at(path: str) -> Callable[[str, bytes], tuple[str, bytes]]:
+    """Have the manifest say that etcd lies elsewhere in its folder."""
+    return manifest(programs=lambda programs: [one | ({"path": path} if one["name"] == "etcd" else {}) for one in programs])
+
+
+SLOT = f"etcd-{PINS['etcd'].version}-{ETCD.key()}"
 
 
 def refused(tools: Toolchain, bundle: Path) -> ToolchainError:
@@ -154,11 +186,13 @@ def refused(tools: Toolchain, bundle: Path) -> ToolchainError:
     [
         (lambda name, content: (name, content.replace(b"Version: v1.37.1", b"Version: v1.37.9")), "kubectl is not as the manifest has it"),
         (lambda name, content: None if name.endswith("/etcd") else (name, content), "1 files of its manifest are missing, such as etcd-"),
-        (lambda name, content: (name.replace("/etcd", "/../../../escaped"), content), "escaped is no plain file in a folder of its own"),
-        (lambda name, content: (name.replace("/etcd", "/another"), content), "another is not as the manifest has it"),
-        (lambda name, content: None if name == "manifest.json" else (name, content), "it has no manifest.json of format 1"),
+        (lambda name, content: (name.replace("/etcd", "/../../../escaped"), content), "escaped is not in its manifest"),
+        (lambda name, content: (name.replace("/etcd", "/another"), content), "another is not in its manifest"),
+        (lambda name, content: (name, content[:-1] if name.endswith("/etcd") else content), "etcd is not as the manifest has it"),
+        (lambda name, content: None if name == "manifest.json" else (name, content), "it does not begin with a manifest.json"),
         (lambda name, content: (name, b"{" if name == "manifest.json" else content), "its manifest.json is malformed"),
-        (manifest(format=2), "it has no manifest.json of format 1"),
+        (lambda name, content: (name, b"[" * 100_000 if name == "manifest.json" else content), "its manifest.json is malformed"),
+        (manifest(files={}), "the program etcd-"),
         (manifest(programs=[{"name": "etcd"}]), "its manifest.json is malformed"),
     ],
 )
@@ -170,6 +204,77 @@ def test_a_bundle_with_anything_changed_is_refused_whole(
     assert error.what == f"{bundle} is no bundle of labkit's, or did not arrive whole"
     assert why in error.why
     assert list(tmp_path.rglob("escaped")) == []
+
+
+@pytest.mark.fault("Programs", "an offline bundle that points out of its own folders", "it is refused whole")
+@pytest.mark.parametrize(
+    ("change", "more", "why"),
+    [
+        (at("../../../../../../../../../../../bin/true"), (), "/bin/true is none of its files"),
+        (at("/bin/true"), (), f"the program {SLOT}//bin/true is none of its files"),
+        (at("absent"), (), f"the program {SLOT}/absent is none of its files"),
+        (at("."), (), f"the program {SLOT}/. is none of its files"),
+        (listed(f"{SLOT}/../../../../escaped"), (), "escaped is no plain file in the folder of a program"),
+        (listed("/etcd"), (), "/etcd is no plain file in the folder of a program"),
+        (listed("another-slot/file"), (), "another-slot/file is no plain file in the folder of a program"),
+        (listed(f"{SLOT}/etcd/below"), (), f"{SLOT}/etcd is both a file and a folder"),
+        (listed(f"{SLOT}/link"), ((f"{SLOT}/link", tarfile.SYMTYPE, b""),), "link is not as the manifest has it"),
+        (as_it_is, ((f"{SLOT}/link", tarfile.SYMTYPE, b""),), "link is not in its manifest"),
+        (as_it_is, ((f"{SLOT}/etcd", tarfile.REGTYPE, b"another"),), "etcd is not in its manifest, or is there twice"),
+        (listed(f"{SLOT}/nul\0/file"), (), "embedded null byte"),
+        (as_it_is, (("manifest.json", tarfile.REGTYPE, b"{}"),), "manifest.json is not in its manifest, or is there twice"),
+    ],
+)
+def test_a_bundle_that_points_out_of_its_own_folders_is_refused_whole(
+    bundle: Path,
+    tmp_path: Path,
+    change: Callable[[str, bytes], tuple[str, bytes] | None],
+    more: tuple[tuple[str, bytes, bytes], ...],
+    why: str,
+) -> None:
+    repacked(bundle, change, *more)
+    error = refused(student(tmp_path), bundle)
+    assert error.what == f"{bundle} is no bundle of labkit's, or did not arrive whole"
+    assert why in error.why
+
+
+@pytest.mark.fault("Programs", "an offline bundle with more in it than it says", "it is refused before that is written")
+def test_a_member_larger_than_the_manifest_says_is_never_written(bundle: Path, tmp_path: Path) -> None:
+    repacked(bundle, lambda name, content: (name, content + b"\0" * (32 << 20) if name.endswith("/etcd") else content))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16 << 20, limits[1]))
+    try:
+        error = refused(student(tmp_path), bundle)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error.why == f"{SLOT}/etcd is not as the manifest has it"
+
+
+@pytest.mark.fault("Programs", "an offline bundle that is larger than the disk has room", "it is refused before anything is written")
+def test_a_bundle_larger_than_the_disk_is_refused_first(bundle: Path, tmp_path: Path) -> None:
+    repacked(bundle, manifest(files=lambda files: {name: file | {"size": 10**15} for name, file in files.items()}))
+    with pytest.raises(ToolchainError, match="can't be unpacked") as caught:
+        student(tmp_path).unpack(bundle)
+    assert "are free at" in caught.value.why
+    assert caught.value.fix.startswith("make room")
+
+
+def test_a_bundle_that_cannot_be_read_is_not_answered_with_make_room(tmp_path: Path) -> None:
+    with pytest.raises(ToolchainError, match="can't be unpacked") as caught:
+        student(tmp_path).unpack(tmp_path / "absent.tar.gz")
+    assert "No such file or directory" in caught.value.why
+    assert "room" not in caught.value.fix
+
+
+def test_what_is_unpacked_is_writable_for_its_owner_alone_whatever_the_umask(bundle: Path, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        student(tmp_path).unpack(bundle)
+    finally:
+        os.umask(before)
+    unpacked = [path for slot in (tmp_path / "student" / "programs").iterdir() if slot.is_dir() for path in (slot, *slot.rglob("*"))]
+    assert len(unpacked) > 20
+    assert [path for path in unpacked if path.stat().st_mode & 0o7022] == []
 
 
 @pytest.mark.fault("Programs", "an offline bundle that was cut off", "it is refused whole")
@@ -195,6 +300,14 @@ def test_a_bundle_of_other_pins_is_refused_with_what_differs(bundle: Path, tmp_p
     error = refused(tools, bundle)
     assert error.what == f"{bundle} holds programs of another version of labkit"
     assert error.why == f"kubectl-1.37.2-{KUBERNETES.key()}, where this labkit has kubectl-1.37.9-{recipe.key()}"
+
+
+@pytest.mark.fault("Programs", "an offline bundle of another version of labkit", "it is refused, with what differs")
+def test_a_bundle_of_another_format_is_refused_with_both_named(bundle: Path, tmp_path: Path) -> None:
+    repacked(bundle, manifest(format=1, files={"etcd": "digest"}))
+    error = refused(student(tmp_path), bundle)
+    assert error.what == f"{bundle} holds programs of another version of labkit"
+    assert error.why == "its format is 1, this labkit's is 2"
 
 
 @pytest.mark.fault("Programs", "a program of a bundle that does not run here", "it is named, and not kept")
