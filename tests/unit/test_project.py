@@ -145,6 +145,13 @@ def test_the_github_workflow_runs_the_labs_and_the_ci_command_and_may_only_read(
     assert [name for name, job in workflow["jobs"].items() if "permissions" in job] == []
 
 
+def test_every_action_is_named_by_its_commit_with_its_version_beside_it() -> None:
+    text = "".join(file.read_text() for file in (ROOT / ".github" / "workflows").iterdir())
+    used = re.findall(r"\buses: (.*)", text)
+    assert len(used) >= 7
+    assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)] == []
+
+
 def test_the_page_on_faults_is_what_the_tests_say(tmp_path: Path) -> None:
     page = tmp_path / "reliability.md"
     command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-p", "no:cacheprovider", "--faults-table", str(page), "tests"]
