@@ -87,7 +87,8 @@ def fetch_keycloak(recipe: KeycloakDistribution, java: Program, tools: Tools) ->
     """
     maven = require_maven(recipe, tools.environ, ())
     tools.run(
-        *(maven, "-B", recipe.plugin, f"-Dartifact={recipe.artifact}", f"-DoutputDirectory={tools.work / 'out'}"),
+        # With -C a file that is not as its repository's checksum has it ends the run; of the plugin itself no digest is pinned.
+        *(maven, "-B", "-C", recipe.plugin, f"-Dartifact={recipe.artifact}", f"-DoutputDirectory={tools.work / 'out'}"),
         f"-Dmaven.repo.local={tools.work / 'repository'}",
         environ=_maven_environ(java, tools),
     )
