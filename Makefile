@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 CHROMIUMS := chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run-labs test test-faults test-kind check browser docs down clean lock
+.PHONY: help setup lab run-labs test test-faults test-kind check browser docs down clean lock pins
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,9 @@ lock: $(READY) ## pin the newest versions that pyproject.toml allows in requirem
 	@.venv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet --output-file requirements.lock
 	@echo "✔ requirements.lock: $$(grep -c '^[a-z].*==' requirements.lock) packages pinned"
+
+pins: $(READY) ## pin the SHA-256 of every official download in labkit/toolchain/official.txt; fails while one is open
+	@.venv/bin/python -m tests.pins
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -1,8 +1,8 @@
 """Kratix as it is released, in a cluster that runs containers: KinD, or somebody else's.
 
 Not yet run: there is no Docker where this was written. The versions are those of Kratix's own quick start. What lies in Kratix's
-repository is fetched at a commit and checked against the digest it had there; for what is attached to a release no digest could be had,
-so there TLS, the version in the address and a line that must be in it are all there is.
+repository is fetched at a commit and checked against the digest it had there. What is attached to a release is checked against its digest
+where `PINNED` has one; where it is open, TLS, the version in the address and a line that must be in it are all there is.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ import requests
 from ..cluster.cluster import Cluster
 from ..display import Displayed, Finding, Findings, progress
 from ..errors import ClusterError, KratixError
+from ..toolchain.pins import PINNED
 from .source import NAMESPACE, WEBHOOKS
 
 CONTROLLER = "deployment/kratix-platform-controller-manager"
+_CERT_MANAGER = "https://github.com/cert-manager/cert-manager/releases/download/v1.15.0/cert-manager.yaml"
+_RELEASE = "https://github.com/syntasso/kratix/releases/download/v0.125.0/kratix.yaml"
 _KRATIX = "https://raw.githubusercontent.com/syntasso/kratix/9c50158824f15a3632050a32196febb505124fef"
 _FETCH_SECONDS = 30
 _READY_SECONDS = 600
@@ -36,7 +39,7 @@ class Manifest:
         what: What it brings.
         url: Where it is.
         holds: A line that it must have.
-        sha256: Its digest; empty where none could be had.
+        sha256: Its digest; empty where it is still open.
         namespace: The namespace whose deployments have to be available; empty where there are none.
     """
 
@@ -69,15 +72,17 @@ class Manifest:
 MANIFESTS = (
     Manifest(
         "cert-manager 1.15.0",
-        "https://github.com/cert-manager/cert-manager/releases/download/v1.15.0/cert-manager.yaml",
+        _CERT_MANAGER,
         "name: cert-manager-webhook",
-        namespace="cert-manager",
+        PINNED.get(_CERT_MANAGER, ""),
+        "cert-manager",
     ),
     Manifest(
         "Kratix 0.125.0",
-        "https://github.com/syntasso/kratix/releases/download/v0.125.0/kratix.yaml",
+        _RELEASE,
         "name: kratix-platform-controller-manager",
-        namespace=NAMESPACE,
+        PINNED.get(_RELEASE, ""),
+        NAMESPACE,
     ),
     Manifest(
         "the state store's MinIO",

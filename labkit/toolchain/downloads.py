@@ -1,15 +1,15 @@
-"""Official downloads: over TLS from the project's own site, and checked against the digest that the project publishes.
+"""Official downloads: over TLS from the project's own site, and taken only with the SHA-256 that is pinned here.
 
-Such a digest comes from the same place as the file: it proves that the file arrived whole, and not who made it. For that there is
-TLS alone, with the authorities that this machine trusts; proxies and ``REQUESTS_CA_BUNDLE`` are as requests takes them from the
-environment. Where the recipe pins a digest (Keycloak), that one counts, and the site could not change the file unseen.
+So a site can't change a file unseen. Of what is not pinned nothing is downloaded: a digest that the site itself publishes proves that
+the file arrived whole, and not who made it. TLS trusts the authorities that this machine trusts; proxies and ``REQUESTS_CA_BUNDLE``
+are as requests takes them from the environment.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import queue
-import re
 import ssl
 import tarfile
 import threading
@@ -32,7 +32,7 @@ _CHUNK_BYTES = 1 << 18
 _given_up: dict[str, str] = {}
 
 
-def fetch(official: Official, name: str, folder: Path, shown: Progress, *, sha256: str = "") -> Path:
+def fetch(official: Official, name: str, folder: Path, shown: Progress) -> Path:
     """Download a program, or the archive that is wanted whole, into a folder that holds nothing else afterwards.
 
     A host that does not begin to answer within five seconds, or falls silent later, is not asked again by this process.
@@ -42,24 +42,21 @@ def fetch(official: Official, name: str, folder: Path, shown: Progress, *, sha25
         name: The program.
         folder: Made if it is missing; a temporary one, as it holds something half-made until this returns.
         shown: Told how much has arrived.
-        sha256: The digest, if it is pinned and not looked up.
 
     Returns:
         The file, named like the program; executable if it is the program itself.
 
     Raises:
-        ToolchainError: It can't be had from there; ``what`` says why in a line.
+        ToolchainError: It can't be had from there, or is not what is pinned; ``what`` says why in a line.
     """
-    url = f"{official.site}/{official.path(official.file, name)}"
+    url, wanted = official.url(name), official.sha256(name)
+    if not wanted:
+        msg = f"no SHA-256 of {name} is pinned (make pins)"
+        raise ToolchainError(msg)
     part, program = folder / "part", folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with requests.Session() as session:
-            # Whatever begins with TLS goes on with TLS: there is nothing to follow a redirection to plain HTTP with.
-            session.adapters.clear()
-            session.mount(f"{urlsplit(url).scheme}://", _SystemTrust())
-            wanted = sha256 or _published(session, f"{official.site}/{official.path(official.digests, name)}", url.rpartition("/")[2])
-            arrived = _stream(session, url, part, name, shown)
+        arrived = _stream(url, part, name, shown)
         if arrived != wanted:
             msg = f"{url} arrived with the SHA-256 {arrived} instead of {wanted}"
             raise ToolchainError(msg)
@@ -75,6 +72,15 @@ def fetch(official: Official, name: str, folder: Path, shown: Progress, *, sha25
     return program
 
 
+def sha256(url: str, shown: Progress) -> str:
+    """The SHA-256 of what is at an address now; nothing of it is kept.
+
+    Raises:
+        ToolchainError: It can't be had from there; ``what`` says why in a line.
+    """
+    return _stream(url, Path(os.devnull), url.rpartition("/")[2], shown)
+
+
 class _SystemTrust(HTTPAdapter):
     """Trusts what this machine trusts too, such as a company's own authority, and not only the list that requests brings."""
 
@@ -85,26 +91,11 @@ class _SystemTrust(HTTPAdapter):
         return super().proxy_manager_for(proxy, **options, ssl_context=ssl.create_default_context())
 
 
-def _published(session: requests.Session, url: str, file: str) -> str:
-    """The digest of a file out of one that lists digests: alone, or in the lines that sha256sum writes."""
-    try:
-        with _open(session, url) as response:
-            lines = response.text.splitlines()
-    except (requests.RequestException, HTTPError) as error:
-        raise _broken_off(url, error) from error
-    for line in lines:
-        digest, *of = line.split() or [""]
-        if re.fullmatch("[0-9a-f]{64}", digest) and (not of or of[-1].removeprefix("*") == file):
-            return digest
-    msg = f"{url} names no SHA-256 of {file}"
-    raise ToolchainError(msg)
-
-
-def _stream(session: requests.Session, url: str, target: Path, name: str, shown: Progress) -> str:
+def _stream(url: str, target: Path, name: str, shown: Progress) -> str:
     """Write to a file as it arrives, and return the SHA-256 of what did."""
     digest, megabytes = hashlib.sha256(), 0.0
     try:
-        with _open(session, url) as response, target.open("wb") as file:
+        with requests.Session() as session, _open(session, url) as response, target.open("wb") as file:
             total = int(response.headers.get("Content-Length", 0)) / 1e6
             for chunk in response.iter_content(_CHUNK_BYTES):
                 file.write(chunk)
@@ -121,6 +112,9 @@ def _open(session: requests.Session, url: str) -> requests.Response:
     host = urlsplit(url).netloc
     if host in _given_up:
         raise ToolchainError(_given_up[host])
+    # Whatever begins with TLS goes on with TLS: there is nothing to follow a redirection to plain HTTP with.
+    session.adapters.clear()
+    session.mount(f"{urlsplit(url).scheme}://", _SystemTrust())
     answers: queue.SimpleQueue[requests.Response | Exception] = queue.SimpleQueue()
 
     def ask() -> None:

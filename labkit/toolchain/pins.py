@@ -1,7 +1,7 @@
 """Every program that labkit runs: its version, where it is looked for, and how it is made when it is not there.
 
 A version is changed here and in the file that pins its content (``go/*/go.mod`` and ``go.sum``, ``pypi/*.txt``, the portal's
-``package.json`` files and their locks); a test keeps them in step.
+``package.json`` files and their locks; ``make pins`` writes ``official.txt``); a test keeps them in step.
 """
 
 from __future__ import annotations
@@ -14,10 +14,18 @@ _ETCD_VERSION = "3.7.3"
 _KUBERNETES_VERSION = "1.37.2"
 _KUBERNETES_MAJOR, _KUBERNETES_MINOR, _ = _KUBERNETES_VERSION.split(".")
 _KEYCLOAK_VERSION = "26.7.3"
+_KEYCLOAK_FILE = f"keycloak/keycloak/releases/download/{_KEYCLOAK_VERSION}/keycloak-{_KEYCLOAK_VERSION}.tar.gz"
 _KIND_VERSION = "0.33.0"
 _COMPONENT = "k8s.io/component-base/version"
 _BUNDLE = "start from a bundle that somebody with network made (labkit setup --offline-bundle FILE)"
 _MODULES = f"name your network's module proxy in GOPROXY, or\n{_BUNDLE}"
+
+PINNED: Mapping[str, str] = {
+    url: digest
+    for digest, url in (line.split() for line in (HERE / "official.txt").read_text().splitlines() if not line.startswith("#"))
+    if digest != "open"
+}
+"""The SHA-256 of each official download, by its address; what is still open is left out."""
 
 ETCD = GoModule(
     name="etcd",
@@ -35,7 +43,7 @@ ETCD = GoModule(
         site="https://github.com",
         systems={"etcd": ("linux", "darwin")},
         file=f"etcd-io/etcd/releases/download/v{_ETCD_VERSION}/etcd-v{_ETCD_VERSION}-{{system}}-{{machine}}.{{packed}}",
-        digests=f"etcd-io/etcd/releases/download/v{_ETCD_VERSION}/SHA256SUMS",
+        pinned=PINNED,
         member=f"etcd-v{_ETCD_VERSION}-{{system}}-{{machine}}/etcd",
     ),
 )
@@ -62,7 +70,7 @@ KUBERNETES = GoModule(
         site="https://dl.k8s.io",
         systems={"kube-apiserver": ("linux",), "kube-controller-manager": ("linux",), "kubectl": ("linux", "darwin")},
         file=f"v{_KUBERNETES_VERSION}/bin/{{system}}/{{machine}}/{{name}}",
-        digests=f"v{_KUBERNETES_VERSION}/bin/{{system}}/{{machine}}/{{name}}.sha256",
+        pinned=PINNED,
     ),
 )
 
@@ -78,11 +86,13 @@ KIND = GoModule(
     packages={"kind": "sigs.k8s.io/kind"},
     ldflags="-s -w",
     instead=f"put kind on PATH, or\n{_MODULES}",
+    # The digests of 0.33.0 were not computed from the site but found, all alike, in more than ten public repositories, among them
+    # cert-manager's tools (makefile-modules).
     official=Official(
         site="https://github.com",
         systems={"kind": ("linux", "darwin")},
         file=f"kubernetes-sigs/kind/releases/download/v{_KIND_VERSION}/kind-{{system}}-{{machine}}",
-        digests=f"kubernetes-sigs/kind/releases/download/v{_KIND_VERSION}/kind-{{system}}-{{machine}}.sha256sum",
+        pinned=PINNED,
     ),
 )
 KIND_NODE_IMAGE = "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"
@@ -99,7 +109,7 @@ KEYCLOAK = KeycloakDistribution(
     memory_gb=1,
     plugin="org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy",
     artifact=f"org.keycloak:keycloak-quarkus-dist:{_KEYCLOAK_VERSION}:tar.gz",
-    sha256="77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47",
+    sha256=PINNED.get(f"https://github.com/{_KEYCLOAK_FILE}", ""),
     options=("--db=dev-file", "--health-enabled=false", "--metrics-enabled=false"),
     instead=(
         f"unpack Keycloak {_KEYCLOAK_VERSION} and name its folder in KEYCLOAK_HOME, or\n"
@@ -108,7 +118,8 @@ KEYCLOAK = KeycloakDistribution(
     official=Official(
         site="https://github.com",
         systems={"keycloak": ("linux", "darwin")},
-        file=f"keycloak/keycloak/releases/download/{_KEYCLOAK_VERSION}/keycloak-{_KEYCLOAK_VERSION}.tar.gz",
+        file=_KEYCLOAK_FILE,
+        pinned=PINNED,
     ),
 )
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 HERE = Path(__file__).parent
 _GO_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+_PINNED_MACHINES = ("amd64", "arm64")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +25,14 @@ class Official:
         site: The address that the paths are below.
         systems: The programs that are published, each with the systems it is published for.
         file: The path of the program, or of an archive.
-        digests: The path of the file with its SHA-256; empty when the recipe pins that.
+        pinned: The SHA-256 of what is at an address.
         member: The program's path in the archive; empty when it is the whole file that is wanted.
     """
 
     site: str
     systems: Mapping[str, tuple[str, ...]]
     file: str
-    digests: str = ""
+    pinned: Mapping[str, str]
     member: str = ""
 
     @property
@@ -43,11 +44,24 @@ class Official:
         """Whether the program is published for this system."""
         return platform.system().lower() in self.systems.get(name, ())
 
+    def sha256(self, name: str) -> str:
+        """The SHA-256 of what is published for this machine; empty if it is not pinned."""
+        return self.pinned.get(self.url(name), "")
+
+    def url(self, name: str) -> str:
+        """The address of what is published for this machine."""
+        return f"{self.site}/{self.path(self.file, name)}"
+
+    def urls(self) -> Iterator[str]:
+        """The addresses for every program, system and kind of machine that can be pinned."""
+        for name, systems in self.systems.items():
+            for system in systems:
+                yield from (f"{self.site}/{_path(self.file, name, system, machine)}" for machine in _PINNED_MACHINES)
+
     def path(self, template: str, name: str) -> str:
         """One of the paths, for this program and this machine."""
-        system, machine = platform.system().lower(), platform.machine()
-        packed = "zip" if system == "darwin" else "tar.gz"
-        return template.format(name=name, system=system, machine=_GO_MACHINES.get(machine, machine), packed=packed)
+        machine = platform.machine()
+        return _path(template, name, platform.system().lower(), _GO_MACHINES.get(machine, machine))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +99,7 @@ class Recipe:
 
     def sources(self, name: str) -> str:
         """Where one of its programs comes from when it is missing, in the order of trying, for people."""
-        if self.official is None or not self.official.has(name):
+        if self.official is None or not self.official.has(name) or not self.official.sha256(name):
             return self.source
         return f"downloaded from {self.official.host}, else {self.source}"
 
@@ -237,6 +251,10 @@ class Pin:
         """Whether a found program of this version (numbers and dots) is taken."""
         number = _numbers(version)
         return _numbers(self.at_least) <= number and (not self.below or number < _numbers(self.below))
+
+
+def _path(template: str, name: str, system: str, machine: str) -> str:
+    return template.format(name=name, system=system, machine=machine, packed="zip" if system == "darwin" else "tar.gz")
 
 
 def _contents(folder: Path, files: Iterable[Path]) -> tuple[str, ...]:

