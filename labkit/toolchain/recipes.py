@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 HERE = Path(__file__).parent
 _GO_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-_PINNED_MACHINES = ("amd64", "arm64")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +52,10 @@ class Official:
         return f"{self.site}/{self.path(self.file, name)}"
 
     def urls(self) -> Iterator[str]:
-        """The addresses for every program, system and kind of machine that can be pinned."""
+        """The addresses for every program, on every system and kind of machine; some may be the same."""
         for name, systems in self.systems.items():
             for system in systems:
-                yield from (f"{self.site}/{_path(self.file, name, system, machine)}" for machine in _PINNED_MACHINES)
+                yield from (f"{self.site}/{_path(self.file, name, system, machine)}" for machine in _GO_MACHINES.values())
 
     def path(self, template: str, name: str) -> str:
         """One of the paths, for this program and this machine."""
