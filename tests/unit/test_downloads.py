@@ -377,6 +377,7 @@ def test_a_host_that_hangs_is_given_up_and_not_asked_again(
     site.pinned |= pinned_at(site.address, "etcd")
     machine.ensure("kubectl", "kube-apiserver")
     machine.ensure("etcd")
+    assert site.reached.wait(20)
     assert site.asked == [FILE]
     assert capsys.readouterr().out.count(f"  {site.host} can't be reached: {why}; instead: built from its Go module\n") == 2
 
