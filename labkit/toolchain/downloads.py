@@ -24,6 +24,7 @@ from urllib3.exceptions import HTTPError
 
 from ..display import Progress
 from ..errors import ToolchainError
+from ..http_session import HttpSession
 from .recipes import Official
 
 _ANSWER_SECONDS = 5.0
@@ -54,7 +55,7 @@ def fetch(official: Official, name: str, folder: Path, shown: Progress, *, sha25
     part, program = folder / "part", folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with requests.Session() as session:
+        with HttpSession() as session:
             # Whatever begins with TLS goes on with TLS: there is nothing to follow a redirection to plain HTTP with.
             session.adapters.clear()
             session.mount(f"{urlsplit(url).scheme}://", _SystemTrust())
