@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -51,6 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, as ``labkit --help`` lists them.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or a setting that knows no ✔ is no reason to end.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     args = _parser().parse_args(argv)
     try:
         return int(args.verb(args))

@@ -183,7 +183,6 @@ def other_keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherKe
             "KC_BOOTSTRAP_ADMIN_USERNAME": "root",
             "KC_BOOTSTRAP_ADMIN_PASSWORD": keycloak._password,
         },
-        without=("KC_", "JAVA_"),
         ports=("keycloak",),
         ready=keycloak.answers,
         ready_seconds=180,

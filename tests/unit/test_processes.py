@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -20,10 +19,12 @@ import psutil
 import pytest
 
 import labkit.processes
+from labkit.environment import SERVER
 from labkit.errors import PortInUse, ServerError
 from labkit.hosting import SECRET_VARIABLE
+from labkit.ports import port_is_free
 from labkit.processes import Processes, Server
-from labkit.settings import Settings, open_home, port_is_free
+from labkit.settings import Settings, open_home
 
 PATIENCE_SECONDS = 60
 
@@ -470,16 +471,22 @@ def test_the_lock_may_be_taken_again_by_its_holder(processes: Processes) -> None
         assert processes.names() == []
 
 
-@pytest.mark.fault("Servers", "a person's own KC_, JAVA_ or ETCD_ variables", "the lab's servers don't see them")
-def test_a_server_is_spared_the_settings_that_a_person_has_for_its_kind(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTHERS_PORT", "1")
-    monkeypatch.setenv("UNRELATED", "kept")
+@pytest.mark.fault(
+    "Neighbours", "settings and credentials for other programs in the environment", "no server sees them: each gets its variables by name"
+)
+def test_a_server_sees_what_is_listed_and_its_own_and_nothing_else(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DEBUG", "JAVA", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "QUARKUS_HTTP_PORT", "KC_DB", "NODE_OPTIONS", "GOFLAGS"):
+        monkeypatch.setenv(name, "a-persons-own")
+    for name in ("AWS_ACCESS_KEY_ID", "AZURE_CLIENT_SECRET", "GITHUB_TOKEN", SECRET_VARIABLE):
+        monkeypatch.setenv(name, "a-persons-own")
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("LC_TIME", "C")
     processes = Processes(settings)
-    running = processes.start(dataclasses.replace(listener(settings), without=("OTHERS_",)))
-    seen = psutil.Process(running.pid).environ()
-    assert seen["UNRELATED"] == "kept"
-    assert seen["LISTENER_SECRET"] == "hidden"
-    assert "OTHERS_PORT" not in seen
+    seen = psutil.Process(processes.start(listener(settings)).pid).environ()
+    assert [name for name, value in seen.items() if value == "a-persons-own"] == []
+    assert (seen["https_proxy"], seen["LC_TIME"], seen["LISTENER_SECRET"]) == ("http://proxy.example:3128", "C", "hidden")
+    assert {name for name in seen if name.upper() not in SERVER} == {"LISTENER_SECRET"}
+    assert (seen["TMPDIR"], (settings.home / "tmp").stat().st_mode & 0o777) == (str(settings.home / "tmp"), 0o700)
     processes.stop("listener")
 
 
