@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from ..browsers import stores
 from ..cluster.provider import NOT_OURS
-from ..display import OK
+from ..display import OK, write_plainly_where_needed
 from ..errors import LabkitError, TrustError
 from ..lab import Lab
 from ..settings import find_root
@@ -52,10 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, as ``labkit --help`` lists them.
     """
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal or a setting that knows no ✔ is no reason to end.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    write_plainly_where_needed()
     args = _parser().parse_args(argv)
     try:
         return int(args.verb(args))

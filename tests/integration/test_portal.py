@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import requests
 from pydantic import SecretStr
 
 from labkit.errors import (
@@ -31,6 +30,7 @@ from labkit.errors import (
     TaskFailed,
     TemplateUnknown,
 )
+from labkit.http_session import request
 from labkit.lab import Lab, expect_forbidden
 from labkit.portal import config
 from labkit.portal.browser import Browser
@@ -200,7 +200,7 @@ def test_a_guest_reads_the_catalog_and_no_more(lab: Lab, template: str) -> None:
 
 def test_nobody_at_all_gets_nothing(lab: Lab) -> None:
     for path in ("catalog/entities", "scaffolder/v2/tasks", "ske/session", "ske/resource?kind=ConfigMap&name=x&apiVersion=v1"):
-        assert requests.get(f"{lab.portal.url}/api/{path}", timeout=10).status_code == 401, path
+        assert request("GET", f"{lab.portal.url}/api/{path}", timeout=10).status_code == 401, path
 
 
 def test_an_unknown_template_is_named_with_those_there_are(admin: PortalSession, template: str) -> None:

@@ -22,7 +22,7 @@ import labkit.processes
 from labkit.environment import SERVER
 from labkit.errors import PortInUse, ServerError
 from labkit.hosting import SECRET_VARIABLE
-from labkit.ports import port_is_free
+from labkit.ports import is_listened_on, port_is_free
 from labkit.processes import Processes, Server
 from labkit.settings import Settings, open_home
 
@@ -488,6 +488,50 @@ def test_a_server_sees_what_is_listed_and_its_own_and_nothing_else(settings: Set
     assert {name for name in seen if name.upper() not in SERVER} == {"LISTENER_SECRET"}
     assert (seen["TMPDIR"], (settings.home / "tmp").stat().st_mode & 0o777) == (str(settings.home / "tmp"), 0o700)
     processes.stop("listener")
+
+
+@pytest.mark.fault(
+    "Neighbours",
+    "another program takes a server's port while it starts, and answers as it would",
+    "an error that names the program; the server is stopped, and nothing is asked of the other",
+)
+def test_whoever_takes_the_port_meanwhile_is_not_taken_for_the_server(settings: Settings, processes: Processes) -> None:
+    port, takers = settings.ports["etcd"], []
+
+    def taken() -> bool:
+        takers.append(socket.create_server(("127.0.0.1", port)))
+        return True
+
+    with pytest.raises(PortInUse, match=rf"port {port}, which listener needs, is in use by .+ \(pid {os.getpid()}\)"):
+        processes.start(listener(settings, code="import time; time.sleep(600)", ready=taken))
+    takers[0].close()
+    assert len(takers) == 1
+    assert processes.names() == []
+
+
+@pytest.mark.fault(
+    "Neighbours",
+    "another program has the port of a server that runs but no longer listens",
+    "the server is not taken over; an error names it",
+)
+def test_a_server_that_listens_no_more_is_not_taken_over_when_another_answers(
+    settings: Settings, processes: Processes, tmp_path: Path
+) -> None:
+    leave = tmp_path / "leave"
+    code = f"{LISTEN.partition('while')[0]}import pathlib, time\nwhile not pathlib.Path({str(leave)!r}).exists(): time.sleep(0.02)\n"
+    code += "listener.close()\ntime.sleep(600)"
+    port = settings.ports["etcd"]
+    started = processes.start(listener(settings, code=code))
+    leave.touch()
+    wait_for(lambda: not is_listened_on(port, [psutil.Process(started.pid)]))
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(PortInUse, match=rf"pid {os.getpid()}\)"):
+        processes.start(listener(settings, code=code))
+
+
+def test_a_listener_that_the_system_does_not_name_is_another_users(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "process_iter", list)
+    with socket.create_server(("127.0.0.1", settings.ports["etcd"])), pytest.raises(PortInUse, match="another user's program"):
+        Processes(settings).start(listener(settings))
 
 
 @pytest.mark.fault(
