@@ -259,6 +259,7 @@ class Processes:
             except Exception as error:  # noqa: BLE001 - a probe may fail in any way while a server starts
                 reason = f"{type(error).__name__}: {error}"
             if child.poll() is not None if child else _launch.has_ended(running.pid):
+                self._listens(server)
                 killed = child is not None and child.returncode in _KILLED
                 raise self._failed(server, "ended at once" if not reason else "ended before it was ready", _KILLED_WHY if killed else "")
             if time.monotonic() > deadline:
@@ -278,15 +279,20 @@ class Processes:
         Raises:
             PortInUse: It is somebody else who was quicker, and maybe answers as the server would.
         """
-        record = self._record(server.name)
         for name in server.ports:
             port = self._settings.ports[name]
-            # Asked in this order, as it may begin to listen meanwhile.
+            if self._is_listened_on_by(server.name, port):
+                continue
             holder = listener(port, held=True)
-            if record is None or not is_listened_on(port, _launch.session_members(record)):
+            # It may have begun meanwhile.
+            if not self._is_listened_on_by(server.name, port):
                 self._refuse(server, name, holder)
                 return False
         return True
+
+    def _is_listened_on_by(self, name: str, port: int) -> bool:
+        record = self._record(name)
+        return record is not None and is_listened_on(port, _launch.session_members(record))
 
     def _refuse_taken_ports(self, server: Server, patience: float) -> None:
         """Patience is for a server of ours that was killed a moment ago: the system closes its sockets when it gets to it."""

@@ -234,7 +234,7 @@ class Rogue(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815 - its name
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -495,17 +495,20 @@ def test_a_server_sees_what_is_listed_and_its_own_and_nothing_else(settings: Set
     "another program takes a server's port while it starts, and answers as it would",
     "an error that names the program; the server is stopped, and nothing is asked of the other",
 )
-def test_whoever_takes_the_port_meanwhile_is_not_taken_for_the_server(settings: Settings, processes: Processes) -> None:
+@pytest.mark.parametrize(("code", "answers_so"), [("import time; time.sleep(600)", True), ("import sys; sys.exit(1)", False)])
+def test_whoever_takes_the_port_meanwhile_is_not_taken_for_the_server(
+    settings: Settings, processes: Processes, code: str, answers_so: bool
+) -> None:
     port, takers = settings.ports["etcd"], []
 
-    def taken() -> bool:
-        takers.append(socket.create_server(("127.0.0.1", port)))
-        return True
+    def ready() -> bool:
+        if not takers:
+            takers.append(socket.create_server(("127.0.0.1", port)))
+        return answers_so
 
     with pytest.raises(PortInUse, match=rf"port {port}, which listener needs, is in use by .+ \(pid {os.getpid()}\)"):
-        processes.start(listener(settings, code="import time; time.sleep(600)", ready=taken))
+        processes.start(listener(settings, code=code, ready=ready))
     takers[0].close()
-    assert len(takers) == 1
     assert processes.names() == []
 
 
