@@ -499,7 +499,8 @@ def test_a_server_sees_what_is_listed_and_its_own_and_nothing_else(settings: Set
 def test_whoever_takes_the_port_meanwhile_is_not_taken_for_the_server(
     settings: Settings, processes: Processes, code: str, answers_so: bool
 ) -> None:
-    port, takers = settings.ports["etcd"], []
+    port = settings.ports["etcd"]
+    takers: list[socket.socket] = []
 
     def ready() -> bool:
         if not takers:
