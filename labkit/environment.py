@@ -63,8 +63,8 @@ DOCKER = (
 )
 """What docker and kind need to reach the person's Docker, be it by SSH, and the store of its credentials."""
 
-KUBECTL = (*EVERYBODY, *NETWORK)
-"""What kubectl needs in the lab's own kubeconfig."""
+KUBECTL = (*EVERYBODY, *NETWORK, "PYTHONPATH")
+"""What kubectl needs in the lab's own kubeconfig, and ``labkit credential``, which it may run."""
 
 EXTERNAL_KUBECTL = (
     *(*KUBECTL, "KUBECONFIG", "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"),
@@ -75,7 +75,7 @@ EXTERNAL_KUBECTL = (
 
 KERNEL = (
     *(*GO, *MAVEN, *PIP, *NPM, *DOCKER, *EXTERNAL_KUBECTL, *PORTAL, "LABKIT_*", "KEYCLOAK_HOME", "KUBEBUILDER_ASSETS"),
-    *("PYTHONPATH", "VIRTUAL_ENV", "JUPYTER_PATH", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"),
+    *("VIRTUAL_ENV", "JUPYTER_PATH", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"),
 )
 """What the kernel of a headless run needs, which starts all of these."""
 

@@ -118,9 +118,12 @@ class Processes:
         except Timeout as error:
             msg = f"another process has been starting or stopping servers of {self._settings.home} for {_LOCK_SECONDS} s"
             raise ServerError(msg, fix="end the other notebook or shell, then try again") from error
+        # What is laid out for a server is the person's alone, whatever umask the notebook has.
+        umask = os.umask(0o077)
         try:
             yield
         finally:
+            os.umask(umask)
             lock.release()
 
     def start(self, server: Server) -> Running:
@@ -229,7 +232,7 @@ class Processes:
             # Held for as long as the server runs: it inherits them, and so does what it starts.
             held = [ours.enter_context(each) for each in self._hold_ports(server)]
             child = subprocess.Popen(
-                [sys.executable, "-P", _launch.__file__, *server.argv],
+                [sys.executable, "-I", "-S", _launch.__file__, *server.argv],
                 stdin=subprocess.PIPE,
                 stdout=handle,
                 stderr=subprocess.STDOUT,

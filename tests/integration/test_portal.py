@@ -37,6 +37,7 @@ from labkit.portal.browser import Browser
 from labkit.portal.client import PortalSession
 from labkit.portal.server import SOURCES, TEMPLATES
 from labkit.settings import open_home
+from tests.hostile import friendly
 
 NAMESPACE = "portal-tests"
 DEV = 'User "user-dev@kratix.io" cannot'
@@ -343,6 +344,7 @@ def test_the_portals_own_tests_pass_with_the_toolchains_node(lab: Lab, tmp_path:
     app = tmp_path / "app"
     shutil.copytree(SOURCES, app, ignore=shutil.ignore_patterns("node_modules"))
     (app / "node_modules").symlink_to(programs["backstage"].path / "node_modules")
-    done = subprocess.run([programs["node"].path, "--test"], cwd=app, capture_output=True, text=True, timeout=300, check=False)
+    command = [str(programs["node"].path), "--test"]
+    done = subprocess.run(command, cwd=app, env=friendly(), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert re.search(r"^. tests [1-9]", done.stdout, re.MULTILINE)
