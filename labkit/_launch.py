@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
+with suppress(ImportError):
+    # As a script it needs nothing but Python, wherever labkit's packages are found.
+    import psutil
 
 _POLL_SECONDS = 0.1
 

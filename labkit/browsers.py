@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .environment import EVERYBODY, listed
 from .errors import TrustError
 
 CHROMIUM_STORE = Path(".pki/nssdb")
@@ -76,7 +77,9 @@ class NssStore:
             fix = "install it (Debian and Ubuntu: apt install libnss3-tools), or import the authority in the browser's settings"
             raise TrustError(msg, fix=fix)
         argv = [certutil, "-d", f"sql:{self.folder}", *arguments]
-        return subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=30)
+        return subprocess.run(
+            argv, capture_output=True, text=True, env=listed(EVERYBODY), check=False, stdin=subprocess.DEVNULL, timeout=30
+        )
 
 
 def stores(home: Path) -> Iterator[NssStore]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import html
+import io
 import sys
 import threading
 import time
@@ -11,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 OK, BAD = "✔", "✘"
+_PLAIN = {OK: "ok", BAD: "failed", "…": "...", "→": "->", "─": "-", "—": "-", "–": "-", "·": "-"}
 _QUIET_SECONDS = 20.0
 
 
@@ -154,6 +157,20 @@ def shown(value: object) -> str:
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(shown(item) for item in value) or "none"
     return str(value)
+
+
+def write_plainly_where_needed() -> None:
+    """Have this process write in plain letters what a terminal's or a setting's encoding lacks, where Python would end with an error."""
+    codecs.register_error("plain", _plainly)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_PLAIN.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
 
 
 class Progress:

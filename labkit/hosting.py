@@ -18,6 +18,7 @@ variable                          what it says                                  
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ PUBLIC_CA = Path(DEFAULT_CA_BUNDLE_PATH)
 KINDS = ("auto", "local", "hosted")
 SECRET_VARIABLE = "LABKIT_KEYCLOAK_ADMIN_SECRET"  # noqa: S105 - the variable's name
 _PREFIX = "LABKIT_KEYCLOAK"
+_taken: dict[tuple[str, ...], str] = {}
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,12 @@ class Hosted:
 def hosted_from(env: Mapping[str, str]) -> Hosted | None:
     """The hosted Keycloak that the environment names; None when the lab is to start its own.
 
+    The administrator's secret leaves this process's environment here, so that no child of it ever has it.
+
     Raises:
         SettingsError: A variable is missing or can't be used.
     """
+    secret = _secret(env)
     given = {name: value for name, value in env.items() if value}
     kind, url = given.get(_PREFIX, "auto"), given.get(f"{_PREFIX}_URL", "")
     if kind not in KINDS:
@@ -92,10 +97,20 @@ def hosted_from(env: Mapping[str, str]) -> Hosted | None:
         admin_realm=given.get(f"{_PREFIX}_ADMIN_REALM", ""),
         user=user or ("" if client else "admin"),
         client=client,
-        secret=given.get(SECRET_VARIABLE, ""),
+        secret=secret,
         secret_file=files.get(file_variable),
         variables={name: str(files.get(name, value)) for name, value in given.items() if _says_where(name)},
     )
+
+
+def _secret(env: Mapping[str, str]) -> str:
+    if env is not os.environ:
+        return env.get(SECRET_VARIABLE, "")
+    # Never said to another Keycloak, or for somebody else, than it was given for.
+    whose = tuple(env.get(f"{_PREFIX}_{name}", "") for name in ("URL", "ADMIN_REALM", "ADMIN", "ADMIN_CLIENT"))
+    if SECRET_VARIABLE in os.environ:
+        _taken[whose] = os.environ.pop(SECRET_VARIABLE)
+    return _taken.get(whose, "")
 
 
 def _says_where(variable: str) -> bool:

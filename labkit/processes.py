@@ -11,24 +11,28 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 from filelock import FileLock, Timeout
 
 from . import _launch
 from .display import Displayed, progress
+from .environment import SERVER, listed
 from .errors import PortInUse, ServerError
-from .hosting import SECRET_VARIABLE
 from .machine import shortage
-from .settings import Settings, port_is_free, write_private, writing
+from .ports import hold, is_listened_on, listener
+from .settings import Settings, write_private, writing
+
+_WAY = "listed environment, [::1] held"
+"""A server that an older labkit started otherwise is started anew."""
 
 _POLL_SECONDS = 0.1
 _RELEASE_SECONDS = 5
@@ -50,8 +54,7 @@ class Server:
         argv: The program (an absolute path) and its arguments; never a secret, since any user may read them.
         ports: The loopback ports it listens on, by their names in `labkit.settings.PORTS`.
         ready: Asked again and again until it says True; what it raises counts as not yet.
-        env: Added to the environment; secrets go here.
-        without: Beginnings of variables' names that are kept from it: settings that a person has for other servers of the kind.
+        env: Added to what every server gets of the environment (`labkit.environment.SERVER`); secrets go here.
         ready_seconds: How long it may take.
         inputs: Files that the server reads once at its start; when one has changed, it is started anew.
         cwd: The folder that it runs in; the home when left out.
@@ -62,14 +65,13 @@ class Server:
     ports: tuple[str, ...]
     ready: Callable[[], bool]
     env: Mapping[str, str] = field(default_factory=dict)
-    without: tuple[str, ...] = ()
     ready_seconds: float = 60
     inputs: tuple[Path, ...] = ()
     cwd: Path | None = None
 
     def fingerprint(self) -> str:
-        """Changes when the command line or one of the files read at start changes."""
-        digest = hashlib.sha256("\0".join(self.argv).encode())
+        """Changes when the command line or one of the files read at start changes, or how servers are started."""
+        digest = hashlib.sha256("\0".join((_WAY, *self.argv)).encode())
         for file in self.inputs:
             digest.update(file.read_bytes())
         return digest.hexdigest()[:16]
@@ -116,9 +118,12 @@ class Processes:
         except Timeout as error:
             msg = f"another process has been starting or stopping servers of {self._settings.home} for {_LOCK_SECONDS} s"
             raise ServerError(msg, fix="end the other notebook or shell, then try again") from error
+        # What is laid out for a server is the person's alone, whatever umask the notebook has.
+        umask = os.umask(0o077)
         try:
             yield
         finally:
+            os.umask(umask)
             lock.release()
 
     def start(self, server: Server) -> Running:
@@ -217,27 +222,26 @@ class Processes:
         return dict(loaded)
 
     def _launch(self, server: Server) -> tuple[subprocess.Popen[bytes], Running]:
-        # What administers a hosted Keycloak is labkit's alone; a server's environment can be read for as long as it runs.
-        kept = (SECRET_VARIABLE, *server.without)
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(kept)}
-        log, fingerprint = self.log_file(server.name), server.fingerprint()
+        log, fingerprint, temporary = self.log_file(server.name), server.fingerprint(), self._settings.home / "tmp"
         with writing(log):
-            for folder in (self._run, self._logs):
+            for folder in (self._run, self._logs, temporary):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
+        with ExitStack() as ours:
+            ours.callback(os.close, handle)
+            # Held for as long as the server runs: it inherits them, and so does what it starts.
+            held = [ours.enter_context(each) for each in self._hold_ports(server)]
             child = subprocess.Popen(
-                [sys.executable, "-P", _launch.__file__, *server.argv],
+                [sys.executable, "-I", "-S", _launch.__file__, *server.argv],
                 stdin=subprocess.PIPE,
                 stdout=handle,
                 stderr=subprocess.STDOUT,
                 bufsize=0,
                 cwd=server.cwd or self._settings.home,
-                env={**inherited, **server.env},
+                env={**listed(SERVER), "TMPDIR": str(temporary), **server.env},
+                pass_fds=[each.fileno() for each in held],
                 start_new_session=True,
             )
-        finally:
-            os.close(handle)
         assert child.stdin is not None  # noqa: S101 - asked for above
         with child.stdin as word:
             facts = {"name": server.name, "fingerprint": fingerprint, **_launch.marks(child.pid)}
@@ -251,11 +255,14 @@ class Processes:
         reason = ""
         while True:
             try:
-                if server.ready():
+                if server.ready() and self._listens(server):
                     return
+            except PortInUse:
+                raise
             except Exception as error:  # noqa: BLE001 - a probe may fail in any way while a server starts
                 reason = f"{type(error).__name__}: {error}"
             if child.poll() is not None if child else _launch.has_ended(running.pid):
+                self._listens(server)
                 killed = child is not None and child.returncode in _KILLED
                 raise self._failed(server, "ended at once" if not reason else "ended before it was ready", _KILLED_WHY if killed else "")
             if time.monotonic() > deadline:
@@ -269,6 +276,27 @@ class Processes:
         why = "\n".join(part for part in (why, f"the last lines of {log}:", tail) if part)
         return ServerError(f"{server.name} {how}", why=why, fix=fix)
 
+    def _listens(self, server: Server) -> bool:
+        """Whether it is the server that listens on its ports, by now.
+
+        Raises:
+            PortInUse: It is somebody else who was quicker, and maybe answers as the server would.
+        """
+        for name in server.ports:
+            port = self._settings.ports[name]
+            if self._is_listened_on_by(server.name, port):
+                continue
+            holder = listener(port, held=True)
+            # It may have begun meanwhile.
+            if not self._is_listened_on_by(server.name, port):
+                self._refuse(server, name, holder)
+                return False
+        return True
+
+    def _is_listened_on_by(self, name: str, port: int) -> bool:
+        record = self._record(name)
+        return record is not None and is_listened_on(port, _launch.session_members(record))
+
     def _refuse_taken_ports(self, server: Server, patience: float) -> None:
         """Patience is for a server of ours that was killed a moment ago: the system closes its sockets when it gets to it."""
         deadline = time.monotonic() + patience
@@ -276,21 +304,19 @@ class Processes:
             port = self._settings.ports[name]
             while (holder := listener(port)) and time.monotonic() < deadline:
                 time.sleep(_POLL_SECONDS)
-            if holder:
-                msg = f"port {port}, which {server.name} needs, is in use by {holder}"
-                raise PortInUse(msg, fix=f"stop that program, or give {server.name} another port: set LABKIT_{name.upper()}_PORT")
+            self._refuse(server, name, holder)
 
-
-def listener(port: int) -> str | None:
-    """Who listens on a TCP port, as ``name (pid N)`` where the system tells; None when nobody does."""
-    try:
-        connections = psutil.net_connections("tcp")
-    except psutil.AccessDenied:
-        return None if port_is_free(port) else "another program"
-    for connection in connections:
-        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
+    def _hold_ports(self, server: Server) -> Iterator[socket.socket]:
+        for name in server.ports:
             try:
-                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})" if connection.pid else "another program"
-            except psutil.Error:
-                return "another program"
-    return None
+                held = hold(self._settings.ports[name])
+            except OSError:
+                self._refuse(server, name, "another user's program")
+            else:
+                if held:
+                    yield held
+
+    def _refuse(self, server: Server, name: str, holder: str | None) -> None:
+        if holder:
+            msg = f"port {self._settings.ports[name]}, which {server.name} needs, is in use by {holder}"
+            raise PortInUse(msg, fix=f"stop that program, or give {server.name} another port: set LABKIT_{name.upper()}_PORT")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ import nbformat
 from traitlets.config import Config
 
 from .display import BAD, OK
+from .environment import KERNEL, listed
 from .errors import LabRunFailed
+from .hosting import SECRET_VARIABLE
 from .lab import Lab, hosted_secrets
 from .report import write_page
 from .settings import find_root, open_home, write_private
@@ -99,12 +102,13 @@ def run(names: list[str], output: Path) -> RunResult:
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir(parents=True)
         lab.setup()
+        kernels = _kernels(lab)
         result = RunResult(True, 0.0, _machine(lab), [])
         started = time.monotonic()
         try:
             for number, info in enumerate(chosen, 1):
                 result.labs.append(LabResult(info.name, not_run=info.lacks(lab)))
-                _run_lab(root, output, result.labs[-1], f"[{number}/{len(chosen)}]")
+                _run_lab(root, output, result.labs[-1], f"[{number}/{len(chosen)}]", kernels)
         except PapermillExecutionError as error:
             result.ok = False
             raise _failure(lab, result.labs[-1], error, output) from None
@@ -122,7 +126,7 @@ def run(names: list[str], output: Path) -> RunResult:
     return result
 
 
-def _run_lab(root: Path, output: Path, result: LabResult, number: str) -> None:
+def _run_lab(root: Path, output: Path, result: LabResult, number: str, kernels: type) -> None:
     from papermill.execute import execute_notebook
 
     if result.not_run:
@@ -148,6 +152,7 @@ def _run_lab(root: Path, output: Path, result: LabResult, number: str) -> None:
             notebook,
             output / source.name,
             kernel_name="python3",
+            kernel_manager_class=kernels,
             progress_bar=False,
             cwd=str(root),
             execution_timeout=CELL_SECONDS,
@@ -161,6 +166,16 @@ def _run_lab(root: Path, output: Path, result: LabResult, number: str) -> None:
         result.seconds = round(time.monotonic() - began, 1)
         mark = OK if result.ok else BAD
         _say(f"{mark} {number} {result.lab}  {sum(c.ok for c in result.cells)} of {total} cells  {result.seconds:.1f} s", last=True)
+
+
+def _kernels(lab: Lab) -> type:
+    """What starts kernels with the variables that they need by name, and alone hands them a hosted administrator's secret."""
+    from jupyter_client.manager import AsyncKernelManager
+
+    hosted = lab.settings.hosted
+    env = {**listed(KERNEL), **({SECRET_VARIABLE: hosted.secret} if hosted and hosted.secret else {})}
+
+    return type("Kernels", (AsyncKernelManager,), {"start_kernel": partialmethod(AsyncKernelManager.start_kernel, env=env)})
 
 
 def _state(result: LabResult) -> str:

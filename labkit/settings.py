@@ -27,7 +27,6 @@ import errno
 import json
 import os
 import random
-import socket
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -43,6 +42,7 @@ from filelock import FileLock
 
 from .errors import SettingsError
 from .hosting import Hosted, hosted_from
+from .ports import port_is_free
 
 PORTS = {
     "keycloak": 8443,
@@ -233,17 +233,6 @@ def writing(path: Path) -> Iterator[None]:
         raise SettingsError(msg, why=error.strerror or str(error), fix=fix) from error
 
 
-def port_is_free(port: int) -> bool:
-    """Whether nobody listens on this port of the loopback interface."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 def _remove_unfinished(path: Path) -> None:
     """Remove what writers of ``path`` left when they were killed: it may hold secrets."""
     for file in path.parent.glob(f".{path.name}.*.*"):
@@ -321,10 +310,12 @@ def _free_port(taken: Mapping[str, int]) -> int:
 
 
 def _ask_loopback_directly() -> None:
-    """Keep this process and its children from asking a proxy for what runs on this machine."""
-    for variable in ("NO_PROXY", "no_proxy"):
-        hosts = [host for host in os.environ.get(variable, "").split(",") if host]
-        os.environ[variable] = ",".join(dict.fromkeys([*hosts, "localhost", "127.0.0.1"]))
+    """Keep this process and its children from asking a proxy for what runs on this machine; programs read one of the two or the other."""
+    both = ("NO_PROXY", "no_proxy")
+    hosts = [host.strip() for variable in both for host in os.environ.get(variable, "").split(",") if host.strip()]
+    # A star counts only when nothing else is said.
+    direct = "*" if "*" in hosts else ",".join(dict.fromkeys([*hosts, "localhost", "127.0.0.1"]))
+    os.environ.update(dict.fromkeys(both, direct))
 
 
 def _path(text: str | None, default: Path) -> Path:

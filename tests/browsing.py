@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Playwright
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from labkit.settings import find_root
 
+from .hostile import friendliness, friendly
+
 SCREENSHOTS = find_root(Path(__file__)) / "build" / "screenshots"
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@contextmanager
+def driver() -> Iterator[Playwright]:
+    """Playwright, whose driver is a Node of its own."""
+    starting = sync_playwright()
+    with friendliness():
+        started = starting.__enter__()
+    try:
+        yield started
+    finally:
+        starting.__exit__()
 
 
 def chromium(playwright: Playwright, home: Path) -> Browser:
@@ -30,5 +46,5 @@ def chromium(playwright: Playwright, home: Path) -> Browser:
         chromium_sandbox=os.geteuid() != 0,
         # Whatever it or a page wants to know of the world outside, it can't ask.
         args=["--disable-quic", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost"],
-        env={**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)},
+        env={**friendly(), "HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)},
     )

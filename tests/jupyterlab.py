@@ -16,12 +16,12 @@ from pathlib import Path
 
 import nbformat
 import requests
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
 from labkit.lab import Lab
 from labkit.settings import find_root
 
-from .browsing import SCREENSHOTS, chromium
+from .browsing import SCREENSHOTS, chromium, driver
 from .support import home_of_its_own, wait_for
 
 SHOTS = SCREENSHOTS / "labs"
@@ -111,7 +111,7 @@ def opened(folder: Path) -> Iterator[JupyterLab]:
     env = {**os.environ, **{f"JUPYTER_{name}": value for name, value in own.items()}}
     env |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces")}
     SHOTS.mkdir(parents=True, exist_ok=True)
-    with home_of_its_own(folder / "home") as home, sync_playwright() as playwright, (folder / "log").open("w") as log:
+    with home_of_its_own(folder / "home") as home, driver() as playwright, (folder / "log").open("w") as log:
         browser = chromium(playwright, folder)
         server = subprocess.Popen(
             [sys.executable, "-P", "-m", "labkit", "lab"],

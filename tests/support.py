@@ -46,6 +46,34 @@ def labkit(*args: str, cwd: Path | None = None, **env: str) -> subprocess.Comple
     return subprocess.run([*LABKIT, *args], capture_output=True, text=True, env={**os.environ, **env}, cwd=cwd, timeout=240, check=False)
 
 
+_NEIGHBOUR = """
+import os, socket, sys
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+for port in sys.argv[1:]:
+    for options in ((), (socket.SO_REUSEADDR,), (socket.SO_REUSEADDR, socket.SO_REUSEPORT)):
+        with socket.socket(socket.AF_INET6) as rogue:
+            for option in options:
+                rogue.setsockopt(socket.SOL_SOCKET, option, 1)
+            try:
+                rogue.bind(("::1", int(port)))
+                rogue.listen()
+                print(port)
+            except OSError:
+                pass
+"""
+
+
+def neighbour_takes(ports: Iterable[int]) -> set[int]:
+    """At which of these ports another program, another user's where that can be had, can listen on ``[::1]``.
+
+    Which user it is makes no difference to a port that is held; where there is no IPv6, nobody can.
+    """
+    command = [sys.executable, "-I", "-c", _NEIGHBOUR, *map(str, ports)]
+    return set(map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()))
+
+
 def session_of(home: Path, server: str) -> list[psutil.Process]:
     """Every process in the session of a server that is on record."""
     return session_members(json.loads((home / "run" / f"{server}.json").read_text()))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import ToolchainError
+from ..hosting import SECRET_VARIABLE
 from ..lab import Lab
 from ..settings import find_root
 
@@ -50,6 +51,9 @@ def _lab(_: argparse.Namespace) -> int:
     kubectl = lab.toolchain.ensure("kubectl")["kubectl"].path
     os.environ["PATH"] = os.pathsep.join((str(programs), str(kubectl.parent), os.environ.get("PATH", os.defpath)))
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, (str(_SETTINGS), os.environ.get("JUPYTER_CONFIG_PATH"))))
+    if lab.settings.hosted and lab.settings.hosted.secret:
+        # For the notebooks' kernels, which only JupyterLab can hand it to; there labkit takes it out again.
+        os.environ[SECRET_VARIABLE] = lab.settings.hosted.secret
     os.chdir(work)
     # Jupyter refuses to run as root unless told; in a container root is often all there is.
     as_root = ["--allow-root"] if os.geteuid() == 0 else []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..browsers import stores
 from ..cluster.provider import NOT_OURS
-from ..display import OK
+from ..display import OK, write_plainly_where_needed
 from ..errors import LabkitError, TrustError
 from ..lab import Lab
 from ..settings import find_root
@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, as ``labkit --help`` lists them.
     """
+    write_plainly_where_needed()
     args = _parser().parse_args(argv)
     try:
         return int(args.verb(args))

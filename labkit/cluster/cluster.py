@@ -7,6 +7,7 @@ import shutil
 from functools import cached_property
 
 from ..certificates import Certificates
+from ..environment import EXTERNAL_KUBECTL, KUBECTL
 from ..errors import Forbidden, Unauthorized
 from ..identity.keycloak import Keycloak
 from ..identity.session import Claims, Session, sign_in
@@ -47,7 +48,8 @@ class Cluster:
         self._settings, self._workshop, self._keycloak = settings, workshop, keycloak
         self._processes, self._certificates, self._tools = processes, certificates, tools
         self.kubeconfig = Kubeconfig(settings.home / "kubeconfig")
-        self._kubectl = Kubectl(lambda: tools.ensure("kubectl")["kubectl"].path, self.kubeconfig.path, settings.home)
+        names = EXTERNAL_KUBECTL if settings.cluster == "external" else KUBECTL
+        self._kubectl = Kubectl(lambda: tools.ensure("kubectl")["kubectl"].path, self.kubeconfig.path, settings.home, names)
 
     @cached_property
     def _chosen(self) -> tuple[Provider, str]:

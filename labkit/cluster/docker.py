@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..environment import DOCKER, listed
 from ..errors import ClusterError
 
 INSTEAD = "do without Docker: LABKIT_CLUSTER=local"
@@ -53,9 +53,9 @@ class Docker:
             ClusterError: It failed.
         """
         seconds = seconds or self._seconds
-        argv = ["docker", *args]
+        argv, env = ["docker", *args], listed(DOCKER)
         try:
-            done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL, check=False)
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds, env=env, stdin=subprocess.DEVNULL, check=False)
         except FileNotFoundError as error:
             msg = "there is no docker command on PATH"
             raise ClusterError(msg, fix=f"install Docker (docs.docker.com/engine/install), or\n{INSTEAD}") from error
@@ -95,9 +95,9 @@ class Docker:
         return self.run("exec", container, "cat", path)
 
 
-def kind_environment(environ: Mapping[str, str]) -> dict[str, str]:
+def kind_environment() -> dict[str, str]:
     """An environment for kind: it is to use Docker and its own network, whatever a person has set for other clusters."""
-    return {name: value for name, value in environ.items() if not name.startswith("KIND_")} | {"KIND_EXPERIMENTAL_PROVIDER": "docker"}
+    return {**listed(DOCKER), "KIND_EXPERIMENTAL_PROVIDER": "docker"}
 
 
 def _refusal(verb: str, said: str) -> ClusterError:

@@ -16,11 +16,14 @@ from typing import Any
 
 import requests
 
+from ..environment import EXTERNAL_KUBECTL
 from ..errors import ApiUnreachable, ClusterError, SettingsError, Unauthorized
 from ..exchanges import Exchange
+from ..http_session import request
 from ..settings import Settings, write_private
 from ..toolchain import Toolchain
 from .kind_config import is_loopback
+from .kubectl import environment
 from .provider import NOT_OURS, Endpoint
 from .review import Somebody, insist
 from .trust import Trust
@@ -130,13 +133,13 @@ class ExternalCluster:
         """kubectl with the person's own kubeconfig, which it only reads."""
         named = (f"--context={self._settings.context}",) if context else ()
         argv = [str(self._tools.ensure("kubectl")["kubectl"].path), *named, *args]
-        env = {**os.environ, "KUBECACHEDIR": str(self._settings.home / "kubectl-cache"), "KUBERC": "off"}
+        env = environment(self._settings.home, EXTERNAL_KUBECTL)
         return subprocess.run(argv, capture_output=True, text=True, timeout=_SECONDS, env=env, stdin=subprocess.DEVNULL, check=False)
 
     def _ask_it(self, url: str) -> None:
         try:
             # Any answer will do: who asks is nobody yet.
-            requests.get(f"{url}/readyz", verify=str(self.endpoint.ca), timeout=_SECONDS)
+            request("GET", f"{url}/readyz", ca=self.endpoint.ca, timeout=_SECONDS)
         except requests.exceptions.SSLError as error:
             msg = f"the certificate that is shown at {url} can't be verified with the CA in context {self._settings.context}"
             raise ApiUnreachable(msg, fix="ask the cluster's administrator for a new kubeconfig") from error

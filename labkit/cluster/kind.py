@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import errno
-import os
 import shutil
 import socket
 import subprocess
@@ -21,7 +20,8 @@ import yaml
 from ..display import progress
 from ..errors import ClusterError, PortInUse
 from ..exchanges import Exchange
-from ..processes import Processes, Server, listener
+from ..ports import listener
+from ..processes import Processes, Server
 from ..settings import Settings, write_private
 from ..toolchain import Toolchain
 from ..toolchain.pins import KIND_NODE_IMAGE
@@ -200,9 +200,7 @@ class KindCluster:
         log = self._processes.log_file("kind")
         with progress(f"making the KinD cluster {NAME}; the first time its image is fetched (about 1 GB)"):
             try:
-                done = subprocess.run(
-                    command, capture_output=True, text=True, timeout=_CREATE_SECONDS, env=kind_environment(os.environ), check=False
-                )
+                done = subprocess.run(command, capture_output=True, text=True, timeout=_CREATE_SECONDS, env=kind_environment(), check=False)
                 write_private(log, done.stdout + done.stderr)
                 fault = self._fault(trust, alias) if self._nodes() else None
                 if fault is not None or done.returncode:

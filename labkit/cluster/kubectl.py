@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..display import Displayed
+from ..environment import KUBECTL, listed
 from ..errors import ClusterError, Unauthorized
 from .refusals import forbidden, unreachable
 
@@ -40,10 +40,11 @@ class Kubectl:
         program: Gives the executable; asked at the first command.
         kubeconfig: The lab's kubeconfig.
         home: Where it keeps what it caches of the API server.
+        names: The variables that it gets of the environment.
     """
 
-    def __init__(self, program: Callable[[], Path], kubeconfig: Path, home: Path) -> None:
-        self._program, self._kubeconfig, self._home = program, kubeconfig, home
+    def __init__(self, program: Callable[[], Path], kubeconfig: Path, home: Path, names: tuple[str, ...] = KUBECTL) -> None:
+        self._program, self._kubeconfig, self._home, self._names = program, kubeconfig, home, names
 
     def run(self, context: str, *args: str, stdin: str = "") -> KubectlAnswer:
         """Run ``kubectl --context CONTEXT ARGS``.
@@ -63,7 +64,7 @@ class Kubectl:
             msg = "this lab's cluster has not been started yet"
             raise ClusterError(msg, fix="lab.cluster.start(), as in 02-cluster.ipynb; or labkit up")
         argv = [str(self._program()), f"--kubeconfig={self._kubeconfig}", "--context", context, *args]
-        env = {**os.environ, "KUBECACHEDIR": str(self._home / "kubectl-cache"), "KUBERC": "off"}
+        env = environment(self._home, self._names)
         command = shlex.join(["kubectl", "--context", context, *args])
         try:
             done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, env=env, check=False)
@@ -73,6 +74,11 @@ class Kubectl:
         if done.returncode:
             raise _error(command, done.stderr.strip() or done.stdout.strip())
         return KubectlAnswer(command, done.stdout)
+
+
+def environment(home: Path, names: tuple[str, ...]) -> dict[str, str]:
+    """An environment for kubectl, with these variables of this process's and what it caches in the home."""
+    return {**listed(names), "KUBECACHEDIR": str(home / "kubectl-cache"), "KUBERC": "off"}
 
 
 def _error(command: str, said: str) -> ClusterError:

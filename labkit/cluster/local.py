@@ -7,10 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import requests
-
 from ..certificates import Certificates, Pair
 from ..exchanges import Exchange
+from ..http_session import request
 from ..processes import Processes, Server
 from ..settings import Settings, write_private
 from ..toolchain import Toolchain
@@ -125,7 +124,6 @@ class LocalCluster:
                 *_tls_flags("peer-", own, authority),
                 "--log-level=warn",
             ),
-            without=("ETCD_",),
             ports=("etcd", "etcd_peer"),
             ready=lambda: self._answers(f"{client}/readyz", authority, caller),
             inputs=(own.certificate, authority),
@@ -207,7 +205,7 @@ class LocalCluster:
     @staticmethod
     def _answers(url: str, ca: Path, caller: Pair | None = None) -> bool:
         shown = (str(caller.certificate), str(caller.key)) if caller else None
-        return requests.get(url, verify=str(ca), cert=shown, timeout=_ANSWER_SECONDS).ok
+        return request("GET", url, ca=ca, cert=shown, timeout=_ANSWER_SECONDS).ok
 
 
 def _certificate_user(pair: Pair) -> dict[str, Any]:

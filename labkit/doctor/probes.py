@@ -17,11 +17,12 @@ from requests.exceptions import SSLError
 from ..cluster.access import matrix
 from ..cluster.local import LocalCluster
 from ..errors import ForeignIssuer, IdentityError, KeycloakUnreachable, SignInRefused, TokenInvalid, Unauthorized
+from ..http_session import HttpSession
 from ..identity.plan import Action, Change, FieldChange
 from ..identity.session import Session, key_id, read_claims
 from ..lab import Lab
 from ..machine import FULL_GB
-from ..processes import listener
+from ..ports import listener
 
 Causes = Iterator[tuple[str, str]]
 SignIn = Callable[[str], Session]
@@ -155,7 +156,7 @@ def servers(lab: Lab, _: SignIn) -> Causes:
     if lab.processes.running("kube-apiserver"):
         endpoint = lab.cluster.endpoint
         try:
-            answer = requests.get(f"{endpoint.url}/readyz", verify=str(endpoint.ca), timeout=10)
+            answer = HttpSession(endpoint.ca).get(f"{endpoint.url}/readyz", timeout=10)
         except requests.RequestException as error:
             yield "api-server-silent", f"{endpoint.url}/readyz: {type(error).__name__}"
         else:

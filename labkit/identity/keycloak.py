@@ -11,11 +11,13 @@ from typing import Any
 
 import requests
 from keycloak import KeycloakAdmin
+from keycloak.connection import ConnectionManager
 from keycloak.exceptions import KeycloakError
 
 from ..display import Displayed, Finding
 from ..errors import IdentityError, KeycloakUnreachable
 from ..exchanges import Exchange
+from ..http_session import HttpSession, request
 
 _TIMEOUT_SECONDS = 15
 _ADMIN_SECONDS = 90
@@ -135,6 +137,8 @@ class Keycloak(ABC):
                 # python-keycloak repeats even a POST that took too long, and the repetition then collides with the first.
                 max_retries=0,
             )
+            for connection in (admin.connection, admin.connection.keycloak_openid.connection):
+                _have_it_speak_as_labkit(connection, self.ca)
             admin.connection.get_token()
         except KeycloakError as error:
             if error.response_code:
@@ -181,9 +185,16 @@ class Keycloak(ABC):
     def _send(self, method: str, url: str, fields: Mapping[str, str] | None = None) -> requests.Response:
         try:
             # Not sent on to wherever it says: what is posted are passwords.
-            return requests.request(method, url, data=fields, verify=str(self.ca), timeout=_TIMEOUT_SECONDS, allow_redirects=False)
+            return request(method, url, ca=self.ca, data=fields, timeout=_TIMEOUT_SECONDS, allow_redirects=False)
         except requests.RequestException as error:
             raise self.unreachable(error) from None
+
+
+def _have_it_speak_as_labkit(connection: ConnectionManager, ca: Path) -> None:
+    """Give python-keycloak a session of ours; how often it tries again, which its adapters know, stays as it was told."""
+    session = HttpSession(ca)
+    session.adapters = connection._s.adapters
+    connection._s = session
 
 
 def words_of(error: KeycloakError) -> str:

@@ -15,6 +15,7 @@ import requests
 from ..certificates import Certificates
 from ..cluster.cluster import Cluster
 from ..cluster.local import LocalCluster
+from ..http_session import request
 from ..processes import Processes, Running, Server
 from ..settings import Settings, write_private
 from . import apart
@@ -84,7 +85,7 @@ class LocalKratix:
 
     def answers(self) -> bool:
         """Whether the controller answers, with a certificate of the lab's authority; what it says doesn't matter."""
-        return requests.get(self.url, verify=str(self._ca), timeout=_ANSWER_SECONDS).status_code > 0
+        return request("GET", self.url, ca=self._ca, timeout=_ANSWER_SECONDS).status_code > 0
 
     def webhook_differences(self, find: Callable[[str, str], dict[str, Any] | None]) -> Iterator[str]:
         """What is wrong between the API server and the controller, a sentence each.
@@ -136,7 +137,6 @@ class LocalKratix:
             ports=("kratix_webhook",),
             # It looks for its certificate below the folder for temporary files.
             env={"TMPDIR": str(self._folder)},
-            without=("KUBECONFIG", "KRATIX_", "OTEL_", "PIPELINE_ADAPTER_IMG"),
             cwd=self._folder,
             ready=self.answers,
             inputs=(checkout.controller, certificate, kubeconfig),

@@ -18,6 +18,7 @@ import requests
 from ..cluster.cluster import Cluster
 from ..display import Displayed, Finding, Findings, progress
 from ..errors import ClusterError, KratixError
+from ..http_session import request
 from ..toolchain.pins import PINNED
 from .source import NAMESPACE, WEBHOOKS
 
@@ -56,7 +57,7 @@ class Manifest:
             KratixError: It can't be had, or is not what it should be.
         """
         try:
-            answer = requests.get(self.url, timeout=_FETCH_SECONDS)
+            answer = request("GET", self.url, timeout=_FETCH_SECONDS)
             answer.raise_for_status()
         except requests.RequestException as error:
             msg = f"{self.what} can't be fetched from {self.url}"

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from ..environment import EVERYBODY, listed
 from ..errors import KratixUnavailable
 
 VARIABLE = "LABKIT_KRATIX_SOURCE"
@@ -119,7 +120,7 @@ def _networks_can_be_made() -> bool:
 
 
 def _succeeds(*argv: str) -> bool:
-    return subprocess.run(argv, capture_output=True, timeout=10, check=False).returncode == 0
+    return subprocess.run(argv, capture_output=True, timeout=10, env=listed(EVERYBODY), check=False).returncode == 0
 
 
 def _documents(file: Path) -> list[dict[str, Any]]:

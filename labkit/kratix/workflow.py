@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def load_image(promise: Promise, folder: Path, tools: Toolchain, docker: Docker 
             capture_output=True,
             text=True,
             timeout=_BUILD_SECONDS,
-            env=kind_environment(os.environ),
+            env=kind_environment(),
             check=False,
         )
     if done.returncode:

@@ -20,6 +20,7 @@ import requests
 
 from ..errors import NotSignedIn, PortalError, PortalUnreachable, SignInRefused
 from ..exchanges import Exchange
+from ..http_session import HttpSession
 from ..identity.keycloak import Keycloak
 from ..workshop import User
 from .config import PROVIDER
@@ -70,9 +71,7 @@ class Browser:
     def __init__(self, url: str, keycloak: Keycloak, unreachable: Callable[[], PortalUnreachable], provider: str = PROVIDER) -> None:
         self.url, self._keycloak, self.unreachable, self._provider = url, keycloak, unreachable, provider
         self.exchanges: deque[Exchange] = deque(maxlen=_REMEMBERED)
-        self._session = requests.Session()
-        # A variable for certificates in the environment would silently come before verify.
-        self._session.trust_env = False
+        self._session = HttpSession()
 
     def sign_in(self, user: User) -> SignedIn:
         """Go the whole way, and return what the page then has.

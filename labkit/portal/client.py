@@ -18,6 +18,7 @@ from ..cluster.api import Identity
 from ..display import Table, Tabular, shown
 from ..errors import InvalidValues, NotSignedIn, PortalError, TemplateUnknown
 from ..exchanges import Exchange
+from ..http_session import request
 from .browser import Browser, SignedIn
 from .catalog import Catalog, location_ref, read_template, ref_of
 from .config import PROVIDER
@@ -285,7 +286,7 @@ class PortalSession:
         shown_by = {"Authorization": f"Bearer {self._fresh().backstage_token}", **(headers or {})}
         began = time.time()
         try:
-            answer = requests.request(method, f"{self._browser.url}/api/{path}", headers=shown_by, timeout=_TIMEOUT_SECONDS, **more)
+            answer = request(method, f"{self._browser.url}/api/{path}", headers=shown_by, timeout=_TIMEOUT_SECONDS, **more)
         except requests.RequestException as error:
             raise self._browser.unreachable() from error
         if not more.get("stream"):

@@ -9,10 +9,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import requests
-
 from ..cluster.provider import Endpoint
+from ..environment import PORTAL, listed
 from ..errors import PortalUnreachable
+from ..http_session import request
 from ..identity.keycloak import Keycloak
 from ..processes import Processes, Running, Server
 from ..settings import Settings, write_private
@@ -29,16 +29,6 @@ TEMPLATES = SOURCES / "templates"
 
 _ANSWER_SECONDS = 5
 _PIECE = 40
-_KEPT_FROM_IT = (
-    # They would override the configuration, widen what Node trusts, or have more logged than is good for a log.
-    "APP_CONFIG_",
-    "LOG_LEVEL",
-    "NODE_DEBUG",
-    "NODE_ENV",
-    "NODE_OPTIONS",
-    "NODE_PATH",
-    "NODE_TLS_REJECT_UNAUTHORIZED",
-)
 
 
 class Portal:
@@ -93,7 +83,7 @@ class Portal:
 
     def is_ready(self) -> bool:
         """Whether it answers and all of its plugins have started."""
-        return requests.get(f"{self.url}/.backstage/health/v1/readiness", timeout=_ANSWER_SECONDS).ok
+        return request("GET", f"{self.url}/.backstage/health/v1/readiness", timeout=_ANSWER_SECONDS).ok
 
     def is_as_declared(self) -> bool:
         """Whether it was last started with what workshop and settings say now."""
@@ -152,8 +142,7 @@ class Portal:
         return Server(
             name=self.name,
             argv=(str(programs["node"].path), "packages/backend", "--config", str(self._configuration)),
-            env={**json.loads(secret.read_text()), "NODE_EXTRA_CA_CERTS": str(trusted)},
-            without=_KEPT_FROM_IT,
+            env={**listed(PORTAL), **json.loads(secret.read_text()), "NODE_EXTRA_CA_CERTS": str(trusted)},
             cwd=app,
             ports=("portal",),
             ready=self.is_ready,

@@ -24,6 +24,7 @@ from urllib3.exceptions import HTTPError
 
 from ..display import Progress
 from ..errors import ToolchainError
+from ..http_session import HttpSession
 from .recipes import Official
 
 _ANSWER_SECONDS = 5.0
@@ -95,7 +96,7 @@ def _stream(url: str, target: Path, name: str, shown: Progress) -> str:
     """Write to a file as it arrives, and return the SHA-256 of what did."""
     digest, megabytes = hashlib.sha256(), 0.0
     try:
-        with requests.Session() as session, _open(session, url) as response, target.open("wb") as file:
+        with HttpSession() as session, _open(session, url) as response, target.open("wb") as file:
             total = int(response.headers.get("Content-Length", 0)) / 1e6
             for chunk in response.iter_content(_CHUNK_BYTES):
                 file.write(chunk)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..environment import EVERYBODY, listed
 from .recipes import Pin
 from .tools import answer
 
@@ -90,8 +91,8 @@ def _at(variable: str, below: str, environ: Mapping[str, str]) -> Path | None:
 def _ask(pin: Pin, path: Path, environ: Mapping[str, str]) -> str:
     asked = (path, path.stat().st_mtime_ns)
     if asked not in _answers:
-        # Go is to answer for itself: not for the root of another one, nor for a toolchain that a setting has it fetch.
-        env = {name: value for name, value in environ.items() if name != "GOROOT"} | {"GOTOOLCHAIN": "local"}
+        # Go is to answer for itself, not for a toolchain that a setting of its own has it fetch.
+        env = {**listed(EVERYBODY, environ), "GOTOOLCHAIN": "local"}
         _answers[asked] = answer((str(path), *pin.ask), env, timeout=_ANSWER_SECONDS)
     return _answers[asked]
 

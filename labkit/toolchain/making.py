@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.utils import CryptographyDeprecationWarning
 
+from ..environment import GO, MAVEN, PIP
 from ..errors import ToolchainError
 from .looking import Program
 from .recipes import GoModule, KeycloakDistribution, Wheel
@@ -45,6 +46,7 @@ def build_go(recipe: GoModule, names: Sequence[str], go: Path, tools: Tools) -> 
         *(go, "build", "-v", "-p", str(at_once), "-mod=readonly", "-modcacherw", "-buildvcs=false", "-trimpath"),
         *("-ldflags", recipe.ldflags, "-o", f"{out}{os.sep}", *(recipe.packages[name] for name in names)),
         cwd=recipe.folder,
+        names=GO,
         environ={
             "GOCACHE": str(tools.work / "cache"),
             "GOPATH": str(tools.work / "go"),
@@ -54,8 +56,6 @@ def build_go(recipe: GoModule, names: Sequence[str], go: Path, tools: Tools) -> 
             "GOWORK": "off",
             "CGO_ENABLED": "0",
         },
-        # A root that belongs to another Go, or another machine's kind as the target.
-        without=lambda variable: variable in {"GOROOT", "GOOS", "GOARCH"},
         say=_go_counter(),
     )
     made = {}
@@ -90,6 +90,7 @@ def fetch_keycloak(recipe: KeycloakDistribution, java: Program, tools: Tools) ->
         # With -C a file that is not as its repository's checksum has it ends the run; of the plugin itself no digest is pinned.
         *(maven, "-B", "-C", recipe.plugin, f"-Dartifact={recipe.artifact}", f"-DoutputDirectory={tools.work / 'out'}"),
         f"-Dmaven.repo.local={tools.work / 'repository'}",
+        names=MAVEN,
         environ=_maven_environ(java, tools),
     )
     (archive,) = (tools.work / "out").iterdir()
@@ -162,6 +163,7 @@ def install_wheel(recipe: Wheel, name: str, tools: Tools) -> Path:
     tools.run(
         *(sys.executable, "-m", "pip", "install", "--no-deps", "--only-binary=:all:", "--require-hashes", "--no-user"),
         *("--no-compile", "--progress-bar=off", "--disable-pip-version-check", "--target", folder, "-r", recipe.requirements),
+        names=PIP,
     )
     return folder / recipe.executable
 
@@ -205,8 +207,6 @@ def _build_keycloak(recipe: KeycloakDistribution, folder: Path, java: Program, t
         "build",
         *recipe.options,
         environ={"JAVA_HOME": str(java.path.parent.parent)},
-        # They would be built in as options.
-        without=lambda variable: variable.startswith(("KC_", "KCRAW_")),
     )
     made = tools.work / "made" / "keycloak" / "keycloak"
     made.parent.mkdir(parents=True)

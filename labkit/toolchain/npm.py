@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ..environment import NPM
 from ..errors import ToolchainError
 from .looking import Program
 from .recipes import NpmPages, NpmWorkspace
@@ -57,6 +58,7 @@ def _install(recipe: NpmWorkspace | NpmPages, node: Program, tools: Tools, folde
         *(*_npm(recipe, node, tools.environ), "ci", "--ignore-scripts", *options, "--no-audit", "--no-fund", "--no-update-notifier"),
         *(f"--cache={tools.work / 'npm'}", "--loglevel=http"),
         cwd=folder,
+        names=NPM,
         environ=_path(node, tools),
         say=_npm_counter(),
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..display import Progress
+from ..environment import EVERYBODY, listed
 from ..errors import ToolchainError
 
 _TAIL_LINES = 20
@@ -31,7 +32,7 @@ class Tools:
     """Runs tools for one piece of work.
 
     Attributes:
-        environ: The environment they get, with the person's own settings for proxies, mirrors and certificates.
+        environ: Where the variables are taken from that each gets by name.
         work: A temporary folder; they run in it and keep their temporary files below it.
         log: The file that keeps their output.
         progress: Where it is said what goes on.
@@ -48,8 +49,8 @@ class Tools:
         self,
         *argv: str | Path,
         cwd: Path | None = None,
+        names: tuple[str, ...] = EVERYBODY,
         environ: Mapping[str, str] | None = None,
-        without: Callable[[str], bool] = lambda _: False,
         say: Callable[[str], str] = last_line,
     ) -> None:
         """Run a tool to its end.
@@ -57,8 +58,8 @@ class Tools:
         Args:
             argv: The tool and its arguments.
             cwd: Where it runs, if not in the work folder.
+            names: The variables that it gets of the environment; see `labkit.environment`.
             environ: Variables to set.
-            without: Says of a variable's name whether to leave it out.
             say: Makes the progress detail from a line of output.
 
         Raises:
@@ -66,8 +67,7 @@ class Tools:
         """
         temporary = self.work / "tmp"
         temporary.mkdir(exist_ok=True)
-        env = {name: value for name, value in self.environ.items() if not without(name)}
-        env |= {"TMPDIR": str(temporary), **(environ or {})}
+        env = {**listed(names, self.environ), "TMPDIR": str(temporary), **(environ or {})}
         leash = [sys.executable, "-I", "-S", str(Path(__file__).with_name("leash.py"))]
         tail: deque[str] = deque(maxlen=_TAIL_LINES)
         with self.log.open("a", encoding="utf-8") as log:

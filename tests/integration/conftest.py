@@ -9,16 +9,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from keycloak import KeycloakAdmin
 
 from labkit.certificates import Certificates
+from labkit.http_session import request
 from labkit.lab import Lab
 from labkit.processes import Processes, Server
 from labkit.settings import Settings, open_home
 from labkit.toolchain import Toolchain
+from tests.hostile import Hostility
 from tests.programs import keycloak_for_auth
 from tests.support import home_of_its_own
+
+_hostility = Hostility()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """All that is tried on real servers is tried in a hostile environment, and they are started in it."""
+    _hostility.begin()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """Tests elsewhere, which this process may run next, are none of its business."""
+    if nextitem is None or not nextitem.path.is_relative_to(Path(__file__).parent):
+        _hostility.end()
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +80,7 @@ class OtherKeycloak:
         self.ca, self.url = ca, f"{settings.url('keycloak')}/auth"
 
     def answers(self) -> bool:
-        return requests.get(f"{self.url}/realms/master/.well-known/openid-configuration", verify=str(self.ca), timeout=15).ok
+        return request("GET", f"{self.url}/realms/master/.well-known/openid-configuration", ca=self.ca, timeout=15).ok
 
     def root(self, realm: str) -> KeycloakAdmin:
         """The administrator of all realms, at work in one of them."""
@@ -183,7 +199,6 @@ def other_keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherKe
             "KC_BOOTSTRAP_ADMIN_USERNAME": "root",
             "KC_BOOTSTRAP_ADMIN_PASSWORD": keycloak._password,
         },
-        without=("KC_", "JAVA_"),
         ports=("keycloak",),
         ready=keycloak.answers,
         ready_seconds=180,

@@ -15,6 +15,7 @@ import requests
 from labkit.cluster.access import AccessMatrix
 from labkit.cluster.api import Api, Identity
 from labkit.errors import ApiUnreachable, CheckFailed, Forbidden, Unauthorized
+from labkit.http_session import request
 from labkit.lab import Lab, Person, expect_forbidden
 
 PATIENCE_SECONDS = 30
@@ -66,7 +67,7 @@ def test_starting_it_again_takes_over_what_runs(lab: Lab) -> None:
 def etcd_answers(lab: Lab, caller: str = "") -> bool:
     tls = lab.settings.home / "tls"
     pair = (str(tls / f"{caller}.crt"), str(tls / f"{caller}.key")) if caller else None
-    return requests.get(f"{lab.settings.url('etcd')}/version", verify=str(tls / "ca-etcd.crt"), cert=pair, timeout=15).ok
+    return request("GET", f"{lab.settings.url('etcd')}/version", ca=tls / "ca-etcd.crt", cert=pair, timeout=15).ok
 
 
 def test_etcd_answers_a_caller_whom_its_own_authority_signed_for(lab: Lab) -> None:
@@ -82,9 +83,9 @@ def test_etcd_answers_nobody_else(lab: Lab, caller: str) -> None:
 
 def test_the_api_server_is_verified_with_the_labs_authority_only(lab: Lab) -> None:
     url = f"{lab.cluster.endpoint.url}/version"
-    assert requests.get(url, verify=str(lab.cluster.endpoint.ca), timeout=15).ok
+    assert request("GET", url, ca=lab.cluster.endpoint.ca, timeout=15).ok
     with pytest.raises(requests.exceptions.SSLError):
-        requests.get(url, verify=str(lab.settings.home / "tls" / "ca-etcd.crt"), timeout=15)
+        request("GET", url, ca=lab.settings.home / "tls" / "ca-etcd.crt", timeout=15)
 
 
 def tampered(token: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,10 @@ import pytest
 from labkit.errors import Unauthorized
 from labkit.lab import Lab
 from labkit.portal.server import TEMPLATES
+from labkit.ports import hold, port_is_free
 from labkit.settings import open_home
-from tests.support import given_away, on_record, secrets_in
+from tests.hostile import HOSTILE
+from tests.support import given_away, neighbour_takes, on_record, secrets_in
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,38 @@ def test_every_socket_of_every_server_is_on_loopback_and_on_a_port_of_the_home(l
     assert [name for name, _, port in bound if port not in declared] in (["java"], [])
 
 
+@pytest.mark.fault(
+    "Neighbours",
+    "another user listens on [::1] at a server's port, where clients of localhost ask first",
+    "nobody can: it is held for as long as the server runs",
+)
+def test_nobody_can_listen_beside_a_server(lab: Lab) -> None:
+    ports = {s.laddr.port for p in on_record(lab.settings.home) for s in p.net_connections("tcp") if s.status == psutil.CONN_LISTEN}
+    ours = ports & set(lab.settings.ports.values())
+    assert len(ours) >= 6
+    free = next(port for port in range(28500, 28600) if port_is_free(port))
+    has_ipv6 = hold(free)
+    if has_ipv6:
+        has_ipv6.close()
+    assert neighbour_takes({*ours, free}) == ({free} if has_ipv6 else set())
+
+
+@pytest.mark.fault(
+    "Neighbours",
+    "DEBUG, JAVA, _JAVA_OPTIONS, NODE_OPTIONS, GOFLAGS, AWS_… in the environment, and an umask that keeps nobody out",
+    "none reaches a server; the whole suite on real servers runs so",
+)
+def test_no_server_sees_what_is_meant_for_others(lab: Lab) -> None:
+    strange = {*HOSTILE, "NETRC"} - {"no_proxy"}
+    assert strange <= set(os.environ)
+    seen = {process.name(): process.environ() for process in on_record(lab.settings.home)}
+    assert len(seen) >= 5
+    assert {name: found for name, environ in seen.items() if (found := strange & set(environ))} == {}
+    assert {environ["no_proxy"] for environ in seen.values()} == {"corp.example,localhost,127.0.0.1"}
+    kept = {name: environ["TMPDIR"] for name, environ in seen.items()}
+    assert {name for name, folder in kept.items() if not Path(folder).is_relative_to(lab.settings.home)} == set()
+
+
 @pytest.mark.fault("Exposure", "a secret in a log", "none: logs are searched for tokens, keys and the administrator's password")
 def test_no_log_holds_a_secret(busy_lab: Lab) -> None:
     logs = list((busy_lab.settings.home / "logs").iterdir())
@@ -80,7 +115,7 @@ def test_every_file_with_a_secret_is_its_owners_only(busy_lab: Lab) -> None:
     assert {path: oct(mode) for path, mode in secret.items() if mode != 0o600} == {}
 
 
-PRIVATE = (".", "run", "logs", "tls", "secrets", "credentials", "etcd", "keycloak/data", "portal", "portal/database")
+PRIVATE = (".", "run", "logs", "tmp", "tls", "secrets", "credentials", "etcd", "keycloak/data", "portal", "portal/database")
 
 
 @pytest.mark.fault("Exposure", "a file of the home that others may change", "none: every file's mode is looked at")

@@ -11,6 +11,7 @@ import requests
 from keycloak import KeycloakAdmin
 
 from labkit.errors import IdentityError, KeycloakUnreachable, Unauthorized
+from labkit.http_session import request
 from labkit.lab import Lab
 from labkit.processes import Processes, Running
 
@@ -29,7 +30,7 @@ def test_starting_it_again_takes_over_the_one_that_runs(lab: Lab, running: Runni
 def test_its_certificate_is_good_for_the_labs_authority_only(lab: Lab) -> None:
     assert lab.keycloak.get(lab.keycloak.url).ok
     with pytest.raises(requests.exceptions.SSLError):
-        requests.get(lab.keycloak.url, verify=str(lab.settings.home / "tls" / "ca-clients.crt"), timeout=15)
+        request("GET", lab.keycloak.url, ca=lab.settings.home / "tls" / "ca-clients.crt", timeout=15)
 
 
 @pytest.mark.fault(

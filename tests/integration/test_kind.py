@@ -60,11 +60,11 @@ def stand_in(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
     (folder / "programs.json").write_text(json.dumps({name: str(program.path) for name, program in programs.items()}))
     command = folder / "bin" / "docker"
     command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "docker_stand_in.py"}" "$@"\n')
+    # In the file, as no variable of a test's reaches Docker.
+    command.write_text(f'#!/bin/sh\nexport STAND_IN="{folder}"\nexec "{sys.executable}" "{HERE / "docker_stand_in.py"}" "$@"\n')
     command.chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
-        patch.setenv("STAND_IN", str(folder))
         yield StandIn(folder)
 
 

@@ -244,7 +244,7 @@ def test_the_command_line_starts_shows_and_stops_it(kratix: Lab) -> None:
     shown = labkit("kratix", "status")
     assert (shown.returncode, "Promise team-space" in shown.stdout) == (0, True), shown.stderr
     stopped = labkit("kratix", "down")
-    assert (stopped.returncode, stopped.stdout) == (0, "✔ stopped Kratix\n")
+    assert (stopped.returncode, stopped.stdout) == (0, "ok stopped Kratix\n")
     assert labkit("kratix", "status").returncode == 3
     started = labkit("kratix", "up")
     assert started.returncode == 0, started.stderr

@@ -19,13 +19,13 @@ from typing import Any
 
 import psutil
 import pytest
-import requests
 import yaml
 
 from labkit.certificates import Certificates
 from labkit.cluster.api import Api, Identity
 from labkit.cluster.cluster import Cluster
 from labkit.errors import Unauthorized
+from labkit.http_session import request
 from labkit.identity.session import sign_in
 from labkit.lab import Lab
 from labkit.processes import Processes
@@ -285,7 +285,7 @@ def test_a_token_gets_its_person_or_its_reason(cluster: Cluster, tokens: dict[st
 
 def test_who_shows_no_token_learns_of_health_and_with_a_file_of_nothing_else(cluster: Cluster) -> None:
     def answer(path: str) -> int:
-        return requests.get(f"{cluster.endpoint.url}{path}", verify=str(cluster.endpoint.ca), timeout=15).status_code
+        return request("GET", f"{cluster.endpoint.url}{path}", ca=cluster.endpoint.ca, timeout=15).status_code
 
     assert {path: answer(path) for path in ("/livez", "/readyz", "/healthz")} == {"/livez": 200, "/readyz": 200, "/healthz": 200}
     assert answer("/version") == {"flags": 200, "structured": 401}[style_of(cluster)]

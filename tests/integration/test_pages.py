@@ -13,18 +13,18 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-import requests
 from axe_playwright_python.sync_playwright import Axe
 from keycloak import KeycloakAdmin
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright, expect
 
 from labkit.browsers import CHROMIUM_STORE, NssStore
+from labkit.http_session import request
 from labkit.lab import Lab
 from labkit.portal.config import MADE_HERE
 from labkit.portal.server import TEMPLATES
 from labkit.toolchain import Toolchain
 
-from ..browsing import SCREENSHOTS, chromium
+from ..browsing import SCREENSHOTS, chromium, driver
 
 NAMESPACE = "pages-tests"
 # A busy machine with two cores: nothing here takes as long when all is well.
@@ -135,7 +135,7 @@ class Visitor:
 
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as started:
+    with driver() as started:
         yield started
 
 
@@ -358,13 +358,13 @@ def test_without_its_pages_the_portal_says_how_to_get_them_and_works(lab: Lab, m
     with monkeypatch.context() as patch:
         patch.setattr(Toolchain, "find", lambda self, name: None if name == "pages" else find(self, name))
         lab.portal.start()
-        front = requests.get(lab.portal.url, timeout=10)
+        front = request("GET", lab.portal.url, timeout=10)
         assert front.headers["Content-Type"].startswith("text/html")
         assert ".venv/bin/labkit setup --ui" in front.text
-        assert requests.get(f"{lab.portal.url}/catalog", timeout=10).status_code == 404
+        assert request("GET", f"{lab.portal.url}/catalog", timeout=10).status_code == 404
         assert lab.portal.sign_in("user-dev").whoami().username == "user-dev@kratix.io"
     lab.portal.start()
-    assert "labkit setup" not in requests.get(lab.portal.url, timeout=10).text
-    notices = requests.get(f"{lab.portal.url}/third-party-notices.txt", timeout=10).text
+    assert "labkit setup" not in request("GET", lab.portal.url, timeout=10).text
+    notices = request("GET", f"{lab.portal.url}/third-party-notices.txt", timeout=10).text
     assert re.search(r"^react-dom \d", notices, re.MULTILINE)
     assert "Apache License" in notices

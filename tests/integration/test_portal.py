@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import requests
 from pydantic import SecretStr
 
 from labkit.errors import (
@@ -31,12 +30,14 @@ from labkit.errors import (
     TaskFailed,
     TemplateUnknown,
 )
+from labkit.http_session import request
 from labkit.lab import Lab, expect_forbidden
 from labkit.portal import config
 from labkit.portal.browser import Browser
 from labkit.portal.client import PortalSession
 from labkit.portal.server import SOURCES, TEMPLATES
 from labkit.settings import open_home
+from tests.hostile import friendly
 
 NAMESPACE = "portal-tests"
 DEV = 'User "user-dev@kratix.io" cannot'
@@ -200,7 +201,7 @@ def test_a_guest_reads_the_catalog_and_no_more(lab: Lab, template: str) -> None:
 
 def test_nobody_at_all_gets_nothing(lab: Lab) -> None:
     for path in ("catalog/entities", "scaffolder/v2/tasks", "ske/session", "ske/resource?kind=ConfigMap&name=x&apiVersion=v1"):
-        assert requests.get(f"{lab.portal.url}/api/{path}", timeout=10).status_code == 401, path
+        assert request("GET", f"{lab.portal.url}/api/{path}", timeout=10).status_code == 401, path
 
 
 def test_an_unknown_template_is_named_with_those_there_are(admin: PortalSession, template: str) -> None:
@@ -343,6 +344,7 @@ def test_the_portals_own_tests_pass_with_the_toolchains_node(lab: Lab, tmp_path:
     app = tmp_path / "app"
     shutil.copytree(SOURCES, app, ignore=shutil.ignore_patterns("node_modules"))
     (app / "node_modules").symlink_to(programs["backstage"].path / "node_modules")
-    done = subprocess.run([programs["node"].path, "--test"], cwd=app, capture_output=True, text=True, timeout=300, check=False)
+    command = [str(programs["node"].path), "--test"]
+    done = subprocess.run(command, cwd=app, env=friendly(), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert re.search(r"^. tests [1-9]", done.stdout, re.MULTILINE)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import http.server
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
-import requests
 from keycloak import KeycloakAdmin
 
-from labkit.errors import Forbidden, KeycloakUnreachable, NotSignedIn, PortalError, TaskFailed
+from labkit.errors import Forbidden, KeycloakUnreachable, NotSignedIn, PortalError, PortInUse, TaskFailed
+from labkit.http_session import request
 from labkit.lab import Lab
 from labkit.portal import client
 from labkit.portal.client import PortalSession
@@ -157,7 +161,7 @@ def test_after_signing_out_the_portal_acts_for_nobody_and_keycloak_knows(lab: La
         session.run_template(waiting, {"name": "late"})
     with pytest.raises(NotSignedIn, match="can't be renewed"):
         session.renew()
-    answer = requests.get(f"{lab.portal.url}/api/ske/session", headers={"Authorization": f"Bearer {before}"}, timeout=10)
+    answer = request("GET", f"{lab.portal.url}/api/ske/session", headers={"Authorization": f"Bearer {before}"}, timeout=10)
     assert answer.status_code == 401
     assert "Sign in again" in answer.json()["error"]["message"]
 
@@ -218,3 +222,48 @@ def test_a_portal_that_started_while_keycloak_was_down_lets_people_in_once_it_is
         lab.keycloak.start()
     assert lab.portal.sign_in("user-dev").known().groups == ("kube-dev",)
     assert lab.portal.start() == running, "without a restart"
+
+
+class Rogue(http.server.BaseHTTPRequestHandler):
+    """Says yes to everybody, and notes what it is sent."""
+
+    got: list[str] = []  # noqa: RUF012 - one server, one test
+
+    def do_GET(self) -> None:
+        self.got.append(f"{self.command} {self.path}")
+        self.send_response(200)
+        self.end_headers()
+
+    do_POST = do_GET  # noqa: N815 - its name
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.fault(
+    "Neighbours",
+    "another program takes the portal's port in the seconds before it listens, and says yes to everybody",
+    "an error names the program; nothing but whether it is ready was asked of it",
+)
+def test_whoever_is_quicker_than_the_portal_is_not_taken_for_it(lab: Lab) -> None:
+    lab.portal.stop()
+    Rogue.got.clear()
+    rogues: list[http.server.ThreadingHTTPServer] = []
+
+    def take() -> None:
+        wait_until(lab.portal.is_running, "the portal begins to start")
+        rogues.append(http.server.ThreadingHTTPServer(("127.0.0.1", lab.settings.ports["portal"]), Rogue))
+        rogues[0].serve_forever()
+
+    taking = threading.Thread(target=take, daemon=True)
+    taking.start()
+    try:
+        with pytest.raises(PortInUse, match=rf"which portal needs, is in use by .+ \(pid {os.getpid()}\)"):
+            lab.portal.start()
+        assert not lab.portal.is_running()
+        assert set(Rogue.got) == {"GET /.backstage/health/v1/readiness"}
+    finally:
+        for rogue in rogues:
+            rogue.shutdown()
+            rogue.server_close()
+        lab.portal.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -20,10 +19,12 @@ import psutil
 import pytest
 
 import labkit.processes
+from labkit.environment import SERVER
 from labkit.errors import PortInUse, ServerError
 from labkit.hosting import SECRET_VARIABLE
+from labkit.ports import is_listened_on, port_is_free
 from labkit.processes import Processes, Server
-from labkit.settings import Settings, open_home, port_is_free
+from labkit.settings import Settings, open_home
 
 PATIENCE_SECONDS = 60
 
@@ -470,17 +471,71 @@ def test_the_lock_may_be_taken_again_by_its_holder(processes: Processes) -> None
         assert processes.names() == []
 
 
-@pytest.mark.fault("Servers", "a person's own KC_, JAVA_ or ETCD_ variables", "the lab's servers don't see them")
-def test_a_server_is_spared_the_settings_that_a_person_has_for_its_kind(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTHERS_PORT", "1")
-    monkeypatch.setenv("UNRELATED", "kept")
+@pytest.mark.fault(
+    "Neighbours", "settings and credentials for other programs in the environment", "no server sees them: each gets its variables by name"
+)
+def test_a_server_sees_what_is_listed_and_its_own_and_nothing_else(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DEBUG", "JAVA", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "QUARKUS_HTTP_PORT", "KC_DB", "NODE_OPTIONS", "GOFLAGS"):
+        monkeypatch.setenv(name, "a-persons-own")
+    for name in ("AWS_ACCESS_KEY_ID", "AZURE_CLIENT_SECRET", "GITHUB_TOKEN", SECRET_VARIABLE):
+        monkeypatch.setenv(name, "a-persons-own")
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("LC_TIME", "C")
     processes = Processes(settings)
-    running = processes.start(dataclasses.replace(listener(settings), without=("OTHERS_",)))
-    seen = psutil.Process(running.pid).environ()
-    assert seen["UNRELATED"] == "kept"
-    assert seen["LISTENER_SECRET"] == "hidden"
-    assert "OTHERS_PORT" not in seen
+    seen = psutil.Process(processes.start(listener(settings)).pid).environ()
+    assert [name for name, value in seen.items() if value == "a-persons-own"] == []
+    assert (seen["https_proxy"], seen["LC_TIME"], seen["LISTENER_SECRET"]) == ("http://proxy.example:3128", "C", "hidden")
+    assert {name for name in seen if name.upper() not in SERVER} == {"LISTENER_SECRET"}
+    assert (seen["TMPDIR"], (settings.home / "tmp").stat().st_mode & 0o777) == (str(settings.home / "tmp"), 0o700)
     processes.stop("listener")
+
+
+@pytest.mark.fault(
+    "Neighbours",
+    "another program takes a server's port while it starts, and answers as it would",
+    "an error that names the program; the server is stopped, and nothing is asked of the other",
+)
+@pytest.mark.parametrize(("code", "answers_so"), [("import time; time.sleep(600)", True), ("import sys; sys.exit(1)", False)])
+def test_whoever_takes_the_port_meanwhile_is_not_taken_for_the_server(
+    settings: Settings, processes: Processes, code: str, answers_so: bool
+) -> None:
+    port = settings.ports["etcd"]
+    takers: list[socket.socket] = []
+
+    def ready() -> bool:
+        if not takers:
+            takers.append(socket.create_server(("127.0.0.1", port)))
+        return answers_so
+
+    with pytest.raises(PortInUse, match=rf"port {port}, which listener needs, is in use by .+ \(pid {os.getpid()}\)"):
+        processes.start(listener(settings, code=code, ready=ready))
+    takers[0].close()
+    assert processes.names() == []
+
+
+@pytest.mark.fault(
+    "Neighbours",
+    "another program has the port of a server that runs but no longer listens",
+    "the server is not taken over; an error names it",
+)
+def test_a_server_that_listens_no_more_is_not_taken_over_when_another_answers(
+    settings: Settings, processes: Processes, tmp_path: Path
+) -> None:
+    leave = tmp_path / "leave"
+    code = f"{LISTEN.partition('while')[0]}import pathlib, time\nwhile not pathlib.Path({str(leave)!r}).exists(): time.sleep(0.02)\n"
+    code += "listener.close()\ntime.sleep(600)"
+    port = settings.ports["etcd"]
+    started = processes.start(listener(settings, code=code))
+    leave.touch()
+    wait_for(lambda: not is_listened_on(port, [psutil.Process(started.pid)]))
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(PortInUse, match=rf"pid {os.getpid()}\)"):
+        processes.start(listener(settings, code=code))
+
+
+def test_a_listener_that_the_system_does_not_name_is_another_users(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "process_iter", list)
+    with socket.create_server(("127.0.0.1", settings.ports["etcd"])), pytest.raises(PortInUse, match="another user's program"):
+        Processes(settings).start(listener(settings))
 
 
 @pytest.mark.fault(

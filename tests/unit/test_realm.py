@@ -13,7 +13,7 @@ from labkit.errors import IdentityError, KeycloakUnreachable
 from labkit.identity.plan import Action, Change, FieldChange, Plan, compare, merge
 from labkit.identity.realm import Realm
 from labkit.identity.representations import of_client
-from labkit.settings import port_is_free
+from labkit.ports import port_is_free
 from labkit.workshop import Workshop
 
 WORKSHOP = Workshop.load(Path(labkit.workshop.__file__).with_name("workshop.yaml"))

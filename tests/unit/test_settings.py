@@ -14,7 +14,8 @@ import pytest
 
 import labkit.settings
 from labkit.errors import SettingsError
-from labkit.settings import PORTS, Settings, find_root, open_home, port_is_free, write_private
+from labkit.ports import listener, port_is_free
+from labkit.settings import PORTS, Settings, find_root, open_home, write_private
 
 
 @pytest.fixture(autouse=True)
@@ -172,12 +173,24 @@ def test_the_checkout_is_found_from_the_notebooks_folder_and_the_learners_copy(t
 
 
 @pytest.mark.fault("Settings", "a proxy is set in the environment", "the lab's servers are asked directly")
-def test_loading_keeps_local_servers_out_of_a_proxys_hands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "intranet")
-    monkeypatch.delenv("no_proxy", raising=False)
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ({"NO_PROXY": "intranet"}, "intranet,localhost,127.0.0.1"),
+        ({"NO_PROXY": "intranet, 10.0.0.0/8", "no_proxy": "corp.example"}, "intranet,10.0.0.0/8,corp.example,localhost,127.0.0.1"),
+        ({"no_proxy": "*"}, "*"),
+    ],
+)
+def test_loading_keeps_local_servers_out_of_a_proxys_hands_and_what_is_said_in_either_spelling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: dict[str, str], kept: str
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, hosts in said.items():
+        monkeypatch.setenv(name, hosts)
     for _ in range(2):
         Settings.load({"LABKIT_HOME": str(tmp_path / "home")})
-    assert (os.environ["NO_PROXY"], os.environ["no_proxy"]) == ("intranet,localhost,127.0.0.1", "localhost,127.0.0.1")
+    assert (os.environ["NO_PROXY"], os.environ["no_proxy"]) == (kept, kept)
 
 
 def test_a_url_names_localhost_and_the_homes_port(tmp_path: Path) -> None:
@@ -221,11 +234,18 @@ def test_a_private_file_whose_writing_fails_leaves_the_old_one_and_no_other(tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
-def test_a_port_is_taken_while_somebody_listens_and_free_after() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1", "::"])  # noqa: S104 - on purpose
+def test_a_port_is_taken_while_somebody_listens_and_free_after(address: str) -> None:
+    with socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET) as server:
         port = server.getsockname()[1]
         assert not port_is_free(port)
-    assert port_is_free(port)
+        assert (listener(port) or "").endswith(f"(pid {os.getpid()})")
+    assert (port_is_free(port), listener(port)) == (True, None)
+
+
+def test_a_port_that_somebody_has_on_an_address_that_nobody_asks_is_free() -> None:
+    with socket.create_server(("127.0.0.2", 0)) as server:
+        assert port_is_free(server.getsockname()[1])
 
 
 def test_the_home_file_holds_no_more_than_format_id_and_ports(tmp_path: Path) -> None:

@@ -55,12 +55,12 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.bin, self.cache, self.calls = folder / "bin", folder / "cache", folder / "calls"
         self.bin.mkdir()
-        self.environ = {"PATH": str(self.bin), "CALLS": str(self.calls)}
+        self.environ = {"PATH": str(self.bin)}
 
     def program(self, name: str, body: str, *, folder: Path | None = None) -> Path:
         path = (folder or self.bin) / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f'#!/bin/sh\necho "{name} $*" >> "$CALLS"\n{body}\n')
+        path.write_text(f'#!/bin/sh\nCALLS="{self.calls}"\necho "{name} $*" >> "$CALLS"\n{body}\n')
         path.chmod(0o755)
         return path
 
@@ -201,13 +201,14 @@ def test_go_builds_with_private_caches_that_are_removed_and_with_the_persons_own
         "GOMODCACHE": "/mine",
         "GOWORK": "/mine/go.work",
     }
-    wanted = ("GOCACHE", "GOMODCACHE", "GOPATH", "GOTMPDIR", "GOROOT", "GOWORK", "GOPROXY", "GOTOOLCHAIN", "CGO_ENABLED")
+    wanted = ("GOCACHE", "GOMODCACHE", "GOPATH", "GOTMPDIR", "GOROOT", "GOWORK", "GOPROXY", "GOFLAGS", "GOTOOLCHAIN", "CGO_ENABLED")
     machine.go("\n".join(f'echo "env {name}=${name}" >> "$CALLS"' for name in wanted) + '\n/bin/mkdir -p "$GOCACHE/00"\n' + GO_BUILD)
     machine.tools().ensure("etcd")
     env = dict(line.removeprefix("env ").split("=", 1) for line in machine.called("env"))
     for name in ("GOCACHE", "GOMODCACHE", "GOPATH", "GOTMPDIR"):
         assert Path(env[name]).is_relative_to(machine.cache)
     assert (env["GOPROXY"], env["GOROOT"], env["GOWORK"], env["GOTOOLCHAIN"], env["CGO_ENABLED"]) == ("off", "", "off", "local", "0")
+    assert env["GOFLAGS"] == ""
     assert {"-mod=readonly", "-modcacherw", "-trimpath"} <= set(machine.called("go")[1].split())
     assert machine.kept() == ["etcd-3.7.3"]
 
@@ -392,6 +393,27 @@ def test_packages_of_which_the_compiled_part_does_not_work_here_are_not_kept(mac
         machine.tools().ensure("backstage")
     assert caught.value.why == "GLIBC_2.34 not found"
     assert machine.kept() == []
+
+
+@pytest.mark.fault(
+    "Neighbours", "the environment holds secrets and settings while programs are asked, fetched and built", "no tool gets to see them"
+)
+def test_tools_get_their_variables_by_name(machine: Machine) -> None:
+    strange = ("LABKIT_KEYCLOAK_ADMIN_SECRET", "AWS_SECRET_ACCESS_KEY", "NODE_OPTIONS", "GOFLAGS", "DEBUG", "PYTHONPATH", "NETRC")
+    machine.environ |= dict.fromkeys(strange, "strange") | {"HTTPS_PROXY": "listed", "GOPROXY": "listed", "npm_config_registry": "listed"}
+    write = 'set | while read -r line; do echo "env $(basename "$0") $line" >> "$CALLS"; done\n'
+    write = 'PATH="/usr/bin:/bin:$PATH"\n' + write
+    machine.program("go", f'{write}if [ "$1" = version ]; then echo "go version go1.26.8 linux/amd64"; exit; fi\n{GO_BUILD}')
+    node(machine, write)
+    machine.tools().ensure("etcd", "backstage")
+    seen = [line.split(maxsplit=2)[1:] for line in machine.called("env")]
+    assert [line for line in seen if "strange" in line[-1]] == []
+    assert {(tool, line.split("=")[0]) for tool, line in seen if "listed" in line} == {
+        ("go", "GOPROXY"),
+        ("go", "HTTPS_PROXY"),
+        ("npm", "HTTPS_PROXY"),
+        ("npm", "npm_config_registry"),
+    }
 
 
 def test_without_npm_it_is_said_where_it_was_looked_for(machine: Machine) -> None:

@@ -1,0 +1,93 @@
+"""Which variables a child process gets: groups of names, by who needs them. What no group names reaches no child.
+
+Names count in either case, as tools read them in both: ``HTTPS_PROXY`` and ``https_proxy``, ``NPM_CONFIG_…`` and ``npm_config_…``.
+Names that make a program load code, print secrets or verify nothing are in no group.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+EVERYBODY = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TMPDIR", "TZ", "TZDIR", "LANG", "LANGUAGE"),
+    *("LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMERIC", "LC_TIME"),
+    # Where a machine keeps libraries and a person's programs, if not in the usual places.
+    *("LD_LIBRARY_PATH", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"),
+)
+"""What any program needs."""
+
+NETWORK = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *(
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+        "NODE_EXTRA_CA_CERTS",
+        "GIT_SSL_CAINFO",
+        "NIX_SSL_CERT_FILE",
+    ),
+)
+"""What clients of the network need: proxies, and the authorities that this machine trusts."""
+
+SERVER = (*EVERYBODY, *NETWORK)
+"""What the lab's servers get; their own variables are theirs to name."""
+
+PORTAL = ("NODE_USE_ENV_PROXY",)
+"""What Node needs to ask GitHub through a proxy."""
+
+GO = (*EVERYBODY, *NETWORK, "GOPROXY", "GOPRIVATE", "GONOPROXY", "GOSUMDB", "GONOSUMDB", "GOAUTH", "GOENV")
+"""What Go needs to fetch modules; what is fetched is compared with ``go.sum``."""
+
+MAVEN = (*EVERYBODY, *NETWORK, "JAVA_HOME", "MAVEN_HOME", "M2_HOME", "MAVEN_OPTS", "MAVEN_ARGS")
+"""What Maven needs: a Java that knows this machine's authorities, and options that name a mirror or a trust store."""
+
+PIP = (
+    *(*EVERYBODY, *NETWORK, "PYTHONUSERBASE", "PIP_CONFIG_FILE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX", "PIP_FIND_LINKS"),
+    *("PIP_CERT", "PIP_CLIENT_CERT", "PIP_PROXY", "PIP_TRUSTED_HOST", "PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT", "PIP_RETRIES"),
+    *("PIP_KEYRING_PROVIDER",),
+)
+"""What pip needs to find an index; what is fetched is compared with pinned digests."""
+
+NPM = (
+    *(*EVERYBODY, *NETWORK, "NPM_TOKEN", "NODE_AUTH_TOKEN", "NPM_CONFIG_REGISTRY", "NPM_CONFIG_USERCONFIG", "NPM_CONFIG_GLOBALCONFIG"),
+    *("NPM_CONFIG_CA", "NPM_CONFIG_CAFILE", "NPM_CONFIG_PROXY", "NPM_CONFIG_HTTP_PROXY", "NPM_CONFIG_HTTPS_PROXY", "NPM_CONFIG_NOPROXY"),
+    *("NPM_CONFIG_MAXSOCKETS", "NPM_CONFIG_FETCH_RETRIES", "NPM_CONFIG_FETCH_TIMEOUT", "NPM_CONFIG_REPLACE_REGISTRY_HOST"),
+)
+"""What npm needs to find a registry, with the tokens that an ``.npmrc`` usually names; what is fetched is compared with the lock."""
+
+DOCKER = (
+    *(*EVERYBODY, *NETWORK, "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"),
+    *("DOCKER_API_VERSION", "DOCKER_DEFAULT_PLATFORM", "DOCKER_BUILDKIT", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS"),
+)
+"""What docker and kind need to reach the person's Docker, be it by SSH, and the store of its credentials."""
+
+KUBECTL = (*EVERYBODY, *NETWORK, "PYTHONPATH")
+"""What kubectl needs in the lab's own kubeconfig, and ``labkit credential``, which it may run."""
+
+EXTERNAL_KUBECTL = (
+    *(*KUBECTL, "KUBECONFIG", "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"),
+    *("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"),
+    *("AZURE_CONFIG_DIR", "AAD_LOGIN_METHOD", "CLOUDSDK_CONFIG", "CLOUDSDK_ACTIVE_CONFIG_NAME", "USE_GKE_GCLOUD_AUTH_PLUGIN"),
+)
+"""What kubectl needs in a person's own context, which may run a plugin that signs in to a cloud: which account is meant, no key of it."""
+
+KERNEL = (
+    *(*GO, *MAVEN, *PIP, *NPM, *DOCKER, *EXTERNAL_KUBECTL, *PORTAL, "LABKIT_*", "KEYCLOAK_HOME", "KUBEBUILDER_ASSETS"),
+    *("VIRTUAL_ENV", "JUPYTER_PATH", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"),
+)
+"""What the kernel of a headless run needs, which starts all of these."""
+
+
+def listed(names: tuple[str, ...], environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables that have one of these names.
+
+    Args:
+        names: In capital letters; one that ends with ``*`` stands for all that begin so.
+        environ: Where they are taken from; this process's environment when left out.
+    """
+    whole = {name for name in names if not name.endswith("*")}
+    begins = tuple(name[:-1] for name in names if name.endswith("*"))
+    there = os.environ if environ is None else environ
+    return {name: value for name, value in there.items() if name.upper() in whole or (begins and name.startswith(begins))}

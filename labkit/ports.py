@@ -1,0 +1,99 @@
+"""TCP ports of this machine's loopback: whether one is free, who has it, and how to keep others from listening beside a server.
+
+Clients say ``localhost``, and where that has two addresses they ask ``[::1]`` before ``127.0.0.1``. The lab's servers listen on the latter;
+whoever listens on the former at the same port would be taken for them.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+
+import psutil
+
+LOOPBACK = "127.0.0.1"
+_WHERE_ASKED = {LOOPBACK, "::1", "0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
+_FIRST_FREE = 10
+_NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server of the lab's could have this port: nobody has it on ``127.0.0.1``, ``[::1]`` or all addresses."""
+    try:
+        held = hold(port)
+    except OSError:
+        return False
+    if held:
+        held.close()
+    return _is_free_by_ipv4(port)
+
+
+def hold(port: int) -> socket.socket | None:
+    """Bind ``[::1]:port`` without listening: nobody else can then, whoever they are, and clients go on to ``127.0.0.1`` at once.
+
+    Returns:
+        The socket, to be kept open; None on a machine without IPv6, where nobody can be asked by it.
+
+    Raises:
+        OSError: Somebody has it.
+    """
+    held: socket.socket | None = None
+    try:
+        held = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # Without SO_REUSEADDR, which on both sides would let two sockets have one address.
+        held.bind(("::1", port))
+    except OSError as error:
+        if held:
+            held.close()
+        if error.errno in _NO_IPV6:
+            return None
+        raise
+    with held:
+        # Not 3, which scripts on the way to a server (kc.sh) use and close.
+        return socket.socket(fileno=fcntl.fcntl(held, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE))
+
+
+def is_listened_on(port: int, processes: Iterable[psutil.Process]) -> bool:
+    """Whether one of these processes, which are the person's own, listens on ``127.0.0.1:port``."""
+    return any(LOOPBACK in _addresses(process, port) for process in processes)
+
+
+def listener(port: int, *, held: bool = False) -> str | None:
+    """Who has a port that a server of the lab's needs, as ``name (pid N)`` where the system tells; None when nobody does.
+
+    Args:
+        port: The port.
+        held: Whether ``[::1]:port`` is held for a server of the lab's already.
+    """
+    if _is_free_by_ipv4(port) if held else port_is_free(port):
+        return None
+    for process in psutil.process_iter():
+        if _WHERE_ASKED & _addresses(process, port):
+            with suppress(psutil.Error):
+                return f"{process.name()} (pid {process.pid})"
+    return "another user's program"
+
+
+def _is_free_by_ipv4(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # What an earlier server's connections leave for a minute is in nobody's way.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def _addresses(process: psutil.Process, port: int) -> set[str]:
+    """The addresses on which a process listens at a port. Asked one by one, as every system lets a person ask about their own processes."""
+    try:
+        sockets = process.net_connections("tcp")
+    except psutil.Error:
+        return set()
+    listening = (each.laddr for each in sockets if each.status == psutil.CONN_LISTEN and each.laddr)
+    return {address.ip.removeprefix("::ffff:") for address in listening if address.port == port}
