@@ -16,6 +16,7 @@ from .display import Table
 from .errors import ClusterError, LabkitError
 from .hosting import PUBLIC_CA
 from .lab import Lab
+from .ownership import make_private
 from .portal.config import app_config
 from .settings import write_private, writing
 
@@ -71,7 +72,7 @@ def render(lab: Lab, folder: Path) -> Table:
         if text:
             texts[each] = text
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
     for each, text in texts.items():
         whole = f"{_MARK}: {each.what}.\n# {each.use}.\n\n{text.rstrip()}\n"
         write_private(folder / each.file, whole, mode=0o600 if each.secret else 0o644)
