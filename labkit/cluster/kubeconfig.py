@@ -30,6 +30,19 @@ def exec_context(username: str) -> str:
     return f"{username}-exec"
 
 
+def exec_user(username: str, variables: Mapping[str, str]) -> dict[str, Any]:
+    """A user's entry by which kubectl asks ``labkit credential`` for tokens; see `Kubeconfig.write_exec_person`."""
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": sys.executable,
+        "args": ["-P", "-m", "labkit", "credential", username],
+        "env": [{"name": name, "value": value} for name, value in variables.items()],
+        "interactiveMode": "Never",
+        "provideClusterInfo": False,
+    }
+    return {"exec": plugin}
+
+
 class Kubeconfig:
     """A kubeconfig file (kubernetes.io, *Organizing cluster access using kubeconfig files*).
 
@@ -74,16 +87,7 @@ class Kubeconfig:
             username: Whose tokens.
             variables: The environment variables that lead labkit to this lab.
         """
-        name = exec_context(username)
-        plugin = {
-            "apiVersion": "client.authentication.k8s.io/v1",
-            "command": sys.executable,
-            "args": ["-P", "-m", "labkit", "credential", username],
-            "env": [{"name": name, "value": value} for name, value in variables.items()],
-            "interactiveMode": "Never",
-            "provideClusterInfo": False,
-        }
-        return self._enter_user(name, {"exec": plugin}, endpoint)
+        return self._enter_user(exec_context(username), exec_user(username, variables), endpoint)
 
     def contexts(self) -> list[str]:
         """The names of its contexts."""
