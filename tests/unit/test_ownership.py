@@ -8,6 +8,7 @@ import pwd
 import shutil
 import stat
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from labkit.ownership import make_private, require_own
 from labkit.settings import FIRST_LAB, Settings, find_root, open_home, own_root
 from labkit.toolchain.looking import Program
 from labkit.toolchain.store import Store
+from tests.support import labkit as run_labkit
 
 NOBODY = 65534
 
@@ -96,6 +98,37 @@ def test_somebody_elses_is_refused(tmp_path: Path, give_away: Callable[[Path], N
     assert "acts as you" in caught.value.why
     assert caught.value.fix.startswith(("export LABKIT_HOME=~/", "export LABKIT_CACHE=~/", "work on a copy of your own: cp -R "))
     assert [path.name for path in folder.iterdir()] == ["notebooks"]
+
+
+@pytest.fixture
+def tmp_for_all() -> Iterator[Path]:
+    """A folder like /tmp: everybody may put things there. pytest's own are their owner's only."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o1777)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else for a moment")
+@pytest.mark.fault(
+    "Neighbours",
+    "another account plants a home, a cache or notebooks in /tmp, where somebody works",
+    "nothing of it is read or run: the command ends with whose it is",
+)
+def test_what_another_account_plants_where_one_works_is_not_touched(tmp_for_all: Path) -> None:
+    plant = "umask 0; mkdir home cache notebooks && touch notebooks/00-start-here.ipynb home/kubeconfig && cd home && echo '{}' >home.json"
+    somebody_else = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    subprocess.run([*somebody_else, "sh", "-c", plant], cwd=tmp_for_all, check=True)
+    mine = tmp_for_all / "mine"
+    mine.mkdir()
+    for command, environ, said in (
+        ("kubeconfig", {"LABKIT_HOME": str(tmp_for_all / "home")}, f"{tmp_for_all / 'home'} belongs to "),
+        ("setup", {"LABKIT_HOME": str(mine / "home"), "LABKIT_CACHE": str(tmp_for_all / "cache")}, f"{tmp_for_all / 'cache'} belongs to "),
+        ("run", {}, f"others than {pwd.getpwuid(0).pw_name} may write to {tmp_for_all}"),
+    ):
+        done = run_labkit(command, cwd=mine, **environ)
+        assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+    assert sorted(path.name for path in mine.iterdir()) == ["home"]
+    assert [path.stat().st_uid for path in (tmp_for_all / "home").iterdir()] == [NOBODY, NOBODY]
 
 
 @pytest.mark.fault("Neighbours", "one of these may be written to by others", "it is refused, with the command that mends it")
