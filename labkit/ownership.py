@@ -48,7 +48,8 @@ def require_own(folder: Path, holds: str, instead: str) -> None:
     """Insist that a folder is the person's own, that nobody else may write to it, and that nobody else may put another in its place.
 
     Root's own is good for root only: it came there by a command that was run as root. A group that is the person's alone may
-    write, as on systems with a umask of 002.
+    write, as on systems with a umask of 002. Of what lies above, no look is taken at what decides already what the person does:
+    the folder of this code, the person's home directory, and what these lie in.
 
     Args:
         folder: The folder; it is there.
@@ -66,9 +67,13 @@ def require_own(folder: Path, holds: str, instead: str) -> None:
         raise SettingsError(msg, why=why, fix=f"{instead}\nor, if all in it is your own: sudo chown -R {os.geteuid()} {_word(folder)}")
     if _others_write(found):
         msg = f"others than {_user(found.st_uid)} may write to {folder}"
-        raise SettingsError(msg, why=why, fix=f"look for what others may have left in it, then: chmod -R go-w {_word(folder)}")
+        raise SettingsError(
+            msg,
+            why=why,
+            fix=f"look for what others may have left in it, then: chmod -R go-w {_word(folder)}\nor, on a disk without modes: {instead}",
+        )
     for parent in folder.parents:
-        if CODE.is_relative_to(parent):
+        if any(place.is_relative_to(parent) for place in (CODE, _home_directory())):
             return
         above = parent.stat()
         if not _is_trusted_above(above.st_uid):
@@ -79,6 +84,14 @@ def require_own(folder: Path, holds: str, instead: str) -> None:
             msg = f"others may put another folder in the place of {folder}"
             own = above.st_uid == os.geteuid()
             raise SettingsError(msg, why=f"they may write to {parent}; {why}", fix=f"chmod go-w {_word(parent)}" if own else instead)
+
+
+def _home_directory() -> Path:
+    """Where the person's shell and tools read their settings; this code's folder when the system knows of none."""
+    try:
+        return Path.home().resolve()
+    except RuntimeError:
+        return CODE
 
 
 def _others_write(found: os.stat_result) -> bool:

@@ -144,7 +144,7 @@ class Settings:
         )
 
     def variables(self) -> dict[str, str]:
-        """The variables that lead another process to this lab, whatever its own environment says; none of them is a secret."""
+        """The variables that lead another process to this lab, also one that has others of them; none is a secret."""
         folders = {"LABKIT_HOME": self.home, "LABKIT_CACHE": self.cache, "LABKIT_WORKSHOP": self.workshop_file}
         keycloak = self.hosted.variables if self.hosted else {"LABKIT_KEYCLOAK": "local"}
         return {**{name: str(path) for name, path in folders.items()}, **keycloak}

@@ -176,8 +176,10 @@ def _identity(cluster: dict[str, Any], folder: Path) -> tuple[object, str]:
     """
     data, file = cluster.get("certificate-authority-data"), cluster.get("certificate-authority")
     if not data and file:
-        path = folder / file
-        data = base64.b64encode(path.read_bytes()).decode() if path.is_file() else str(path)
+        try:
+            data = base64.b64encode((folder / file).read_bytes()).decode()
+        except (OSError, ValueError):
+            data = str(folder / file)
     return cluster.get("server"), data or ""
 
 

@@ -140,7 +140,7 @@ def test_what_others_may_write_to_is_refused_until_the_fix_is_run(tmp_path: Path
     folder.chmod(mode)
     with pytest.raises(SettingsError, match="may write to") as caught:
         use(folder)
-    _, command = caught.value.fix.split("then: ")
+    _, command = caught.value.fix.splitlines()[0].split("then: ")
     subprocess.run(command, shell=True, check=True)  # noqa: S602 - as a person would
     use(folder)
 
@@ -192,6 +192,20 @@ def test_the_checkout_of_this_very_code_needs_no_look_nor_does_what_is_above_it(
     a_home(root / ".labkit")
     give_away(root)
     a_checkout(root)
+
+
+def test_the_home_directory_needs_no_look_so_that_the_fix_always_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, give_away: Callable[[Path], None]
+) -> None:
+    """A container's may belong to another uid, and a volume's to root and a group."""
+    monkeypatch.setenv("HOME", str(tmp_path / "volume" / "me"))
+    home = tmp_path / "volume" / "me" / "labkit-home"
+    home.mkdir(parents=True)
+    for above in (home.parent, home.parent.parent):
+        above.chmod(0o2775)
+        if os.geteuid() == 0:
+            give_away(above)
+    a_home(home)
 
 
 def test_in_somebody_elses_checkout_a_lab_that_is_named_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
