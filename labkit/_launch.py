@@ -115,6 +115,8 @@ def main(*argv: str) -> None:
     """Exec ``argv`` once a line arrives on standard input; end without it when that is closed first."""
     if not sys.stdin.buffer.readline():
         sys.exit("the starter ended before this server was recorded")
+    # What a server makes is the person's alone, whatever umask the notebook has.
+    os.umask(0o077)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, sys.stdin.fileno())
     try:

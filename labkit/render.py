@@ -11,11 +11,13 @@ from urllib.parse import urlsplit
 import yaml
 
 from .cluster import kind_config, relay
+from .cluster.kubeconfig import exec_user
 from .cluster.trust import Trust
 from .display import Table
 from .errors import ClusterError, LabkitError
 from .hosting import PUBLIC_CA
 from .lab import Lab
+from .ownership import make_private
 from .portal.config import app_config
 from .settings import write_private, writing
 
@@ -71,7 +73,7 @@ def render(lab: Lab, folder: Path) -> Table:
         if text:
             texts[each] = text
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
     for each, text in texts.items():
         whole = f"{_MARK}: {each.what}.\n# {each.use}.\n\n{text.rstrip()}\n"
         write_private(folder / each.file, whole, mode=0o600 if each.secret else 0o644)
@@ -93,21 +95,14 @@ def _trust(lab: Lab) -> Trust:
 
 
 def _kubeconfig(lab: Lab) -> str:
-    """The seed's contexts, without the tokens that its script puts into them."""
-    endpoint, trust = lab.cluster.endpoint, lab.cluster.trust
-    client = lab.workshop.client(trust.declared.client_id)
-    provider = {
-        "client-id": client.client_id,
-        "client-secret": client.secret.get_secret_value(),
-        "idp-certificate-authority-data": _base64(trust.ca),
-        "idp-issuer-url": trust.issuer,
-    }
+    """The seed's contexts, but no token goes into them: on a command line, as its script has it, anybody on the machine could read it."""
+    endpoint, variables = lab.cluster.endpoint, lab.settings.variables()
     people = list(lab.workshop.access.expected)
     config = {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": endpoint.name, "cluster": {"server": endpoint.url, "certificate-authority-data": _base64(endpoint.ca)}}],
-        "users": [{"name": name, "user": {"auth-provider": {"name": "oidc", "config": dict(provider)}}} for name in people],
+        "users": [{"name": name, "user": exec_user(name, variables)} for name in people],
         "contexts": [{"name": name, "context": {"cluster": endpoint.name, "user": name}} for name in people],
     }
     return yaml.safe_dump(config, sort_keys=False)
@@ -187,9 +182,8 @@ RENDERINGS = (
     Rendering(
         "kubeconfig",
         "a context for each person",
-        "Add their tokens: kubectl config set-credentials NAME --auth-provider=oidc --auth-provider-arg=id-token=…",
+        "Name it to kubectl on this machine, by --kubeconfig or KUBECONFIG; kubectl asks labkit credential for tokens",
         _kubeconfig,
-        secret=True,
     ),
 )
 """The files, in the order in which one needs them."""

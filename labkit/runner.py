@@ -23,8 +23,9 @@ from .environment import KERNEL, listed
 from .errors import LabRunFailed
 from .hosting import SECRET_VARIABLE
 from .lab import Lab, hosted_secrets
+from .ownership import privately
 from .report import write_page
-from .settings import find_root, open_home, write_private
+from .settings import open_home, own_root, write_private
 from .steps import LABS, solved
 
 CELL_SECONDS = 900
@@ -96,9 +97,10 @@ def run(names: list[str], output: Path) -> RunResult:
     """
     from papermill.exceptions import PapermillExecutionError
 
-    root = find_root()
+    root = own_root()
     chosen = [info for info in LABS if info.name in names or not names]
-    with _home_of_its_own(output.with_name("run-home")) as lab:
+    # The kernels' too: what they make is the person's alone.
+    with privately(), _home_of_its_own(output.with_name("run-home")) as lab:
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir(parents=True)
         lab.setup()

@@ -27,6 +27,7 @@ import errno
 import json
 import os
 import random
+import shlex
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,7 @@ from filelock import FileLock
 
 from .errors import SettingsError
 from .hosting import Hosted, hosted_from
+from .ownership import CODE, make_private, require_own
 from .ports import port_is_free
 
 PORTS = {
@@ -123,7 +125,7 @@ class Settings:
         portal_keeps = _one_of(PORTAL_TOKENS, "LABKIT_PORTAL_TOKEN", env, "no place for the portal to keep a token")
         hosted = hosted_from(env)
         cluster = _one_of(CLUSTERS, "LABKIT_CLUSTER", env, "no place that a cluster can come from")
-        root = find_root()
+        root = find_root() if env.get("LABKIT_HOME") else own_root()
         home = _path(env.get("LABKIT_HOME"), root / ".labkit")
         state = open_home(home, environ=env)
         return cls(
@@ -142,8 +144,10 @@ class Settings:
         )
 
     def variables(self) -> dict[str, str]:
-        """The variables that lead another process to this lab; none of them is a secret."""
-        return {"LABKIT_HOME": str(self.home), **(self.hosted.variables if self.hosted else {})}
+        """The variables that lead another process to this lab, also one that has others of them; none is a secret."""
+        folders = {"LABKIT_HOME": self.home, "LABKIT_CACHE": self.cache, "LABKIT_WORKSHOP": self.workshop_file}
+        keycloak = self.hosted.variables if self.hosted else {"LABKIT_KEYCLOAK": "local"}
+        return {**{name: str(path) for name, path in folders.items()}, **keycloak}
 
     def within(self, name: str) -> Settings:
         """The settings of a lab in a folder of this home's: all of it on this machine, on ports of its own, with labkit's own workshop.
@@ -174,10 +178,26 @@ def find_root(start: Path | None = None) -> Path:
     Notebook tools start kernels in different folders (papermill in the caller's, nbval in the notebook's), so it is searched for.
     """
     here = (start or Path.cwd()).resolve()
-    for folder in (here, *here.parents, Path(__file__).resolve().parent.parent):
-        if (folder / "notebooks" / FIRST_LAB).is_file():
+    for folder in (here, *here.parents, CODE):
+        if _has_labs(folder):
             return folder
     return here
+
+
+def own_root() -> Path:
+    """The checkout for what is run from it or kept in it.
+
+    The one that this package lies in needs no look: whoever may change it decides already what runs here.
+
+    Raises:
+        SettingsError: It was found by the search, and is not the person's own.
+    """
+    root = find_root()
+    if root != CODE and _has_labs(root):
+        instead = f"work on a copy of your own: cp -R {shlex.quote(str(root))} ~/labs && cd ~/labs"
+        for folder in (root, root / "notebooks"):
+            require_own(folder, "the labs' notebooks", instead)
+    return root
 
 
 def open_home(home: Path, *, environ: Mapping[str, str] | None = None, free_ports: bool = False) -> dict[str, object]:
@@ -192,11 +212,13 @@ def open_home(home: Path, *, environ: Mapping[str, str] | None = None, free_port
         ``{"format": int, "id": str, "ports": {name: int}}``; the ports stay the same for the home's life.
 
     Raises:
-        SettingsError: The folder can't be written, a newer or older labkit made it, or two servers have the same port.
+        SettingsError: The folder can't be written, it is not the person's own, a newer or older labkit made it, or two servers have the
+            same port.
     """
     wanted = _ports_from(os.environ if environ is None else environ)
     with writing(home):
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(home)
+        require_own(home, "a lab's keys and passwords, and commands that kubectl runs", "export LABKIT_HOME=~/labkit-home")
         with FileLock(home / "home.lock", mode=0o600):
             return _read_or_make(home / "home.json", wanted, free_ports)
 
@@ -231,6 +253,10 @@ def writing(path: Path) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         fix = "make room on the disk that holds it" if full else "set LABKIT_HOME to a folder that you may write to"
         raise SettingsError(msg, why=error.strerror or str(error), fix=fix) from error
+
+
+def _has_labs(folder: Path) -> bool:
+    return (folder / "notebooks" / FIRST_LAB).is_file()
 
 
 def _remove_unfinished(path: Path) -> None:

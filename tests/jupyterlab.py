@@ -19,6 +19,7 @@ import requests
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
 from labkit.lab import Lab
+from labkit.ownership import make_private
 from labkit.settings import find_root
 
 from .browsing import SCREENSHOTS, chromium, driver
@@ -110,7 +111,7 @@ def opened(folder: Path) -> Iterator[JupyterLab]:
     own |= {"CONFIG_DIR": str(config.parent), "TOKEN": token}
     env = {**os.environ, **{f"JUPYTER_{name}": value for name, value in own.items()}}
     env |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces")}
-    SHOTS.mkdir(parents=True, exist_ok=True)
+    make_private(SHOTS)
     with home_of_its_own(folder / "home") as home, driver() as playwright, (folder / "log").open("w") as log:
         browser = chromium(playwright, folder)
         server = subprocess.Popen(

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import ToolchainError
 from ..hosting import SECRET_VARIABLE
 from ..lab import Lab
-from ..settings import find_root
+from ..settings import own_root
 
 _SETTINGS = Path(__file__).parents[1] / "jupyter"
 """Settings of ours for JupyterLab, in the layout of its configuration folders: no questions, and no requests to anywhere else."""
@@ -32,8 +32,8 @@ def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     verb("lab", _lab, "open the labs in JupyterLab", "On a copy in work/, made once and never overwritten.")
 
 
-def _lab(_: argparse.Namespace) -> int:
-    root, lab = find_root(), Lab.open()
+def _lab(args: argparse.Namespace) -> int:
+    root, lab = own_root(), Lab.open()
     lab.setup()
     try:
         lab.setup(ui=True)
@@ -65,4 +65,6 @@ def _lab(_: argparse.Namespace) -> int:
         "--LabApp.log_level=ERROR",
         "-y",
     )
+    # What the learner makes there is theirs to share or not.
+    os.umask(args.umask)
     os.execv(jupyter, [str(jupyter), "lab", *settings, *as_root])

@@ -14,7 +14,8 @@ from ..cluster.provider import NOT_OURS
 from ..display import OK, write_plainly_where_needed
 from ..errors import LabkitError, TrustError
 from ..lab import Lab
-from ..settings import find_root
+from ..ownership import privately
+from ..settings import own_root
 from . import jupyterlab, practice, steps
 from .output import Verb, print_json
 
@@ -54,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_plainly_where_needed()
     args = _parser().parse_args(argv)
     try:
-        return int(args.verb(args))
+        with privately() as args.umask:
+            return int(args.verb(args))
     except LabkitError as error:
         print(f"✘ {error}", file=sys.stderr)
         return 1
@@ -217,7 +219,7 @@ def _run(args: argparse.Namespace) -> int:
         return 2
     # CI ends a job with SIGTERM; that is to stop the servers as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    output = find_root() / "build" / "labs"
+    output = own_root() / "build" / "labs"
     result = run(args.labs, output)
     if args.json:
         print_json(asdict(result))

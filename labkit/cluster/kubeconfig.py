@@ -5,6 +5,7 @@ kubectl writes this file too, when it renews a token, so every change here reads
 
 from __future__ import annotations
 
+import base64
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,15 +19,28 @@ from ..errors import ClusterError
 from ..identity.session import Session
 from ..settings import write_private
 from ..workshop import Client
+from .kubeconfig_file import SECTIONS, load
 from .provider import Endpoint
 
-_SECTIONS = {"clusters": "cluster", "users": "user", "contexts": "context"}
 _LOCK_SECONDS = 30
 
 
 def exec_context(username: str) -> str:
     """The name of a user's context that runs ``labkit credential``."""
     return f"{username}-exec"
+
+
+def exec_user(username: str, variables: Mapping[str, str]) -> dict[str, Any]:
+    """A user's entry by which kubectl asks ``labkit credential`` for tokens; see `Kubeconfig.write_exec_person`."""
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": sys.executable,
+        "args": ["-P", "-m", "labkit", "credential", username],
+        "env": [{"name": name, "value": value} for name, value in variables.items()],
+        "interactiveMode": "Never",
+        "provideClusterInfo": False,
+    }
+    return {"exec": plugin}
 
 
 class Kubeconfig:
@@ -73,16 +87,7 @@ class Kubeconfig:
             username: Whose tokens.
             variables: The environment variables that lead labkit to this lab.
         """
-        name = exec_context(username)
-        plugin = {
-            "apiVersion": "client.authentication.k8s.io/v1",
-            "command": sys.executable,
-            "args": ["-P", "-m", "labkit", "credential", username],
-            "env": [{"name": name, "value": value} for name, value in variables.items()],
-            "interactiveMode": "Never",
-            "provideClusterInfo": False,
-        }
-        return self._enter_user(name, {"exec": plugin}, endpoint)
+        return self._enter_user(exec_context(username), exec_user(username, variables), endpoint)
 
     def contexts(self) -> list[str]:
         """The names of its contexts."""
@@ -95,8 +100,8 @@ class Kubeconfig:
 
     def id_token(self, name: str) -> str:
         """The ID token that lies in a user's entry; empty when there is none, or the user has another way of showing one."""
-        user = self.entry("users", name) or {}
-        return str(user.get("auth-provider", {}).get("config", {}).get("id-token", ""))
+        provider = (self.entry("users", name) or {}).get("auth-provider") or {}
+        return str((provider.get("config") or {}).get("id-token", ""))
 
     def merge_into(self, target: Path) -> list[str]:
         """Copy all entries into another kubeconfig, whose own entries and current context stay.
@@ -108,13 +113,14 @@ class Kubeconfig:
             The names of the contexts that were entered.
 
         Raises:
-            ClusterError: Entries of the same name, for another cluster, are there already.
+            ClusterError: It is no kubeconfig, or entries of the same name, for another cluster, are there already.
         """
         # Followed, so that a file that is kept elsewhere and linked is changed there.
         target = target.resolve()
         ours, theirs = _read(self.path), _read(target)
-        servers = {cluster["server"] for cluster in ours["clusters"].values()}
-        same = {name for name, cluster in theirs["clusters"].items() if cluster.get("server") in servers}
+        # Another cluster may be at the same address, such as that of another lab on this machine.
+        known_as = [_identity(cluster, self.path.parent) for cluster in ours["clusters"].values()]
+        same = {name for name, cluster in theirs["clusters"].items() if _identity(cluster, target.parent) in known_as}
         contexts = {name: context for name, context in theirs["contexts"].items() if context.get("cluster") in same}
         known = {"clusters": same, "contexts": set(contexts), "users": {context.get("user") for context in contexts.values()}}
         taken = {name for section, names in known.items() for name in theirs[section].keys() & ours[section].keys() - names}
@@ -136,9 +142,11 @@ class Kubeconfig:
 
     def _enter(self, **entries: dict[str, Any]) -> None:
         with self._whole() as whole:
-            for section, kind in _SECTIONS.items():
-                merged = {**_section(whole, section), **entries.get(section, {})}
-                whole[section] = [{"name": name, kind: value} for name, value in merged.items()]
+            for section, kind in SECTIONS.items():
+                known = {entry["name"]: entry for entry in whole.get(section) or []}
+                for name, value in entries.get(section, {}).items():
+                    known[name] = {**known.get(name, {"name": name}), kind: value}
+                whole[section] = list(known.values())
 
     @contextmanager
     def _whole(self) -> Iterator[dict[str, Any]]:
@@ -152,41 +160,31 @@ class Kubeconfig:
             msg = f"{self.path} has been locked for {_LOCK_SECONDS} s"
             raise ClusterError(msg, fix=f"if no kubectl or labkit is running, remove {lock.lock_file}") from error
         try:
-            whole = _load(self.path)
+            whole = load(self.path)
             yield whole
             write_private(self.path, yaml.safe_dump(whole, sort_keys=False))
         finally:
             lock.release()
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, but what looks like a date stays the text it is: written back it would look otherwise."""
+def _identity(cluster: dict[str, Any], folder: Path) -> tuple[object, str]:
+    """What tells a cluster from another: its address, and the authority that its certificate is verified with.
 
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        loaded = yaml.load(path.read_text(), Loader=_Loader) or {}  # noqa: S506 - a safe loader
-    except FileNotFoundError:
-        loaded = {}
-    except yaml.YAMLError:
-        loaded = None
-    if not isinstance(loaded, dict):
-        msg = f"{path} is not a kubeconfig"
-        raise ClusterError(msg, why="it is not valid YAML, or not a mapping", fix="mend it or move it away")
-    return {"apiVersion": "v1", "kind": "Config", **loaded}
+    Args:
+        cluster: A cluster's entry.
+        folder: Where the kubeconfig lies, for files that it names.
+    """
+    data, file = cluster.get("certificate-authority-data"), cluster.get("certificate-authority")
+    if not data and file:
+        try:
+            data = base64.b64encode((folder / file).read_bytes()).decode()
+        except (OSError, ValueError):
+            data = str(folder / file)
+    return cluster.get("server"), data or ""
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     """The three sections, each as a mapping of names to what stands there."""
-    whole = _load(path)
-    return {section: _section(whole, section) for section in _SECTIONS}
-
-
-def _section(whole: dict[str, Any], section: str) -> dict[str, Any]:
-    return {entry["name"]: entry.get(_SECTIONS[section]) or {} for entry in whole.get(section) or []}
+    whole = load(path)
+    sections = SECTIONS.items()
+    return {section: {entry["name"]: entry.get(kind) or {} for entry in whole.get(section) or []} for section, kind in sections}

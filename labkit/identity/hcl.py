@@ -11,6 +11,9 @@ from typing import Any
 
 _WIDTH = 100
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_PEM = re.compile(r"(-----[A-Z ]+-----\n|[A-Za-z0-9+/=]{4,}\n)+")
+_SPECIAL = re.compile(r'["\\\x00-\x1f\x7f]|[$%]+\{')
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "${": "$${", "%{": "%%{"}
 
 
 class Expression(str):
@@ -25,7 +28,7 @@ class Block:
 
     Attributes:
         header: Its type and labels.
-        values: Its arguments; a mapping is an object, text of several lines a heredoc.
+        values: Its arguments; a mapping is an object, a certificate a heredoc.
         blocks: The blocks inside.
     """
 
@@ -54,7 +57,7 @@ def label(name: str) -> str:
 
 def _arguments(values: Mapping[str, Any]) -> Iterator[list[str]]:
     """Arguments in groups: equals signs stand below each other where lines follow each other, and longer values stand alone."""
-    written = [(name if _IDENTIFIER.fullmatch(name) else _quoted(name), _value(value)) for name, value in values.items()]
+    written = [(name if _IDENTIFIER.fullmatch(name) else quoted(name), _value(value)) for name, value in values.items()]
     for short, group in groupby(written, key=lambda pair: len(pair[1]) == 1):
         pairs = list(group)
         if short:
@@ -71,16 +74,24 @@ def _value(value: Any) -> list[str]:
     if isinstance(value, Mapping):
         return ["{", *_indented(_apart([*_arguments(value)])), "}"]
     if isinstance(value, str):
-        return ["<<-EOT", *_indented(value.splitlines()), "EOT"] if "\n" in value else [_quoted(value)]
+        # Only what is known to come back as it is: a heredoc knows no escapes, and takes spaces off the lines' beginnings.
+        return ["<<-EOT", *_indented(value.splitlines()), "EOT"] if _PEM.fullmatch(value) else [quoted(value)]
     if isinstance(value, list | tuple):
-        items = [_value(item)[0] for item in value]
+        items = [quoted(item) if isinstance(item, str) and not isinstance(item, Expression) else _value(item)[0] for item in value]
         line = f"[{', '.join(items)}]"
         return [line] if len(line) <= _WIDTH else ["[", *_indented([f"{item}," for item in items]), "]"]
     return [json.dumps(value)]
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("${", "$${").replace("%{", "%%{")
+def quoted(text: str) -> str:
+    """Text as a template that is that text and no more (HCL Native Syntax Specification, *Quoted Template Expression*)."""
+    return f'"{_SPECIAL.sub(_escaped, text)}"'
+
+
+def _escaped(found: re.Match[str]) -> str:
+    sign = found[0]
+    # A row of dollar signs before a brace has no escape of its own.
+    return _ESCAPES.get(sign) or "".join(f"\\u{ord(char):04x}" for char in sign.rstrip("{")) + "{" * sign.endswith("{")
 
 
 def _apart(parts: Sequence[Sequence[str]]) -> list[str]:

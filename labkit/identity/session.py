@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -92,7 +93,7 @@ def claim_text(name: str, value: object) -> str:
 
 
 class Session:
-    """One user signed in through one client; made by `sign_in`.
+    """One user signed in through one client; made by `sign_in`. Several threads may use it.
 
     Attributes:
         username: Who.
@@ -104,6 +105,8 @@ class Session:
         self.username, self.client_id = username, client.client_id
         self._tokens, self._claims = tokens, claims
         self._signed_out = False
+        # A refresh token may be good for one use only (Keycloak's *Revoke Refresh Token*): one thread renews for all.
+        self._renewing = threading.RLock()
 
     def __repr__(self) -> str:
         left = self._claims["exp"] - time.time()
@@ -141,25 +144,28 @@ class Session:
         Raises:
             SignInRefused: The session has ended: by sign-out, by an administrator, or by 30 minutes without use.
         """
-        self._tokens, self._claims = _renewed(self._keycloak, self._client, self.username, self._tokens.refresh_token)
+        with self._renewing:
+            self._tokens, self._claims = _renewed(self._keycloak, self._client, self.username, self._tokens.refresh_token)
 
     def sign_out(self) -> None:
         """End the session in Keycloak (OpenID Connect RP-Initiated Logout 1.0); its refresh token is worth nothing afterwards.
 
         An ID token that was handed out before stays good until it expires: nobody who only checks signatures can know.
         """
-        data = {**_client_fields(self._client), "refresh_token": self._tokens.refresh_token}
-        answer = _post(self._keycloak, "logout", data)
-        if answer.status_code not in (requests.codes.no_content, requests.codes.bad_request):
-            raise _refusal(answer, f"Keycloak did not sign {self.username} out")
-        self._signed_out = True
+        with self._renewing:
+            data = {**_client_fields(self._client), "refresh_token": self._tokens.refresh_token}
+            answer = _post(self._keycloak, "logout", data)
+            if answer.status_code not in (requests.codes.no_content, requests.codes.bad_request):
+                raise _refusal(answer, f"Keycloak did not sign {self.username} out")
+            self._signed_out = True
 
     def _renew_if_due(self) -> None:
-        if self._signed_out:
-            msg = f"{self.username} has signed out"
-            raise SignInRefused(msg, fix=f'sign in again: lab.sign_in("{self.username}")')
-        if self.expires - time.time() < RENEW_SECONDS:
-            self.renew()
+        with self._renewing:
+            if self._signed_out:
+                msg = f"{self.username} has signed out"
+                raise SignInRefused(msg, fix=f'sign in again: lab.sign_in("{self.username}")')
+            if self.expires - time.time() < RENEW_SECONDS:
+                self.renew()
 
 
 def sign_in(keycloak: Keycloak, client: Client, user: User) -> Session:

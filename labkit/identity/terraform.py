@@ -12,7 +12,7 @@ from typing import Any
 from ..display import Displayed, Table
 from ..hosting import PUBLIC_CA
 from ..workshop import Client, ClientScope, GroupMembershipMapper, Mapper, Workshop
-from .hcl import Block, Expression, arguments, label
+from .hcl import Block, Expression, arguments, label, quoted
 from .keycloak import Keycloak
 
 PROVIDER = "keycloak/keycloak"
@@ -137,7 +137,7 @@ def _client(client: Client) -> dict[str, Any]:
         "name": client.name,
         "enabled": client.enabled,
         "access_type": "CONFIDENTIAL",
-        "client_secret": Expression(f'var.client_secrets["{client.client_id}"]'),
+        "client_secret": Expression(f"var.client_secrets[{quoted(client.client_id)}]"),
         "standard_flow_enabled": client.standard_flow,
         "implicit_flow_enabled": client.implicit_flow,
         "direct_access_grants_enabled": client.direct_access_grants,

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from ..display import progress
 from ..errors import ToolchainError
+from ..ownership import make_private, privately, require_own
 from ..settings import write_private
 from .looking import Program
 from .recipes import Recipe
@@ -26,6 +27,9 @@ class Store:
     """Programs below ``cache / "programs"``, a folder each that also holds ``program.json``; tools' output below ``cache / "logs"``."""
 
     def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        if cache.is_dir():
+            self._require_own()
         self._programs, self._logs = cache / "programs", cache / "logs"
 
     def get(self, slot: str) -> Program | None:
@@ -54,7 +58,7 @@ class Store:
 
     def log(self, name: str) -> Path:
         """An empty log file of that name."""
-        self._logs.mkdir(parents=True, exist_ok=True)
+        make_private(self._logs)
         log = self._logs / f"{name}.log"
         log.touch(mode=0o600)
         log.write_text("")
@@ -69,14 +73,16 @@ class Store:
 
         Raises:
             ToolchainError: The cache can't be written.
+            SettingsError: It is not the person's own.
         """
         try:
-            self._programs.mkdir(parents=True, exist_ok=True)
+            make_private(self._programs)
+            self._require_own()
             lock = _locked(self._programs / f"{what}.lock", what)
         except OSError as error:
             msg = f"the cache {self._programs} can't be written"
             raise ToolchainError(msg, why=str(error), fix="set LABKIT_CACHE to a folder that you may write to") from error
-        with lock:
+        with lock, privately():
             for left_behind in self._programs.glob(f".making-{what}-*"):
                 shutil.rmtree(left_behind, ignore_errors=True)
             work = Path(tempfile.mkdtemp(prefix=f".making-{what}-", dir=self._programs))
@@ -99,9 +105,12 @@ class Store:
             msg = f"too little memory to make {recipe.name}: {memory:.1f} GB available, {recipe.memory_gb:g} GB needed"
             raise ToolchainError(msg, fix=f"close other programs, or\n{recipe.instead}")
 
+    def _require_own(self) -> None:
+        require_own(self._cache, "the programs that labkit runs", "export LABKIT_CACHE=~/labkit-cache")
+
 
 def _locked(file: Path, name: str) -> contextlib.AbstractContextManager[object]:
-    lock = FileLock(file)
+    lock = FileLock(file, mode=0o600)
     try:
         return lock.acquire(timeout=1)
     except Timeout:

@@ -14,6 +14,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from labkit.lab import Lab
+from labkit.ownership import make_private
 from labkit.settings import find_root
 from tests.support import LABKIT, belonging_to, labkit, strays_of, wait_for
 
@@ -26,6 +27,7 @@ OUTCOME = "its kernel ends by itself, and no server is off the record; the next 
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A checkout of the tests' own, whose labs are the real ones; what is left of a run in it is stopped at the end."""
     root = tmp_path_factory.mktemp("runs") / "checkout"
+    make_private(root)
     shutil.copytree(find_root() / "notebooks", root / "notebooks")
     yield root
     with pytest.MonkeyPatch.context() as patch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 from labkit.errors import LabRunFailed
 from labkit.lab import Lab, hosted_secrets
+from labkit.ownership import make_private
 from labkit.runner import run
 from labkit.settings import Settings
 from tests.support import QUICK_LABS, given_away, labkit, on_record
@@ -25,13 +27,14 @@ import sys
 from labkit.lab import Lab
 from labkit.processes import Server
 lab = Lab.open()
-lab.processes.start(Server("sleeper", (sys.executable, "-c", "import time; time.sleep(600)"), (), lambda: True))
+made = lab.settings.home / "by-the-server"
+lab.processes.start(Server("sleeper", (sys.executable, "-c", "open('by-the-server', 'w'); import time; time.sleep(600)"), (), made.exists))
 """
 
 
 def _root_with(folder: Path, monkeypatch: pytest.MonkeyPatch, *cells: str) -> Path:
     """A checkout whose only lab has these cells; the current folder from now on."""
-    (folder / "notebooks").mkdir(parents=True)
+    make_private(folder / "notebooks")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     nbformat.write(notebook, folder / "notebooks" / "00-start-here.ipynb")
     monkeypatch.chdir(folder)
@@ -49,6 +52,19 @@ def test_an_emptied_home_keeps_its_secrets_in_hosted_realms_and_nothing_else(tmp
     assert hosted_secrets(home).read_text() == "{}"
     assert hosted_secrets(home).stat().st_mode & 0o777 == 0o600
     assert not (home / "left-over").exists()
+
+
+@pytest.mark.fault("Neighbours", "a headless run under a umask of 000", "what its cells and its servers make is the person's alone")
+def test_what_a_run_makes_is_the_persons_alone_whatever_the_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.umask(0)
+    try:
+        root = _root_with(tmp_path / "checkout", monkeypatch, "open('made', 'w').close()", START_A_SERVER)
+        assert run(["00-start-here"], root / "build" / "labs").ok
+    finally:
+        os.umask(before)
+    build = root / "build"
+    made = (root / "made", build / "run-home" / "by-the-server", build / "labs" / "index.html", build / "labs", build)
+    assert [path.stat().st_mode & 0o777 for path in made] == [0o600, 0o600, 0o600, 0o700, 0o700]
 
 
 @pytest.fixture(scope="module")

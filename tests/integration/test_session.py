@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
+import yaml
 from jwcrypto import jwk, jwt
 from keycloak import KeycloakAdmin
 from pydantic import SecretStr
@@ -354,6 +362,132 @@ def test_tokens_are_renewed_before_they_expire(lab: Lab, kube: Client, user_dev:
 def test_a_session_is_resumed_with_its_refresh_token(lab: Lab, kube: Client, session: Session) -> None:
     resumed = resume(lab.keycloak, kube, "user-dev", session.tokens.refresh_token)
     assert resumed.claims["sid"] == session.claims["sid"]
+
+
+@pytest.fixture
+def one_use_only(lab: Lab, hands: KeycloakAdmin) -> Iterator[None]:
+    """A realm that takes a refresh token once (*Revoke Refresh Token*)."""
+    hands.update_realm(lab.workshop.realm.name, {"revokeRefreshToken": True, "refreshTokenMaxReuse": 0})
+    yield
+    hands.update_realm(lab.workshop.realm.name, {"revokeRefreshToken": False})
+
+
+ONE_USE_ONLY = "a realm takes each refresh token once only, and several need a new token at the same moment"
+
+
+@pytest.mark.fault("Sign-in", ONE_USE_ONLY, "threads that share a session: one renews, and all go on")
+@pytest.mark.usefixtures("one_use_only")
+def test_of_several_threads_one_renews_the_session(lab: Lab, session: Session) -> None:
+    before, start = session.tokens, threading.Barrier(8)
+    session._claims = {**session._claims, "exp": 0}
+
+    def ask(_: int) -> str:
+        start.wait(timeout=30)
+        return session.tokens.id_token
+
+    with ThreadPoolExecutor(8) as pool:
+        (token,) = set(pool.map(ask, range(8)))
+    assert token != before.id_token
+    session.renew()
+    assert lab.cluster.api(session).whoami().username.endswith("user-dev@kratix.io")
+
+
+def whoami(lab: Lab, username: str) -> list[str]:
+    """The command by which somebody asks who they are, in a terminal of their own."""
+    kubectl, context = lab.toolchain.ensure("kubectl")["kubectl"].path, lab.cluster.enter_exec(username)
+    return [str(kubectl), f"--kubeconfig={lab.cluster.kubeconfig.path}", "--context", context, "auth", "whoami"]
+
+
+def cached(lab: Lab, **change: object) -> dict[str, Any]:
+    """What `labkit credential` keeps of user-dev, with these changes."""
+    lab.credential("user-dev")
+    file = lab.settings.home / "credentials" / "user-dev.json"
+    kept = dict(json.loads(file.read_text()))
+    file.write_text(json.dumps({**kept, **change}))
+    return kept
+
+
+@pytest.mark.fault("Sign-in", ONE_USE_ONLY, "parallel kubectl: one `labkit credential` renews, and nobody has to sign in anew")
+@pytest.mark.usefixtures("one_use_only")
+def test_of_several_kubectl_one_renews_what_is_cached(lab: Lab, hands: KeycloakAdmin) -> None:
+    kept, user_id = cached(lab, expires=0), str(hands.get_user_id("user-dev"))
+    before = {each["id"] for each in hands.get_sessions(user_id)}
+    command = whoami(lab, "user-dev")
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(8)]
+    said = [run.communicate(timeout=120)[0] for run in runs]
+    assert [text for text in said if "user-dev@kratix.io" not in text] == []
+    assert {each["id"] for each in hands.get_sessions(user_id)} <= before
+    now = cached(lab)
+    assert now["id_token"] != kept["id_token"]
+    assert decoded(now["id_token"], 1)["sid"] == decoded(kept["id_token"], 1)["sid"]
+
+
+def hold_the_lock(lab: Lab) -> subprocess.Popen[str]:
+    """Another process that is about to get tokens, for ever."""
+    hold = "import sys, time, filelock\nwith filelock.FileLock(sys.argv[1]): print('held', flush=True); time.sleep(600)"
+    holder = subprocess.Popen([sys.executable, "-c", hold, lab.settings.home / "credentials.lock"], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    return holder
+
+
+@pytest.mark.fault("Sign-in", "kill -9 of a `labkit credential` that is getting tokens", "the next one goes on at once")
+def test_a_killed_credential_leaves_no_lock_behind(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = cached(lab, expires=0)
+    monkeypatch.setattr("labkit.identity.credential._LOCK_SECONDS", 1)
+    with hold_the_lock(lab) as holder:
+        try:
+            with pytest.raises(IdentityError, match="another process has been getting tokens for 1 s") as caught:
+                lab.credential("user-dev")
+        finally:
+            holder.kill()
+    assert "credentials.lock" in caught.value.fix
+    assert json.loads(lab.credential("user-dev"))["status"]["token"] != kept["id_token"]
+
+
+@pytest.mark.fault("Sign-in", "a cached token is good, while another process gets tokens or Keycloak is down", "it is handed over at once")
+def test_a_cached_token_that_is_good_needs_neither_lock_nor_network(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = cached(lab)
+
+    def nothing_answers(*_: object) -> NoReturn:
+        raise lab.keycloak.unreachable()
+
+    with hold_the_lock(lab) as holder:
+        monkeypatch.setattr(lab.keycloak, "_send", nothing_answers)
+        try:
+            assert json.loads(lab.credential("user-dev"))["status"]["token"] == kept["id_token"]
+        finally:
+            holder.kill()
+
+
+@pytest.fixture
+def alice(lab: Lab, hands: KeycloakAdmin, tmp_path: Path) -> Iterator[Lab]:
+    """The lab by a workshop file of one's own, in which there is an alice."""
+    whole = yaml.safe_load(lab.settings.workshop_file.read_text())
+    person = {**whole["realm"]["users"][0], "username": "alice", "email": "alice@example.com", "first_name": "Alice", "last_name": "A"}
+    whole["realm"]["users"].append(person)
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(whole))
+    mine = Lab(replace(lab.settings, workshop_file=file))
+    mine.realm.apply()
+    yield mine
+    mine.cluster.kubeconfig.remove("alice-exec")
+    hands.delete_user(str(hands.get_user_id("alice")))
+
+
+@pytest.mark.fault(
+    "Settings",
+    "kubectl is called where nothing, or something else, is known of LABKIT_WORKSHOP and the like",
+    "its context leads to the lab",
+)
+@pytest.mark.parametrize(
+    "elsewhere", [{}, {"LABKIT_WORKSHOP": "/gone.yaml", "LABKIT_HOME": "/gone", "LABKIT_KEYCLOAK_URL": "https://gone"}]
+)
+def test_an_exec_context_needs_none_of_the_labs_variables(alice: Lab, tmp_path: Path, elsewhere: dict[str, str]) -> None:
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **elsewhere}
+    done = subprocess.run(whoami(alice, "alice"), env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert "alice@example.com" in done.stdout, done.stderr
+    assert [path.name for path in tmp_path.iterdir() if path.name not in (".kube", "mine.yaml")] == []
 
 
 @pytest.mark.fault("Sign-in", "a session that was signed out", "it can't be resumed; the fix: sign in again")

@@ -33,6 +33,33 @@ users:
   user: {token: secret, expiry: 2026-01-02T03:04:05Z}
 """
 
+ODD = [
+    (b"just words", "it is not a mapping"),
+    (b"- a list", "it is not a mapping"),
+    (b"a: [unfinished", "line 1, column 15: expected ',' or ']'"),
+    (b"a:\tb: c", "line 1"),
+    (b"# caf\xe9\nclusters: []\n", "it is no YAML text in UTF-8"),
+    (b"users: [{name: \x00}]", "it is no YAML text in UTF-8"),
+    (b"? [1]\n: a", "found unhashable key"),
+    (b"expiry: !!timestamp never", "it is no YAML text in UTF-8"),
+    (b"apiVersion: v1\nkind: Pod", "apiVersion and kind are not v1 and Config"),
+    (b"current-context: [a]", "current-context is not text"),
+    (b"clusters: {a: 1}", "clusters is not a list"),
+    (b"clusters: none", "clusters is not a list"),
+    (b"clusters: [null]", "clusters[0] has no name"),
+    (b"clusters: [text]", "clusters[0] has no name"),
+    (b"users: [{user: {}}]", "users[0] has no name"),
+    (b"clusters: [{name: [1], cluster: {}}]", "clusters[0] has no name, or one that is not text"),
+    (b"contexts: [{name: 1, context: {}}]", "contexts[0] has no name, or one that is not text"),
+    (b"clusters: [{name: a, cluster: text}]", "clusters[0].cluster is not a mapping"),
+    (b"clusters: [{name: a, cluster: {server: [1]}}]", "clusters[0].cluster.server is not text"),
+    (b"contexts: [{name: a, context: {cluster: [1]}}]", "contexts[0].context.cluster is not text"),
+    (b"users: [{name: a, user: {auth-provider: oidc}}]", "users[0].user.auth-provider is not a mapping"),
+    (b"users: [{name: a, user: {auth-provider: {name: oidc, config: 1}}}]", "users[0].user.auth-provider.config is not a mapping"),
+    (b"users: [{name: a, user: {token: A}}, {name: a, user: {token: B}}]", 'users[1] has the name "a", as users[0] has'),
+    (b"users: [{name: a, user: {token: A}}]\nusers: []", 'the key "users" is there twice'),
+]
+
 
 @pytest.fixture
 def ours(tmp_path: Path) -> Kubeconfig:
@@ -155,12 +182,67 @@ def test_merging_refuses_a_name_that_another_cluster_has_and_leaves_the_file(
     assert theirs.read_text() == before
 
 
-@pytest.mark.parametrize("text", ["just words", "- a list", "a: [unfinished"])
-def test_a_file_that_is_no_kubeconfig_is_refused_and_left(ours: Kubeconfig, theirs: Path, text: str) -> None:
-    theirs.write_text(text)
-    with pytest.raises(ClusterError, match="is not a kubeconfig"):
+@pytest.mark.fault(
+    "Commands", "`labkit kubeconfig --merge` into a file that is odd in any way", "the error says what is odd; nothing is written"
+)
+@pytest.mark.parametrize(("text", "odd"), ODD)
+def test_a_file_that_is_no_kubeconfig_is_refused_and_left(ours: Kubeconfig, theirs: Path, text: bytes, odd: str) -> None:
+    theirs.write_bytes(text)
+    with pytest.raises(ClusterError, match="is not a kubeconfig") as caught:
         ours.merge_into(theirs)
-    assert theirs.read_text() == text
+    assert odd in caught.value.why
+    assert "kubectl config view --kubeconfig=FILE" in caught.value.fix
+    assert theirs.read_bytes() == text
+    assert [file.name for file in theirs.parent.iterdir()] == [theirs.name]
+
+
+def test_a_folder_in_its_place_is_refused(ours: Kubeconfig, tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="is not a kubeconfig") as caught:
+        ours.merge_into(tmp_path)
+    assert caught.value.why == "Is a directory"
+
+
+def test_what_is_odd_is_told_without_the_secrets_that_stand_there(ours: Kubeconfig, theirs: Path) -> None:
+    for text in ("users: [{name: a, user: {token: !!int s3cret}}]", "users: [{name: a, user: {token: s3cret}", "users: {token: s3cret}"):
+        theirs.write_text(text)
+        with pytest.raises(ClusterError) as caught:
+            ours.merge_into(theirs)
+        assert "s3cret" not in str(caught.value)
+
+
+def test_keys_beside_an_entrys_own_stay(ours: Kubeconfig, theirs: Path) -> None:
+    theirs.write_text("clusters: [{name: c, cluster: {server: y}, extra: keepme}]\nusers: [{name: nobody, user: null}]\n")
+    ours.merge_into(theirs)
+    merged = content(theirs)
+    assert merged["clusters"][0] == {"name": "c", "cluster": {"server": "y"}, "extra": "keepme"}
+    assert merged["users"][0] == {"name": "nobody", "user": "null"}
+
+
+@pytest.mark.fault(
+    "Neighbours", "another lab's cluster at the same address is in ~/.kube/config", "it counts as another one: nothing of it is replaced"
+)
+@pytest.mark.parametrize("authority", [{"certificate-authority": "/other/ca.crt"}, {"certificate-authority-data": "QQ=="}, {}])
+def test_a_cluster_at_the_same_address_with_another_authority_is_another_one(
+    ours: Kubeconfig, theirs: Path, authority: dict[str, str]
+) -> None:
+    whole = yaml.safe_load(THEIRS)
+    whole["clusters"].append({"name": "theirs", "cluster": {"server": LAB.url, **authority}})
+    whole["contexts"].append({"name": "user-dev-exec", "context": {"cluster": "theirs", "user": "work"}})
+    theirs.write_text(yaml.safe_dump(whole))
+    before = theirs.read_text()
+    with pytest.raises(ClusterError, match="already has user-dev-exec, for another cluster"):
+        ours.merge_into(theirs)
+    assert theirs.read_text() == before
+
+
+def test_an_authority_is_known_by_what_it_is_wherever_it_stands(theirs: Path, tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_bytes(b"A")
+    ours = Kubeconfig(tmp_path / "lab" / "kubeconfig")
+    ours.write_admin(Endpoint(LAB.name, LAB.url, tmp_path / "ca.crt", LAB.admin))
+    for authority in ({"certificate-authority": "../ca.crt"}, {"certificate-authority-data": "QQ=="}):
+        cluster = {"server": LAB.url, **authority}
+        theirs.write_text(yaml.safe_dump({"clusters": [{"name": LAB.name, "cluster": cluster}]}))
+        assert ours.merge_into(theirs) == [LAB.name]
 
 
 def test_several_writers_at_once_lose_nothing(tmp_path: Path) -> None:

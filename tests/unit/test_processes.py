@@ -144,6 +144,15 @@ def test_records_and_logs_are_for_their_owner_only(settings: Settings, processes
     assert list(modes.values()) == [0o600, 0o600, 0o700, 0o700]
 
 
+def test_what_a_server_makes_is_its_owners_only_whatever_the_umask(settings: Settings, processes: Processes) -> None:
+    before = os.umask(0)
+    try:
+        processes.start(listener(settings, code=f"open('made', 'w').close()\n{LISTEN}"))
+    finally:
+        os.umask(before)
+    assert (settings.home / "made").stat().st_mode & 0o777 == 0o600
+
+
 def test_what_is_in_env_reaches_the_server_but_no_command_line(settings: Settings, processes: Processes) -> None:
     show = f"import os\nprint(os.environ['LISTENER_SECRET'], flush=True)\n{LISTEN}"
     running = processes.start(listener(settings, code=show))

@@ -157,7 +157,7 @@ def test_where_the_cluster_comes_from_is_one_of_four_words_and_auto_without_any(
 
 
 def test_without_variables_the_home_is_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks").mkdir(mode=0o700)
     (tmp_path / "notebooks" / labkit.settings.FIRST_LAB).touch()
     monkeypatch.chdir(tmp_path / "notebooks")
     settings = Settings.load({})

@@ -149,6 +149,40 @@ def test_what_is_text_stays_text() -> None:
     assert arguments({"a": Expression("b.c"), "some.one": True}) == 'a          = b.c\n"some.one" = true'
 
 
+@pytest.mark.fault(
+    "Workshop", "text in workshop.yaml that Terraform would read as its own: several lines, `${…}`, the end of a heredoc", "it stays text"
+)
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ('EOT\n${file("/etc/passwd")}', r"EOT\n$${file(\"/etc/passwd\")}"),
+        ("one\n  two\n", r"one\n  two\n"),
+        ("%{ if true }", "%%{ if true }"),
+        # In $$${ the first two might be taken for the escape, and what follows for a template.
+        ("$${a} %%{b} $%{c}", r"\u0024\u0024{a} \u0025\u0025{b} \u0024\u0025{c}"),
+        ("$5 100% {a} $ {b}", "$5 100% {a} $ {b}"),
+        ("\t\r\b\x00\x7f\u2028é", "\\t\\r\\u0008\\u0000\\u007f\u2028é"),
+    ],
+)
+def test_what_would_be_terraforms_own_stays_text(text: str, written: str) -> None:
+    assert arguments({"a": text}) == f'a = "{written}"'
+    assert arguments({"a": [text]}) == f'a = ["{written}"]'
+    assert arguments({text: 1}) == f'"{written}" = 1'
+
+
+def test_a_certificate_is_a_heredoc(ca: Path) -> None:
+    pem = ca.read_text() * 2
+    assert arguments({"a": pem}).splitlines() == ["a = <<-EOT", *(f"  {line}" for line in pem.splitlines()), "EOT"]
+
+
+def test_a_first_name_of_several_lines_stays_within_its_quotes(ca: Path) -> None:
+    first, *others = DEFAULT.realm.users
+    users = (first.model_copy(update={"first_name": 'EOT\n  ${file("x")}\n'}), *others)
+    made = str(terraform(ca, DEFAULT.model_copy(update={"realm": DEFAULT.realm.model_copy(update={"users": users})})))
+    assert r'= "EOT\n  $${file(\"x\")}\n"' in made
+    assert canonical(made) == []
+
+
 def test_what_may_not_be_a_label_becomes_one() -> None:
     assert [label(name) for name in ("kube", "backstage-client", "a b.c", "1st")] == ["kube", "backstage-client", "a_b_c", "_1st"]
 
