@@ -372,6 +372,36 @@ def test_what_was_deleted_by_hand_is_made_again(place: Place) -> None:
     assert place.realm.plan().is_empty
 
 
+@pytest.mark.fault(
+    "Neighbours",
+    "declared groups have members that are not declared, or there are more groups of their names, at any depth",
+    "the plan names them below its summary, before anything is applied; applying leaves them",
+)
+def test_who_else_has_a_declared_groups_rights_is_noticed_and_left(empty: Place) -> None:
+    empty.realm.apply()
+    hands = empty.hands
+    deep = hands.create_group({"name": "deep"}, parent=hands.create_group({"name": "team-x"}))
+    lookalike = str(hands.create_group({"name": "kube-admin"}, parent=deep))
+    hands.create_group({"name": "kube-admin-2"})
+    guests = [f"guest-{number}" for number in range(7)]
+    for guest in guests:
+        hands.create_user({"username": guest, "groups": ["kube-dev"]})
+    hands.group_user_add(empty.user()["id"], lookalike)
+    plan = empty.realm.plan()
+    assert [(notice.kind, notice.text) for notice in plan.notices] == [
+        (
+            "members",
+            f"the group kube-dev has members that are not declared, who have its rights: {', '.join(guests[:5])} and 2 more",
+        ),
+        ("group", "tokens name the group /team-x/deep/kube-admin kube-admin as well: its members (user-dev) have that group's rights"),
+    ]
+    assert plan.is_empty
+    assert str(plan).splitlines()[-3:] == [plan.summary, *(f"! {notice.text}" for notice in plan.notices)]
+    assert all(notice.text in plan.html() for notice in plan.notices)
+    assert empty.realm.apply() == plan
+    assert len(hands.get_group_members(lookalike)) == 1
+
+
 @pytest.mark.fault("Realm", "objects and fields that the workshop does not declare", "they stay as they are")
 def test_what_is_not_declared_stays_when_the_rest_is_mended(empty: Place) -> None:
     place, hands = empty, empty.hands
