@@ -111,6 +111,12 @@ AREAS: Mapping[str, tuple[Known, ...]] = {
             "a declared group has members whom workshop.yaml does not declare",
             "declare them in workshop.yaml, or take them out of the group in Keycloak's console: Groups, Members",
         ),
+        Known(
+            "group-with-colon",
+            "401 for somebody; with LABKIT_OIDC=flags, somebody may do what they should not",
+            "a group has a name of Kubernetes' own, such as system:masters",
+            "rename or remove it in Keycloak's console: Groups",
+        ),
         Known("scope-missing", "403 on everything", "the client scope that brings the groups is gone or changed", _APPLY),
         Known("groups-mapper-missing", "403 on everything", "the mapper that writes the groups into tokens is gone", _APPLY),
         Known("full-group-path", "403 on everything", "tokens name groups with their path, /kube-dev, which no binding knows", _APPLY),

@@ -69,7 +69,7 @@ _TOLD = {
     "username-prefix": "swapped-prefix",
     "groups-prefix": "swapped-prefix",
 }
-_NOTICED = {"group": "group-lookalike", "members": "undeclared-members"}
+_NOTICED = {"group": "group-lookalike", "members": "undeclared-members", "colon": "group-with-colon"}
 _REFUSED = {"Invalid user credentials": "password-changed", "Account is not fully set up": "required-action"}
 _RBAC = {
     ("ClusterRole", "is missing"): "role-missing",

@@ -1,4 +1,4 @@
-"""Who else has a declared group's rights: whom tokens, which name a group without its path, can't tell from its declared members."""
+"""Groups that can be mistaken: for a declared one, as tokens name a group without its path, or for one of Kubernetes' own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN = 5
 
 
 def find(admin: KeycloakAdmin, spec: RealmSpec) -> Iterator[Notice]:
-    """Look at each declared group's members, and for further groups of its name; only reads.
+    """Look at each declared group's members, for further groups of its name, and for names with a colon; only reads.
 
     Args:
         admin: At work in the realm.
@@ -23,16 +23,24 @@ def find(admin: KeycloakAdmin, spec: RealmSpec) -> Iterator[Notice]:
     """
     declared = {user.username for user in spec.users}
     for name in spec.groups:
-        # What is found comes with the groups above it.
-        answer = admin.connection.raw_get(f"admin/realms/{spec.name}/groups", search=name, exact="true")
-        raise_error_from_response(answer, KeycloakGetError)
-        for group in (group for group in _all(answer.json()) if group["name"] == name):
+        for group in (group for group in _having(admin, spec, name) if group["name"] == name):
             members = [str(member["username"]) for member in admin.get_group_members(group["id"])]
             if group["path"] != f"/{name}":
                 text = f"tokens name the group {group['path']} {name} as well: its members ({_few(members)}) have that group's rights"
                 yield Notice("group", text)
             elif others := [member for member in members if member not in declared]:
                 yield Notice("members", f"the group {name} has members that are not declared, who have its rights: {_few(others)}")
+    if reserved := [str(group["path"]) for group in _having(admin, spec, ":")]:
+        text = f"the API server refuses who is in a group with a colon ({_few(reserved)}); told by flags, it takes them for Kubernetes' own"
+        yield Notice("colon", text)
+
+
+def _having(admin: KeycloakAdmin, spec: RealmSpec, text: str) -> list[Representation]:
+    """The groups, at any depth, with that text in their names."""
+    answer = admin.connection.raw_get(f"admin/realms/{spec.name}/groups", search=text)
+    raise_error_from_response(answer, KeycloakGetError)
+    # Those above a group that was found come with it.
+    return [group for group in _all(answer.json()) if text in group["name"]]
 
 
 def _all(groups: Iterable[Representation]) -> Iterator[Representation]:

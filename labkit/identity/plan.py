@@ -66,7 +66,8 @@ class Notice:
     """What applying leaves as it is, and somebody should know.
 
     Attributes:
-        kind: ``group`` for a second group of a declared one's name, ``members`` for those of a declared group that are not declared.
+        kind: ``group`` for a second group of a declared one's name, ``members`` for those of a declared group that are not declared,
+            ``colon`` for groups with a name of Kubernetes' own.
         text: Who they are, and what they get by it.
     """
 
@@ -81,7 +82,7 @@ class Plan(Displayed):
     Attributes:
         realm: The realm's name.
         changes: An entry for every declared object, in the order they are applied.
-        notices: Who has a declared group's rights without being declared.
+        notices: Who has a declared group's rights without being declared, or a group of Kubernetes' own name.
     """
 
     realm: str

@@ -173,6 +173,11 @@ IN_THE_REALM: list[tuple[str, Break, Mend]] = [
     ("group-missing", delete_group, apply),
     ("group-lookalike", make_lookalike, remove_lookalike),
     ("undeclared-members", join_undeclared, remove_undeclared),
+    (
+        "group-with-colon",
+        lambda lab: lab.realm.admin().create_group({"name": "system:masters"}),
+        lambda lab: lab.realm.admin().delete_group(lab.realm.admin().get_group_by_path("/system:masters")["id"]),
+    ),
     ("scope-missing", lambda lab: lab.realm.admin().delete_client_scope(groups_scope(lab)["id"]), apply),
     ("realm-drift", hide_scope, apply),
     ("claim-renamed", lambda lab: change_mapper(lab, "groups"), apply),

@@ -327,6 +327,7 @@ def audited(home: Settings, username: str) -> int:
 @pytest.mark.parametrize("name", ["system:masters", "kubeadm:cluster-admins"])
 def test_a_group_of_kubernetes_own_name_makes_nobody_its_administrator(cluster: Cluster, home: Settings, realm: Lab, name: str) -> None:
     with in_a_new_group(realm, name) as token:
+        assert [(notice.kind, f"(/{name})" in notice.text) for notice in realm.realm.plan().notices] == [("colon", True)]
         if style_of(cluster) == "structured":
             assert refusal(cluster, token) == COLON
             return
