@@ -25,9 +25,6 @@ _BUSY = (
 By name: a token may claim to be in any group, while a trust by a file takes nobody whose name begins with ``system:``.
 """
 
-_NOT_PEOPLE = ("system:", "labkit-")
-"""How the control plane's names begin, and those in the certificates that labkit makes."""
-
 _POLICY: dict[str, Any] = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -70,15 +67,20 @@ class Audit:
             except ValueError:
                 # Being written just now.
                 continue
-            name = event["user"].get("username", "nobody")
             # A watch is told of twice: when it begins and when it ends.
-            if event["stage"] != "ResponseComplete" or name.startswith(_NOT_PEOPLE):
+            if event["stage"] != "ResponseComplete" or not _is_a_persons(event["user"]):
                 continue
             began, ended = (datetime.fromisoformat(event[name]).timestamp() for name in ("requestReceivedTimestamp", "stageTimestamp"))
             what = f"{event['verb']} {event['requestURI'].partition('?')[0]}"
             reason = event.get("annotations", {}).get("authorization.k8s.io/reason", "").removeprefix("RBAC: ")
-            status = event.get("responseStatus", {}).get("code", "")
+            name, status = event["user"].get("username", "nobody"), event.get("responseStatus", {}).get("code", "")
             answer = f"{status} for {name}{f', {reason}' if reason else ''}"
             agent = event.get("userAgent", "")
             caller = next((who for name, who in _CALLERS.items() if agent.startswith(name)), "portal")
             yield Exchange(caller, "API server", what, answer, began, ended - began, "the API server's audit log")
+
+
+def _is_a_persons(user: dict[str, Any]) -> bool:
+    """Whether a request is of somebody by their own token: the lab's components come by certificate or as a service account."""
+    credential = user.get("extra", {}).get("authentication.kubernetes.io/credential-id", [""])[0]
+    return not credential.startswith("X509SHA256=") and not user.get("username", "").startswith("system:serviceaccount:")
