@@ -102,13 +102,13 @@ class _Prefixed(Trust):
     def flags(self) -> tuple[str, ...]:
         return (*super().flags(), "--oidc-groups-prefix=oidc:")
 
-    def configuration(self) -> str:
-        before, groups, after = super().configuration().partition(f"claim: {self.declared.groups_claim}\n")
-        return before + groups + after.replace("prefix: ''", "prefix: 'oidc:'", 1)
+    @property
+    def groups_expression(self) -> str:
+        return f"{super().groups_expression}.map(group, 'oidc:' + group)"
 
 
 def _prefixed(trust: Trust) -> Trust:
-    return _Prefixed(trust.issuer, trust.ca, trust.declared, trust.style)
+    return _Prefixed(trust.issuer, trust.ca, trust.declared, trust.groups, trust.style)
 
 
 def _let_the_session_end(lab: Lab) -> None:

@@ -149,16 +149,16 @@ RENDERINGS = (
         lambda lab: "" if lab.keycloak.ca == PUBLIC_CA else lab.keycloak.ca.read_text(),
     ),
     Rendering(
-        "oidc-flags.txt",
-        "whom the API server is to believe, by flags",
-        "Add them to the API server's command line, or take authentication.yaml instead",
-        lambda lab: "\n".join(_trust(lab).flags()),
-    ),
-    Rendering(
         "authentication.yaml",
-        "the same as an AuthenticationConfiguration",
+        "whom the API server is to believe, as an AuthenticationConfiguration",
         "Name it to the API server: --authentication-config=FILE, without any --oidc flag",
         lambda lab: lab.cluster.trust.configuration(),
+    ),
+    Rendering(
+        "oidc-flags.txt",
+        "the same by flags, which take any group that the realm names, system:masters too",
+        "Add them to the API server's command line where it can't have authentication.yaml",
+        lambda lab: "\n".join(_trust(lab).flags()),
     ),
     Rendering(
         "config.yaml",

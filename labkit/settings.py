@@ -6,7 +6,7 @@ variable                      what it sets                                      
 ``LABKIT_HOME``               the folder with one lab's servers, secrets and logs    ``.labkit`` in the checkout
 ``LABKIT_CACHE``              the folder with programs, shared between checkouts     the user's cache folder
 ``LABKIT_WORKSHOP``           another ``workshop.yaml``                              labkit's own
-``LABKIT_OIDC``               how the API server is told whom to believe: one of     ``flags``
+``LABKIT_OIDC``               how the API server is told whom to believe: one of     ``structured``
                               `OIDC_STYLES`
 ``LABKIT_PORTAL_TOKEN``       where the portal keeps a person's Keycloak token: one  ``memory``
                               of `PORTAL_TOKENS`
@@ -60,10 +60,10 @@ PORTS = {
 }
 """Every port a lab listens on, with the number that is taken when it is free."""
 
-OidcStyle = Literal["flags", "structured"]
+OidcStyle = Literal["structured", "flags"]
 
 OIDC_STYLES: tuple[OidcStyle, ...] = get_args(OidcStyle)
-"""``flags``: the ``--oidc-*`` flags, as most clusters have them; ``structured``: an AuthenticationConfiguration in a file."""
+"""``structured``: by an AuthenticationConfiguration in a file, which refuses more; ``flags``: by ``--oidc-*`` flags, as most clusters."""
 
 PortalToken = Literal["memory", "claim"]
 
@@ -105,7 +105,7 @@ class Settings:
     cache: Path
     workshop_file: Path
     ports: Mapping[str, int]
-    oidc: OidcStyle = "flags"
+    oidc: OidcStyle = "structured"
     portal_keeps: PortalToken = "memory"
     hosted: Hosted | None = None
     cluster: ClusterChoice = "auto"
@@ -150,7 +150,7 @@ class Settings:
         return {**{name: str(path) for name, path in folders.items()}, **keycloak}
 
     def within(self, name: str) -> Settings:
-        """The settings of a lab in a folder of this home's: all of it on this machine, on ports of its own, with labkit's own workshop.
+        """The settings of a lab in a folder of this home's, to be broken: on this machine, on ports of its own, with labkit's own workshop.
 
         Raises:
             SettingsError: The folder can't be made, read or used by this version.
@@ -164,6 +164,8 @@ class Settings:
             cache=self.cache,
             workshop_file=WORKSHOP_FILE,
             ports=_port_numbers(state),
+            # An API server that is told by flags can be told something else in the five seconds of a restart.
+            oidc="flags",
             cluster="local",
         )
 

@@ -18,6 +18,7 @@ from .workshop_values import (
     BUILT_IN_ROLES,
     BUILT_IN_SCOPES,
     Email,
+    GroupName,
     Name,
     RealmName,
     RedirectUri,
@@ -96,7 +97,7 @@ class RealmSpec(_Model):
     """What the workshop declares of its realm."""
 
     name: RealmName
-    groups: tuple[Name, ...]
+    groups: tuple[GroupName, ...]
     users: tuple[User, ...]
     client_scopes: tuple[ClientScope, ...]
     clients: tuple[Client, ...]

@@ -114,8 +114,15 @@ def _lower_case(value: str) -> str:
     return value
 
 
+def _group(value: str) -> str:
+    if ":" in _name(value):
+        msg = f'"{value}" has a ":", which marks names of Kubernetes and its tools, such as system:masters'
+        raise ValueError(msg)
+    return value
+
+
 def _username(value: str) -> str:
-    if not re.fullmatch(r"[^\s<>&\"$%!#?§;*~/\\|^=\[\]{}()]{3,255}", _lower_case(value)):
+    if not re.fullmatch(r"[^\s<>&\"$%!#?§;:*~/\\|^=\[\]{}()]{3,255}", _lower_case(value)):
         msg = f'"{value}" is no user name: take 3 to 255 characters, no spaces and no signs such as / or $'
         raise ValueError(msg)
     return value
@@ -160,6 +167,7 @@ def _resource(value: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
+GroupName = Annotated[str, AfterValidator(_group)]
 RealmName = Annotated[str, AfterValidator(_realm_name)]
 Username = Annotated[str, AfterValidator(_username)]
 Email = Annotated[str, AfterValidator(_email)]

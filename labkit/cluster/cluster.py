@@ -74,13 +74,15 @@ class Cluster:
     @property
     def trust(self) -> Trust:
         """How its API server is told to trust the realm."""
-        return Trust(self._keycloak.issuer, self._keycloak.ca, self._workshop.cluster.oidc, self._settings.oidc)
+        declared, groups = self._workshop.cluster.oidc, self._workshop.realm.groups
+        return Trust(self._keycloak.issuer, self._keycloak.ca, declared, groups, self._settings.oidc)
 
     def start(self) -> Endpoint:
         """Bring it up, or take it over, and enter its administrator in the kubeconfig.
 
         The realm must be there before: an API server that finds no issuer tries again only every ten seconds. One that runs with an
-        AuthenticationConfiguration goes on running when that has changed, and follows within some 20 seconds.
+        AuthenticationConfiguration goes on running when that has changed: one of the home's has followed when this returns, after some
+        10 seconds, one in KinD follows within some 20.
 
         Raises:
             IdentityError: The realm is not there yet.
@@ -154,7 +156,8 @@ class Cluster:
     def kubectl_as(self, claims: Claims, *args: str) -> KubectlAnswer:
         """Run kubectl as the administrator who poses as the bearer of a token with these claims (impersonation); see `kubectl`.
 
-        For people who have not signed in: RBAC judges them as it would if they had.
+        For people who have not signed in: RBAC judges them by the claims' name and groups. Which groups of a token get as far as RBAC is
+        the API server's trust to say.
         """
         who = self._identity(claims)
         return self._run(self.provider.name, *args, f"--as={who.username}", *(f"--as-group={group}" for group in who.groups))
@@ -177,7 +180,7 @@ class Cluster:
         return bool(json.loads(answer.output)["status"]["allowed"])
 
     def _identity(self, claims: Claims) -> Identity:
-        """Who the API server takes the bearer of a token with these claims for."""
+        """The name and groups in these claims, as RBAC has them."""
         oidc = self._workshop.cluster.oidc
         return Identity(str(claims[oidc.username_claim]), (*claims.get(oidc.groups_claim, ()), "system:authenticated"))
 
@@ -219,4 +222,7 @@ class Cluster:
         oidc = self._workshop.cluster.oidc
         username = [*self._workshop.access.expected, *(user.username for user in self._workshop.realm.users)][0]
         session = sign_in(self._keycloak, self._workshop.client(oidc.client_id), self._workshop.user(username))
-        return Somebody(self.api(session), self._identity(session.claims))
+        claimed = self._identity(session.claims)
+        # In a hosted realm people have groups of others as well, which a trust by flags takes and one by a file does not.
+        groups = tuple(group for group in claimed.groups if group in (*self._workshop.realm.groups, "system:authenticated"))
+        return Somebody(self.api(session), Identity(claimed.username, groups))

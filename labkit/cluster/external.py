@@ -159,6 +159,9 @@ class ExternalCluster:
 def _for_the_administrator(trust: Trust) -> str:
     flags = "\n".join(trust.flags())
     return (
-        "hand this to the cluster's administrator, with the CA file; its API server wants these flags "
-        f"(labkit render writes them, the same as a file, and the CA), and then a restart:\n{flags}"
+        "hand this to the cluster's administrator (labkit render DIR writes it as authentication.yaml); its API server, Kubernetes 1.34 or "
+        "newer, reads it by --authentication-config=FILE, without any --oidc flag, and if it has such a file already, what is below jwt is "
+        f"to be added there:\n{trust.configuration()}\n"
+        "Only where no file can be had: these flags, with the CA file, and then a restart. Whoever may make groups in the realm can then "
+        f"make one called system:masters, and owns the cluster:\n{flags}"
     )

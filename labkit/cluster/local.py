@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 from ..certificates import Certificates, Pair
+from ..display import progress
+from ..errors import ServerError
 from ..exchanges import Exchange
 from ..http_session import request
 from ..processes import Processes, Server
@@ -21,6 +25,7 @@ SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager")
 """The processes of a local cluster, in the order in which they start."""
 
 _ANSWER_SECONDS = 5
+_FOLLOW_SECONDS = 60
 
 
 class LocalCluster:
@@ -37,10 +42,10 @@ class LocalCluster:
     def __init__(self, settings: Settings, processes: Processes, certificates: Certificates, tools: Toolchain) -> None:
         self._settings, self._processes, self._certificates, self._tools = settings, processes, certificates, tools
         # system:masters is the group that the API server itself lets do everything, before RBAC has any rule.
-        admin = certificates.client("admin", user="labkit-admin", groups=("system:masters",))
+        self._admin = certificates.client("admin", user="labkit-admin", groups=("system:masters",))
         self._ca = certificates.authority("servers")
         self._audit = Audit(settings.home)
-        self._endpoint = Endpoint(self.name, settings.url("kubernetes"), self._ca, _certificate_user(admin))
+        self._endpoint = Endpoint(self.name, settings.url("kubernetes"), self._ca, _certificate_user(self._admin))
 
     @property
     def endpoint(self) -> Endpoint:
@@ -48,7 +53,11 @@ class LocalCluster:
         return self._endpoint
 
     def start(self, trust: Trust) -> None:
-        """Start the three, each once the one below it answers."""
+        """Start the three, each once the one below it answers; an API server that runs follows a file that has changed.
+
+        Raises:
+            ServerError: One does not come up, or does not follow.
+        """
         programs = self._tools.ensure(*SERVERS)
         paths = {name: str(program.path) for name, program in programs.items()}
         with self._processes.lock():
@@ -60,6 +69,8 @@ class LocalCluster:
                 self._processes.stop("kube-controller-manager")
             self._processes.start(api_server)
             self._processes.start(self._controller_manager(paths["kube-controller-manager"]))
+            if trust.style == "structured":
+                self._wait_until_followed()
 
     def stop(self) -> bool:
         """Stop them, the API server's clients first; etcd's data stays."""
@@ -163,16 +174,37 @@ class LocalCluster:
             ports=("kubernetes",),
             ready=lambda: self._answers(f"{self.endpoint.url}/readyz", self._ca),
             ready_seconds=120,
-            inputs=(own.certificate, caller.certificate, accounts.certificate, clients, *read_at_start),
+            inputs=(own.certificate, caller.certificate, accounts.certificate, clients, self._audit.policy, *read_at_start),
         )
 
     def _tell(self, trust: Trust) -> tuple[tuple[str, ...], tuple[Path, ...]]:
         """The flags that carry the trust, and the files behind them that the API server reads only at its start."""
         if trust.style == "flags":
             return trust.flags(), (trust.ca,)
-        file = self._settings.home / "authentication.yaml"
-        write_private(file, trust.configuration())
-        return (f"--authentication-config={file}",), ()
+        write_private(self._told, trust.configuration())
+        return (f"--authentication-config={self._told}",), ()
+
+    @property
+    def _told(self) -> Path:
+        """The AuthenticationConfiguration, which an API server that runs reads again every ten seconds."""
+        return self._settings.home / "authentication.yaml"
+
+    def _wait_until_followed(self) -> None:
+        digest, deadline = hashlib.sha256(self._told.read_bytes()).hexdigest(), time.monotonic() + _FOLLOW_SECONDS
+        if self._goes_by(digest):
+            return
+        with progress("having the API server read its changed file"):
+            while not self._goes_by(digest):
+                if time.monotonic() > deadline:
+                    msg = f"the API server does not go by {self._told}"
+                    raise ServerError(msg, why=self.server_log(3), fix="lab.cluster.stop(), then lab.cluster.start(): it says why")
+                time.sleep(0.5)
+
+    def _goes_by(self, digest: str) -> bool:
+        """Whether that is the file in force: ``apiserver_authentication_config_controller_last_config_info`` names its digest."""
+        shown = str(self._admin.certificate), str(self._admin.key)
+        metrics = requests.get(f"{self.endpoint.url}/metrics", verify=str(self._ca), cert=shown, timeout=_FOLLOW_SECONDS)
+        return f'hash="sha256:{digest}"' in metrics.text
 
     def _controller_manager(self, program: str) -> Server:
         own = self._certificates.server("kube-controller-manager")

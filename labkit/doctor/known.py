@@ -99,6 +99,24 @@ AREAS: Mapping[str, tuple[Known, ...]] = {
             "email-unverified", "401, though the token looks right", "a user's email is not verified, so it is not taken for a name", _APPLY
         ),
         Known("other-groups", "403 where it should be allowed, or the other way round", "a user is in other groups than declared", _APPLY),
+        Known(
+            "group-lookalike",
+            "somebody may do what they should not",
+            "a second group has a declared group's name, and tokens tell the two apart by nothing",
+            "rename or remove it in Keycloak's console: Groups",
+        ),
+        Known(
+            "undeclared-members",
+            "somebody may do what they should not",
+            "a declared group has members whom workshop.yaml does not declare",
+            "declare them in workshop.yaml, or take them out of the group in Keycloak's console: Groups, Members",
+        ),
+        Known(
+            "group-with-colon",
+            "401 for somebody; with LABKIT_OIDC=flags, somebody may do what they should not",
+            "a group has a name of Kubernetes' own, such as system:masters",
+            "rename or remove it in Keycloak's console: Groups",
+        ),
         Known("scope-missing", "403 on everything", "the client scope that brings the groups is gone or changed", _APPLY),
         Known("groups-mapper-missing", "403 on everything", "the mapper that writes the groups into tokens is gone", _APPLY),
         Known("full-group-path", "403 on everything", "tokens name groups with their path, /kube-dev, which no binding knows", _APPLY),
@@ -139,6 +157,7 @@ AREAS: Mapping[str, tuple[Known, ...]] = {
         ),
         Known("other-claims", "401, or 403 on everything", "the API server reads user or groups from another claim", _RESTART),
         Known("swapped-prefix", "403 on everything", "the API server puts a prefix before names, which no binding knows", _RESTART),
+        Known("undeclared-groups", "403 on everything for a group", "the API server takes other groups than are declared", _RESTART),
         Known(
             "no-discovery",
             "401 for everybody, soon after a start",

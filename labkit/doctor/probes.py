@@ -5,6 +5,7 @@ They are handed a way to sign people in that does so once for all of them: a pas
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from requests.exceptions import SSLError
 
 from ..cluster.access import matrix
 from ..cluster.local import LocalCluster
+from ..cluster.trust import Trust
 from ..errors import ForeignIssuer, IdentityError, KeycloakUnreachable, SignInRefused, TokenInvalid, Unauthorized
 from ..http_session import HttpSession
 from ..identity.plan import Action, Change, FieldChange
@@ -62,12 +64,13 @@ _CHANGED = {
 _TOLD = {
     "issuer-url": "wrong-issuer",
     "client-id": "wrong-audience",
-    "ca-file": "wrong-ca",
+    "ca": "wrong-ca",
     "username-claim": "other-claims",
     "groups-claim": "other-claims",
     "username-prefix": "swapped-prefix",
     "groups-prefix": "swapped-prefix",
 }
+_NOTICED = {"group": "group-lookalike", "members": "undeclared-members", "colon": "group-with-colon"}
 _REFUSED = {"Invalid user credentials": "password-changed", "Account is not fully set up": "required-action"}
 _RBAC = {
     ("ClusterRole", "is missing"): "role-missing",
@@ -109,8 +112,9 @@ def keycloak(lab: Lab, _: SignIn) -> Causes:
 
 
 def realm(lab: Lab, _: SignIn) -> Causes:
-    """The realm beside its declaration, and the issuer that it names."""
-    for change in lab.realm.plan().pending:
+    """The realm beside its declaration, the issuer that it names, and who else has a declared group's rights."""
+    plan = lab.realm.plan()
+    for change in plan.pending:
         if change.action is Action.CREATE:
             yield _NEW[change.kind], f"{change.kind} {change.name} is not there"
             if change.kind == "realm":
@@ -121,6 +125,8 @@ def realm(lab: Lab, _: SignIn) -> Causes:
         lab.keycloak.discovery()
     except ForeignIssuer as error:
         yield "realm-renamed-issuer", error.what
+    for notice in plan.notices:
+        yield _NOTICED[notice.kind], notice.text
 
 
 def _of_field(change: Change, field: FieldChange) -> str:
@@ -168,41 +174,46 @@ def trust(lab: Lab, _: SignIn) -> Causes:
     """What the API server was in fact told, beside what it should have been; only where it is a process of the lab's."""
     if not isinstance(lab.cluster.provider, LocalCluster):
         return
-    declared, told = _flags(lab.cluster.trust.flags()), _told(lab)
-    if "ca-file" in told:
-        declared["ca-file"], told["ca-file"] = lab.cluster.trust.ca.read_text(), Path(told["ca-file"]).read_text()
-    for flag in {**declared, **told}:
-        if told.get(flag, "") != declared.get(flag, ""):
-            shown = "another certificate" if flag == "ca-file" else repr(told.get(flag, ""))
-            yield (
-                _TOLD[flag],
-                f"the API server's {flag} is {shown}, declared is {'the lab CA' if flag == 'ca-file' else repr(declared.get(flag, ''))}",
-            )
-
-
-def _told(lab: Lab) -> dict[str, str]:
-    """The running API server's trust in the names of its flags, in whichever style it was told."""
     running = lab.processes.running("kube-apiserver")
     line = psutil.Process(running.pid).cmdline() if running else []
-    for argument in line:
-        name, _, file = argument.partition("=")
-        if name == "--authentication-config":
-            jwt = yaml.safe_load(Path(file).read_text())["jwt"][0]
-            issuer, mappings = jwt["issuer"], jwt["claimMappings"]
-            return {
-                "issuer-url": issuer["url"],
-                "client-id": issuer["audiences"][0],
-                "username-claim": mappings["username"]["claim"],
-                "username-prefix": mappings["username"]["prefix"],
-                "groups-claim": mappings["groups"]["claim"],
-                "groups-prefix": mappings["groups"]["prefix"],
-            }
-    return _flags(line)
+    file = next((argument.partition("=")[2] for argument in line if argument.startswith("--authentication-config=")), "")
+    wanted = lab.cluster.trust
+    if file:
+        declared, told = _in_file(wanted.configuration()), _in_file(Path(file).read_text())
+    else:
+        declared, told = _in_flags(wanted.flags()), _in_flags(line)
+    for what in {**declared, **told}:
+        now, right = told.get(what, ""), declared.get(what, "")
+        if now != right:
+            seen = "another certificate, declared is the lab CA" if what == "ca" else f"{now!r}, declared is {right!r}"
+            yield _TOLD.get(what) or _of_groups(now, wanted), f"the API server's {what} is {seen}"
 
 
-def _flags(line: list[str] | tuple[str, ...]) -> dict[str, str]:
-    pairs = (argument.removeprefix("--oidc-").split("=", 1) for argument in line if argument.startswith("--oidc-"))
-    return dict(pair for pair in pairs)
+def _in_file(text: str) -> dict[str, str]:
+    """An AuthenticationConfiguration's first issuer, by the names of the flags where there is one."""
+    jwt = yaml.safe_load(text)["jwt"][0]
+    issuer, username, groups = jwt["issuer"], jwt["claimMappings"]["username"], jwt["claimMappings"]["groups"]
+    return {
+        "issuer-url": issuer["url"],
+        "client-id": issuer["audiences"][0],
+        "ca": issuer.get("certificateAuthority", ""),
+        "username-claim": username["claim"],
+        "username-prefix": username["prefix"],
+        "groups": groups.get("expression", str(groups)),
+    }
+
+
+def _in_flags(line: list[str] | tuple[str, ...]) -> dict[str, str]:
+    found = dict(argument.removeprefix("--oidc-").split("=", 1) for argument in line if argument.startswith("--oidc-"))
+    ca = found.pop("ca-file", "")
+    return {**found, "ca": Path(ca).read_text()} if ca else found
+
+
+def _of_groups(expression: str, wanted: Trust) -> str:
+    """Which cause it is that a file has another expression for groups than the declared one."""
+    if json.dumps(wanted.declared.groups_claim) not in expression:
+        return "other-claims"
+    return "swapped-prefix" if expression.startswith(wanted.groups_expression) else "undeclared-groups"
 
 
 def identities(lab: Lab, sign_in: SignIn) -> Causes:

@@ -62,16 +62,32 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """What applying leaves as it is, and somebody should know.
+
+    Attributes:
+        kind: ``group`` for a second group of a declared one's name, ``members`` for those of a declared group that are not declared,
+            ``colon`` for groups with a name of Kubernetes' own.
+        text: Who they are, and what they get by it.
+    """
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Plan(Displayed):
     """What applying the workshop does to a realm; true when there is something to do.
 
     Attributes:
         realm: The realm's name.
         changes: An entry for every declared object, in the order they are applied.
+        notices: Who has a declared group's rights without being declared, or a group of Kubernetes' own name.
     """
 
     realm: str
     changes: tuple[Change, ...]
+    notices: tuple[Notice, ...] = ()
 
     @property
     def pending(self) -> tuple[Change, ...]:
@@ -100,7 +116,8 @@ class Plan(Displayed):
 
     def _table(self) -> Table:
         rows = tuple((f"{_MARKS[c.action]} {c.action.value}", c.kind, c.name, _details(c)) for c in self.changes)
-        return Table(("plan", "what", "name", "details"), rows, title=f"realm {self.realm}", note=self.summary)
+        note = "\n".join([self.summary, *(f"! {notice.text}" for notice in self.notices)])
+        return Table(("plan", "what", "name", "details"), rows, title=f"realm {self.realm}", note=note)
 
 
 def compare(kind: str, name: str, now: Representation | None, declared: Representation) -> Change:

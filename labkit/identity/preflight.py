@@ -78,6 +78,8 @@ def look(keycloak: Keycloak, workshop: Workshop) -> Iterator[Finding]:
         yield _right(work, may, plan, keycloak, name)
     if told:
         yield told
+    for notice in plan.notices if plan is not None else ():
+        yield Finding(True, f"left as it is: {notice.text}")
 
 
 def _finding(error: IdentityError) -> Finding:

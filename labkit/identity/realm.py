@@ -19,6 +19,7 @@ from keycloak.exceptions import KeycloakConnectionError, KeycloakError, Keycloak
 
 from ..errors import IdentityError
 from ..workshop import Client, ClientScope, Mapper, RealmSpec, User, Workshop
+from . import lookalikes
 from .keycloak import unreachable, words_of
 from .plan import Action, Change, Plan, Representation, compare, merge
 from .representations import credentials, of_client, of_client_scope, of_mapper, of_user
@@ -127,7 +128,7 @@ class Realm:
             admin = self._admin()
         before = admin.get_current_realm() or "master"
         try:
-            return Plan(spec.name, _Walk(admin, spec, write=write).changes())
+            return _Walk(admin, spec, write=write).plan()
         finally:
             admin.change_current_realm(before)
 
@@ -142,8 +143,8 @@ class _Walk:
         self._admin, self._spec, self._write = admin, spec, write
         self._changes: list[Change] = []
 
-    def changes(self) -> tuple[Change, ...]:
-        """Walk it; gives an entry for every declared object."""
+    def plan(self) -> Plan:
+        """Walk it; gives an entry for every declared object, and what nothing is done about."""
         spec, admin = self._spec, self._admin
         with failures(f"realm {spec.name}"):
             exists = self._realm()
@@ -167,7 +168,9 @@ class _Walk:
         for client in spec.clients:
             with failures(f"client {client.client_id}"):
                 self._client(client, clients.get(client.client_id), scope_ids)
-        return tuple(self._changes)
+        with failures("the groups' members"):
+            notices = tuple(lookalikes.find(admin, spec)) if exists else ()
+        return Plan(spec.name, tuple(self._changes), notices)
 
     def _pending(self, kind: str, name: str, now: Representation | None, declared: Representation) -> bool:
         """Note what is to be done about an object; tells whether to do it now."""

@@ -160,11 +160,13 @@ def _parts(trust: Trust, bindings: tuple[Binding, ...], claims: Claims) -> Itera
             "claimValidationRules: claims.?email_verified.orValue(false) == true",
             ok=email_verified is not False if flags else email_verified is True,
         )
-    roles = [f"{each.group} is bound to {each.role}" for each in bindings if each.group in groups]
+    colon = not flags and any(":" in group for group in groups)
+    taken = groups if flags else [group for group in groups if group in trust.groups]
+    roles = [f"{each.group} is bound to {each.role}" for each in bindings if each.group in taken]
     yield part(
         oidc.groups_claim,
         f"become the groups; in RBAC {shown(roles) if roles else 'none of them is bound, so all is refused (403)'}",
         f"--oidc-groups-claim={oidc.groups_claim}",
-        f"claimMappings.groups.claim: {oidc.groups_claim}",
-        ok=True,
+        f"claimMappings.groups.expression: {trust.groups_expression}",
+        ok=not colon,
     )

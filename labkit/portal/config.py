@@ -89,7 +89,12 @@ def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issue
         },
         "ske": {
             "kubernetes": {"platformName": endpoint.name, **label},
-            "identity": {"issuer": issuer, "audience": workshop.cluster.oidc.client_id, "userToken": settings.portal_keeps},
+            "identity": {
+                "issuer": issuer,
+                "audience": workshop.cluster.oidc.client_id,
+                "groups": list(workshop.realm.groups),
+                "userToken": settings.portal_keeps,
+            },
         },
     }
     return yaml.safe_dump(whole, sort_keys=False, width=140)

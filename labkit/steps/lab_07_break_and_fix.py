@@ -80,7 +80,7 @@ def take_by(lab: Lab, rule: str) -> None:
     with patient.processes.lock():
         # A server that runs would read the changed file in its own time, and pass over a wrong one without a word.
         patient.cluster.stop()
-        patient.cluster.provider.start(_ByRule(trust.issuer, trust.ca, declared, "structured", rule))
+        patient.cluster.provider.start(_ByRule(trust.issuer, trust.ca, declared, trust.groups, "structured", rule))
     with suppress(Unauthorized):
         patient.cluster.api(patient.session(VERIFIED)).wait_until_known()
     print(*(finding.text for finding in _seen_by_rule(patient)), sep="\n")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psutil
@@ -121,6 +122,23 @@ def delete_group(lab: Lab) -> None:
     lab.realm.admin().delete_group(next(group["id"] for group in lab.realm.admin().get_groups() if group["name"] == "kube-dev"))
 
 
+def make_lookalike(lab: Lab) -> None:
+    hands = lab.realm.admin()
+    hands.create_group({"name": "kube-admin"}, parent=hands.create_group({"name": "team-x"}))
+
+
+def remove_lookalike(lab: Lab) -> None:
+    lab.realm.admin().delete_group(lab.realm.admin().get_group_by_path("/team-x")["id"])
+
+
+def join_undeclared(lab: Lab) -> None:
+    lab.realm.admin().create_user({"username": "somebody", "groups": ["kube-dev"]})
+
+
+def remove_undeclared(lab: Lab) -> None:
+    lab.realm.admin().delete_user(str(lab.realm.admin().get_user_id("somebody")))
+
+
 def hide_scope(lab: Lab) -> None:
     scope = groups_scope(lab)
     changed = {**scope, "attributes": {**scope["attributes"], "include.in.token.scope": "false"}}
@@ -153,6 +171,13 @@ IN_THE_REALM: list[tuple[str, Break, Mend]] = [
     ("user-changed", change_user(firstName="Somebody"), apply),
     ("other-groups", move_user, apply),
     ("group-missing", delete_group, apply),
+    ("group-lookalike", make_lookalike, remove_lookalike),
+    ("undeclared-members", join_undeclared, remove_undeclared),
+    (
+        "group-with-colon",
+        lambda lab: lab.realm.admin().create_group({"name": "system:masters"}),
+        lambda lab: lab.realm.admin().delete_group(lab.realm.admin().get_group_by_path("/system:masters")["id"]),
+    ),
     ("scope-missing", lambda lab: lab.realm.admin().delete_client_scope(groups_scope(lab)["id"]), apply),
     ("realm-drift", hide_scope, apply),
     ("claim-renamed", lambda lab: change_mapper(lab, "groups"), apply),
@@ -258,6 +283,31 @@ def test_another_claim_than_declared_is_named(whole: Lab) -> None:
         assert diagnose(whole).names == ["other-claims"]
     finally:
         whole.cluster.start()
+
+
+def test_other_groups_than_declared_are_named(whole: Lab) -> None:
+    whole.cluster.provider.start(replace(whole.cluster.trust, groups=("kube-admin",)))
+    try:
+        assert diagnose(whole).names == ["undeclared-groups"]
+    finally:
+        whole.cluster.start()
+
+
+@pytest.fixture
+def by_flags(whole: Lab) -> Iterator[Lab]:
+    """The same lab with its API server told by flags, as the practice lab's is."""
+    made = Lab(replace(whole.settings, oidc="flags"))
+    made.cluster.start()
+    yield made
+    whole.cluster.start()
+
+
+@pytest.mark.parametrize("name", ["wrong-issuer", "wrong-ca", "wrong-audience", "swapped-prefix"])
+def test_what_an_api_server_was_told_wrong_by_flags_is_named_as_well(by_flags: Lab, name: str) -> None:
+    FAULTS[name].switch_on(by_flags)
+    assert diagnose(by_flags).names == [FAULTS[name].cause]
+    FAULTS[name].mend(by_flags)
+    assert diagnose(by_flags).names == []
 
 
 @contextmanager
@@ -429,6 +479,13 @@ UNPROVOKED = {"sign-in-refused", "no-discovery", "not-taken", "other-name", "les
 
 def test_every_cause_but_the_last_resorts_is_provoked_here() -> None:
     provoked = {cause for cause, _, _ in (*IN_THE_REALM, *IN_THE_CLUSTER, *WITH_KRATIX)} | {fault.cause for fault in FAULTS.values()}
-    one_by_one = {"other-claims", "keycloak-silent", "api-server-silent", "keycloak-port-taken", "keycloak-certificate"}
+    one_by_one = {
+        "other-claims",
+        "undeclared-groups",
+        "keycloak-silent",
+        "api-server-silent",
+        "keycloak-port-taken",
+        "keycloak-certificate",
+    }
     one_by_one |= {"administrator-changed", "disk-full", "memory-short", "clocks-differ", "context-stale", "portal-silent", "portal-stale"}
     assert set(KNOWN) - provoked - one_by_one == UNPROVOKED

@@ -120,7 +120,7 @@ def styled(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
                 "old tokens count as long as their key does; sessions and both kinds of kubectl context renew and are known at once",
             ),
         )
-        for style, how in zip(OIDC_STYLES, ("flags", "a file"), strict=True)
+        for style, how in zip(OIDC_STYLES, ("a file", "flags"), strict=True)
     ],
     indirect=True,
 )

@@ -193,14 +193,18 @@ def test_a_cluster_without_that_trust_is_told_with_what_to_hand_to_its_administr
     guest: Lab, theirs: Lab, lab: Lab, trusts: type[Trust], what: str, impatient: None
 ) -> None:
     trust = lab.cluster.trust
-    theirs.cluster.provider.start(trusts(trust.issuer, trust.ca, trust.declared))
+    theirs.cluster.provider.start(trusts(trust.issuer, trust.ca, trust.declared, trust.groups, "flags"))
     try:
         with pytest.raises(ClusterError, match=what) as caught:
             guest.cluster.start()
     finally:
         theirs.cluster.provider.start(trust)
     assert "administrator" in caught.value.fix
+    assert trust.configuration() in caught.value.fix
     assert all(flag in caught.value.fix for flag in trust.flags())
+    assert (
+        caught.value.fix.index(trust.configuration()) < caught.value.fix.index("called system:masters") < caught.value.fix.index("--oidc-i")
+    )
 
 
 def changed(**cluster: object) -> Callable[[dict[str, Any], Lab], None]:

@@ -267,6 +267,22 @@ def test_other_peoples_objects_stay_as_they_were_and_ours_are_beside_them(team: 
     assert hosted.realm.plan().is_empty
 
 
+@pytest.mark.fault(
+    "Neighbours",
+    "a hosted realm has a group kube-admin already, with people in it",
+    "the look names them, as who gets its rights in the cluster, before anything is applied",
+)
+def test_the_members_of_a_group_that_is_taken_over_are_named_before(other_keycloak: Any, tmp_path: Path) -> None:
+    realm = other_keycloak.realm_of_others("taken-over")
+    ada = realm.hands.get_user_id("ada")
+    realm.hands.group_user_add(ada, realm.hands.create_group({"name": "kube-admin"}))
+    lab = realm.lab(tmp_path / "home")
+    before = realm.objects()
+    told = str(lab.keycloak.start())
+    assert "left as it is: the group kube-admin has members that are not declared, who have its rights: ada" in told
+    assert realm.objects() == before
+
+
 def test_no_program_is_asked_for_that_only_a_keycloak_here_would_need(hosted: Lab, idle_lab: Lab) -> None:
     assert set(idle_lab.programs) - set(hosted.programs) == {"java", "keycloak"}
     seen = str(examine(hosted, "programs"))

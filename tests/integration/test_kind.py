@@ -252,10 +252,11 @@ def test_leaving_deletes_the_homes_cluster_and_stops_the_relay(make: Callable[..
     assert make().leave() == []
 
 
+@pytest.mark.parametrize("style", OIDC_STYLES)
 def test_by_hand_kind_makes_the_same_api_server_from_the_rendered_files(
-    lab: Lab, stand_in: StandIn, kubeconfig: Path, tmp_path: Path
+    lab: Lab, stand_in: StandIn, kubeconfig: Path, tmp_path: Path, style: OidcStyle
 ) -> None:
-    render(lab, tmp_path)
+    render(Lab(replace(lab.settings, oidc=style)), tmp_path)
     patch = tmp_path / "kubeadm-patches" / "kube-apiserver+strategic.yaml"
     patch.write_text(patch.read_text().replace("GATEWAY", GATEWAY))
     kind = str(lab.toolchain.ensure("kind")["kind"].path)
@@ -272,6 +273,8 @@ def test_by_hand_kind_makes_the_same_api_server_from_the_rendered_files(
         session = lab.session("user-dev")
         api = Api(Endpoint("by-hand", written["server"], ca, {}), lambda: session.tokens.id_token, lab.cluster.causes)
         assert api.wait_until_known().username == "user-dev@kratix.io"
+        command = pod["containers"][0]["command"]
+        assert any(flag.startswith("--authentication-config=") for flag in command) == (style == "structured")
     finally:
         docker("rm", "-f", "-v", NODE)
     assert pod["hostAliases"] == [{"ip": GATEWAY, "hostnames": ["localhost"]}]

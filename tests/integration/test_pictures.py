@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from labkit.cluster.audit import _POLICY
 from labkit.lab import Lab
 from labkit.pictures import taken_apart, timeline, trust_chain
 from labkit.pictures.timeline import Timeline
@@ -75,6 +76,13 @@ def test_an_answer_says_by_which_binding_it_was_allowed(lab: Lab) -> None:
     assert (seen.outcome, answers) == ("granted", [f"200 for user-dev@kratix.io, {by}"])
 
 
+def test_the_timeline_has_people_and_nobody_of_the_control_plane(lab: Lab, refused: Timeline) -> None:
+    lab.cluster.admin_kubectl("get", "namespaces")
+    assert refused.rows
+    names = {row.answer.split(" for ")[1].partition(",")[0] for row in lab.cluster.provider.exchanges()}
+    assert names <= {user.email for user in lab.workshop.realm.users} | {"nobody"}
+
+
 @pytest.mark.fault("Exposure", "codes, tokens and passwords in Keycloak's access log or the API server's audit log", "none gets there")
 def test_what_the_two_logs_keep_holds_no_query_no_token_and_no_content(lab: Lab, refused: Timeline) -> None:
     assert refused.rows
@@ -87,7 +95,8 @@ def test_what_the_two_logs_keep_holds_no_query_no_token_and_no_content(lab: Lab,
     events = [json.loads(line) for line in audit.splitlines()]
     assert {event["level"] for event in events} == {"Metadata"}
     assert not any("requestObject" in event or "responseObject" in event for event in events)
-    assert not any(event["user"].get("username", "").startswith("system:") for event in events)
+    busy = {user for rule in _POLICY["rules"] for user in rule.get("users", ())}
+    assert busy.isdisjoint(event["user"].get("username", "") for event in events)
     assert private(lab.settings.home / "logs" / "kube-apiserver-audit.log")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -370,6 +371,39 @@ def test_what_was_deleted_by_hand_is_made_again(place: Place) -> None:
     ]
     assert place.realm.apply(plan) == plan
     assert place.realm.plan().is_empty
+
+
+@pytest.mark.fault(
+    "Neighbours",
+    "declared groups have members that are not declared, there are more groups of their names, at any depth, or names with a colon",
+    "the plan and the doctor name them, before anything is applied; applying leaves them",
+)
+def test_who_else_has_a_declared_groups_rights_is_noticed_and_left(empty: Place) -> None:
+    empty.realm.apply()
+    hands = empty.hands
+    deep = hands.create_group({"name": "deep"}, parent=hands.create_group({"name": "team-x"}))
+    lookalike = str(hands.create_group({"name": "kube-admin"}, parent=deep))
+    hands.create_group({"name": "kube-admin-2"})
+    hands.create_group({"name": "kubeadm:cluster-admins"}, parent=deep)
+    colon = "/team-x/deep/kubeadm:cluster-admins"
+    guests = [f"guest-{number}" for number in range(7)]
+    for guest in guests:
+        hands.create_user({"username": guest, "groups": ["kube-dev"]})
+    hands.group_user_add(empty.user()["id"], lookalike)
+    plan = empty.realm.plan()
+    assert [(notice.kind, notice.text) for notice in plan.notices] == [
+        (
+            "members",
+            f"the group kube-dev has members that are not declared, who have its rights: {', '.join(guests[:5])} and 2 more",
+        ),
+        ("group", "tokens name the group /team-x/deep/kube-admin kube-admin as well: its members (user-dev) have that group's rights"),
+        ("colon", f"the API server refuses who is in a group with a colon ({colon}); told by flags, it takes them for Kubernetes' own"),
+    ]
+    assert plan.is_empty
+    assert str(plan).splitlines()[-4:] == [plan.summary, *(f"! {notice.text}" for notice in plan.notices)]
+    assert all(html.escape(notice.text) in plan.html() for notice in plan.notices)
+    assert empty.realm.apply() == plan
+    assert len(hands.get_group_members(lookalike)) == 1
 
 
 @pytest.mark.fault("Realm", "objects and fields that the workshop does not declare", "they stay as they are")

@@ -17,7 +17,7 @@ import yaml
 from labkit.errors import LabkitError
 from labkit.lab import Lab
 from labkit.render import RENDERINGS, render
-from labkit.settings import open_home
+from labkit.settings import OidcStyle, open_home
 
 
 @pytest.fixture(scope="module")
@@ -94,15 +94,18 @@ def test_the_ca_file_can_be_read_with_its_heading(lab: Lab, folder: Path) -> Non
     assert "labkit lab CA (servers)" in str(found["subject"])
 
 
-def test_before_there_is_a_kind_cluster_all_is_written_that_one_can_be_made_by(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("style", "file"), [("structured", "authentication.yaml"), ("flags", "issuer-ca.crt")])
+def test_before_there_is_a_kind_cluster_all_is_written_that_one_can_be_made_by(
+    lab: Lab, tmp_path: Path, style: OidcStyle, file: str
+) -> None:
     open_home(tmp_path / "home", environ={}, free_ports=True)
-    told = render(Lab(replace(lab.settings, home=tmp_path / "home", cluster="kind")), tmp_path / "by-hand")
+    told = render(Lab(replace(lab.settings, home=tmp_path / "home", cluster="kind", oidc=style)), tmp_path / "by-hand")
     written = written_in(tmp_path / "by-hand")
     assert {each.file for each in RENDERINGS} - written == {"kubeconfig", "app-config.yaml"}
     assert str(told).count("not yet written: this home has no cluster platform yet") == 2
     config = yaml.safe_load((tmp_path / "by-hand" / "config.yaml").read_text())
     mounted = {mount["hostPath"] for mount in config["nodes"][0]["extraMounts"]}
-    assert mounted == {"issuer-ca.crt", "kubeadm-patches"}
+    assert mounted == {file, "kubeadm-patches"}
     assert mounted < {part for name in written for part in (name, str(Path(name).parent))}
 
 

@@ -15,9 +15,8 @@ from labkit.workshop import Oidc
 
 NO_DAEMON = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
 NO_PERMISSION = "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock"
-TRUST = Trust(
-    "https://localhost:8443/realms/myrealm", Path("ca.crt"), Oidc(client_id="kube", username_claim="email", groups_claim="groups")
-)
+OIDC = Oidc(client_id="kube", username_claim="email", groups_claim="groups")
+TRUST = Trust("https://localhost:8443/realms/myrealm", Path("ca.crt"), OIDC, ("kube-dev", "kube-admin"))
 
 
 def script(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, *lines: str) -> None:

@@ -28,7 +28,7 @@ from labkit.settings import Settings, open_home
 from labkit.workshop import Binding, Oidc
 
 ISSUER = "https://localhost:8443/realms/r"
-TRUST = Trust(ISSUER, Path("ca.crt"), Oidc(client_id="kube", username_claim="email", groups_claim="groups"))
+TRUST = Trust(ISSUER, Path("ca.crt"), Oidc(client_id="kube", username_claim="email", groups_claim="groups"), ("kube-dev",))
 BINDINGS = (Binding(name="b", group="kube-dev", role="cr-reader"),)
 GOOD = {"iss": ISSUER, "aud": ["kube"], "exp": time.time() + 86_400, "email": "a@b.example", "email_verified": True, "groups": ["kube-dev"]}
 START = 1_800_000_000.0
@@ -85,6 +85,7 @@ def test_text_in_a_picture_is_escaped_and_shortened_in_the_middle() -> None:
         ("email", None, "flags"),
         ("email_verified", False, "flags"),
         ("email_verified", None, "structured"),
+        ("groups", ["kube-dev", "kubeadm:cluster-admins"], "structured"),
     ],
 )
 def test_a_token_taken_apart_names_the_claim_for_which_it_is_refused(claim: str, value: Any, style: Any) -> None:
@@ -107,6 +108,13 @@ def test_a_token_taken_apart_shows_each_claim_beside_the_rule_in_the_style_in_fo
 def test_an_email_that_nobody_says_is_verified_passes_with_flags_and_not_with_the_file() -> None:
     claims = Claims("t", {name: value for name, value in GOOD.items() if name != "email_verified"})
     assert [token_parts(replace(TRUST, style=style), BINDINGS, claims).passes for style in ("flags", "structured")] == [True, False]
+
+
+@pytest.mark.parametrize(("style", "bound"), [("flags", True), ("structured", False)])
+def test_of_groups_that_are_not_declared_the_file_takes_none(style: Any, bound: bool) -> None:
+    parts = token_parts(replace(TRUST, style=style, groups=("kube-admin",)), BINDINGS, Claims("t", GOOD))
+    assert parts.passes
+    assert ("kube-dev is bound to cr-reader" in str(parts)) is bound
 
 
 def test_groups_that_no_role_is_bound_to_are_said_to_be_refused_everything() -> None:

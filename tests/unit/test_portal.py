@@ -61,7 +61,12 @@ def test_the_portal_listens_on_loopback_verifies_the_cluster_and_asks_who_is_all
     assert (cluster["authProvider"], cluster["caFile"]) == ("oidc", str(tmp_path / "ca"))
     assert "skipTLSVerify" not in cluster
     assert told["permission"] == {"enabled": True}
-    assert told["ske"]["identity"] == {"issuer": ISSUER, "audience": "kube", "userToken": "memory"}
+    assert told["ske"]["identity"] == {
+        "issuer": ISSUER,
+        "audience": "kube",
+        "groups": ["kube-dev", "kube-admin"],
+        "userToken": "memory",
+    }
 
 
 def test_in_a_cluster_that_others_use_the_portal_is_told_the_label_that_marks_what_is_the_labs(

@@ -121,7 +121,7 @@ def test_the_variables_name_home_cache_and_workshop(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "style"), [({}, "flags"), ({"LABKIT_OIDC": "flags"}, "flags"), ({"LABKIT_OIDC": "structured"}, "structured")]
+    ("environ", "style"), [({}, "structured"), ({"LABKIT_OIDC": "flags"}, "flags"), ({"LABKIT_OIDC": "structured"}, "structured")]
 )
 def test_a_variable_says_how_the_api_server_is_told_whom_to_believe(tmp_path: Path, environ: dict[str, str], style: str) -> None:
     assert Settings.load({"LABKIT_HOME": str(tmp_path / "home"), **environ}).oidc == style
@@ -132,7 +132,7 @@ def test_a_variable_says_how_the_api_server_is_told_whom_to_believe(tmp_path: Pa
 def test_another_word_for_it_is_refused_with_both_and_before_a_home_is_made(tmp_path: Path, text: str) -> None:
     with pytest.raises(SettingsError, match="LABKIT_OIDC") as caught:
         Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_OIDC": text})
-    assert "flags or structured" in caught.value.fix
+    assert "structured or flags" in caught.value.fix
     assert not (tmp_path / "home").exists()
 
 

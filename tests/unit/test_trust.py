@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,11 @@ def ca(tmp_path: Path) -> Path:
     return file
 
 
-def trust(ca: Path, *, username_claim: str = "email", style: OidcStyle = "flags") -> Trust:
-    return Trust(ISSUER, ca, Oidc(client_id="kube", username_claim=username_claim, groups_claim="groups"), style)
+GROUPS = ("kube-dev", "kube-admin")
+
+
+def trust(ca: Path, *, username_claim: str = "email", groups_claim: str = "groups", style: OidcStyle = "flags") -> Trust:
+    return Trust(ISSUER, ca, Oidc(client_id="kube", username_claim=username_claim, groups_claim=groups_claim), GROUPS, style)
 
 
 def jwt_of(told: Trust) -> dict[str, Any]:
@@ -46,14 +50,20 @@ def test_the_flags_are_the_seeds_five(ca: Path) -> None:
 def test_the_file_says_the_same_with_the_certificate_in_it(ca: Path) -> None:
     jwt = jwt_of(trust(ca))
     assert jwt["issuer"] == {"url": ISSUER, "audiences": ["kube"], "certificateAuthority": CERTIFICATE}
-    assert jwt["claimMappings"] == {"username": {"claim": "email", "prefix": ""}, "groups": {"claim": "groups", "prefix": ""}}
+    groups = """["kube-dev", "kube-admin"].filter(group, group in claims[?"groups"].orValue([]))"""
+    assert jwt["claimMappings"] == {"username": {"claim": "email", "prefix": ""}, "groups": {"expression": groups}}
+
+
+def test_what_is_declared_stands_in_the_files_expressions_as_text(ca: Path) -> None:
+    told = replace(trust(ca, groups_claim='te"am'), groups=('a"b',))
+    assert told.groups_expression == """["a\\"b"].filter(group, group in claims[?"te\\"am"].orValue([]))"""
 
 
 def test_a_name_from_another_claim_gets_no_prefix_in_either_style_and_needs_no_verified_email(ca: Path) -> None:
     told = trust(ca, username_claim="sub")
     assert "--oidc-username-prefix=-" in told.flags()
     assert jwt_of(told)["claimMappings"]["username"] == {"claim": "sub", "prefix": ""}
-    assert jwt_of(told)["claimValidationRules"] == []
+    assert [rule["message"][:20] for rule in jwt_of(told)["claimValidationRules"]] == ["a group with a colon"]
 
 
 def test_as_text_it_is_what_is_in_force(ca: Path) -> None:

@@ -159,6 +159,18 @@ NO_SUCH_SCOPE = (
     ("edit", "problem"),
     [
         (at(*USER, "groups", 0, to="kube-ops"), 'realm.users[2].groups[0]: there is no group "kube-ops" (groups: kube-dev, kube-admin)'),
+        (
+            at("realm", "groups", 1, to="system:masters"),
+            'realm.groups[1]: "system:masters" has a ":", which marks names of Kubernetes and its tools, such as system:masters',
+        ),
+        (
+            at("realm", "groups", 0, to="oidc:kube-dev"),
+            'realm.groups[0]: "oidc:kube-dev" has a ":", which marks names of Kubernetes and its tools, such as system:masters',
+        ),
+        (
+            at(*USER, "username", to="system:admin"),
+            'realm.users[2].username: "system:admin" is no user name: take 3 to 255 characters, no spaces and no signs such as / or $',
+        ),
         (at("realm", "name", to=""), "realm.name: is empty"),
         (at("realm", "name", to="my realm"), 'realm.name: "my realm" can\'t stand in an address: use letters, digits, ".", "_" and "-"'),
         (at("realm", "name", to="master"), 'realm.name: "master" is the realm that Keycloak keeps for its own administrators'),

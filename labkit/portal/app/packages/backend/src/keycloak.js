@@ -32,7 +32,7 @@ function signInResolver(tokens) {
         const { preferred_username: username, groups = [] } = result.fullProfile.userinfo;
         if (!username) throw new AuthenticationError('Keycloak names no preferred_username: give the client the scope "profile".');
         const userRef = userRefOf(username);
-        const claims = { sub: userRef, ent: [userRef, ...groups.map(groupRefOf)] };
+        const claims = { sub: userRef, ent: [userRef, ...tokens.groupRefsOf(groups)] };
         return context.issueToken({ claims: { ...claims, ...tokens.claimsFor(userRef, result.session.accessToken) } });
     };
 }

@@ -35,7 +35,10 @@ test('a mistake in the configuration still ends the start', () => {
 
 test("the Backstage token names the person and their groups, and hands on what the token's keeper says", async () => {
     const kept = [];
-    const tokens = { claimsFor: (...given) => kept.push(given) && { ske_session: 'handle' } };
+    const tokens = {
+        claimsFor: (...given) => kept.push(given) && { ske_session: 'handle' },
+        groupRefsOf: (groups) => groups.map((group) => `group:default/${group}`),
+    };
     const result = { fullProfile: { userinfo: { preferred_username: 'User-Admin', groups: ['kube-admin'] } }, session: { accessToken: 'token' } };
     const issued = await signInResolver(tokens)({ result }, { issueToken: async ({ claims }) => claims });
     assert.deepEqual(issued, { sub: 'user:default/user-admin', ent: ['user:default/user-admin', 'group:default/kube-admin'], ske_session: 'handle' });

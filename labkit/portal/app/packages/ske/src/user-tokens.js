@@ -2,7 +2,7 @@
 
 const { AuthenticationError, NotAllowedError, ServiceUnavailableError } = require('@backstage/errors');
 const jose = require('jose');
-const { userRefOf } = require('./people');
+const { groupRefOf, userRefOf } = require('./people');
 
 const SIGN_IN = 'Sign in through Keycloak.';
 
@@ -15,6 +15,7 @@ class UserTokens {
     #issuer;
     #audience;
     #claim;
+    #groups;
     #vault;
     #keys;
 
@@ -27,7 +28,17 @@ class UserTokens {
         this.#issuer = identity.getString('issuer');
         this.#audience = identity.getString('audience');
         this.#claim = identity.getOptionalString('userToken') === 'claim';
+        this.#groups = identity.getOptionalStringArray('groups') ?? [];
         this.#vault = vault;
+    }
+
+    /**
+     * The catalog's names for those of somebody's Keycloak groups that the realm file declares, to the letter.
+     *
+     * The catalog writes names in lower case, so a group `Kube-Admin`, which is another one to Keycloak, would else be `kube-admin`.
+     */
+    groupRefsOf(groups) {
+        return groups.filter((group) => this.#groups.includes(group)).map(groupRefOf);
     }
 
     /**

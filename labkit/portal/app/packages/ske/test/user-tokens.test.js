@@ -114,3 +114,9 @@ test('sign-out drops the token of that session alone', async () => {
     tokens.forget('nonsense');
     assert.equal(vault.size, 1);
 });
+
+test("of somebody's Keycloak groups those count that the configuration names, to the letter", () => {
+    const groups = ['kube-dev', 'Kube-Admin', 'team:x', 'team-x', '/kube-admin'];
+    assert.deepEqual(userTokens({ groups: ['kube-dev', 'kube-admin'] }).groupRefsOf(groups), ['group:default/kube-dev']);
+    assert.deepEqual(userTokens().groupRefsOf(groups), []);
+});

@@ -1,0 +1,53 @@
+"""Groups that can be mistaken: for a declared one, as tokens name a group without its path, or for one of Kubernetes' own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from keycloak import KeycloakAdmin
+from keycloak.exceptions import KeycloakGetError, raise_error_from_response
+
+from ..display import shown
+from ..workshop import RealmSpec
+from .plan import Notice, Representation
+
+_SHOWN = 5
+
+
+def find(admin: KeycloakAdmin, spec: RealmSpec) -> Iterator[Notice]:
+    """Look at each declared group's members, for further groups of its name, and for names with a colon; only reads.
+
+    Args:
+        admin: At work in the realm.
+        spec: What is declared of it.
+    """
+    declared = {user.username for user in spec.users}
+    for name in spec.groups:
+        for group in (group for group in _having(admin, spec, name) if group["name"] == name):
+            members = [str(member["username"]) for member in admin.get_group_members(group["id"])]
+            if group["path"] != f"/{name}":
+                text = f"tokens name the group {group['path']} {name} as well: its members ({_few(members)}) have that group's rights"
+                yield Notice("group", text)
+            elif others := [member for member in members if member not in declared]:
+                yield Notice("members", f"the group {name} has members that are not declared, who have its rights: {_few(others)}")
+    if reserved := [str(group["path"]) for group in _having(admin, spec, ":")]:
+        text = f"the API server refuses who is in a group with a colon ({_few(reserved)}); told by flags, it takes them for Kubernetes' own"
+        yield Notice("colon", text)
+
+
+def _having(admin: KeycloakAdmin, spec: RealmSpec, text: str) -> list[Representation]:
+    """The groups, at any depth, with that text in their names."""
+    answer = admin.connection.raw_get(f"admin/realms/{spec.name}/groups", search=text)
+    raise_error_from_response(answer, KeycloakGetError)
+    # Those above a group that was found come with it.
+    return [group for group in _all(answer.json()) if text in group["name"]]
+
+
+def _all(groups: Iterable[Representation]) -> Iterator[Representation]:
+    for group in groups:
+        yield group
+        yield from _all(group["subGroups"])
+
+
+def _few(names: list[str]) -> str:
+    return shown(sorted(names)[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
