@@ -98,6 +98,12 @@ def hosted_from(env: Mapping[str, str]) -> Hosted | None:
     )
 
 
+def is_loopback(url: str) -> bool:
+    """Whether a URL names the machine that reads it, whichever that is."""
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or host.endswith(".localhost") or host.startswith("127.") or host == "::1"
+
+
 def _says_where(variable: str) -> bool:
     return variable == _PREFIX or (variable.startswith(f"{_PREFIX}_") and variable not in (SECRET_VARIABLE, f"{_PREFIX}_PORT"))
 

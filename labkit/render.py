@@ -14,7 +14,7 @@ from .cluster import kind_config, relay
 from .cluster.trust import Trust
 from .display import Table
 from .errors import ClusterError, LabkitError
-from .hosting import PUBLIC_CA
+from .hosting import PUBLIC_CA, is_loopback
 from .lab import Lab
 from .portal.config import app_config
 from .settings import write_private, writing
@@ -121,7 +121,7 @@ def _kind(lab: Lab) -> str:
 def _reaching_keycloak(lab: Lab) -> str:
     """The patch for a node that is to reach a Keycloak on this machine; its address there is known once Docker's network is."""
     issuer = urlsplit(lab.cluster.trust.issuer)
-    if not kind_config.is_loopback(lab.cluster.trust.issuer):
+    if not is_loopback(lab.cluster.trust.issuer):
         return ""
     port = issuer.port or 443
     steps = (

@@ -19,7 +19,8 @@ from traitlets.config import Config
 
 from .display import BAD, OK
 from .errors import LabRunFailed
-from .lab import Lab, hosted_secrets
+from .identity.own_secrets import kept_in
+from .lab import Lab
 from .report import write_page
 from .settings import find_root, open_home, write_private
 from .steps import LABS, solved
@@ -201,7 +202,7 @@ def _home_of_its_own(home: Path) -> Iterator[Lab]:
     try:
         if (home / "home.json").exists():
             Lab.open().down()
-        secrets = hosted_secrets(home)
+        secrets = kept_in(home)
         kept = secrets.read_bytes() if secrets.exists() else b""
         shutil.rmtree(home, ignore_errors=True)
         open_home(home, environ={}, free_ports=True)

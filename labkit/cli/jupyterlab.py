@@ -12,6 +12,7 @@ from pathlib import Path
 from ..errors import ToolchainError
 from ..lab import Lab
 from ..settings import find_root
+from .output import tell_of_neighbours
 
 _SETTINGS = Path(__file__).parents[1] / "jupyter"
 """Settings of ours for JupyterLab, in the layout of its configuration folders: no questions, and no requests to anywhere else."""
@@ -43,6 +44,7 @@ def _lab(_: argparse.Namespace) -> int:
     for notebook in sorted((root / "notebooks").glob("*.ipynb")):
         if not (work / notebook.name).exists():
             shutil.copy(notebook, work)
+    tell_of_neighbours(lab)
     print(_SAYS.format(work=work), flush=True)
     programs = Path(sys.executable).parent
     jupyter = programs / "jupyter"

@@ -18,9 +18,9 @@ import requests
 
 from ..errors import ApiUnreachable, ClusterError, SettingsError, Unauthorized
 from ..exchanges import Exchange
+from ..hosting import is_loopback
 from ..settings import Settings, write_private
 from ..toolchain import Toolchain
-from .kind_config import is_loopback
 from .provider import NOT_OURS, Endpoint
 from .review import Somebody, insist
 from .trust import Trust

@@ -307,7 +307,7 @@ def test_passwords_and_client_secrets_there_are_the_homes_own_and_shown_nowhere(
         assert hosted.session(user.username).username == user.username
         with pytest.raises(SignInRefused, match=user.username):
             sign_in(hosted.keycloak, hosted.workshop.client("kube"), user)
-    file = hosted.settings.home / "secrets" / "hosted.json"
+    file = hosted.settings.home / "secrets" / "own.json"
     assert file.stat().st_mode & 0o777 == 0o600
     (kept,) = json.loads(file.read_text()).values()
     own = {*kept["users"].values(), *kept["clients"].values()}
@@ -354,10 +354,10 @@ def test_a_second_look_at_the_home_finds_the_same_secrets_and_another_home_has_o
 def test_a_password_that_was_there_before_can_be_written_into_the_file(team: Any, hosted: Lab, tmp_path: Path) -> None:
     home = tmp_path / "home"
     first = team.lab(home)
-    file = home / "secrets" / "hosted.json"
+    file = home / "secrets" / "own.json"
     kept = json.loads(file.read_text())
     (place,) = kept
-    theirs = json.loads((hosted.settings.home / "secrets" / "hosted.json").read_text())[place]
+    theirs = json.loads((hosted.settings.home / "secrets" / "own.json").read_text())[place]
     file.write_text(json.dumps({place: {**kept[place], "clients": theirs["clients"]}}))
     with pytest.raises(SignInRefused) as caught:
         team.lab(home).session("user-dev")
