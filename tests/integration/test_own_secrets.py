@@ -10,12 +10,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlencode
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from labkit.errors import LabkitError, SignInRefused
+from labkit.errors import SignInRefused
 from labkit.identity.own_secrets import kept_in
 from labkit.identity.plan import Action
 from labkit.lab import Lab
@@ -48,8 +49,6 @@ def another_account_asks(lab: Lab, user: User, client: Client, **grant: str) -> 
 
     Keycloak has no way to tell accounts of this machine apart, so that only the secrets count either way.
     """
-    from urllib.parse import urlencode
-
     grant = grant or {"grant_type": "password", "username": user.username, "password": user.password.get_secret_value()}
     asked = {
         "ca": lab.keycloak.ca.read_text(),
@@ -254,8 +253,6 @@ def test_the_file_with_them_is_its_owners_only_and_they_are_in_no_other(own: Lab
     own_ones = [s for kind in json.loads(file.read_text())["local/realms/myrealm"].values() for s in kind.values()]
     logs = "".join(log.read_text(errors="replace") for log in (own.settings.home / "logs").iterdir())
     assert [secret for secret in own_ones if secret in logs + str(own.realm.plan())] == []
-    with pytest.raises(LabkitError):
-        own.session("nobody-here")
 
 
 def test_the_plan_for_a_new_realm_changes_no_password(home: Settings, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from labkit import machine
+from labkit.cli import output
+from labkit.cli.output import tell_of_neighbours
 from labkit.errors import SettingsError
 from labkit.identity.own_secrets import Given, kept_in, note_of
 from labkit.lab import Lab
@@ -179,6 +181,19 @@ def test_another_persons_process_is_seen_and_a_services_is_not() -> None:
         person.kill()
         service.kill()
     assert seen - before == {f"uid {free}"}
+
+
+def test_they_are_told_of_only_beside_secrets_that_everybody_knows(
+    make: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output, "other_people", lambda: ["ada", "grace"])
+    tell_of_neighbours(make(LABKIT_SECRETS="own"))
+    assert capsys.readouterr().out == ""
+    tell_of_neighbours(make())
+    assert "on this machine: ada, grace (" in capsys.readouterr().out
+    monkeypatch.setattr(output, "other_people", list)
+    tell_of_neighbours(make())
+    assert capsys.readouterr().out == ""
 
 
 def _has_account(uid: int) -> bool:
