@@ -27,6 +27,7 @@
     ├── KratixError              Kratix answered, but not as hoped
     │   └── KratixUnavailable    Kratix can't be had on this machine
     ├── TrustError               a browser's certificate store can't be read or changed
+    ├── NoTerminal               a password is asked for where it would be kept: in a notebook, a file, a pipe
     ├── PracticeError            the practice lab is not in the state that this asks for
     ├── CheckFailed              a step's check found something missing or wrong
     ├── EarlierLabMissing        a lab needs what an earlier one leaves behind
@@ -200,6 +201,10 @@ class KratixUnavailable(KratixError):
 
 class TrustError(LabkitError):
     """A browser's certificate store can't be read or changed."""
+
+
+class NoTerminal(LabkitError):
+    """A password is asked for where it would be kept: in a notebook, a file, a pipe."""
 
 
 class PracticeError(LabkitError):

@@ -103,6 +103,12 @@ def hosted_from(env: Mapping[str, str]) -> Hosted | None:
     )
 
 
+def is_loopback(url: str) -> bool:
+    """Whether a URL names the machine that reads it, whichever that is."""
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or host.endswith(".localhost") or host.startswith("127.") or host == "::1"
+
+
 def _secret(env: Mapping[str, str]) -> str:
     if env is not os.environ:
         return env.get(SECRET_VARIABLE, "")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from . import machine
 from .certificates import Certificates
 from .cluster.access import AccessMatrix, matrix
 from .cluster.api import Api, Identity
+from .cluster.choice import Choice, choose
 from .cluster.cluster import Cluster
 from .cluster.kubeconfig import exec_context
 from .cluster.kubectl import KubectlAnswer
@@ -22,7 +24,7 @@ from .identity.credential import exec_credential
 from .identity.hosted import HostedKeycloak
 from .identity.keycloak import Keycloak
 from .identity.local import LocalKeycloak
-from .identity.own_secrets import with_own_secrets
+from .identity.own_secrets import Given, Secrets, kept_in, note_of, secrets_of, with_own_secrets
 from .identity.realm import Realm
 from .identity.session import Claims, Session, sign_in
 from .identity.terraform import Terraform
@@ -88,7 +90,8 @@ class Lab:
 
     Attributes:
         settings: Where it runs.
-        workshop: What it is to be, as declared.
+        secrets: Whether people's passwords and clients' secrets are the published ones or this home's own.
+        workshop: What it is to be, as declared, with these secrets.
         toolchain: The programs.
         processes: The servers.
         keycloak: The Keycloak server: the lab's own, or a hosted one.
@@ -100,7 +103,9 @@ class Lab:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.workshop = _workshop(settings)
+        # Asked once, so that the secrets are for the cluster that there will be.
+        choice = cache(partial(choose, settings))
+        self.secrets, self.workshop = _workshop(settings, choice)
         self.toolchain = Toolchain(settings.cache)
         self.processes = Processes(settings)
         certificates = Certificates(settings.home / "tls")
@@ -109,8 +114,9 @@ class Lab:
             if settings.hosted
             else LocalKeycloak(settings, self.workshop, self.processes, certificates, self.toolchain)
         )
-        self.realm = Realm(self.keycloak.admin, self.workshop)
-        self.cluster = Cluster(settings, self.workshop, self.processes, certificates, self.toolchain, self.keycloak)
+        given = None if settings.hosted else Given(note_of(settings.home, self.workshop.realm.name), self.secrets)
+        self.realm = Realm(self.keycloak.admin, self.workshop, given)
+        self.cluster = Cluster(settings, self.workshop, self.processes, certificates, self.toolchain, self.keycloak, choice)
         self.portal = Portal(settings, self.workshop, self.processes, self.toolchain, self.keycloak, lambda: self.cluster.endpoint)
         self.kratix = Kratix(settings, self.workshop, self.processes, certificates, self.cluster)
 
@@ -234,7 +240,12 @@ class Lab:
     def _inner(self) -> list[Lab]:
         """The practice lab within this home, once there is one."""
         there = (self.settings.home / PRACTICE / "home.json").exists()
-        return [Lab(self.settings.within(PRACTICE))] if there else []
+        return [Lab(self.practice)] if there else []
+
+    @property
+    def practice(self) -> Settings:
+        """The settings of the practice lab within this home, whose secrets are of the same kind; the home is made when it is asked for."""
+        return replace(self.settings, secrets=self.secrets).within(PRACTICE)
 
     @property
     def _credentials(self) -> Path:
@@ -262,19 +273,18 @@ def _in_practice(name: str) -> str:
     return f"{PRACTICE}: {name}"
 
 
-def hosted_secrets(home: Path) -> Path:
-    """Where a home keeps its passwords and client secrets in hosted realms."""
-    return home / "secrets" / "hosted.json"
-
-
-def _workshop(settings: Settings) -> Workshop:
-    """The workshop as declared; in a hosted Keycloak with the realm that is named there, and with secrets of the home's own."""
-    workshop = Workshop.load(settings.workshop_file, portal_port=settings.ports["portal"])
-    if settings.hosted is None:
-        return workshop
-    realm = settings.hosted.realm or workshop.realm.name
-    workshop = workshop.model_copy(update={"realm": workshop.realm.model_copy(update={"name": realm})})
-    return with_own_secrets(workshop, hosted_secrets(settings.home), f"{settings.hosted.url}/realms/{realm}")
+def _workshop(settings: Settings, choice: Choice) -> tuple[Secrets, Workshop]:
+    """The workshop as declared; in a hosted Keycloak with the realm that is named there, and with secrets of the home's own where due."""
+    workshop, place = Workshop.load(settings.workshop_file, portal_port=settings.ports["portal"]), "local"
+    if settings.hosted:
+        realm, place = settings.hosted.realm or workshop.realm.name, settings.hosted.url
+        workshop = workshop.model_copy(update={"realm": workshop.realm.model_copy(update={"name": realm})})
+    realm = workshop.realm.name
+    secrets = secrets_of(settings, note_of(settings.home, realm), lambda: choice()[0])
+    if secrets == "demo":
+        return secrets, workshop
+    own = with_own_secrets(workshop, kept_in(settings.home), f"{place}/realms/{realm}", settings.url("portal", "http"))
+    return secrets, own
 
 
 class _Somebody(Protocol):

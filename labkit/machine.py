@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import pwd
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,12 @@ FULL_GB = 0.05
 """Less than this, of disk or memory, counts as none."""
 DISK_GB = 1.0
 """Free disk that running the labs wants; building programs asks for more, and looks itself."""
+
+_FIRST_PERSON, _LAST_PERSON = 501 if platform.system() == "Darwin" else 1000, 60000
+"""The numbers that systems give to people's accounts; below are services, above those of containers, and of a directory's people."""
+
+_NOBODY = 65534
+_NO_LOGIN = ("nologin", "false", "sync")
 
 MEMORY_GB = 2.5
 """What Keycloak, the control plane, the portal and a notebook take together, with room to breathe."""
@@ -63,6 +71,31 @@ def look(*folders: Path) -> Machine:
         memory_gb=psutil.virtual_memory().available / _GB,
         disk_gb=free / _GB,
     )
+
+
+def other_people() -> list[str]:
+    """Whose processes run on this machine besides one's own and the system's; those that the system does not show are not among them.
+
+    Somebody is a person by their account: its number is none of a service's, and its shell lets one log in. A number without an account
+    counts as a person's if it is in the range from which people get theirs.
+
+    Returns:
+        Their names, sorted; for a number without an account ``uid NUMBER``.
+    """
+    uids = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            uids.add(process.uids().real)
+    return sorted(name for uid in uids - {os.getuid()} if (name := _person(uid)))
+
+
+def _person(uid: int) -> str:
+    try:
+        account = pwd.getpwuid(uid)
+    except KeyError:
+        return f"uid {uid}" if _FIRST_PERSON <= uid <= _LAST_PERSON else ""
+    logs_in = Path(account.pw_shell or "/bin/sh").name not in _NO_LOGIN
+    return account.pw_name if uid >= _FIRST_PERSON and uid != _NOBODY and logs_in else ""
 
 
 def shortage(folder: Path) -> tuple[str, str] | None:

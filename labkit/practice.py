@@ -33,12 +33,12 @@ class Practice(Displayed):
     """
 
     def __init__(self, lab: Lab) -> None:
-        self._settings = lab.settings
+        self._learners = lab
 
     @cached_property
     def lab(self) -> Lab:
         """The practice lab itself; its folder is made when it is asked for first."""
-        return Lab(self._settings.within(PRACTICE))
+        return Lab(self._learners.practice)
 
     @property
     def fault(self) -> Fault | None:
@@ -165,7 +165,7 @@ class Practice(Displayed):
 
     @property
     def _folder(self) -> Path:
-        return self._settings.home / PRACTICE
+        return self._learners.settings.home / PRACTICE
 
     @property
     def _note(self) -> Path:

@@ -15,7 +15,7 @@ from .cluster.kubeconfig import exec_user
 from .cluster.trust import Trust
 from .display import Table
 from .errors import ClusterError, LabkitError
-from .hosting import PUBLIC_CA
+from .hosting import PUBLIC_CA, is_loopback
 from .lab import Lab
 from .ownership import make_private
 from .portal.config import app_config
@@ -116,7 +116,7 @@ def _kind(lab: Lab) -> str:
 def _reaching_keycloak(lab: Lab) -> str:
     """The patch for a node that is to reach a Keycloak on this machine; its address there is known once Docker's network is."""
     issuer = urlsplit(lab.cluster.trust.issuer)
-    if not kind_config.is_loopback(lab.cluster.trust.issuer):
+    if not is_loopback(lab.cluster.trust.issuer):
         return ""
     port = issuer.port or 443
     steps = (

@@ -22,7 +22,8 @@ from .display import BAD, OK
 from .environment import KERNEL, listed
 from .errors import LabRunFailed
 from .hosting import SECRET_VARIABLE
-from .lab import Lab, hosted_secrets
+from .identity.own_secrets import kept_in
+from .lab import Lab
 from .ownership import privately
 from .report import write_page
 from .settings import open_home, own_root, write_private
@@ -218,7 +219,7 @@ def _home_of_its_own(home: Path) -> Iterator[Lab]:
     try:
         if (home / "home.json").exists():
             Lab.open().down()
-        secrets = hosted_secrets(home)
+        secrets = kept_in(home)
         kept = secrets.read_bytes() if secrets.exists() else b""
         shutil.rmtree(home, ignore_errors=True)
         open_home(home, environ={}, free_ports=True)

@@ -11,6 +11,8 @@ variable                      what it sets                                      
 ``LABKIT_PORTAL_TOKEN``       where the portal keeps a person's Keycloak token: one  ``memory``
                               of `PORTAL_TOKENS`
 ``LABKIT_CLUSTER``            where the cluster comes from: one of `CLUSTERS`        ``auto``
+``LABKIT_SECRETS``            whose passwords and client secrets the realm has: one  ``auto``
+                              of `SECRETS`
 ``LABKIT_CONTEXT``            for an external cluster: its administrator's context   none
                               in the person's own kubeconfig (``KUBECONFIG``)
 ``LABKIT_KRATIX_SOURCE``      a checkout of Kratix with its controller built, for     none
@@ -75,6 +77,11 @@ ClusterChoice = Literal["auto", "kind", "local", "external"]
 CLUSTERS: tuple[ClusterChoice, ...] = get_args(ClusterChoice)
 """``kind``: in a container; ``local``: plain processes; ``external``: somebody else's; ``auto``: kind where Docker runs, else local."""
 
+SecretsChoice = Literal["auto", "demo", "own"]
+
+SECRETS: tuple[SecretsChoice, ...] = get_args(SecretsChoice)
+"""``demo``: those that the workshop file publishes; ``own``: random ones of the home's; ``auto``: own wherever others can reach."""
+
 HOME_FORMAT = 1
 FIRST_LAB = "00-start-here.ipynb"
 WORKSHOP_FILE = Path(__file__).with_name("workshop.yaml")
@@ -95,6 +102,7 @@ class Settings:
         portal_keeps: Where the portal keeps a person's Keycloak token.
         hosted: The Keycloak that one already has; None when the lab starts its own.
         cluster: Where the cluster comes from.
+        secrets: Whose passwords and client secrets the realm has.
         context: The administrator's context of an external cluster; empty when none is named.
         kratix_source: A checkout of Kratix with its controller built; None when none is named.
     """
@@ -109,6 +117,7 @@ class Settings:
     portal_keeps: PortalToken = "memory"
     hosted: Hosted | None = None
     cluster: ClusterChoice = "auto"
+    secrets: SecretsChoice = "auto"
     context: str = ""
     kratix_source: Path | None = None
 
@@ -125,6 +134,7 @@ class Settings:
         portal_keeps = _one_of(PORTAL_TOKENS, "LABKIT_PORTAL_TOKEN", env, "no place for the portal to keep a token")
         hosted = hosted_from(env)
         cluster = _one_of(CLUSTERS, "LABKIT_CLUSTER", env, "no place that a cluster can come from")
+        secrets = _one_of(SECRETS, "LABKIT_SECRETS", env, "no kind of secrets")
         root = find_root() if env.get("LABKIT_HOME") else own_root()
         home = _path(env.get("LABKIT_HOME"), root / ".labkit")
         state = open_home(home, environ=env)
@@ -139,6 +149,7 @@ class Settings:
             portal_keeps=portal_keeps,
             hosted=hosted,
             cluster=cluster,
+            secrets=secrets,
             context=env.get("LABKIT_CONTEXT", ""),
             kratix_source=_path(source, root) if (source := env.get("LABKIT_KRATIX_SOURCE")) else None,
         )
@@ -146,11 +157,14 @@ class Settings:
     def variables(self) -> dict[str, str]:
         """The variables that lead another process to this lab, also one that has others of them; none is a secret."""
         folders = {"LABKIT_HOME": self.home, "LABKIT_CACHE": self.cache, "LABKIT_WORKSHOP": self.workshop_file}
+        chosen = {"LABKIT_CLUSTER": self.cluster, "LABKIT_CONTEXT": self.context, "LABKIT_SECRETS": self.secrets}
         keycloak = self.hosted.variables if self.hosted else {"LABKIT_KEYCLOAK": "local"}
-        return {**{name: str(path) for name, path in folders.items()}, **keycloak}
+        return {**{name: str(path) for name, path in folders.items()}, **chosen, **keycloak}
 
     def within(self, name: str) -> Settings:
         """The settings of a lab in a folder of this home's, to be broken: on this machine, on ports of its own, with labkit's own workshop.
+
+        Its secrets are chosen as this home's are.
 
         Raises:
             SettingsError: The folder can't be made, read or used by this version.
@@ -167,6 +181,7 @@ class Settings:
             # An API server that is told by flags can be told something else in the five seconds of a restart.
             oidc="flags",
             cluster="local",
+            secrets=self.secrets,
         )
 
     def url(self, port_name: str, scheme: str = "https") -> str:

@@ -36,6 +36,7 @@ def home_of_its_own(home: Path) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABKIT_HOME", str(home))
         patch.delenv("LABKIT_OIDC", raising=False)
+        patch.delenv("LABKIT_SECRETS", raising=False)
         # A Keycloak that the person who runs the tests has is none of the tests' business.
         patch.setenv("LABKIT_KEYCLOAK", "local")
         yield home

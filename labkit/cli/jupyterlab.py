@@ -13,6 +13,7 @@ from ..errors import ToolchainError
 from ..hosting import SECRET_VARIABLE
 from ..lab import Lab
 from ..settings import own_root
+from .output import tell_of_neighbours
 
 _SETTINGS = Path(__file__).parents[1] / "jupyter"
 """Settings of ours for JupyterLab, in the layout of its configuration folders: no questions, and no requests to anywhere else."""
@@ -44,6 +45,7 @@ def _lab(args: argparse.Namespace) -> int:
     for notebook in sorted((root / "notebooks").glob("*.ipynb")):
         if not (work / notebook.name).exists():
             shutil.copy(notebook, work)
+    tell_of_neighbours(lab)
     print(_SAYS.format(work=work), flush=True)
     programs = Path(sys.executable).parent
     jupyter = programs / "jupyter"

@@ -17,7 +17,7 @@ from ..lab import Lab
 from ..ownership import privately
 from ..settings import own_root
 from . import jupyterlab, practice, steps
-from .output import Verb, print_json
+from .output import Verb, print_json, require_terminal, tell_of_neighbours
 
 _EPILOG = """\
 exit codes: 0 all is well; 1 something failed, and the message says what, why and the fix;
@@ -141,6 +141,13 @@ def _parser() -> argparse.ArgumentParser:
         "credential", _credential, "print a user's ExecCredential", "For kubectl, which runs this as an exec plugin; it holds a token."
     )
     added.add_argument("user", metavar="USER", help="a user of the workshop, such as user-dev")
+    added = verb(
+        "password",
+        _password,
+        "show a user's password, for signing in by browser",
+        "To a terminal only: never into a notebook, a file or a pipe, where it would be kept.",
+    )
+    added.add_argument("user", metavar="USER", help="a user of the workshop, such as user-admin")
     return parser
 
 
@@ -164,6 +171,7 @@ def _up(_: argparse.Namespace) -> int:
     lab = Lab.open()
     lab.up()
     print(lab.status())
+    tell_of_neighbours(lab)
     print(f'\n{OK} up. A terminal of yours uses it with: export KUBECONFIG="{lab.cluster.kubeconfig.path}"')
     return 0
 
@@ -283,4 +291,11 @@ def _kubeconfig(args: argparse.Namespace) -> int:
 
 def _credential(args: argparse.Namespace) -> int:
     print(Lab.open().credential(args.user))
+    return 0
+
+
+def _password(args: argparse.Namespace) -> int:
+    user = Lab.open().workshop.user(args.user)
+    require_terminal()
+    print(user.password.get_secret_value())
     return 0

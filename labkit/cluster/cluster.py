@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from functools import cached_property
+from functools import cached_property, partial
 
 from ..certificates import Certificates
 from ..environment import EXTERNAL_KUBECTL, KUBECTL
@@ -18,10 +18,11 @@ from ..workshop import Workshop
 from .api import Api, Identity
 from .belongings import Belongings
 from .causes import Causes
-from .choice import choose
+from .choice import Choice, choose, provider_of
 from .kind import KindCluster
 from .kubeconfig import Kubeconfig
 from .kubectl import Kubectl, KubectlAnswer
+from .local import LocalCluster
 from .provider import Endpoint, Provider
 from .rbac import Rbac
 from .refusals import forbidden, unauthorized
@@ -31,6 +32,15 @@ from .trust import Trust
 
 class Cluster:
     """A cluster that trusts the realm.
+
+    Args:
+        settings: The home.
+        workshop: What it is to be.
+        processes: The home's servers.
+        certificates: Its authorities.
+        tools: The programs.
+        keycloak: Who issues the tokens.
+        choice: Where it comes from; what the settings say when left out.
 
     Attributes:
         kubeconfig: The lab's kubeconfig.
@@ -44,9 +54,11 @@ class Cluster:
         certificates: Certificates,
         tools: Toolchain,
         keycloak: Keycloak,
+        choice: Choice | None = None,
     ) -> None:
         self._settings, self._workshop, self._keycloak = settings, workshop, keycloak
         self._processes, self._certificates, self._tools = processes, certificates, tools
+        self._choice = choice or partial(choose, settings)
         self.kubeconfig = Kubeconfig(settings.home / "kubeconfig")
         names = EXTERNAL_KUBECTL if settings.cluster == "external" else KUBECTL
         self._kubectl = Kubectl(lambda: tools.ensure("kubectl")["kubectl"].path, self.kubeconfig.path, settings.home, names)
@@ -54,7 +66,8 @@ class Cluster:
     @cached_property
     def _chosen(self) -> tuple[Provider, str]:
         # On use: to ask Docker takes a moment, and `labkit credential`, which kubectl runs each time, needs no cluster.
-        return choose(self._settings, self._processes, self._certificates, self._tools, self._somebody)
+        chosen, note = self._choice()
+        return provider_of(chosen, self._settings, self._processes, self._certificates, self._tools, self._somebody), note
 
     @property
     def provider(self) -> Provider:
@@ -85,7 +98,7 @@ class Cluster:
         10 seconds, one in KinD follows within some 20.
 
         Raises:
-            IdentityError: The realm is not there yet.
+            IdentityError: The realm is not there yet; or, for a cluster that others can reach, its people have other passwords.
             ServerError: A server did not come up.
             ClusterError: A cluster that is not local processes is not as it must be; what is wrong and who can mend it is said.
         """
@@ -93,6 +106,9 @@ class Cluster:
         if note:
             print(note)
         self._keycloak.discovery()
+        if not isinstance(provider, LocalCluster):
+            # Not by a realm that still has the secrets that everybody knows: its clients are given new ones last.
+            self._session()
         provider.start(self.trust)
         self.kubeconfig.write_admin(self.endpoint)
         return self.endpoint
@@ -218,11 +234,14 @@ class Cluster:
         return self._settings.cluster == "external" and self.kubeconfig.entry("contexts", self.provider.name) is not None
 
     def _somebody(self) -> Somebody:
-        """The first person of the workshop, signed in."""
-        oidc = self._workshop.cluster.oidc
-        username = [*self._workshop.access.expected, *(user.username for user in self._workshop.realm.users)][0]
-        session = sign_in(self._keycloak, self._workshop.client(oidc.client_id), self._workshop.user(username))
+        session = self._session()
         claimed = self._identity(session.claims)
         # In a hosted realm people have groups of others as well, which a trust by flags takes and one by a file does not.
         groups = tuple(group for group in claimed.groups if group in (*self._workshop.realm.groups, "system:authenticated"))
         return Somebody(self.api(session), Identity(claimed.username, groups))
+
+    def _session(self) -> Session:
+        """The first person of the workshop, signed in."""
+        oidc = self._workshop.cluster.oidc
+        username = [*self._workshop.access.expected, *(user.username for user in self._workshop.realm.users)][0]
+        return sign_in(self._keycloak, self._workshop.client(oidc.client_id), self._workshop.user(username))

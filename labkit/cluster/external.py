@@ -19,10 +19,10 @@ import requests
 from ..environment import EXTERNAL_KUBECTL
 from ..errors import ApiUnreachable, ClusterError, SettingsError, Unauthorized
 from ..exchanges import Exchange
+from ..hosting import is_loopback
 from ..http_session import request
 from ..settings import Settings, write_private
 from ..toolchain import Toolchain
-from .kind_config import is_loopback
 from .kubectl import environment
 from .provider import NOT_OURS, Endpoint
 from .review import Somebody, insist

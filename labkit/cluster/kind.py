@@ -20,6 +20,7 @@ import yaml
 from ..display import progress
 from ..errors import ClusterError, PortInUse
 from ..exchanges import Exchange
+from ..hosting import is_loopback
 from ..ports import listener
 from ..processes import Processes, Server
 from ..settings import Settings, write_private
@@ -27,7 +28,7 @@ from ..toolchain import Toolchain
 from ..toolchain.pins import KIND_NODE_IMAGE
 from . import relay
 from .docker import INSTEAD, Docker, Network, kind_environment
-from .kind_config import PORT_NAMES, KindConfig, is_loopback, told
+from .kind_config import PORT_NAMES, KindConfig, told
 from .kind_faults import AGAIN, UNREACHED, not_created, unreached
 from .provider import Endpoint
 from .review import Somebody, insist
@@ -93,7 +94,7 @@ class KindCluster:
             raise ClusterError(msg, why=why, fix="give Keycloak a certificate, and name the issuer with https")
         with self._processes.lock():
             desktop = self._docker.require()
-            self.refuse_foreign()
+            refuse_foreign(self._docker, self._config)
             alias = self._reach(trust, desktop) if is_loopback(trust.issuer) else ""
             stale = self._config.write(trust, alias)
             if stale or not self._can_be_taken_over(trust, alias):
@@ -123,20 +124,6 @@ class KindCluster:
         except ClusterError:
             return ""
 
-    def refuse_foreign(self) -> bool:
-        """Insist that a cluster of that name, if there is one, is this home's; returns whether there is one.
-
-        Raises:
-            ClusterError: It is somebody else's.
-        """
-        nodes = self._nodes()
-        others = [name for name, ours in nodes.items() if not ours]
-        if others:
-            msg = f"there is a KinD cluster {NAME} that this lab has not made; it is left as it is"
-            why = f"its nodes ({', '.join(others)}) have no folder {self._config.mark}"
-            raise ClusterError(msg, why=why, fix=f"if nobody needs it any more: {_DELETE}; else\n{INSTEAD}")
-        return bool(nodes)
-
     def exchanges(self) -> list[Exchange]:
         """Nothing: kind's API server keeps no audit log unless told to, and then within the node."""
         return []
@@ -153,11 +140,7 @@ class KindCluster:
 
     def _nodes(self) -> dict[str, bool]:
         """The containers of a cluster of that name, each with whether this home made it."""
-        listed = self._docker.run("ps", "-a", "--filter", f"label=io.x-k8s.io.kind.cluster={NAME}", "--format", "{{.Names}}").split()
-        return {
-            str(each["Name"]).removeprefix("/"): self._config.mark in (mount["Destination"] for mount in each["Mounts"])
-            for each in self._docker.inspect(*listed)
-        }
+        return _nodes(self._docker, self._config)
 
     def _runs(self) -> bool:
         return bool(self._docker.inspect(NODE)[0]["State"]["Running"])
@@ -254,6 +237,27 @@ class KindCluster:
         """What keeps the API server from the realm, by its log; it tries every ten seconds, and the second failure in a row counts."""
         reasons = UNREACHED.findall(self.server_log(400))
         return unreached(reasons[-1], trust) if len(reasons) > 1 else None
+
+
+def refuse_foreign(docker: Docker, config: KindConfig) -> None:
+    """Insist that a cluster of that name, if there is one, is this home's.
+
+    Raises:
+        ClusterError: It is somebody else's.
+    """
+    others = [name for name, ours in _nodes(docker, config).items() if not ours]
+    if others:
+        msg = f"there is a KinD cluster {NAME} that this lab has not made; it is left as it is"
+        why = f"its nodes ({', '.join(others)}) have no folder {config.mark}"
+        raise ClusterError(msg, why=why, fix=f"if nobody needs it any more: {_DELETE}; else\n{INSTEAD}")
+
+
+def _nodes(docker: Docker, config: KindConfig) -> dict[str, bool]:
+    listed = docker.run("ps", "-a", "--filter", f"label=io.x-k8s.io.kind.cluster={NAME}", "--format", "{{.Names}}").split()
+    return {
+        str(each["Name"]).removeprefix("/"): config.mark in (mount["Destination"] for mount in each["Mounts"])
+        for each in docker.inspect(*listed)
+    }
 
 
 def _refuse_unusable(gateway: str, port: int) -> None:

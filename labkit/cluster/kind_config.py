@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
-from ..hosting import PUBLIC_CA
+from ..hosting import PUBLIC_CA, is_loopback
 from ..settings import Settings, write_private
 from .trust import Dumper, Trust
 
@@ -128,12 +127,6 @@ def pod_patch(alias: str) -> str:
     """What kubeadm is to change in the API server's pod."""
     pod = {"spec": {"hostAliases": [{"ip": alias, "hostnames": ["localhost"]}]}} if alias else {}
     return yaml.safe_dump(pod, sort_keys=False)
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL names the machine that reads it, whichever that is."""
-    host = urlsplit(url).hostname or ""
-    return host == "localhost" or host.endswith(".localhost") or host.startswith("127.") or host == "::1"
 
 
 def _config(flags: tuple[str, ...], ports: Mapping[str, int], mounts: Mapping[str, Path], patches: str) -> dict[str, Any]:

@@ -1,27 +1,115 @@
-"""Passwords and client secrets of the home's own, for a realm in a Keycloak that others can reach as well."""
+"""Passwords and client secrets of the home's own, in place of the published ones, for a realm that others can reach as well."""
 
 from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from filelock import FileLock
 from pydantic import SecretStr
 
-from ..settings import write_private
-from ..workshop import Workshop
+from ..errors import SettingsError
+from ..hosting import is_loopback
+from ..settings import ClusterChoice, Settings, write_private
+from ..workshop import Client, User, Workshop
+
+Secrets = Literal["demo", "own"]
+"""What `labkit.settings.SECRETS` come to."""
+
+_ARTICLES_DOMAIN, _NOBODYS_DOMAIN = "@kratix.io", "@example.com"
 
 
-def with_own_secrets(workshop: Workshop, file: Path, place: str) -> Workshop:
+def kept_in(home: Path) -> Path:
+    """The file with a home's own passwords and client secrets, by Keycloak and realm."""
+    return home / "secrets" / "own.json"
+
+
+@dataclass(frozen=True)
+class Given:
+    """Which secrets the people of a realm in the home's own Keycloak have, since no password can be read back from there.
+
+    That is noted beside Keycloak's database, and goes with it.
+
+    Attributes:
+        file: The note.
+        wanted: Which they are to have.
+    """
+
+    file: Path
+    wanted: Secrets
+
+    @property
+    def outdated(self) -> bool:
+        """Whether people who are there have to be given other passwords."""
+        return given_now(self.file) != self.wanted
+
+    def begin(self) -> None:
+        """Note that some may have the new ones already."""
+        write_private(self.file, "")
+
+    def done(self) -> None:
+        """Note that all have them."""
+        if self.outdated:
+            write_private(self.file, self.wanted)
+
+
+def note_of(home: Path, realm: str) -> Path:
+    """Where the note of `Given` lies."""
+    return home / "keycloak" / "data" / f"secrets-of-{realm}"
+
+
+def given_now(note: Path) -> str:
+    """What a note says: a kind of `Secrets`, the published ones until anything is noted, or nothing while they are being changed."""
+    return note.read_text() if note.exists() else "demo"
+
+
+def secrets_of(settings: Settings, note: Path, cluster: Callable[[], ClusterChoice]) -> Secrets:
+    """Which secrets a home's realm is to have: its own wherever others can reach it, or a cluster of theirs trusts it.
+
+    A realm that has the home's own keeps them: a shell in which LABKIT_SECRETS is not set must not publish them again.
+
+    Args:
+        settings: The home.
+        note: What the realm's people have now; see `Given`.
+        cluster: Gives where the cluster comes from, which may take a moment.
+
+    Raises:
+        SettingsError: LABKIT_SECRETS asks for the published ones where they won't do.
+    """
+    if settings.secrets == "own" or (settings.secrets == "auto" and given_now(note) == "own"):
+        return "own"
+    if settings.hosted:
+        where = "the Keycloak is a hosted one"
+    elif (settings.home / "kind").exists() or cluster() == "kind":
+        where = "the cluster is a KinD"
+    elif cluster() == "external":
+        where = "the cluster is an external one"
+    else:
+        return "demo"
+    if settings.secrets == "demo":
+        msg = f"LABKIT_SECRETS is demo, and {where}"
+        why = "everybody knows those passwords and client secrets, and there they would open more than a lab"
+        fix = "unset LABKIT_SECRETS; if a local lab will do, then labkit down, and set LABKIT_KEYCLOAK and LABKIT_CLUSTER to local"
+        raise SettingsError(msg, why=why, fix=fix)
+    return "own"
+
+
+def with_own_secrets(workshop: Workshop, file: Path, place: str, portal: str) -> Workshop:
     """The workshop with every user's password and every client's secret replaced by one that only this home knows.
 
     They are made at first use and stay the same. Who has accounts there already may write their passwords into the file.
+    What else the published values open is closed: emails are in a domain that is nobody's, and of redirect URIs on this machine
+    the portal's alone is left, since anybody might listen at another.
 
     Args:
         workshop: As declared, with secrets that everybody knows.
         file: Where they are kept (mode 0600).
         place: What they are for: no two Keycloaks are given the same ones.
+        portal: The portal's base URL.
     """
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with FileLock(file.with_suffix(".lock"), mode=0o600):
@@ -31,9 +119,20 @@ def with_own_secrets(workshop: Workshop, file: Path, place: str) -> Workshop:
         kept = {kind: {name: known.get(kind, {}).get(name) or _new_secret() for name in names} for kind, names in wanted.items()}
         if kept != known:
             write_private(file, json.dumps({**everywhere, place: kept}, indent=1) + "\n")
-    users = tuple(u.model_copy(update={"password": SecretStr(kept["users"][u.username])}) for u in workshop.realm.users)
-    clients = tuple(c.model_copy(update={"secret": SecretStr(kept["clients"][c.client_id])}) for c in workshop.realm.clients)
+    users = tuple(_with_password(user, kept["users"][user.username]) for user in workshop.realm.users)
+    clients = tuple(_with_secret(client, kept["clients"][client.client_id], portal) for client in workshop.realm.clients)
     return workshop.model_copy(update={"realm": workshop.realm.model_copy(update={"users": users, "clients": clients})})
+
+
+def _with_password(user: User, password: str) -> User:
+    name, at, domain = user.email.partition(_ARTICLES_DOMAIN)
+    email = name + _NOBODYS_DOMAIN if at and not domain else user.email
+    return user.model_copy(update={"password": SecretStr(password), "email": email})
+
+
+def _with_secret(client: Client, secret: str, portal: str) -> Client:
+    uris = tuple(uri for uri in client.redirect_uris if uri.startswith(f"{portal}/") or not is_loopback(uri))
+    return client.model_copy(update={"secret": SecretStr(secret), "redirect_uris": uris})
 
 
 def _new_secret() -> str:

@@ -14,7 +14,7 @@ from ..display import Displayed, Table, shown
 Representation = dict[str, Any]
 """An object as Keycloak's admin API gives and takes it: https://www.keycloak.org/docs-api/latest/rest-api/"""
 
-_SECRET_FIELDS = frozenset(("secret",))
+_SECRET_FIELDS = frozenset(("secret", "password"))
 _WIDTH = 70
 
 
@@ -49,7 +49,8 @@ class Change:
     """What is to be done about one object.
 
     Attributes:
-        kind: ``realm``, ``group``, ``user``, ``membership``, ``client scope``, ``mapper``, ``client`` or ``default scopes``.
+        kind: ``realm``, ``group``, ``user``, ``membership``, ``client scope``, ``mapper``, ``client`` or ``default scopes``;
+            ``password`` for a user who has another kind than the home now asks for.
         name: The object's name in the workshop; a mapper's is led by its client's or client scope's.
         action: What is to be done.
         fields: The fields that differ; for a new object all that are declared.

@@ -2,8 +2,8 @@
 
 Both go the same way through the declared objects, so that what is shown is what is done: read the object, compare it with
 its declaration and, when applying, create it or write it back whole with the declared fields set. What the workshop does
-not declare is left alone, but for three lists that it declares whole: a client's redirect URIs, a client's default scopes,
-and which of the workshop's groups a user is in.
+not declare is left alone, but for four lists that it declares whole: a client's redirect URIs, its web origins, which are none,
+its default scopes, and which of the workshop's groups a user is in.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..errors import IdentityError
 from ..workshop import Client, ClientScope, Mapper, RealmSpec, User, Workshop
 from . import lookalikes
 from .keycloak import unreachable, words_of
+from .own_secrets import Given
 from .plan import Action, Change, Plan, Representation, compare, merge
 from .representations import credentials, of_client, of_client_scope, of_mapper, of_user
 from .session import Claims
@@ -47,10 +48,12 @@ class Realm:
     Args:
         admin: Gives a `KeycloakAdmin`, made with ``user_realm_name``: of the realm master, or of the realm itself.
         workshop: What is declared.
+        given: In a Keycloak of the lab's own, which secrets people have there: with other ones declared, they are given new passwords.
+            None elsewhere: nobody who was there before gets a new password, and a realm that is made is guarded against guessing.
     """
 
-    def __init__(self, admin: Callable[[], KeycloakAdmin], workshop: Workshop) -> None:
-        self._admin, self._workshop = admin, workshop
+    def __init__(self, admin: Callable[[], KeycloakAdmin], workshop: Workshop, given: Given | None = None) -> None:
+        self._admin, self._workshop, self._given = admin, workshop, given
 
     def plan(self) -> Plan:
         """What `apply` would do; only reads. A realm that is not there yet is all to create.
@@ -128,7 +131,10 @@ class Realm:
             admin = self._admin()
         before = admin.get_current_realm() or "master"
         try:
-            return _Walk(admin, spec, write=write).plan()
+            plan = _Walk(admin, spec, self._given, write=write).plan()
+            if write and self._given:
+                self._given.done()
+            return plan
         finally:
             admin.change_current_realm(before)
 
@@ -139,12 +145,15 @@ class _Walk:
     An object that is not there yet, because this walk only reads, has the id ``""``.
     """
 
-    def __init__(self, admin: KeycloakAdmin, spec: RealmSpec, *, write: bool) -> None:
-        self._admin, self._spec, self._write = admin, spec, write
+    def __init__(self, admin: KeycloakAdmin, spec: RealmSpec, given: Given | None, *, write: bool) -> None:
+        self._admin, self._spec, self._given, self._write = admin, spec, given, write
         self._changes: list[Change] = []
 
     def plan(self) -> Plan:
-        """Walk it; gives an entry for every declared object, and what nothing is done about."""
+        """Walk it; gives an entry for every declared object, and what nothing is done about.
+
+        Clients come after people: through a client with its own secret nobody signs in by a published password.
+        """
         spec, admin = self._spec, self._admin
         with failures(f"realm {spec.name}"):
             exists = self._realm()
@@ -182,6 +191,9 @@ class _Walk:
         """Tells whether the realm is there now."""
         name, now = self._spec.name, self._realm_now()
         declared = {"realm": name, "enabled": True}
+        if now is None and not self._given:
+            # Set when it is made: afterwards it is for those who run that Keycloak to decide.
+            declared["bruteForceProtected"] = True
         if now is not None and "enabled" not in now:
             # Who may work on users and clients alone is told no more than the name.
             declared = {"realm": name}
@@ -222,6 +234,8 @@ class _Walk:
                 user_id = admin.create_user({**declared, "credentials": credentials(user)})
             else:
                 admin.update_user(user_id, merge(now, declared))
+        if now is not None and self._given and self._given.outdated:
+            self._new_password(user, user_id, self._given)
         there = _by("id", admin.get_user_groups(user_id) if user_id else [])
         ours = {name for name, group_id in group_ids.items() if group_id in there}
         member = {"groups": list(ours)} if ours or not user.groups else None
@@ -230,6 +244,14 @@ class _Walk:
                 admin.group_user_add(user_id, group_ids[name])
             for name in ours - set(user.groups):
                 admin.group_user_remove(user_id, group_ids[name])
+
+    def _new_password(self, user: User, user_id: str, given: Given) -> None:
+        (password,) = credentials(user)
+        if self._pending("password", user.username, {"password": "another"}, {"password": password["value"]}):
+            given.begin()
+            self._admin.set_user_password(user_id, password["value"], temporary=False)
+            # What was begun with the old one ends as well.
+            self._admin.user_logout(user_id)
 
     def _client_scope(self, scope: ClientScope, now: Representation | None) -> str:
         admin, scope_id, declared = self._admin, _id(now), of_client_scope(scope)
@@ -246,8 +268,7 @@ class _Walk:
         admin, internal_id, declared = self._admin, _id(now), of_client(client)
         if self._pending("client", client.client_id, now, declared):
             if now is None:
-                # Left out, Keycloak would let in browsers from every redirect URI's address.
-                internal_id = admin.create_client({**declared, "webOrigins": []})
+                internal_id = admin.create_client(declared)
             else:
                 admin.update_client(internal_id, merge(now, declared))
         add, update = partial(admin.add_mapper_to_client, internal_id), partial(admin.update_client_mapper, internal_id)

@@ -30,7 +30,7 @@ def of_user(user: User) -> Representation:
 
 
 def credentials(user: User) -> list[Representation]:
-    """A user's password, for a new user only: Keycloak gives none back, so that a later difference could not be seen."""
+    """A user's password, for a new user: Keycloak gives none back, so that a later difference could not be seen."""
     return [{"type": "password", "value": user.password.get_secret_value(), "temporary": False}]
 
 
@@ -66,6 +66,8 @@ def of_client(client: Client) -> Representation:
         "directAccessGrantsEnabled": client.direct_access_grants,
         # A portal that was moved to the port of another URI makes two of them the same.
         "redirectUris": sorted(set(client.redirect_uris)),
+        # No browser page calls Keycloak itself. Left out of a new client, it would be every redirect URI's address.
+        "webOrigins": [],
         "attributes": dict(_CLIENT_ATTRIBUTES),
     }
 

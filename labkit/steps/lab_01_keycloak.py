@@ -99,7 +99,7 @@ def _(lab: Lab) -> None:
     keycloak = lab.realm.admin()
     keycloak.create_group({"name": "kube-audit"}, skip_exists=True)
     names = {"username": "user-audit", "firstName": "user-audit", "lastName": "user-audit"}
-    email = {"email": "user-audit@kratix.io", "emailVerified": True}
+    email = {"email": "user-audit@example.com", "emailVerified": True}
     password = {"type": "password", "value": secrets.token_urlsafe(16), "temporary": False}
     user = keycloak.create_user({**names, **email, "enabled": True, "credentials": [password]}, exist_ok=True)
     keycloak.group_user_add(user, keycloak.get_group_by_path("/kube-audit")["id"])

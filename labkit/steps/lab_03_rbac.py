@@ -77,7 +77,7 @@ def own_namespace(lab: Lab) -> Iterator[Finding]:
     wanted = [("create", "configmaps", "dev-home", True), ("delete", "configmaps", "dev-home", True)]
     refused = [("create", "rolebindings.rbac.authorization.k8s.io", "dev-home", False), ("create", "configmaps", "default", False)]
     yield from answers(lab, dev, [*wanted, *refused])
-    other = Claims("somebody else in kube-dev", {"email": "backstage@kratix.io", "groups": ["kube-dev"]})
+    other = Claims("somebody else in kube-dev", {"email": "somebody-else@example.com", "groups": ["kube-dev"]})
     yield from answers(lab, other, [("create", "configmaps", "dev-home", False)])
 
 

@@ -16,7 +16,7 @@ NAMESPACES = ("test-ns", "test-ns-2")
 
 LAB = add_lab("05-access", "Access: the proof", needs="rbac")
 LAB.question = Question(
-    'A 403 says: User "user-dev@kratix.io" cannot list resource "pods". What is certain?',
+    'A 403 says: User "user-dev@…" cannot list resource "pods". What is certain?',
     {
         "the token was refused": "then nobody's name would be in the answer, and it would be a 401",
         "the token was taken": "the API server knows who is asking; only RBAC said no",
@@ -61,7 +61,7 @@ def _(lab: Lab) -> None:
     lab.cluster.admin_kubectl("delete", "namespace", *NAMESPACES, "--ignore-not-found")
 
 
-NEWCOMER, NEARLY, EMAIL = "user-new", "kube-devs", "user-new@kratix.io"
+NEWCOMER, NEARLY, EMAIL = "user-new", "kube-devs", "user-new@example.com"
 JANITOR = "namespace-janitor"
 
 

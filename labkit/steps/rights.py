@@ -9,7 +9,7 @@ from ..display import Finding, shown
 from ..identity.session import Claims
 from ..lab import Lab
 
-AUDITORS = Claims("somebody in the group kube-audit", {"email": "user-audit@kratix.io", "groups": ["kube-audit"]})
+AUDITORS = Claims("somebody in the group kube-audit", {"email": "user-audit@example.com", "groups": ["kube-audit"]})
 
 
 def answers(lab: Lab, who: Claims, wanted: Sequence[tuple[str, str, str, bool]]) -> Iterator[Finding]:

@@ -131,7 +131,7 @@ class OthersRealm:
 
     def add_user(self, username: str, *roles: str) -> str:
         """Somebody new, with these roles of the realm's administration."""
-        person = {"username": username, "email": f"{username}@example.com", "firstName": username, "lastName": "Test", "enabled": True}
+        person = {"username": username, "email": f"{username}@team.example", "firstName": username, "lastName": "Test", "enabled": True}
         password = {"type": "password", "value": ADMIN_PASSWORD, "temporary": False}
         user_id = str(self.hands.create_user({**person, "credentials": [password]}))
         self._give(user_id, roles)

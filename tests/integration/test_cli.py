@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -58,6 +59,23 @@ def test_up_may_be_repeated(lab: Lab) -> None:
     done = labkit("up")
     assert done.returncode == 0, done.stderr
     assert lab.status() == before
+
+
+@pytest.mark.fault(
+    "Neighbours",
+    "other people's processes run on the machine, and the lab has the published passwords",
+    "labkit up says who, and how to have others",
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="another person's process is root's to start")
+def test_up_says_who_else_is_on_the_machine(lab: Lab) -> None:
+    with subprocess.Popen(["sleep", "600"], user=59_321) as person, subprocess.Popen(["sleep", "600"], user=65_534) as service:
+        said = labkit("up").stdout
+        person.kill()
+        service.kill()
+    (line,) = [line for line in said.splitlines() if "other people's processes run on this machine" in line]
+    assert "uid 59321" in line
+    assert "nobody" not in line
+    assert "LABKIT_SECRETS=own labkit up" in said
 
 
 def test_kubeconfig_is_named_and_merged_only_when_asked(lab: Lab, tmp_path: Path) -> None:

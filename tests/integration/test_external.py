@@ -89,9 +89,10 @@ def written(plain: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def guest(lab: Lab, written: Callable[[dict[str, Any]], Path], tmp_path: Path) -> Lab:
-    """A lab in their cluster: a home of its own, the lab's Keycloak."""
+    """A lab in their cluster: a home of its own, the lab's Keycloak, and the secrets that the realm has there."""
     made = Lab(replace(new_home(lab, tmp_path / "guest"), cluster="external", context=CONTEXT))
     made.keycloak, made.realm = lab.keycloak, lab.realm
+    made.workshop = made.cluster._workshop = lab.workshop
     made.cluster._keycloak = lab.keycloak
     return made
 

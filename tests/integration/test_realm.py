@@ -315,6 +315,7 @@ DRIFTS = [
     (change_client(secret="by-hand"), "client", "kube", "secret", "(another secret)", "(declared)"),
     (drop_client_attribute, "client", "kube", "attributes.use.refresh.tokens", "false", "true"),
     (add_redirect_uri, "client", "backstage-client", "redirectUris", (*FRAMES, "https://evil.example/*"), FRAMES),
+    (change_client(webOrigins=["*"]), "client", "kube", "webOrigins", ("*",), ()),
     (change_audience, "mapper", "backstage-client: kube-audience", "config.included.custom.audience", "other", "kube"),
     (change_group_mapper(full_path="true"), "mapper", "groups: groups", "config.full.path", "true", "false"),
     (change_group_mapper(claim_name="teams"), "mapper", "groups: groups", "config.claim.name", "teams", "groups"),
@@ -331,7 +332,7 @@ DRIFTS = [
 @pytest.mark.fault(
     "Realm",
     "a scope removed or added, a flag flipped, a secret changed, a user moved or promoted, full group path on, a claim renamed, "
-    "a redirect URI added, a realm, client or user disabled",
+    "a redirect URI or web origin added, a realm, client or user disabled",
     "each is found, shown with both values (secrets without), and mended",
 )
 def test_every_drift_made_by_hand_is_found_shown_and_mended(place: Place) -> None:
@@ -418,7 +419,7 @@ def test_what_is_not_declared_stays_when_the_rest_is_mended(empty: Place) -> Non
     extra = {"name": "extra", "protocol": "openid-connect", "protocolMapper": "oidc-audience-mapper", "config": {"id.token.claim": "true"}}
     hands.add_mapper_to_client(kube["id"], extra)
     hands.add_mapper_to_client_scope(place.scope()["id"], extra)
-    by_hand = {"description": "by hand", "webOrigins": ["http://localhost:1"], "attributes": {**kube["attributes"], "by.hand": "x"}}
+    by_hand = {"description": "by hand", "attributes": {**kube["attributes"], "by.hand": "x"}}
     hands.update_client(kube["id"], {**place.client(), **by_hand})
     hands.update_client_scope(place.scope()["id"], {**place.scope(), "description": "by hand"})
     change_group_mapper(lightweight_claim="true")(place)

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from labkit.errors import LabRunFailed
-from labkit.lab import Lab, hosted_secrets
+from labkit.identity.own_secrets import kept_in
+from labkit.lab import Lab
 from labkit.ownership import make_private
 from labkit.runner import run
 from labkit.settings import Settings
@@ -45,12 +46,12 @@ def test_an_emptied_home_keeps_its_secrets_in_hosted_realms_and_nothing_else(tmp
     root = _root_with(tmp_path / "checkout", monkeypatch, "1 + 1")
     home = root / "build" / "run-home"
     run(["00-start-here"], root / "build" / "labs")
-    hosted_secrets(home).parent.mkdir(exist_ok=True)
-    hosted_secrets(home).write_text("{}")
+    kept_in(home).parent.mkdir(exist_ok=True)
+    kept_in(home).write_text("{}")
     (home / "left-over").touch()
     run(["00-start-here"], root / "build" / "labs")
-    assert hosted_secrets(home).read_text() == "{}"
-    assert hosted_secrets(home).stat().st_mode & 0o777 == 0o600
+    assert kept_in(home).read_text() == "{}"
+    assert kept_in(home).stat().st_mode & 0o777 == 0o600
     assert not (home / "left-over").exists()
 
 

@@ -145,6 +145,15 @@ def test_the_portal_keeps_tokens_in_memory_unless_a_variable_says_otherwise(tmp_
     assert caught.value.fix == "set it to memory or claim, or unset it for memory"
 
 
+@pytest.mark.fault("Settings", "LABKIT_SECRETS is none of its words", "it is refused, with all of them")
+def test_whose_secrets_there_are_is_one_of_three_words(tmp_path: Path) -> None:
+    home = {"LABKIT_HOME": str(tmp_path / "home")}
+    assert (Settings.load(home).secrets, Settings.load({**home, "LABKIT_SECRETS": "own"}).secrets) == ("auto", "own")
+    with pytest.raises(SettingsError, match="LABKIT_SECRETS is 'mine'") as caught:
+        Settings.load({**home, "LABKIT_SECRETS": "mine"})
+    assert "auto, demo or own" in caught.value.fix
+
+
 @pytest.mark.fault("Settings", "LABKIT_CLUSTER is none of its words", "it is refused, with all of them")
 def test_where_the_cluster_comes_from_is_one_of_four_words_and_auto_without_any(tmp_path: Path) -> None:
     home = {"LABKIT_HOME": str(tmp_path / "home")}

@@ -1,0 +1,203 @@
+"""Whose passwords and client secrets a home's realm has, and who counts as another person; without a server."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from labkit import machine
+from labkit.cli import output
+from labkit.cli.output import tell_of_neighbours
+from labkit.errors import SettingsError
+from labkit.identity.own_secrets import Given, kept_in, note_of
+from labkit.lab import Lab
+from labkit.settings import WORKSHOP_FILE, Settings
+from labkit.workshop import Workshop
+
+HOSTED = {"LABKIT_KEYCLOAK_URL": "https://sso.example.com"}
+REALM = "myrealm"
+Make = Callable[..., Lab]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Opens the lab of one home, in which nothing runs."""
+
+    def opened(**environ: str) -> Lab:
+        return Lab(Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CLUSTER": "local", **environ}))
+
+    return opened
+
+
+def passwords(workshop: Workshop) -> dict[str, str]:
+    return {user.username: user.password.get_secret_value() for user in workshop.realm.users}
+
+
+def every_secret(workshop: Workshop) -> set[str]:
+    return {*passwords(workshop).values(), *(client.secret.get_secret_value() for client in workshop.realm.clients)}
+
+
+@pytest.fixture
+def published() -> Workshop:
+    return Workshop.load(WORKSHOP_FILE)
+
+
+def test_a_local_cluster_has_the_published_secrets_unless_told_otherwise(make: Make) -> None:
+    lab = make()
+    assert lab.secrets == "demo"
+    assert lab.workshop == Workshop.load(WORKSHOP_FILE, portal_port=lab.settings.ports["portal"])
+    assert not kept_in(lab.settings.home).exists()
+    assert make(LABKIT_SECRETS="demo").workshop == lab.workshop
+
+
+OTHERS = pytest.mark.parametrize(
+    "environ", [{"LABKIT_CLUSTER": "kind"}, {"LABKIT_CLUSTER": "external"}, HOSTED], ids=["kind", "external", "hosted"]
+)
+
+
+@OTHERS
+def test_where_others_can_reach_it_secrets_are_the_homes_own(make: Make, published: Workshop, environ: dict[str, str]) -> None:
+    lab = make(**environ)
+    assert lab.secrets == "own"
+    assert len(every_secret(lab.workshop)) == len(every_secret(published))
+    assert every_secret(lab.workshop) & every_secret(published) == set()
+    assert kept_in(lab.settings.home).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.fault(
+    "Neighbours", "LABKIT_SECRETS asks for the published passwords in KinD, an external cluster or a hosted Keycloak", "refused"
+)
+@OTHERS
+def test_there_the_published_ones_are_refused(make: Make, environ: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="LABKIT_SECRETS is demo, and the") as caught:
+        make(**environ, LABKIT_SECRETS="demo")
+    assert "unset LABKIT_SECRETS" in caught.value.fix
+
+
+def test_a_home_with_a_kind_cluster_has_its_own_whatever_a_shell_says(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "home" / "kind").mkdir(parents=True)
+    assert make().secrets == "own"
+    with pytest.raises(SettingsError, match="the cluster is a KinD"):
+        make(LABKIT_SECRETS="demo")
+
+
+def docker(folder: Path, monkeypatch: pytest.MonkeyPatch, *, answers: bool) -> None:
+    """A ``docker`` on PATH that knows no cluster, or does not run."""
+    said = 'case $1 in --version) echo "Docker version 28.2.2";; info) echo Linux;; esac' if answers else "exit 1"
+    folder.mkdir(exist_ok=True)
+    (folder / "docker").write_text(f"#!/bin/sh\n{said}\n")
+    (folder / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize(("answers", "secrets", "cluster"), [(True, "own", "kind-platform"), (False, "demo", "local-platform")])
+def test_under_auto_docker_decides_once_for_secrets_and_cluster(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool, secrets: str, cluster: str
+) -> None:
+    docker(tmp_path / "bin", monkeypatch, answers=answers)
+    lab = make(LABKIT_CLUSTER="auto")
+    docker(tmp_path / "bin", monkeypatch, answers=not answers)
+    assert (lab.secrets, lab.cluster.provider.name) == (secrets, cluster)
+
+
+def test_a_realm_that_has_the_homes_own_keeps_them_until_the_published_ones_are_asked_for(make: Make) -> None:
+    own = make(LABKIT_SECRETS="own")
+    assert make().secrets == "demo"
+    Given(note_of(own.settings.home, REALM), "own").done()
+    again = make(LABKIT_CLUSTER="auto")
+    assert (again.secrets, again.workshop) == ("own", own.workshop)
+    assert make(LABKIT_SECRETS="demo").secrets == "demo"
+
+
+def test_while_passwords_are_being_changed_neither_kind_counts_as_given(make: Make) -> None:
+    lab = make()
+    note = note_of(lab.settings.home, REALM)
+    assert [Given(note, "demo").outdated, Given(note, "own").outdated] == [False, True]
+    Given(note, "own").done()
+    Given(note, "demo").begin()
+    assert [Given(note, "demo").outdated, Given(note, "own").outdated] == [True, True]
+    assert make().secrets == "demo"
+
+
+def test_emails_and_redirect_uris_are_nobody_elses(make: Make) -> None:
+    lab = make(LABKIT_SECRETS="own")
+    assert [user.email for user in lab.workshop.realm.users] == [f"{user.username}@example.com" for user in lab.workshop.realm.users]
+    (uri,) = lab.workshop.client("backstage-client").redirect_uris
+    assert uri == f"{lab.portal.url}/api/auth/keycloak/handler/frame"
+
+
+def test_addresses_of_a_workshop_of_ones_own_stay_but_for_those_on_this_machine(make: Make, tmp_path: Path) -> None:
+    mine = (
+        WORKSHOP_FILE.read_text().replace("user-dev@kratix.io", "ada@corp.example").replace("http://localhost:3003", "https://corp.example")
+    )
+    (tmp_path / "mine.yaml").write_text(mine.replace("http://localhost:3000", "http://127.0.0.1:3000"))
+    workshop = make(LABKIT_SECRETS="own", LABKIT_WORKSHOP=str(tmp_path / "mine.yaml")).workshop
+    assert workshop.user("user-dev").email == "ada@corp.example"
+    hosts = [uri.partition("/api/")[0] for uri in workshop.client("backstage-client").redirect_uris]
+    assert hosts[1:] == ["https://corp.example"]
+
+
+def test_the_practice_lab_has_the_same_kind_of_secrets(make: Make, published: Workshop) -> None:
+    assert Lab(make(LABKIT_CLUSTER="external").practice).secrets == "own"
+    inner = Lab(make().practice)
+    assert (inner.secrets, passwords(inner.workshop)) == ("demo", passwords(published))
+
+
+def test_each_keycloak_has_secrets_of_its_own(make: Make) -> None:
+    seen = [every_secret(make(**environ).workshop) for environ in (HOSTED, {"LABKIT_SECRETS": "own"})]
+    assert seen[0] & seen[1] == set()
+    assert len(json.loads(kept_in(make().settings.home).read_text())) == 2
+
+
+def accounts(monkeypatch: pytest.MonkeyPatch, shells: dict[int, str]) -> None:
+    def account(uid: int) -> pwd.struct_passwd:
+        if uid not in shells:
+            raise KeyError(uid)
+        return pwd.struct_passwd((f"account-{uid}", "x", uid, uid, "", "/", shells[uid]))
+
+    monkeypatch.setattr(pwd, "getpwuid", account)
+    monkeypatch.setattr(machine, "_FIRST_PERSON", 1000)
+
+
+def test_a_person_is_known_by_number_and_login_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    shells = {0: "/bin/bash", 105: "/bin/sh", 1001: "/bin/bash", 1002: "/usr/sbin/nologin", 65534: "/bin/sh", 900_000: "/bin/zsh"}
+    accounts(monkeypatch, shells)
+    seen = {uid: machine._person(uid) for uid in (*shells, 1003, 100_999)}
+    assert {uid: name for uid, name in seen.items() if name} == {1001: "account-1001", 900_000: "account-900000", 1003: "uid 1003"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another person's process is root's to start")
+def test_another_persons_process_is_seen_and_a_services_is_not() -> None:
+    before = set(machine.other_people())
+    free = next(uid for uid in range(59000, 60000) if f"uid {uid}" not in before and not _has_account(uid))
+    with subprocess.Popen(["sleep", "60"], user=free) as person, subprocess.Popen(["sleep", "60"], user=65534) as service:
+        seen = set(machine.other_people())
+        person.kill()
+        service.kill()
+    assert seen - before == {f"uid {free}"}
+
+
+def test_they_are_told_of_only_beside_secrets_that_everybody_knows(
+    make: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output, "other_people", lambda: ["ada", "grace"])
+    tell_of_neighbours(make(LABKIT_SECRETS="own"))
+    assert capsys.readouterr().out == ""
+    tell_of_neighbours(make())
+    assert "on this machine: ada, grace (" in capsys.readouterr().out
+    monkeypatch.setattr(output, "other_people", list)
+    tell_of_neighbours(make())
+    assert capsys.readouterr().out == ""
+
+
+def _has_account(uid: int) -> bool:
+    try:
+        return bool(pwd.getpwuid(uid))
+    except KeyError:
+        return False
