@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 import requests
 
-from labkit.errors import NotSignedIn, TaskFailed
+from labkit.errors import TaskFailed
 from labkit.lab import Lab
 from labkit.portal.client import PortalSession
 from labkit.portal.server import Portal
@@ -228,14 +228,3 @@ def test_the_portals_log_holds_no_code(lab: Lab) -> None:
     log = lab.processes.log_file("portal")
     wait_for(lambda: "handler/frame" in log.read_text())
     assert "code=" not in log.read_text()
-
-
-def test_after_a_restart_a_session_can_not_be_renewed_and_one_signs_in_again(lab: Lab) -> None:
-    session = lab.portal.sign_in("user-dev")
-    lab.portal.stop()
-    lab.portal.start()
-    with pytest.raises(NotSignedIn, match="can't be renewed") as caught:
-        session.renew()
-    assert "the portal was started anew" in caught.value.why
-    session.sign_out()
-    assert lab.portal.sign_in("user-dev").known().groups == ("kube-dev",)

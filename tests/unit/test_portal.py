@@ -164,7 +164,7 @@ def rogue_and_keycloak(tmp_path: Path) -> Iterator[tuple[Site, Site, Browser]]:
 )
 @pytest.mark.parametrize(
     "elsewhere",
-    ["{rogue}/form", "{http}/form", "{keycloak}@localhost:{port}/", "{keycloak}.example.org/", "https://example.org\\\\@{host}/", "//x/"],
+    ["{rogue}/form", "{http}/form", "{keycloak}@localhost:{port}/", "{keycloak}.example.org/", "https://example.org\\@{host}/", "//x/"],
 )
 def test_a_password_is_sent_to_the_issuers_own_address_only(
     rogue_and_keycloak: tuple[Site, Site, Browser], elsewhere: str, workshop: Workshop
