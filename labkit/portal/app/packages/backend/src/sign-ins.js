@@ -91,6 +91,7 @@ function keeping(signIns, tokens, authenticator) {
         async logout(input, state) {
             const signIn = signIns.find(...namesIn(input));
             if (!signIn) return undefined;
+            await signIn.turn; // what it brings is to be forgotten too
             tokens.forget(signIn.accessToken);
             const said = await authenticator.logout({ ...input, refreshToken: signIn.refreshToken }, state);
             signIns.end(...namesIn(input));

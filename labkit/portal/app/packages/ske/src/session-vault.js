@@ -60,11 +60,12 @@ class SessionVault {
      * Drop the token of a Keycloak session, as at sign-out, and remember that it has ended: copies of the token may be elsewhere.
      *
      * @param {string} sessionId Keycloak's `sid`.
-     * @param {number} expires When its newest token expires, in seconds since 1970.
+     * @param {number} issued When its newest token was issued, by Keycloak's clock, in seconds since 1970.
+     * @param {number} expires When that expires.
      */
-    forget(sessionId, expires) {
+    forget(sessionId, issued, expires) {
         this.#sweep();
-        this.#ended.set(sessionId, { at: this.#now(), expires });
+        this.#ended.set(sessionId, { issued, expires });
         for (const [handle, session] of this.#sessions) {
             if (session.sessionId === sessionId) this.#sessions.delete(handle);
         }
@@ -73,7 +74,7 @@ class SessionVault {
     /** Whether a session has ended since a token of it was issued (seconds since 1970); in Keycloak it may go on, and have newer ones. */
     hasEnded(sessionId, issued) {
         const end = this.#ended.get(sessionId);
-        return end !== undefined && !(issued > end.at);
+        return end !== undefined && !(issued > end.issued);
     }
 
     /** How many sessions are kept. */

@@ -42,10 +42,10 @@ class UserTokens {
         return { ske_session: this.#vault.keep({ userRef, sessionId: sid, token, expires: exp }) };
     }
 
-    /** End the Keycloak session that this token belongs to: no token of it that was issued until now counts any longer. */
+    /** End the Keycloak session that this token belongs to: neither it nor an older one of the session counts any longer. */
     forget(token) {
-        const { sid, exp } = decoded(token);
-        if (sid) this.#vault.forget(sid, exp);
+        const { sid, iat, exp } = decoded(token);
+        if (sid) this.#vault.forget(sid, iat, exp);
     }
 
     /**
