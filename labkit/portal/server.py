@@ -169,7 +169,7 @@ class Portal:
     def _lay_out(self, packages: Path) -> Path:
         """Give the home a copy of the app: its sources, with the packages linked to the cache."""
         app = self._folder / "app"
-        for folder in (self._folder, self._folder / "database", self._folder / "templates"):
+        for folder in (self._folder, *(self._folder / name for name in ("database", "tasks", "templates"))):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for source in _sources():
             copy = app / source.relative_to(SOURCES)

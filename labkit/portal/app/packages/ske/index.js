@@ -4,7 +4,7 @@ const { coreServices, createBackendModule, createBackendPlugin, createServiceFac
 const { scaffolderActionsExtensionPoint } = require('@backstage/plugin-scaffolder-node');
 const { configureResourceAction } = require('./src/action');
 const { Cluster } = require('./src/cluster');
-const { groupRefOf, userRefOf } = require('./src/people');
+const { userRefOf } = require('./src/people');
 const { createRouter } = require('./src/router');
 const { SessionVault } = require('./src/session-vault');
 const { UserTokens } = require('./src/user-tokens');
@@ -58,4 +58,4 @@ const skeActions = createBackendModule({
     },
 });
 
-module.exports = { groupRefOf, skeActions, skePlugin, userRefOf, userTokensService };
+module.exports = { skeActions, skePlugin, userRefOf, userTokensService };
