@@ -7,7 +7,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import requests
 
 from ..cluster.api import Identity
 from ..display import Table, Tabular, shown
-from ..errors import InvalidValues, NotSignedIn, PortalError, TemplateUnknown
+from ..errors import InvalidValues, NotPermitted, NotSignedIn, PortalError, TemplateUnknown
 from ..exchanges import Exchange
 from ..http_session import request
 from .browser import Browser, SignedIn
@@ -70,9 +70,12 @@ class PortalSession:
         username: Who, ``guest`` without signing in.
     """
 
-    def __init__(self, username: str, browser: Browser, signed_in: SignedIn, cluster: str, templates: Path) -> None:
+    def __init__(
+        self, username: str, browser: Browser, signed_in: SignedIn, cluster: str, templates: Path, publishers: Sequence[str]
+    ) -> None:
         self.username = username
         self._browser, self._signed_in, self._cluster, self._templates = browser, signed_in, cluster, templates
+        self._publishers = publishers
         self._signed_out = False
         self._renewing = threading.Lock()
 
@@ -177,7 +180,7 @@ class PortalSession:
             self._browser.note("portal", stream, began)
 
     def register_template(self, source: Path | str) -> str:
-        """Register a template: by its address, or by copying its file to where this portal looks for templates.
+        """Publish a template: by its address, or by copying its file to where this portal looks for templates.
 
         Args:
             source: The address of a YAML file, or the file.
@@ -186,20 +189,17 @@ class PortalSession:
             Its reference, such as ``template:default/configmap``.
 
         Raises:
-            NotPermitted: The portal's rules forbid it: a guest's, say.
+            NotPermitted: This person is no publisher.
             PortalError: It is no template, or can't be read.
         """
-        if isinstance(source, str) and "://" in source:
-            found = self.ask("POST", "catalog/locations", params={"dryRun": "true"}, json={"type": "url", "target": source})
-            ref = next((ref for ref in Catalog(tuple(found["entities"])).refs if ref.startswith("template:")), "")
-            if not ref:
-                msg = f"{source} holds no template"
-                raise PortalError(msg, fix="name the address of a YAML file with an entity of kind Template")
-            if not found["exists"]:
-                self.ask("POST", "catalog/locations", json={"type": "url", "target": source})
-            self._wait_for_template(ref)
-            return ref
-        return self._register_file(Path(source))
+        by_address = isinstance(source, str) and "://" in source
+        try:
+            return self._register_address(str(source)) if by_address else self._register_file(Path(source))
+        except NotPermitted as refused:
+            msg = f"{self.username} may not publish templates"
+            why = f"a template runs with the rights of whoever runs it, so to publish is for the members of {shown(self._publishers)}"
+            fix = 'have one of them publish it: lab.portal.sign_in("user-admin").register_template(…) in the workshop as it comes'
+            raise NotPermitted(msg, why=why, fix=fix) from refused
 
     def resource(self, kind: str, name: str, api_version: str = "v1", namespace: str = "") -> dict[str, Any]:
         """An object of the cluster, read with this person's own rights through ``/api/ske/resource``.
@@ -253,6 +253,17 @@ class PortalSession:
             PortalError: It refuses, with its words.
         """
         return self._checked(self._send(method, path, **more))
+
+    def _register_address(self, address: str) -> str:
+        found = self.ask("POST", "catalog/locations", params={"dryRun": "true"}, json={"type": "url", "target": address})
+        ref = next((ref for ref in Catalog(tuple(found["entities"])).refs if ref.startswith("template:")), "")
+        if not ref:
+            msg = f"{address} holds no template"
+            raise PortalError(msg, fix="name the address of a YAML file with an entity of kind Template")
+        if not found["exists"]:
+            self.ask("POST", "catalog/locations", json={"type": "url", "target": address})
+        self._wait_for_template(ref)
+        return ref
 
     def _register_file(self, file: Path) -> str:
         template = read_template(file)

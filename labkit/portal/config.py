@@ -71,6 +71,8 @@ def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issue
             "workingDirectory": str(folder / "tasks"),
             "database": {"client": "better-sqlite3", "connection": {"directory": str(folder / "database")}},
             "reading": {"allow": list(READABLE)},
+            # Each plugin offers its routes once more as actions for other programs; nothing here uses any.
+            "actions": {"pluginSources": []},
         },
         "auth": {
             "environment": "development",
@@ -92,6 +94,7 @@ def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issue
         "ske": {
             "cookies": f"labkit-{settings.home_id}-",
             "kubernetes": {"platformName": endpoint.name, **label},
+            "publishers": [_group_ref(group) for group in publishers(workshop)],
             "identity": {
                 "issuer": issuer,
                 "audience": workshop.cluster.oidc.client_id,
@@ -101,6 +104,11 @@ def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issue
         },
     }
     return yaml.safe_dump(whole, sort_keys=False, width=140)
+
+
+def publishers(workshop: Workshop) -> list[str]:
+    """The groups that may publish templates: those that may do everything in the cluster anyway."""
+    return [binding.group for binding in workshop.cluster.bindings if binding.role == "cluster-admin"]
 
 
 def people(workshop: Workshop) -> str:
@@ -117,11 +125,15 @@ def _people(workshop: Workshop) -> Iterator[dict[str, Any]]:
     for user in workshop.realm.users:
         profile = {"displayName": f"{user.first_name} {user.last_name}", "email": user.email}
         yield _entity("User", user.username, {"profile": profile, "memberOf": list(user.groups)})
-    owner = next((f"group:default/{binding.group}" for binding in workshop.cluster.bindings), "unknown")
+    owner = next((_group_ref(binding.group) for binding in workshop.cluster.bindings), "unknown")
     platform = _entity("Component", "platform", {"type": "kubernetes", "lifecycle": "experimental", "owner": owner})
     platform["metadata"]["description"] = "The cluster that the portal's templates make things in"
     platform["metadata"]["annotations"] = {"backstage.io/kubernetes-label-selector": MADE_HERE}
     yield platform
+
+
+def _group_ref(group: str) -> str:
+    return f"group:default/{group}"
 
 
 def _entity(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def translated(answer: requests.Response) -> LabkitError:
         msg = "the portal has no token of yours to act with"
         return NotSignedIn(msg, why=message, fix="sign in again: lab.portal.sign_in(…)")
     if answer.status_code == requests.codes.forbidden:
-        fix = "sign in through Keycloak: guests read the catalog and no more"
+        fix = "sign in as somebody who may: docs/portal-permissions.md says who may what"
         return NotPermitted("the portal's rules don't permit this", why=message, fix=fix)
     return refused(answer, "the portal can't do this")
 

@@ -19,7 +19,7 @@ from ..settings import Settings, write_private
 from ..toolchain import Toolchain
 from ..workshop import Workshop
 from . import config
-from .browser import Browser
+from .browser import Browser, SignedIn
 from .client import PortalSession
 from .token_way import TokenWay
 
@@ -101,7 +101,7 @@ class Portal:
         """
         user = self._workshop.user(username)
         browser = Browser(self.url, self._keycloak, self.unreachable)
-        return PortalSession(username, browser, browser.sign_in(user), self._endpoint().name, self._templates)
+        return self._session(username, browser, browser.sign_in(user))
 
     def guest(self) -> PortalSession:
         """Enter without signing in to Keycloak.
@@ -110,7 +110,7 @@ class Portal:
             PortalUnreachable: The portal does not answer.
         """
         browser = Browser(self.url, self._keycloak, self.unreachable, provider="guest")
-        return PortalSession("guest", browser, browser.refresh(), self._endpoint().name, self._templates)
+        return self._session("guest", browser, browser.refresh())
 
     def token_way(self) -> TokenWay:
         """How a person's token gets from Keycloak to the API server, as this portal is set up."""
@@ -130,6 +130,9 @@ class Portal:
         """The error for a portal that does not answer."""
         why = "it runs, but does not answer yet" if self.is_running() else "it is not running"
         return PortalUnreachable(f"nothing answers at {self.url}", why=why, fix="start it: labkit up, or lab.portal.start() in a notebook")
+
+    def _session(self, username: str, browser: Browser, signed_in: SignedIn) -> PortalSession:
+        return PortalSession(username, browser, signed_in, self._endpoint().name, self._templates, config.publishers(self._workshop))
 
     def _server(self) -> Server:
         keys = self._realm_keys()

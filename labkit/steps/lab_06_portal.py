@@ -19,7 +19,7 @@ LAB.question = Question(
     "Whose rights decide what a template can do on the cluster?",
     {
         "the portal's": "it has none: there is no account of its own on the cluster",
-        "those of whoever registered it": "they wrote down what is asked for, and are not asked again",
+        "those of whoever published it": "they decide what is asked for, and so must be trusted; the API server never sees them",
         "those of whoever runs it": "their token is what the API server sees, and their name is in its answer",
     },
     right="those of whoever runs it",

@@ -328,9 +328,10 @@ def site(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     lab.portal.start()
 
 
-def test_a_template_is_registered_by_its_address_by_whoever_signed_in(lab: Lab, site: str) -> None:
-    with pytest.raises(NotPermitted):
-        lab.portal.guest().register_template(site)
+def test_a_template_is_registered_by_its_address_by_a_publisher(lab: Lab, site: str) -> None:
+    for session in (lab.portal.guest(), lab.portal.sign_in("user-dev")):
+        with pytest.raises(NotPermitted):
+            session.register_template(site)
     admin = lab.portal.sign_in("user-admin")
     ref = admin.register_template(site)
     assert admin.register_template(site) == ref == "template:default/by-url"

@@ -67,6 +67,7 @@ def test_the_portal_listens_on_loopback_verifies_the_cluster_and_asks_who_is_all
     assert (cluster["authProvider"], cluster["caFile"]) == ("oidc", str(tmp_path / "ca"))
     assert "skipTLSVerify" not in cluster
     assert told["permission"] == {"enabled": True}
+    assert told["backend"]["actions"] == {"pluginSources": []}
     assert told["ske"]["identity"] == {
         "issuer": ISSUER,
         "audience": "kube",
@@ -84,6 +85,12 @@ def test_in_a_cluster_that_others_use_the_portal_is_told_the_label_that_marks_wh
 
     assert told(settings) == {"platformName": "p"}
     assert told(replace(settings, cluster="external")) == {"platformName": "p", "label": f"labkit/home={settings.home_id}"}
+
+
+def test_publishers_are_the_groups_that_may_do_everything_in_the_cluster(settings: Settings, workshop: Workshop, tmp_path: Path) -> None:
+    endpoint = Endpoint("p", "https://localhost:1", tmp_path / "ca", {})
+    told = yaml.safe_load(config.app_config(settings, workshop, endpoint, ISSUER, tmp_path))
+    assert told["ske"]["publishers"] == ["group:default/kube-admin"]
 
 
 def test_the_catalogs_people_are_the_realms(workshop: Workshop) -> None:

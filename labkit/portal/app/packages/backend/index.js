@@ -4,12 +4,16 @@ const { createBackend } = require('@backstage/backend-defaults');
 // By path, not by name: this folder is a copy whose node_modules belong to a cache that holds no sources of ours.
 const { skeActions, skePlugin } = require('../ske');
 const { keycloakProvider } = require('./src/keycloak');
+const { locationGuard } = require('./src/location-guard');
 const { pages } = require('./src/pages');
 const { portalPolicy } = require('./src/policy');
 const { rootRouter } = require('./src/root-router');
+const { scheduler, urlReaders } = require('./src/services');
 
 const backend = createBackend();
 backend.add(rootRouter);
+backend.add(scheduler);
+backend.add(urlReaders);
 
 backend.add(import('@backstage/plugin-auth-backend'));
 backend.add(import('@backstage/plugin-auth-backend-module-guest-provider'));
@@ -20,6 +24,7 @@ backend.add(portalPolicy);
 
 backend.add(import('@backstage/plugin-catalog-backend'));
 backend.add(import('@backstage/plugin-catalog-backend-module-scaffolder-entity-model'));
+backend.add(locationGuard);
 
 backend.add(import('@backstage/plugin-scaffolder-backend'));
 backend.add(skeActions);
