@@ -365,13 +365,16 @@ def test_only_what_was_refused_is_built(machine: Machine, site: Site) -> None:
 
 @pytest.mark.fault("Programs", "a download site that hangs, or falls silent midway", "it is given up, and not asked again by that process")
 @pytest.mark.parametrize(
-    ("fault", "why"), [("hanging", "no answer within 0.5 s"), ("silent", "silent for 0.5 s in the middle of a download")]
+    ("fault", "limit", "why"),
+    [
+        ("hanging", "_ANSWER_SECONDS", "no answer within 0.5 s"),
+        ("silent", "_SILENCE_SECONDS", "silent for 0.5 s in the middle of a download"),
+    ],
 )
 def test_a_host_that_hangs_is_given_up_and_not_asked_again(
-    machine: Machine, site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fault: str, why: str
+    machine: Machine, site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fault: str, limit: str, why: str
 ) -> None:
-    monkeypatch.setattr(downloads, "_ANSWER_SECONDS", 0.5)
-    monkeypatch.setattr(downloads, "_SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(downloads, limit, 0.5)
     for name in ("kubectl", "kube-apiserver"):
         site.faults[site.publish(official(name), name, KUBECTL)] = fault
     site.pinned |= pinned_at(site.address, "etcd")
