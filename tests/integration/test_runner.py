@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -15,9 +16,11 @@ import psutil
 import pytest
 
 from labkit.errors import LabRunFailed
+from labkit.hosting import SECRET_VARIABLE
 from labkit.lab import Lab, hosted_secrets
 from labkit.runner import run
 from labkit.settings import Settings
+from tests.hostile import HOSTILE
 from tests.support import QUICK_LABS, given_away, labkit, on_record
 
 START_A_SERVER = """
@@ -31,7 +34,9 @@ lab.processes.start(Server("sleeper", (sys.executable, "-c", "import time; time.
 
 def _root_with(folder: Path, monkeypatch: pytest.MonkeyPatch, *cells: str) -> Path:
     """A checkout whose only lab has these cells; the current folder from now on."""
-    (folder / "notebooks").mkdir(parents=True)
+    # Whatever the umask: nobody else may write to it.
+    for each in (folder, folder / "notebooks"):
+        each.mkdir(mode=0o700)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     nbformat.write(notebook, folder / "notebooks" / "00-start-here.ipynb")
     monkeypatch.chdir(folder)
@@ -90,6 +95,16 @@ def test_a_lab_that_can_not_be_run_here_is_recorded_with_the_reason_and_not_as_p
     assert second["not_run"].startswith("Kratix can't be had here")
     assert "not run, because Kratix can" in (root / "build" / "labs" / "index.html").read_text()
     assert not (root / "build" / "labs" / "08-kratix.ipynb").exists()
+
+
+@pytest.mark.fault("Neighbours", "settings and keys for others in the environment of a headless run", "no cell sees them")
+def test_a_cell_sees_no_variable_that_is_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SECRET_VARIABLE, "of-a-keycloak-that-is-not-used")
+    strange = {*HOSTILE, "NETRC", SECRET_VARIABLE} - {"no_proxy"}
+    assert strange <= set(os.environ)
+    cell = f"import os\nseen = {strange!r} & set(os.environ)\nassert not seen, seen\nassert 'LABKIT_HOME' in os.environ"
+    done = labkit("run", "00-start-here", cwd=_root_with(tmp_path / "checkout", monkeypatch, cell))
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_page_holds_every_lab_and_loads_nothing_from_elsewhere(finished: Path) -> None:
