@@ -32,7 +32,12 @@ class HttpSession(requests.Session):
 
     def rebuild_proxies(self, prepared_request: Any, proxies: Any) -> Any:
         """After a redirect: the environment's proxies for the new URL, which may be one that is asked directly."""
-        return super().rebuild_proxies(prepared_request, get_environ_proxies(prepared_request.url))  # type: ignore[no-untyped-call]
+        try:
+            proxies = get_environ_proxies(prepared_request.url)
+        except ValueError:
+            # requests comes here for every redirect, also one that nobody follows, and this one names a port that is no number.
+            proxies = {}
+        return super().rebuild_proxies(prepared_request, proxies)  # type: ignore[no-untyped-call]
 
 
 def request(method: str, url: str, *, ca: Path | None = None, **more: Any) -> requests.Response:

@@ -16,11 +16,13 @@ import psutil
 import pytest
 
 from labkit.errors import LabRunFailed
+from labkit.hosting import SECRET_VARIABLE
 from labkit.identity.own_secrets import kept_in
 from labkit.lab import Lab
 from labkit.ownership import make_private
 from labkit.runner import run
 from labkit.settings import Settings
+from tests.hostile import HOSTILE
 from tests.support import QUICK_LABS, given_away, labkit, on_record
 
 START_A_SERVER = """
@@ -107,6 +109,16 @@ def test_a_lab_that_can_not_be_run_here_is_recorded_with_the_reason_and_not_as_p
     assert second["not_run"].startswith("Kratix can't be had here")
     assert "not run, because Kratix can" in (root / "build" / "labs" / "index.html").read_text()
     assert not (root / "build" / "labs" / "08-kratix.ipynb").exists()
+
+
+@pytest.mark.fault("Neighbours", "settings and keys for others in the environment of a headless run", "no cell sees them")
+def test_a_cell_sees_no_variable_that_is_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SECRET_VARIABLE, "of-a-keycloak-that-is-not-used")
+    strange = {*HOSTILE, "NETRC", SECRET_VARIABLE} - {"no_proxy"}
+    assert strange <= set(os.environ)
+    cell = f"import os\nseen = {strange!r} & set(os.environ)\nassert not seen, seen\nassert 'LABKIT_HOME' in os.environ"
+    done = labkit("run", "00-start-here", cwd=_root_with(tmp_path / "checkout", monkeypatch, cell))
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_page_holds_every_lab_and_loads_nothing_from_elsewhere(finished: Path) -> None:
