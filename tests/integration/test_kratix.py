@@ -24,7 +24,7 @@ def test_where_kratix_can_not_be_had_labkit_says_so_in_two_lines(tmp_path: Path)
     done = labkit("kratix", "up", LABKIT_KRATIX_SOURCE="", LABKIT_HOME=str(tmp_path / "home"))
     assert done.returncode == 1
     why, fix = done.stderr.splitlines()
-    assert why.startswith("✘ Kratix can't be had here: its controller is published as a container image")
+    assert why.startswith("failed Kratix can't be had here: its controller is published as a container image")
     assert fix.startswith("  fix: set LABKIT_KRATIX_SOURCE to a checkout of Kratix")
 
 
