@@ -240,10 +240,10 @@ class Lab:
     def _inner(self) -> list[Lab]:
         """The practice lab within this home, once there is one."""
         there = (self.settings.home / PRACTICE / "home.json").exists()
-        return [Lab(self.practice)] if there else []
+        return [Lab(self.practice_settings)] if there else []
 
     @property
-    def practice(self) -> Settings:
+    def practice_settings(self) -> Settings:
         """The settings of the practice lab within this home, whose secrets are of the same kind; the home is made when it is asked for."""
         return replace(self.settings, secrets=self.secrets).within(PRACTICE)
 

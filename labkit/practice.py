@@ -38,7 +38,7 @@ class Practice(Displayed):
     @cached_property
     def lab(self) -> Lab:
         """The practice lab itself; its folder is made when it is asked for first."""
-        return Lab(self._learners.practice)
+        return Lab(self._learners.practice_settings)
 
     @property
     def fault(self) -> Fault | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,14 +48,15 @@ class Given:
         """Whether people who are there have to be given other passwords."""
         return given_now(self.file) != self.wanted
 
-    def begin(self) -> None:
-        """Note that some may have the new ones already."""
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Note that people may have either kind, and at the end, unless that fails, that they have the one that is wanted."""
+        if not self.outdated:
+            yield
+            return
         write_private(self.file, "")
-
-    def done(self) -> None:
-        """Note that all have them."""
-        if self.outdated:
-            write_private(self.file, self.wanted)
+        yield
+        write_private(self.file, self.wanted)
 
 
 def note_of(home: Path, realm: str) -> Path:
@@ -70,7 +72,7 @@ def given_now(note: Path) -> str:
 def secrets_of(settings: Settings, note: Path, cluster: Callable[[], ClusterChoice]) -> Secrets:
     """Which secrets a home's realm is to have: its own wherever others can reach it, or a cluster of theirs trusts it.
 
-    A realm that has the home's own keeps them: a shell in which LABKIT_SECRETS is not set must not publish them again.
+    A realm that has the home's own, be it in part, keeps them: a shell without LABKIT_SECRETS must not put the published ones back.
 
     Args:
         settings: The home.
@@ -80,7 +82,7 @@ def secrets_of(settings: Settings, note: Path, cluster: Callable[[], ClusterChoi
     Raises:
         SettingsError: LABKIT_SECRETS asks for the published ones where they won't do.
     """
-    if settings.secrets == "own" or (settings.secrets == "auto" and given_now(note) == "own"):
+    if settings.secrets == "own" or (settings.secrets == "auto" and given_now(note) != "demo"):
         return "own"
     if settings.hosted:
         where = "the Keycloak is a hosted one"

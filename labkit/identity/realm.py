@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from http import HTTPStatus
 
@@ -131,10 +131,8 @@ class Realm:
             admin = self._admin()
         before = admin.get_current_realm() or "master"
         try:
-            plan = _Walk(admin, spec, self._given, write=write).plan()
-            if write and self._given:
-                self._given.done()
-            return plan
+            with self._given.changing() if write and self._given else nullcontext():
+                return _Walk(admin, spec, self._given, write=write).plan()
         finally:
             admin.change_current_realm(before)
 
@@ -235,7 +233,7 @@ class _Walk:
             else:
                 admin.update_user(user_id, merge(now, declared))
         if now is not None and self._given and self._given.outdated:
-            self._new_password(user, user_id, self._given)
+            self._new_password(user, user_id)
         there = _by("id", admin.get_user_groups(user_id) if user_id else [])
         ours = {name for name, group_id in group_ids.items() if group_id in there}
         member = {"groups": list(ours)} if ours or not user.groups else None
@@ -245,10 +243,9 @@ class _Walk:
             for name in ours - set(user.groups):
                 admin.group_user_remove(user_id, group_ids[name])
 
-    def _new_password(self, user: User, user_id: str, given: Given) -> None:
+    def _new_password(self, user: User, user_id: str) -> None:
         (password,) = credentials(user)
         if self._pending("password", user.username, {"password": "another"}, {"password": password["value"]}):
-            given.begin()
             self._admin.set_user_password(user_id, password["value"], temporary=False)
             # What was begun with the old one ends as well.
             self._admin.user_logout(user_id)

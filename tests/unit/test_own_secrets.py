@@ -109,7 +109,8 @@ def test_under_auto_docker_decides_once_for_secrets_and_cluster(
 def test_a_realm_that_has_the_homes_own_keeps_them_until_the_published_ones_are_asked_for(make: Make) -> None:
     own = make(LABKIT_SECRETS="own")
     assert make().secrets == "demo"
-    Given(note_of(own.settings.home, REALM), "own").done()
+    with Given(note_of(own.settings.home, REALM), "own").changing():
+        assert make().secrets == "own"
     again = make(LABKIT_CLUSTER="auto")
     assert (again.secrets, again.workshop) == ("own", own.workshop)
     assert make(LABKIT_SECRETS="demo").secrets == "demo"
@@ -119,10 +120,13 @@ def test_while_passwords_are_being_changed_neither_kind_counts_as_given(make: Ma
     lab = make()
     note = note_of(lab.settings.home, REALM)
     assert [Given(note, "demo").outdated, Given(note, "own").outdated] == [False, True]
-    Given(note, "own").done()
-    Given(note, "demo").begin()
+    with Given(note, "own").changing():
+        pass
+    assert [Given(note, "demo").outdated, Given(note, "own").outdated] == [True, False]
+    with pytest.raises(KeyboardInterrupt), Given(note, "demo").changing():
+        raise KeyboardInterrupt
     assert [Given(note, "demo").outdated, Given(note, "own").outdated] == [True, True]
-    assert make().secrets == "demo"
+    assert make().secrets == "own"
 
 
 def test_emails_and_redirect_uris_are_nobody_elses(make: Make) -> None:
@@ -144,8 +148,8 @@ def test_addresses_of_a_workshop_of_ones_own_stay_but_for_those_on_this_machine(
 
 
 def test_the_practice_lab_has_the_same_kind_of_secrets(make: Make, published: Workshop) -> None:
-    assert Lab(make(LABKIT_CLUSTER="external").practice).secrets == "own"
-    inner = Lab(make().practice)
+    assert Lab(make(LABKIT_CLUSTER="external").practice_settings).secrets == "own"
+    inner = Lab(make().practice_settings)
     assert (inner.secrets, passwords(inner.workshop)) == ("demo", passwords(published))
 
 
