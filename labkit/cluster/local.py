@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from requests import RequestException
+
 from ..certificates import Certificates, Pair
 from ..display import progress
 from ..errors import ServerError
@@ -203,8 +205,11 @@ class LocalCluster:
     def _goes_by(self, digest: str) -> bool:
         """Whether that is the file in force: ``apiserver_authentication_config_controller_last_config_info`` names its digest."""
         shown = str(self._admin.certificate), str(self._admin.key)
-        metrics = request("GET", f"{self.endpoint.url}/metrics", ca=self._ca, cert=shown, timeout=_FOLLOW_SECONDS)
-        return f'hash="sha256:{digest}"' in metrics.text
+        try:
+            told = request("GET", f"{self.endpoint.url}/metrics", ca=self._ca, cert=shown, timeout=_ANSWER_SECONDS).text
+        except RequestException:
+            return False
+        return f'hash="sha256:{digest}"' in told
 
     def _controller_manager(self, program: str) -> Server:
         own = self._certificates.server("kube-controller-manager")
