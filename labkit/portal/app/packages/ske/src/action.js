@@ -3,6 +3,7 @@
 const { NotAllowedError } = require('@backstage/errors');
 const { createTemplateAction } = require('@backstage/plugin-scaffolder-node');
 const { configure } = require('./configure');
+const { secretsOf } = require('./secrets');
 
 /**
  * The action `ske:configure-resource`: creates or updates what its manifest says, as the person who started the task.
@@ -26,10 +27,17 @@ function configureResourceAction({ auth, cluster, tokens }) {
             },
         },
         async handler(context) {
-            const { token } = await tokens.of(await initiator(auth, context));
+            const person = await initiator(auth, context);
+            const { token } = await tokens.of(person);
+            const secrets = secretsOf(context.secrets, person.backstageToken, token);
             const ask = (method, path, options) => cluster.ask(token, method, path, { ...options, signal: context.signal });
             const { manifest, force } = context.input;
-            const ids = await configure(ask, manifest, { force, belongings: cluster.belongings, log: (line) => context.logger.info(line) });
+            const ids = await configure(ask, manifest, {
+                force,
+                secrets,
+                belongings: cluster.belongings,
+                log: (line) => context.logger.info(line),
+            });
             context.output('resourceId', ids.join(', '));
         },
     });

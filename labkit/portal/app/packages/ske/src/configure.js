@@ -16,13 +16,13 @@ const ADOPTION_TRIES = 5;
  *
  * @param {(method: string, path: string, options?: object) => Promise<object>} ask Asks the API server as the person.
  * @param {string} manifest YAML with one document or several.
- * @param {{force?: boolean, belongings?: Belongings, log?: (line: string) => void}} [options] With `force`, fields that others have set
- *   are taken over; `belongings` tells what is ours from what is others'.
+ * @param {{force?: boolean, secrets?: string[], belongings?: Belongings, log?: (line: string) => void}} [options] With `force`, fields
+ *   that others have set are taken over; `secrets` must not be in the manifest; `belongings` tells what is ours from what is others'.
  * @returns {Promise<string[]>} The objects' ids, as in `locate`.
  * @throws {Error} One of Backstage's; it says which document it is about, and what was already done.
  */
-async function configure(ask, manifest, { force = false, belongings = new Belongings(), log = () => {} } = {}) {
-    const plan = await planned(ask, parseManifest(manifest));
+async function configure(ask, manifest, { force = false, secrets = [], belongings = new Belongings(), log = () => {} } = {}) {
+    const plan = await planned(ask, parseManifest(manifest, secrets));
     const done = [];
     for (const { number, object, resource } of plan) {
         try {

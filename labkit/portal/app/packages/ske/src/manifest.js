@@ -2,27 +2,34 @@
 
 const { InputError } = require('@backstage/errors');
 const { isMap, isScalar, parseAllDocuments, visit } = require('yaml');
+const { refuseSecrets, strings } = require('./secrets');
 
 // The API server takes no larger request body; most objects have to stay below etcd's 1.5 MiB besides.
 const MAX_BYTES = 3 * 1024 * 1024;
+// Each is looked for among all anchors before it. A manifest needs none; one that was written by hand has a few.
+const MAX_ALIASES = 100;
 
 /**
  * The objects of a manifest, checked for what can be known without a cluster.
  *
  * @param {string} text YAML or JSON, with one document or several.
+ * @param {string[]} [secrets] What it must not contain, as `secretsOf` has it.
  * @returns {{number: number, object: object}[]} Each object with the number of its document, counted from 1 as they stand in the text.
  * @throws {InputError} Names the document and what to do about it.
  */
-function parseManifest(text) {
+function parseManifest(text, secrets = []) {
     const bytes = Buffer.byteLength(text);
     if (bytes > MAX_BYTES) {
         throw new InputError(`The manifest has ${bytes} bytes, and the API server takes ${MAX_BYTES} at most: split it, or leave data out.`);
     }
+    // Before it is parsed: the parser's complaints quote the text.
+    refuseSecrets(secrets, text);
     const documents = [...parseAllDocuments(text, { merge: true, uniqueKeys: false })]
         .map((document, index) => ({ number: index + 1, document }))
         .filter(({ document }) => document.errors.length > 0 || document.contents !== null);
     const objects = documents.map(({ number, document }) => ({ number, object: read(document, number) })).filter(({ object }) => object !== null);
     if (objects.length === 0) throw new InputError('The manifest is empty: the template has to give it at least one Kubernetes object.');
+    refuseSecrets(secrets, strings(objects).join('\n'));
     for (const { number, object } of objects) check(object, number);
     return objects;
 }
@@ -33,18 +40,23 @@ function read(document, number) {
         const fix = code === 'TAB_AS_INDENT' ? ' Indent with spaces.' : '';
         throw new InputError(`Document ${number} of the manifest is not YAML: ${message.trim()}${fix}`);
     }
-    refuseDoubleKeys(document, number);
+    refuseDoubleKeysAndManyAliases(document, number);
     keepDataAsText(document);
     try {
-        return document.toJS({ maxAliasCount: 100 });
+        return document.toJS({ maxAliasCount: MAX_ALIASES });
     } catch (error) {
         throw new InputError(`Document ${number} of the manifest can't be read: ${error.message}`);
     }
 }
 
 // The parser's own check compares each key with each other one, which takes minutes for a manifest of a megabyte.
-function refuseDoubleKeys(document, number) {
+function refuseDoubleKeysAndManyAliases(document, number) {
+    let aliases = 0;
     visit(document, {
+        Alias() {
+            aliases += 1;
+            if (aliases > MAX_ALIASES) throw new InputError(`Document ${number} of the manifest has more than ${MAX_ALIASES} aliases: write the values out.`);
+        },
         Map(_, map) {
             const keys = new Set();
             for (const { key } of map.items) {

@@ -7,7 +7,7 @@ const { configureResourceAction } = require('../src/action');
 const principal = (type, name) => ({ type, userEntityRef: name });
 
 // Backstage's own auth service needs a running backend; what counts here is what is refused before anything is sent.
-function run({ credentials, authenticated, secrets }) {
+function run({ credentials, authenticated, secrets, manifest = '', token }) {
     const asked = [];
     const auth = {
         isPrincipal: (given, type) => given.principal.type === type,
@@ -16,12 +16,13 @@ function run({ credentials, authenticated, secrets }) {
     const tokens = {
         of: async (person) => {
             asked.push(person);
+            if (token) return { token };
             throw new Error('refused');
         },
     };
     const cluster = { ask: () => assert.fail('the cluster was asked') };
     const action = configureResourceAction({ auth, cluster, tokens });
-    const context = { getInitiatorCredentials: async () => credentials, secrets, input: { manifest: '' } };
+    const context = { getInitiatorCredentials: async () => credentials, secrets, input: { manifest } };
     return { asked, done: action.handler(context) };
 }
 
@@ -41,4 +42,14 @@ test('whose task it is, the verified Backstage token says', async () => {
     });
     await assert.rejects(done, /refused/);
     assert.deepEqual(asked, [{ userRef: 'user:default/real', backstageToken: 'backstage', keycloakToken: 'own' }]);
+});
+
+test('neither a secret of the task nor a token that it acts with gets into the cluster', async () => {
+    const person = principal('user', 'user:default/x');
+    const given = { credentials: { principal: person, token: 'the-backstage-token' }, authenticated: person, token: 'the-keycloak-token' };
+    for (const secret of ['the-backstage-token', 'the-keycloak-token', 'from-the-form']) {
+        const manifest = `{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {a: ${secret}}}`;
+        const { done } = run({ ...given, secrets: { own: 'from-the-form' }, manifest });
+        await assert.rejects(done, { name: 'InputError', message: /contains a secret of this task/ });
+    }
 });

@@ -70,12 +70,18 @@ test('a name can not lead to another path', () => {
     assert.match(refusal('apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: ../x}\n'), /metadata.namespace/);
 });
 
+test('aliases are taken in the number that a person writes', () => {
+    assert.deepEqual(parseManifest(configMap('few', '{a: &a text, b: *a}'))[0].object.data, { a: 'text', b: 'text' });
+});
+
 test('what would take for ever is read in seconds, or refused', () => {
     const started = Date.now();
     const keys = Array.from({ length: 60_000 }, (_, number) => `  key-${number}: value\n`).join('');
     assert.equal(Object.keys(parseManifest(configMap('many', `\n${keys}`))[0].object.data).length, 60_000);
     const level = (name, below) => `${name}: &${name} [${Array(10).fill(below).join(', ')}]\n`;
     assert.match(refusal(`${level('a', 'x')}${level('b', '*a')}${level('c', '*b')}${level('d', '*c')}`), /can't be read/);
+    const aliases = Array.from({ length: 45_000 }, (_, number) => `- &a${number} x\n- *a${number}\n`).join('');
+    assert.match(refusal(`list:\n${aliases}`), /^Document 1 .*more than 100 aliases: write the values out/);
     assert.match(refusal(configMap('huge', `{a: ${'x'.repeat(4 * 1024 * 1024)}}`)), /takes 3145728 at most/);
     assert.ok(Date.now() - started < 20_000);
 });
