@@ -36,7 +36,7 @@ def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issue
         workshop: For the audience that the API server asks for.
         endpoint: The API server.
         issuer: The realm's issuer.
-        folder: The portal's own, with its database, ``people.yaml`` and ``templates/``.
+        folder: The portal's own, with its database, ``people.yaml``, ``templates/`` and ``tasks/``.
         pages: The folder of the portal's built pages, if there are any.
     """
     url = settings.url("portal", "http")
@@ -67,6 +67,8 @@ def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issue
             "listen": {"host": "127.0.0.1", "port": settings.ports["portal"]},
             # Safari would ask for the page's scripts by HTTPS, which is not spoken here.
             "csp": {"upgrade-insecure-requests": False},
+            # What tasks work on is nobody else's to see.
+            "workingDirectory": str(folder / "tasks"),
             "database": {"client": "better-sqlite3", "connection": {"directory": str(folder / "database")}},
             "reading": {"allow": list(READABLE)},
         },
@@ -88,6 +90,7 @@ def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issue
             "clusterLocatorMethods": [{"type": "config", "clusters": [cluster]}],
         },
         "ske": {
+            "cookies": f"labkit-{settings.home_id}-",
             "kubernetes": {"platformName": endpoint.name, **label},
             "identity": {"issuer": issuer, "audience": workshop.cluster.oidc.client_id, "userToken": settings.portal_keeps},
         },

@@ -63,6 +63,7 @@ class Portal:
         self._keycloak, self._endpoint = keycloak, endpoint
         self._folder = settings.home / "portal"
         self._templates = self._folder / "templates"
+        self._temporary = settings.home / "tmp"
         self.url = settings.url("portal", "http")
 
     def start(self) -> Running:
@@ -152,7 +153,7 @@ class Portal:
         return Server(
             name=self.name,
             argv=(str(programs["node"].path), "packages/backend", "--config", str(self._configuration)),
-            env={**json.loads(secret.read_text()), "NODE_EXTRA_CA_CERTS": str(trusted)},
+            env={**json.loads(secret.read_text()), "NODE_EXTRA_CA_CERTS": str(trusted), "TMPDIR": str(self._temporary)},
             without=_KEPT_FROM_IT,
             cwd=app,
             ports=("portal",),
@@ -180,7 +181,7 @@ class Portal:
     def _lay_out(self, packages: Path) -> Path:
         """Give the home a copy of the app: its sources, with the packages linked to the cache."""
         app = self._folder / "app"
-        for folder in (self._folder, self._folder / "database", self._folder / "templates"):
+        for folder in (self._folder, *(self._folder / name for name in ("database", "tasks", "templates")), self._temporary):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for source in _sources():
             copy = app / source.relative_to(SOURCES)

@@ -80,7 +80,7 @@ def test_every_file_with_a_secret_is_its_owners_only(busy_lab: Lab) -> None:
     assert {path: oct(mode) for path, mode in secret.items() if mode != 0o600} == {}
 
 
-PRIVATE = (".", "run", "logs", "tls", "secrets", "credentials", "etcd", "keycloak/data", "portal", "portal/database")
+PRIVATE = (".", "run", "logs", "tls", "secrets", "credentials", "etcd", "keycloak/data", "portal", "portal/database", "portal/tasks", "tmp")
 
 
 @pytest.mark.fault("Exposure", "a file of the home that others may change", "none: every file's mode is looked at")

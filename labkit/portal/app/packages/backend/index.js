@@ -6,8 +6,10 @@ const { skeActions, skePlugin } = require('../ske');
 const { keycloakProvider } = require('./src/keycloak');
 const { pages } = require('./src/pages');
 const { portalPolicy } = require('./src/policy');
+const { rootRouter } = require('./src/root-router');
 
 const backend = createBackend();
+backend.add(rootRouter);
 
 backend.add(import('@backstage/plugin-auth-backend'));
 backend.add(import('@backstage/plugin-auth-backend-module-guest-provider'));

@@ -1,0 +1,50 @@
+'use strict';
+
+const { rootHttpRouterServiceFactory } = require('@backstage/backend-defaults/rootHttpRouter');
+
+/** What comes before all of the portal's routes. */
+const rootRouter = rootHttpRouterServiceFactory({
+    configure({ app, config, applyDefaults }) {
+        const { host } = new URL(config.getString('app.baseUrl'));
+        app.use(forHosts(host, `127.0.0.1:${config.getNumber('backend.listen.port')}`));
+        app.use(withCookiesOf(config.getString('ske.cookies')));
+        app.use(loggedWithoutQuery);
+        applyDefaults();
+    },
+});
+
+/** Only under its own names: a foreign page whose name was made to lead here would be let in as a page of ours. */
+function forHosts(...hosts) {
+    return (request, response, next) => {
+        if (hosts.includes(request.headers.host?.toLowerCase())) return next();
+        return response.status(421).type('text').send(`This portal is http://${hosts[0]} and answers to no other name.\n`);
+    };
+}
+
+/**
+ * Have the cookies bear a prefix in the browser, and know no others: all ports of localhost share theirs, and two portals would overwrite
+ * each other's.
+ */
+function withCookiesOf(prefix) {
+    return (request, response, next) => {
+        const sent = (request.headers.cookie ?? '').split(/; */).filter((cookie) => cookie.startsWith(prefix));
+        request.headers.cookie = sent.map((cookie) => cookie.slice(prefix.length)).join('; ');
+        const { writeHead } = response;
+        response.writeHead = (...head) => {
+            const set = response.getHeader('set-cookie');
+            if (set) response.setHeader('set-cookie', [set].flat().map((cookie) => prefix + cookie));
+            return writeHead.apply(response, head);
+        };
+        next();
+    };
+}
+
+// Keycloak sends people back with a code in the query. This listener comes before the one that writes the log.
+function loggedWithoutQuery(request, response, next) {
+    response.on('finish', () => {
+        [request.originalUrl] = request.originalUrl.split('?');
+    });
+    next();
+}
+
+module.exports = { forHosts, loggedWithoutQuery, rootRouter, withCookiesOf };
