@@ -50,7 +50,7 @@ LAB_SECONDS = 800
 
 GROUPS = {
     "lab": "causes cli cluster external isolation keycloak kind oidc_styles realm render session shortages",
-    "lab with portal": "kratix pages pictures portal portal_tokens steps",
+    "lab with portal": "kratix pages pictures portal portal_sign_in portal_tokens steps",
     "other Keycloak": "hosted labs_elsewhere",
 }
 """The files of tests/integration that share servers; the first two groups take about the same time."""

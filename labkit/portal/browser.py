@@ -1,20 +1,22 @@
 """Signing in to the portal as a browser does: every redirect, form and cookie of it, over HTTP.
 
 The way (OpenID Connect Core 1.0, section 3.1): the portal's ``start`` sends the browser to Keycloak, Keycloak shows its form, the form's
-answer sends the browser back to the portal's ``handler/frame`` with a code, which the portal exchanges for tokens. The browser keeps a
-cookie with the refresh token, and what the page gets from ``refresh`` are the Backstage token and Keycloak's tokens.
+answer sends the browser back to the portal's ``handler/frame`` with a code, which the portal exchanges for tokens. Its answer is for the
+page that opened the window: the Backstage token, Keycloak's tokens, and a key. The browser gets a cookie besides. Cookie and key together
+renew the session by ``refresh``; the refresh token stays in the portal.
 """
 
 from __future__ import annotations
 
 import html
+import json
 import re
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 
@@ -30,6 +32,7 @@ _TIMEOUT_SECONDS = 30
 _REMEMBERED = 200
 _FORM = re.compile(r'<form[^>]*\bid="kc-form-login"[^>]*\baction="([^"]+)"')
 _COMPLAINT = re.compile(r'<span[^>]*\bclass="[^"]*\bkc-feedback-text\b[^"]*"[^>]*>(.*?)</span>', re.DOTALL)
+_ANSWER = re.compile(r"var authResponse = decodeURIComponent\('([^']*)'\)")
 _TITLE = re.compile(r'id="kc-page-title"[^>]*>(.*?)<', re.DOTALL)
 
 
@@ -70,6 +73,7 @@ class Browser:
     def __init__(self, url: str, keycloak: Keycloak, unreachable: Callable[[], PortalUnreachable], provider: str = PROVIDER) -> None:
         self.url, self._keycloak, self.unreachable, self._provider = url, keycloak, unreachable, provider
         self.exchanges: deque[Exchange] = deque(maxlen=_REMEMBERED)
+        self._key = ""
         self._session = requests.Session()
         # A variable for certificates in the environment would silently come before verify.
         self._session.trust_env = False
@@ -81,25 +85,29 @@ class Browser:
             PortalUnreachable: The portal does not answer.
             KeycloakUnreachable: Keycloak does not answer.
             SignInRefused: Keycloak says no.
-            PortalError: The portal does not take what Keycloak said.
+            PortalError: The portal does not take what Keycloak said, or the way leads elsewhere than to Keycloak: no password is sent then.
         """
-        way = {"env": "development", "scope": _SCOPE, "flow": "redirect", "redirectUrl": f"{self.url}/signed-in"}
+        way = {"env": "development", "scope": _SCOPE, "flow": "popup", "origin": self.url}
         start = self._to_portal("GET", "start", params=way)
         if not start.is_redirect:
             # Asked now, since a Keycloak that is down is the likeliest cause.
             self._keycloak.discovery()
             raise refused(start, f"the portal can't begin to sign {user.username} in")
-        form = self._to_keycloak("GET", start.headers["Location"])
-        answer = self._to_keycloak("POST", login_form(form.text, form.url), {"username": user.username, "password": _password(user)})
+        issuer = "https://" + urlsplit(self._keycloak.issuer).netloc
+        page = expect_at(issuer, start.headers["Location"], "the portal sends people to")
+        form = self._to_keycloak("GET", page)
+        action = expect_at(issuer, urljoin(page, login_form(form.text, page)), "the login form is to be sent to")
+        answer = self._to_keycloak("POST", action, {"username": user.username, "password": _password(user)})
         if not answer.is_redirect:
             raise _complaint(answer, user.username)
-        back = self._send("GET", answer.headers["Location"])
-        trouble = parse_qs(urlsplit(back.headers.get("Location", "")).query).get("error")
-        if trouble or not back.is_redirect:
+        back = self._send("GET", expect_at(self.url, answer.headers["Location"], "Keycloak sends people back to"))
+        told = _told(back)
+        if "response" not in told:
             msg = f"the portal did not take what Keycloak said of {user.username}"
-            why = trouble[0] if trouble else f"it answered {back.status_code}"
+            why = told.get("error", {}).get("message") or f"it answered {back.status_code}"
             raise PortalError(msg, why=why, fix="the portal's log holds the rest; apply the realm plan if the client differs")
-        return self.refresh()
+        self._key = told["response"]["profile"]["sessionKey"]
+        return _signed_in(told["response"])
 
     def refresh(self) -> SignedIn:
         """What a page asks for when it is loaded, and again before a token expires.
@@ -111,7 +119,8 @@ class Browser:
         answer = self._to_portal("GET", "refresh", params={"env": "development", "scope": _SCOPE})
         if answer.status_code == requests.codes.unauthorized:
             msg = "the portal's session can't be renewed"
-            why = "it was ended in Keycloak, or Keycloak does not answer" if self._keycloak.is_running() else "Keycloak is not running"
+            ended = "it was ended, in the portal or in Keycloak, or the portal was started anew, or Keycloak does not answer"
+            why = ended if self._keycloak.is_running() else "Keycloak is not running"
             raise NotSignedIn(msg, why=why, fix="sign in again: lab.portal.sign_in(…)")
         if not answer.ok:
             raise refused(answer, "the portal does not renew the session")
@@ -137,8 +146,8 @@ class Browser:
 
     def _to_portal(self, method: str, endpoint: str, **more: Any) -> requests.Response:
         url = f"{self.url}/api/auth/{self._provider}/{endpoint}"
-        # What only a script of the portal's own page can send: a form on a foreign page can't set a header.
-        return self._send(method, url, headers={"X-Requested-With": "XMLHttpRequest"}, **more)
+        # What only a script of the portal's own page can send: a form on a foreign page can't set a header, and does not know the key.
+        return self._send(method, url, headers={"X-Requested-With": "XMLHttpRequest", "X-Session-Key": self._key}, **more)
 
     def _send(self, method: str, url: str, **more: Any) -> requests.Response:
         began = time.time()
@@ -159,6 +168,25 @@ class Browser:
             raise self._keycloak.unreachable(error) from None
         self.note("Keycloak", answer, began)
         return answer
+
+
+def expect_at(origin: str, url: str, who: str) -> str:
+    """The address, if it is one of this origin.
+
+    Args:
+        origin: Such as ``https://localhost:8443``.
+        url: An address that somebody has named.
+        who: Who, for the error, as in "the portal sends people to".
+
+    Raises:
+        PortalError: It is elsewhere.
+    """
+    # As text: what comes before the slash, programs read in different ways.
+    if not url.startswith(f"{origin}/"):
+        msg = "the sign-in leads elsewhere, so it was left before a password or a code was sent there"
+        why = f"{who} {url.partition('?')[0]}, and not to {origin}"
+        raise PortalError(msg, why=why, fix="look what answers there: `labkit status` names the portal's address, and its process")
+    return url
 
 
 def login_form(page: str, url: str) -> str:
@@ -186,6 +214,12 @@ def _complaint(answer: requests.Response, username: str) -> SignInRefused:
     why = _plain(said.group(1)) if said else f"it answered {answer.status_code}"
     fix = "reset the password in Keycloak: workshop.yaml's only counts for a new user; the realm plan shows what else differs"
     return SignInRefused(f"Keycloak did not sign {username} in to the portal", error="login_form", why=why, fix=fix)
+
+
+def _told(answer: requests.Response) -> dict[str, Any]:
+    """What the portal's page is told by the window in which somebody has signed in; nothing if this is no such answer."""
+    found = _ANSWER.search(answer.text)
+    return dict(json.loads(unquote(found.group(1)))) if found else {}
 
 
 def _signed_in(told: dict[str, Any]) -> SignedIn:

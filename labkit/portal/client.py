@@ -99,7 +99,7 @@ class PortalSession:
         self._signed_out = True
 
     def renew(self) -> None:
-        """Get new tokens with the browser's cookie.
+        """Get new tokens with what the browser keeps: a cookie and a key.
 
         Raises:
             NotSignedIn: The session has ended.

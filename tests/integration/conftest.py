@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from keycloak import KeycloakAdmin
 
 from labkit.certificates import Certificates
 from labkit.lab import Lab
+from labkit.portal.config import CLIENT_ID
+from labkit.portal.server import Portal
 from labkit.processes import Processes, Server
 from labkit.settings import Settings, open_home
 from labkit.toolchain import Toolchain
@@ -51,6 +54,28 @@ def lab(idle_lab: Lab) -> Lab:
     for username in idle_lab.workshop.access.expected:
         idle_lab.sign_in(username).whoami()
     return idle_lab
+
+
+@pytest.fixture(scope="session")
+def second_portal(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    """The portal of another home, for the same people and the same cluster."""
+    home = tmp_path_factory.mktemp("second-portal") / "home"
+    state = open_home(home, environ={}, free_ports=True)
+    ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
+    settings = replace(lab.settings, home=home, home_id=str(state["id"]), ports=ports)
+    processes = Processes(settings)
+    portal = Portal(settings, lab.workshop, processes, lab.toolchain, lab.keycloak, lambda: lab.cluster.endpoint)
+    admin = lab.keycloak.admin()
+    admin.change_current_realm(lab.workshop.realm.name)
+    client = str(admin.get_client_id(CLIENT_ID))
+    declared = admin.get_client(client)["redirectUris"]
+    admin.update_client(client, {"redirectUris": [*declared, f"{portal.url}/api/auth/keycloak/handler/frame"]})
+    try:
+        portal.start()
+        yield portal
+    finally:
+        portal.stop()
+        admin.update_client(client, {"redirectUris": declared})
 
 
 ADMIN_PASSWORD = "a-password-of-this-test"

@@ -5,10 +5,14 @@ The screenshots of this walk are kept below ``build/screenshots``.
 
 from __future__ import annotations
 
+import http.server
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
+from http.cookies import SimpleCookie
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
@@ -21,7 +25,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwrig
 from labkit.browsers import CHROMIUM_STORE, NssStore
 from labkit.lab import Lab
 from labkit.portal.config import MADE_HERE
-from labkit.portal.server import TEMPLATES
+from labkit.portal.server import TEMPLATES, Portal
 from labkit.toolchain import Toolchain
 
 from ..browsing import SCREENSHOTS, chromium
@@ -368,3 +372,107 @@ def test_without_its_pages_the_portal_says_how_to_get_them_and_works(lab: Lab, m
     notices = requests.get(f"{lab.portal.url}/third-party-notices.txt", timeout=10).text
     assert re.search(r"^react-dom \d", notices, re.MULTILINE)
     assert "Apache License" in notices
+
+
+class Listener(http.server.ThreadingHTTPServer):
+    """Somebody else's server on another port of localhost, which writes down what browsers bring it."""
+
+    def __init__(self) -> None:
+        listener = self
+        self.paths: list[str] = []
+        self.cookies: dict[str, str] = {}
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                listener.paths.append(self.path)
+                listener.cookies |= {name: morsel.value for name, morsel in SimpleCookie(self.headers.get("Cookie", "")).items()}
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://localhost:{self.server_port}"
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    with Listener() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.fault(
+    "Neighbours",
+    "a browser that is led to another port of localhost, which gets the portal's cookies",
+    "what they hold renews nothing: 401",
+)
+def test_what_a_browser_brings_to_another_port_is_worth_nothing_there(portal: Lab, come: Callable[[], Visitor], listener: Listener) -> None:
+    visitor = come()
+    visitor.sign_in("user-admin")
+    visitor.page.goto(f"{listener.url}/api/auth/keycloak/x")
+    assert f"labkit-{portal.settings.home_id}-keycloak-refresh-token" in listener.cookies
+    assert not any("eyJ" in value for value in listener.cookies.values())
+    # Its own page has no key, be it in the same browser.
+    assert visitor.page.evaluate("localStorage.length") == 0
+    url = f"{portal.portal.url}/api/auth/keycloak/refresh?env=development"
+    replayed = requests.get(url, cookies=listener.cookies, headers={"X-Requested-With": "XMLHttpRequest"}, timeout=15)
+    assert replayed.status_code == 401
+    visitor.go()
+    expect(visitor.fact("In Keycloak")).to_have_text("user-admin")
+
+
+@pytest.mark.fault(
+    "Neighbours", "a link that leads a signed-in browser through the portal's sign-in to somebody else's page", "403, and it stays"
+)
+def test_a_sign_in_leads_a_browser_to_nobody_elses_page(portal: Lab, come: Callable[[], Visitor], listener: Listener) -> None:
+    visitor = come()
+    visitor.sign_in("user-dev")
+    ways = {
+        "start": {"scope": "openid", "flow": "redirect", "redirectUrl": listener.url},
+        "handler/frame": {
+            "state": urlencode({"nonce": "n", "env": "development", "flow": "redirect", "redirectUrl": listener.url}).encode().hex()
+        },
+    }
+    for endpoint, params in ways.items():
+        visitor.go(f"/api/auth/keycloak/{endpoint}?{urlencode({'env': 'development', **params})}")
+        expect(visitor.page.locator("body")).to_contain_text("leads back to")
+        assert visitor.page.url.startswith(portal.portal.url)
+    assert listener.paths == []
+
+
+@pytest.mark.fault("Neighbours", "two portals of one person in one browser", "each keeps its own, also when one signs out")
+def test_two_portals_in_one_browser_do_not_sign_each_other_out(portal: Lab, second_portal: Portal, come: Callable[[], Visitor]) -> None:
+    visitor = come()
+    visitor.sign_in("user-admin")
+    # Keycloak would take the same person for granted.
+    visitor.context.clear_cookies(path=re.compile("^/realms/"))
+    second = copy(portal)
+    second.portal = second_portal
+    other = Visitor(second, visitor.context, visitor.context.new_page())
+    other.sign_in("user-dev")
+    for one, name in ((visitor, "user-admin"), (other, "user-dev")):
+        one.go()
+        expect(one.fact("In Keycloak")).to_have_text(name)
+    other.sign_out()
+    visitor.go()
+    expect(visitor.fact("In Keycloak")).to_have_text("user-admin")
+
+
+def test_after_a_restart_of_the_portal_a_page_asks_to_sign_in_and_does_not_go_on_asking(portal: Lab, come: Callable[[], Visitor]) -> None:
+    visitor = come()
+    visitor.sign_in("user-dev")
+    portal.portal.stop()
+    portal.portal.start()
+    renewals: list[int] = []
+    visitor.page.on("response", lambda response: renewals.append(response.status) if "/keycloak/refresh" in response.url else None)
+    visitor.page.reload()
+    expect(visitor.provider("Sign in using Keycloak")).to_be_visible()
+    visitor.page.wait_for_load_state("networkidle")
+    assert set(renewals) == {401}
+    assert len(renewals) <= 2
+    # In Keycloak the session goes on, so no password is asked for.
+    visitor.provider("Sign in using Keycloak").click()
+    expect(visitor.fact("In Keycloak")).to_have_text("user-dev")

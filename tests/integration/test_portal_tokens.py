@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import requests
@@ -33,6 +35,11 @@ spec:
         manifest: |
           {apiVersion: v1, kind: ConfigMap, metadata: {name: "${{ parameters.name }}", namespace: portal-token-tests}}
 """
+
+# Whoever runs this one hands their session to everybody who may read ConfigMaps.
+THIEF = WAITING.replace("waiting", "thief").replace(
+    "namespace: portal-token-tests}", 'namespace: portal-token-tests}, data: {loot: "Bearer ${{ secrets.backstageToken }}"}'
+)
 
 
 def quiet(_: str) -> None:
@@ -112,6 +119,37 @@ def test_a_token_that_is_sent_must_be_the_senders_own(lab: Lab, waiting: str) ->
     assert "borrowed" not in made(lab)
 
 
+@pytest.mark.fault(
+    "Neighbours",
+    "a template that puts a secret of its runner's task into the cluster, say their session with the portal",
+    "the manifest is refused, and nothing shows the secret",
+)
+def test_a_template_can_not_publish_its_runners_session(lab: Lab, waiting: str, tmp_path: Path) -> None:
+    assert waiting
+    (tmp_path / "thief.yaml").write_text(THIEF)
+    session = lab.portal.sign_in("user-admin")
+    said: list[str] = []
+    with pytest.raises(TaskFailed) as caught:
+        session.run_template(session.register_template(tmp_path / "thief.yaml"), {"name": "loot"}, say=said.append)
+    assert "contains a secret of this task" in caught.value.why
+    assert "eyJ" not in "\n".join((*said, caught.value.why))
+    assert "loot" not in made(lab)
+
+
+@pytest.mark.fault(
+    "Neighbours", "a task's files, for others to read while it runs", "none: tasks work in the home, in a folder of mode 0700"
+)
+def test_tasks_work_in_the_home_where_nobody_else_can_look(lab: Lab, waiting: str) -> None:
+    session, work = lab.portal.sign_in("user-admin"), lab.settings.home / "portal" / "tasks"
+    with ThreadPoolExecutor(1) as pool:
+        task = pool.submit(session.run_template, waiting, {"name": "at-work", "seconds": 3}, say=quiet)
+        wait_until(lambda: any(work.iterdir()), "the task has its folder")
+        folder = next(work.iterdir())
+        task.result()
+    assert work.stat().st_mode & 0o777 == 0o700
+    assert not Path(tempfile.gettempdir(), folder.name).exists()
+
+
 @pytest.fixture
 def short_lived(lab: Lab) -> Iterator[None]:
     """The portal's tokens hold for five seconds only."""
@@ -174,7 +212,7 @@ def test_a_session_that_was_ended_in_keycloak_is_over_for_the_portal_when_it_wou
     assert "lab.portal.sign_in" in caught.value.fix
 
 
-def test_a_restart_forgets_tokens_says_so_and_the_page_gets_over_it(lab: Lab, waiting: str) -> None:
+def test_a_restart_forgets_everybody_says_so_and_one_signs_in_again(lab: Lab, waiting: str) -> None:
     session = lab.portal.sign_in("user-admin")
     assert lab.portal.stop()
     assert not lab.portal.is_running()
@@ -184,11 +222,17 @@ def test_a_restart_forgets_tokens_says_so_and_the_page_gets_over_it(lab: Lab, wa
     with pytest.raises(TaskFailed) as caught:
         session.run_template(waiting, {"name": "forgotten"}, say=quiet)
     assert "Sign in again" in caught.value.why
-    session.renew()
-    session.run_template(waiting, {"name": "remembered"}, say=quiet)
+    with pytest.raises(NotSignedIn, match="can't be renewed") as ended:
+        session.renew()
+    assert "the portal was started anew" in ended.value.why
+    session.sign_out()
+    lab.portal.sign_in("user-admin").run_template(waiting, {"name": "remembered"}, say=quiet)
     assert {"forgotten", "remembered"} & made(lab) == {"remembered"}
 
 
+@pytest.mark.fault(
+    "Neighbours", "a copy of a token that the Backstage token carries, after the sign-out", "401: the session was signed out"
+)
 def test_the_other_way_puts_the_token_into_the_backstage_token_and_the_database(lab: Lab, waiting: str) -> None:
     other = Lab(replace(lab.settings, portal_keeps="claim"))
     try:
@@ -199,6 +243,14 @@ def test_the_other_way_puts_the_token_into_the_backstage_token_and_the_database(
         assert other.portal.traces_of(session) == ["auth.sqlite"]
         with pytest.raises(Forbidden):
             other.portal.sign_in("user-dev").run_template(waiting, {"name": "by-claim-too"}, say=quiet)
+        copied, token, again = session._signed_in.backstage_token, session.keycloak_tokens[1], other.portal.sign_in("user-admin")
+        session.sign_out()
+        answer = requests.get(f"{lab.portal.url}/api/ske/session", headers={"Authorization": f"Bearer {copied}"}, timeout=10)
+        assert (answer.status_code, "was signed out" in answer.text) == (401, True)
+        with pytest.raises(TaskFailed, match="waiting failed") as caught:
+            again.run_template(waiting, {"name": "after-all"}, {"keycloakToken": token}, quiet)
+        assert "was signed out" in caught.value.why
+        again.run_template(waiting, {"name": "another-session"}, say=quiet)
     finally:
         lab.portal.start()
     assert "ske_session" in lab.portal.sign_in("user-admin").known().claims

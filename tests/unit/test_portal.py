@@ -5,19 +5,25 @@ Answers here are made up where the real ones can't be provoked; `tests/integrati
 
 from __future__ import annotations
 
+import http.server
 import json
+import ssl
+import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import requests
 import yaml
 
+from labkit.certificates import Certificates, Pair
 from labkit.cluster.provider import Endpoint
-from labkit.errors import Forbidden, LabkitError, NotPermitted, NotSignedIn, PortalError, SignInRefused, TaskFailed
+from labkit.errors import Forbidden, LabkitError, NotPermitted, NotSignedIn, PortalError, PortalUnreachable, SignInRefused, TaskFailed
+from labkit.identity.keycloak import Keycloak
 from labkit.portal import config
-from labkit.portal.browser import login_form
+from labkit.portal.browser import Browser, login_form
 from labkit.portal.catalog import Catalog, read_template
 from labkit.portal.refusals import problems, translated
 from labkit.portal.tasks import follow
@@ -95,6 +101,95 @@ def test_a_page_without_a_login_form_is_an_error_with_what_it_says() -> None:
     with pytest.raises(SignInRefused, match="Keycloak shows no login form at /realms/r/auth") as caught:
         login_form(page, "https://kc/realms/r/auth?secret=1")
     assert caught.value.why == "Invalid parameter: redirect_uri"
+
+
+class Site(http.server.ThreadingHTTPServer):
+    """A server that leads ``/start`` where it is told, shows a login form for everything else, and writes down what is posted to it."""
+
+    def __init__(self, certificate: Pair | None = None) -> None:
+        site = self
+        self.leads_to = self.form_to = ""
+        self.posted: list[bytes] = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                leads = self.path.startswith("/api/auth/keycloak/start")
+                self.send_response(302 if leads else 200)
+                if leads:
+                    self.send_header("Location", site.leads_to)
+                self.end_headers()
+                self.wfile.write(f'<form id="kc-form-login" method="post" action="{site.form_to}">'.encode())
+
+            def do_POST(self) -> None:
+                site.posted.append(self.rfile.read(int(self.headers["Content-Length"])))
+                self.send_response(302)
+                self.send_header("Location", f"{site.form_to}?code=secret")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate.certificate, certificate.key)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+        self.url = f"{'https' if certificate else 'http'}://localhost:{self.server_port}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+@dataclass
+class Issuer:
+    """As much of a Keycloak as the browser needs."""
+
+    issuer: str
+    ca: Path
+
+
+@pytest.fixture
+def rogue_and_keycloak(tmp_path: Path) -> Iterator[tuple[Site, Site, Browser]]:
+    """What answers in the portal's place, the true Keycloak, and a browser that takes the first for the portal."""
+    certificates = Certificates(tmp_path)
+    with Site() as rogue, Site(certificates.server("keycloak")) as keycloak:
+        issuer = cast("Keycloak", Issuer(f"{keycloak.url}/realms/r", certificates.authority("servers")))
+        yield rogue, keycloak, Browser(rogue.url, issuer, lambda: PortalUnreachable("nothing answers"))
+        for site in (rogue, keycloak):
+            site.shutdown()
+
+
+@pytest.mark.fault(
+    "Neighbours",
+    "something in the portal's place that leads the sign-in to a form of its own, or a form that is to be sent elsewhere",
+    "nothing is sent: a password goes to the issuer's own https address only",
+)
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["{rogue}/form", "{http}/form", "{keycloak}@localhost:{port}/", "{keycloak}.example.org/", "https://example.org\\@{host}/", "//x/"],
+)
+def test_a_password_is_sent_to_the_issuers_own_address_only(
+    rogue_and_keycloak: tuple[Site, Site, Browser], elsewhere: str, workshop: Workshop
+) -> None:
+    rogue, keycloak, browser = rogue_and_keycloak
+    host = keycloak.url.removeprefix("https://")
+    address = elsewhere.format(rogue=rogue.url, keycloak=keycloak.url, http=f"http://{host}", port=rogue.server_port, host=host)
+    rogue.form_to = f"{rogue.url}/steal"
+    for way in ((address, ""), (f"{keycloak.url}/form", address)):
+        rogue.leads_to, keycloak.form_to = way
+        with pytest.raises(PortalError, match="leads elsewhere") as caught:
+            browser.sign_in(workshop.user("user-admin"))
+        assert f"and not to {keycloak.url}" in caught.value.why
+    assert (rogue.posted, keycloak.posted) == ([], [])
+
+
+@pytest.mark.fault("Neighbours", "a sign-in that Keycloak is asked to end at somebody else's address", "the code is not taken there")
+def test_a_code_is_taken_to_the_portal_only(rogue_and_keycloak: tuple[Site, Site, Browser], workshop: Workshop) -> None:
+    rogue, keycloak, browser = rogue_and_keycloak
+    # The form is Keycloak's own; what it answers leads to its own address, which is not the portal's.
+    rogue.leads_to = keycloak.form_to = f"{keycloak.url}/form"
+    with pytest.raises(PortalError, match="leads elsewhere") as caught:
+        browser.sign_in(workshop.user("user-admin"))
+    assert f"Keycloak sends people back to {keycloak.url}/form, and not to {rogue.url}" in caught.value.why
+    assert len(keycloak.posted) == 1
 
 
 def answer(status: int, body: object) -> requests.Response:

@@ -19,6 +19,7 @@ import scaffolderPlugin from '@backstage/plugin-scaffolder/alpha';
 import userSettingsPlugin from '@backstage/plugin-user-settings/alpha';
 import '@backstage/ui/css/styles.css';
 import { createRoot } from 'react-dom/client';
+import { KeycloakConnector } from './connector';
 import { skePlugin } from './ske';
 
 // The backend's auth provider of that name; renews its tokens before they expire.
@@ -32,9 +33,7 @@ const keycloakAuthApi = ApiBlueprint.make({
             deps: { configApi: configApiRef, discoveryApi: discoveryApiRef, oauthRequestApi: oauthRequestApiRef },
             factory: (apis) =>
                 OAuth2.create({
-                    ...apis,
-                    provider: { id: 'keycloak', title: 'Keycloak', icon: () => null },
-                    environment: apis.configApi.getString('auth.environment'),
+                    authConnector: new KeycloakConnector(apis),
                     defaultScopes: ['openid', 'profile', 'email'],
                 }),
         }),

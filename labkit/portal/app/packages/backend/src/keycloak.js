@@ -1,10 +1,11 @@
 'use strict';
 
 const { createBackendModule } = require('@backstage/backend-plugin-api');
-const { AuthenticationError, ServiceUnavailableError } = require('@backstage/errors');
+const { AuthenticationError, NotAllowedError, ServiceUnavailableError } = require('@backstage/errors');
 const { oidcAuthenticator } = require('@backstage/plugin-auth-backend-module-oidc-provider');
-const { authProvidersExtensionPoint, createOAuthProviderFactory } = require('@backstage/plugin-auth-node');
+const { authProvidersExtensionPoint, createOAuthProviderFactory, decodeOAuthState } = require('@backstage/plugin-auth-node');
 const { groupRefOf, userRefOf, userTokensService } = require('../../ske');
+const { SignIns, keeping } = require('./sign-ins');
 
 /** Sign-in through Keycloak, as the auth provider `keycloak`. */
 const keycloakProvider = createBackendModule({
@@ -16,10 +17,13 @@ const keycloakProvider = createBackendModule({
             async init({ providers, tokens }) {
                 providers.registerProvider({
                     providerId: 'keycloak',
-                    factory: createOAuthProviderFactory({
-                        authenticator: forgetting(tokens, retrying(oidcAuthenticator)),
-                        signInResolver: signInResolver(tokens),
-                    }),
+                    factory: comingBack(
+                        createOAuthProviderFactory({
+                            authenticator: keeping(new SignIns(), tokens, retrying(oidcAuthenticator)),
+                            profileTransform: profileWithKey,
+                            signInResolver: signInResolver(tokens),
+                        }),
+                    ),
                 });
             },
         });
@@ -68,15 +72,39 @@ function retrying(authenticator) {
     };
 }
 
-/** An authenticator that drops the person's token at sign-out, whether or not Keycloak can be told. */
-function forgetting(tokens, authenticator) {
-    return {
-        ...authenticator,
-        async logout(input, state) {
-            if (input.refreshToken) tokens.forget(input.refreshToken);
-            return authenticator.logout(input, state);
-        },
+/** The profile, in which the page is also told the key of a new sign-in: what else is in the answer, Backstage decides. */
+async function profileWithKey(result, context) {
+    const { profile } = await oidcAuthenticator.defaultProfileTransform(result, context);
+    return { profile: { ...profile, sessionKey: result.session.key } };
+}
+
+/**
+ * A provider that leads people back to the portal's own pages only.
+ *
+ * Backstage leads them to whatever the address says, be it that of `start`, or that of `handler/frame` when the rest of it is wrong.
+ */
+function comingBack(factory) {
+    return (context) => {
+        const provider = factory(context);
+        const { origin } = new URL(context.appUrl);
+        const expectOwn = (redirectUrl) => {
+            if (redirectUrl && URL.parse(redirectUrl)?.origin !== origin) {
+                throw new NotAllowedError(`After a sign-in the way leads back to ${origin} only: leave redirectUrl out, or name a page there.`);
+            }
+        };
+        return {
+            async start(request, response) {
+                expectOwn(request.query.redirectUrl?.toString());
+                await provider.start(request, response);
+            },
+            async frameHandler(request, response) {
+                expectOwn(decodeOAuthState(request.query.state?.toString() ?? '').redirectUrl);
+                await provider.frameHandler(request, response);
+            },
+            refresh: (request, response) => provider.refresh(request, response),
+            logout: (request, response) => provider.logout(request, response),
+        };
     };
 }
 
-module.exports = { forgetting, keycloakProvider, retrying, signInResolver };
+module.exports = { comingBack, keycloakProvider, profileWithKey, retrying, signInResolver };

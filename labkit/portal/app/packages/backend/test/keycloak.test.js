@@ -3,9 +3,10 @@
 const assert = require('node:assert/strict');
 const { after, before, test } = require('node:test');
 const { ConfigReader } = require('@backstage/config');
+const { encodeOAuthState } = require('@backstage/plugin-auth-node');
 const { oidcAuthenticator } = require('@backstage/plugin-auth-backend-module-oidc-provider');
 const { startIssuer } = require('../../ske/test/issuer');
-const { forgetting, retrying, signInResolver } = require('../src/keycloak');
+const { comingBack, profileWithKey, retrying, signInResolver } = require('../src/keycloak');
 
 let issuer;
 before(async () => {
@@ -47,11 +48,36 @@ test('nobody is signed in without a user name', async () => {
     await assert.rejects(signInResolver({})({ result }, {}), { name: 'AuthenticationError', message: /scope "profile"/ });
 });
 
-test('sign-out drops the token even if Keycloak can not be told', async () => {
-    const forgotten = [];
-    const silent = { logout: async () => assert.fail('no answer') };
-    const authenticator = forgetting({ forget: (token) => forgotten.push(token) }, silent);
-    await assert.rejects(authenticator.logout({ refreshToken: 'refresh' }, {}));
-    await assert.doesNotReject(forgetting({}, { logout: async () => {} }).logout({}, {}));
-    assert.deepEqual(forgotten, ['refresh']);
+test('the page is told the key of a new sign-in beside the profile', async () => {
+    const { profile } = await profileWithKey({ fullProfile: { userinfo: { name: 'Ada' } }, session: { key: 'k' } });
+    assert.deepEqual([profile.displayName, profile.sessionKey], ['Ada', 'k']);
+});
+
+test('the way back is to pages of the portal only, at the start and once more at the end', async () => {
+    const asked = [];
+    const inner = { start: async () => asked.push('start'), frameHandler: async () => asked.push('frame') };
+    const provider = comingBack(() => inner)({ appUrl: 'http://localhost:7007' });
+    const start = (redirectUrl) => provider.start({ query: { redirectUrl } });
+    const frame = (redirectUrl) => {
+        const state = encodeOAuthState({ nonce: 'n', env: 'development', flow: 'redirect', redirectUrl });
+        return provider.frameHandler({ query: { state } });
+    };
+    for (const way of [start, frame]) {
+        for (const own of [undefined, 'http://localhost:7007/create', 'http://localhost:7007']) await way(own);
+        for (const other of [
+            'https://example.org/',
+            'http://localhost:7008/',
+            'https://localhost:7007/',
+            'http://localhost:7007@example.org/',
+            'http://localhost:7007.example.org/',
+            'http:\\\\example.org\\localhost:7007',
+            '//example.org/',
+            '/create',
+            'javascript:alert(1)',
+        ]) {
+            await assert.rejects(way(other), { name: 'NotAllowedError', message: /leads back to http:\/\/localhost:7007 only/ }, other);
+        }
+    }
+    await assert.rejects(provider.frameHandler({ query: {} }), { name: 'NotAllowedError' });
+    assert.deepEqual(asked, ['start', 'start', 'start', 'frame', 'frame', 'frame']);
 });

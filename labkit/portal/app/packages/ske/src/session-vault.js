@@ -14,6 +14,7 @@ const KEPT_AFTER_EXPIRY_SECONDS = 3600;
  */
 class SessionVault {
     #sessions = new Map();
+    #ended = new Map();
     #now;
 
     /** @param {() => number} now The time in seconds since 1970. */
@@ -55,11 +56,25 @@ class SessionVault {
         return session.token;
     }
 
-    /** Drop the token of a Keycloak session, as at sign-out. */
-    forget(sessionId) {
+    /**
+     * Drop the token of a Keycloak session, as at sign-out, and remember that it has ended: copies of the token may be elsewhere.
+     *
+     * @param {string} sessionId Keycloak's `sid`.
+     * @param {number} issued When its newest token was issued, by Keycloak's clock, in seconds since 1970.
+     * @param {number} expires When that expires.
+     */
+    forget(sessionId, issued, expires) {
+        this.#sweep();
+        this.#ended.set(sessionId, { issued, expires });
         for (const [handle, session] of this.#sessions) {
             if (session.sessionId === sessionId) this.#sessions.delete(handle);
         }
+    }
+
+    /** Whether a session has ended since a token of it was issued (seconds since 1970); in Keycloak it may go on, and have newer ones. */
+    hasEnded(sessionId, issued) {
+        const end = this.#ended.get(sessionId);
+        return end !== undefined && !(issued > end.issued);
     }
 
     /** How many sessions are kept. */
@@ -79,6 +94,9 @@ class SessionVault {
         const limit = this.#now() - KEPT_AFTER_EXPIRY_SECONDS;
         for (const [handle, session] of this.#sessions) {
             if (session.expires < limit) this.#sessions.delete(handle);
+        }
+        for (const [sessionId, { expires }] of this.#ended) {
+            if (expires < limit) this.#ended.delete(sessionId);
         }
     }
 }

@@ -42,10 +42,10 @@ class UserTokens {
         return { ske_session: this.#vault.keep({ userRef, sessionId: sid, token, expires: exp }) };
     }
 
-    /** Drop what is kept for the Keycloak session that this token (of any kind) belongs to. */
+    /** End the Keycloak session that this token belongs to: neither it nor an older one of the session counts any longer. */
     forget(token) {
-        const { sid } = decoded(token);
-        if (sid) this.#vault.forget(sid);
+        const { sid, iat, exp } = decoded(token);
+        if (sid) this.#vault.forget(sid, iat, exp);
     }
 
     /**
@@ -62,6 +62,9 @@ class UserTokens {
     async of({ userRef, backstageToken, keycloakToken }) {
         const token = keycloakToken || this.#carried(userRef, backstageToken);
         const claims = await this.#verified(token);
+        if (this.#vault.hasEnded(claims.sid, claims.iat)) {
+            throw new AuthenticationError('The session of this Keycloak token was signed out. Sign in again.');
+        }
         if (!claims.preferred_username) {
             throw new NotAllowedError(`The Keycloak token names no preferred_username, so it can't be known as ${userRef}'s. ${SIGN_IN}`);
         }

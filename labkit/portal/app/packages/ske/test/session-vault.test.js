@@ -54,10 +54,12 @@ test('a session without an id gets a handle of its own each time', () => {
 test('a forgotten session is gone, and those long expired do not pile up', () => {
     const { clock, vault } = vaultAt(1000);
     const handle = vault.keep(session());
-    vault.forget('one');
+    vault.forget('one', 1000, 1300);
+    assert.ok(vault.hasEnded('one', 1000) && !vault.hasEnded('one', 1001) && !vault.hasEnded('two', 1000));
     assert.throws(() => vault.token(handle, 'user:default/user-admin'), { name: 'AuthenticationError' });
     vault.keep(session({ sessionId: 'two' }));
     clock.now = 1300 + 3601;
     vault.keep(session({ sessionId: 'three', expires: 9000 }));
     assert.equal(vault.size, 1);
+    assert.ok(!vault.hasEnded('one', 1000));
 });

@@ -114,3 +114,21 @@ test('sign-out drops the token of that session alone', async () => {
     tokens.forget('nonsense');
     assert.equal(vault.size, 1);
 });
+
+test('sign-out ends each token of the session that was issued before, wherever it is kept, and none that came after', async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const tokens = userTokens({ userToken: 'claim' });
+    const [before, after, other] = await Promise.all([
+        issuer.token({ sid: 'one', iat: now - 60 }),
+        issuer.token({ sid: 'one', iat: now + 60 }),
+        issuer.token({ sid: 'two', iat: now - 60 }),
+    ]);
+    const ways = (token) => [
+        { userRef: ADMIN, backstageToken: backstageToken(tokens.claimsFor(ADMIN, token)) },
+        { userRef: ADMIN, keycloakToken: token },
+    ];
+    for (const person of ways(before)) await assert.doesNotReject(tokens.of(person));
+    tokens.forget(before);
+    for (const person of ways(before)) await assert.rejects(tokens.of(person), { name: 'AuthenticationError', message: /was signed out. Sign in again/ });
+    for (const person of [...ways(after), ...ways(other)]) await assert.doesNotReject(tokens.of(person));
+});
