@@ -53,7 +53,8 @@ function recordMounts() {
 
 function* routesOf(handler, prefix = '') {
     for (const { route } of (handler.stack ?? handler._router?.stack ?? []).filter((layer) => layer.route)) {
-        for (const path of [route.path].flat()) for (const method of Object.keys(route.methods)) yield [method === '_all' ? 'ANY' : method.toUpperCase(), joined(prefix, path)];
+        const methods = Object.keys(route.methods).map((method) => (method === '_all' ? 'ANY' : method.toUpperCase()));
+        for (const path of [route.path].flat()) for (const method of methods) yield [method, joined(prefix, path)];
     }
     for (const args of mounts.get(handler) ?? []) {
         const path = joined(prefix, typeof args[0] === 'function' ? '' : args[0]);
