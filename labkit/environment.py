@@ -1,7 +1,7 @@
 """Which variables a child process gets: groups of names, by who needs them. What no group names reaches no child.
 
 Names count in either case, as tools read them in both: ``HTTPS_PROXY`` and ``https_proxy``, ``NPM_CONFIG_…`` and ``npm_config_…``.
-Names that make a program load code, print secrets or verify nothing are in no group.
+No group holds what changes how a program works (``NODE_OPTIONS``, ``GOFLAGS``, ``DEBUG``), nor a key except for package registries.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from ..display import Table, Tabular, shown
 from ..errors import InvalidValues, NotPermitted, NotSignedIn, PortalError, TemplateUnknown
 from ..exchanges import Exchange
 from ..http_session import request
+from ..settings import write_private
 from .browser import Browser, SignedIn
 from .catalog import Catalog, location_ref, read_template, ref_of
 from .config import PROVIDER
@@ -269,8 +269,7 @@ class PortalSession:
         template = read_template(file)
         # Only its form matters to this question, which wants an address.
         self.ask("POST", "catalog/validate-entity", json={"entity": template, "location": f"url:https://localhost/{file.name}"})
-        self._templates.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.copyfile(file, self._templates / f"{template['metadata']['name']}.yaml")
+        write_private(self._templates / f"{template['metadata']['name']}.yaml", file.read_bytes())
         self.ask("POST", "catalog/refresh", json={"entityRef": location_ref(f"{self._templates}/*.yaml")})
         self._wait_for_template(ref_of(template), template["spec"])
         return ref_of(template)

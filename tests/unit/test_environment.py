@@ -36,7 +36,7 @@ def test_a_kernel_gets_labkits_own_variables_but_not_others() -> None:
 
 
 @pytest.mark.parametrize("group", [SERVER, KUBECTL, DOCKER, PIP, NPM, EXTERNAL_KUBECTL, KERNEL])
-def test_no_group_holds_a_name_that_loads_code_or_holds_a_key(group: tuple[str, ...]) -> None:
+def test_no_group_holds_a_programs_options_or_a_key(group: tuple[str, ...]) -> None:
     environ = dict.fromkeys(
         (
             *("DEBUG", "JAVA", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "QUARKUS_HTTP_PORT", "KC_DB", "NODE_OPTIONS"),
