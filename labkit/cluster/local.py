@@ -26,7 +26,8 @@ SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager")
 """The processes of a local cluster, in the order in which they start."""
 
 _ANSWER_SECONDS = 5
-_FOLLOW_SECONDS = 60
+_FOLLOW_SECONDS = 90
+"""An API server gives up on a changed file after a minute, if it can't have the issuer's discovery document by it."""
 
 
 class LocalCluster:
