@@ -200,7 +200,11 @@ class LocalCluster:
             while not self._goes_by(digest):
                 if time.monotonic() > deadline:
                     msg = f"the API server does not go by {self._told}"
-                    raise ServerError(msg, why=self.server_log(3), fix="lab.cluster.stop(), then lab.cluster.start(): it says why")
+                    raise ServerError(
+                        msg,
+                        why=self.server_log(3),
+                        fix="mend what its log says, then lab.cluster.start(); until then the file before counts",
+                    )
                 time.sleep(0.5)
 
     def _goes_by(self, digest: str) -> bool:
