@@ -27,7 +27,8 @@ SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager")
 """The processes of a local cluster, in the order in which they start."""
 
 _ANSWER_SECONDS = 5
-_FOLLOW_SECONDS = 60
+_FOLLOW_SECONDS = 90
+"""An API server gives up on a changed file after a minute, if it can't have the issuer's discovery document by it."""
 
 
 class LocalCluster:
@@ -199,7 +200,11 @@ class LocalCluster:
             while not self._goes_by(digest):
                 if time.monotonic() > deadline:
                     msg = f"the API server does not go by {self._told}"
-                    raise ServerError(msg, why=self.server_log(3), fix="lab.cluster.stop(), then lab.cluster.start(): it says why")
+                    raise ServerError(
+                        msg,
+                        why=self.server_log(3),
+                        fix="mend what its log says, then lab.cluster.start(); until then the file before counts",
+                    )
                 time.sleep(0.5)
 
     def _goes_by(self, digest: str) -> bool:

@@ -16,8 +16,10 @@ import psutil
 import pytest
 
 from labkit._launch import session_members
+from labkit.cluster import local
 from labkit.doctor import KNOWN, diagnose
 from labkit.doctor.diagnosis import PROBES
+from labkit.errors import ServerError
 from labkit.faults import FAULTS, Fault
 from labkit.lab import Lab
 from labkit.machine import Machine
@@ -51,6 +53,22 @@ def whole(_whole: None, lab: Lab) -> Lab:
     return lab
 
 
+TOLD = ("wrong-issuer", "wrong-ca", "wrong-audience", "swapped-prefix")
+"""The faults in what the API server was told."""
+
+
+@pytest.fixture
+def patient(whole: Lab, fault: Fault) -> Iterator[Lab]:
+    """It, for the faults in what its API server was told as the practice lab is, in which they are switched on: told by flags."""
+    if fault.name not in TOLD:
+        yield whole
+        return
+    made = Lab(replace(whole.settings, oidc="flags"))
+    made.cluster.start()
+    yield made
+    whole.cluster.start()
+
+
 def test_nothing_is_found_in_a_lab_that_is_whole_and_everything_was_looked_at(whole: Lab) -> None:
     said = diagnose(whole)
     assert (said.found, said.not_looked_at) == ((), ())
@@ -68,14 +86,42 @@ def test_nothing_is_found_in_a_lab_that_is_whole_and_everything_was_looked_at(wh
         for fault in FAULTS.values()
     ],
 )
-def test_a_fault_is_named_and_what_the_doctor_says_mends_it(whole: Lab, fault: Fault) -> None:
+def test_a_fault_is_named_and_what_the_doctor_says_mends_it(patient: Lab, fault: Fault) -> None:
     try:
-        fault.switch_on(whole)
-        said = diagnose(whole)
+        fault.switch_on(patient)
+        said = diagnose(patient)
         assert set(said.names) == {fault.cause}, said
         assert KNOWN[fault.cause].fix in str(said)
     finally:
-        fault.mend(whole)
+        fault.mend(patient)
+    find_nothing(patient)
+
+
+@pytest.mark.parametrize("name", ["wrong-audience", "swapped-prefix"])
+def test_what_an_api_server_was_told_wrong_by_a_file_is_named_as_well(whole: Lab, name: str) -> None:
+    try:
+        FAULTS[name].switch_on(whole)
+        assert diagnose(whole).names == [FAULTS[name].cause]
+    finally:
+        FAULTS[name].mend(whole)
+    find_nothing(whole)
+
+
+@pytest.mark.fault(
+    "Servers",
+    "a changed AuthenticationConfiguration by which the issuer can't be reached",
+    "the one before stays in force, starting says that the file is not followed, and the doctor names what is wrong with it",
+)
+@pytest.mark.parametrize("name", ["wrong-issuer", "wrong-ca"])
+def test_a_file_that_leads_to_no_issuer_is_not_followed_and_named(whole: Lab, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(local, "_FOLLOW_SECONDS", 15)
+    try:
+        with pytest.raises(ServerError, match="does not go by"):
+            FAULTS[name].switch_on(whole)
+        assert whole.sign_in("user-dev").whoami().username == "user-dev@kratix.io"
+        assert diagnose(whole).names == [FAULTS[name].cause]
+    finally:
+        FAULTS[name].mend(whole)
     find_nothing(whole)
 
 
@@ -291,23 +337,6 @@ def test_other_groups_than_declared_are_named(whole: Lab) -> None:
         assert diagnose(whole).names == ["undeclared-groups"]
     finally:
         whole.cluster.start()
-
-
-@pytest.fixture
-def by_flags(whole: Lab) -> Iterator[Lab]:
-    """The same lab with its API server told by flags, as the practice lab's is."""
-    made = Lab(replace(whole.settings, oidc="flags"))
-    made.cluster.start()
-    yield made
-    whole.cluster.start()
-
-
-@pytest.mark.parametrize("name", ["wrong-issuer", "wrong-ca", "wrong-audience", "swapped-prefix"])
-def test_what_an_api_server_was_told_wrong_by_flags_is_named_as_well(by_flags: Lab, name: str) -> None:
-    FAULTS[name].switch_on(by_flags)
-    assert diagnose(by_flags).names == [FAULTS[name].cause]
-    FAULTS[name].mend(by_flags)
-    assert diagnose(by_flags).names == []
 
 
 @contextmanager
