@@ -15,6 +15,9 @@ from contextlib import suppress
 import psutil
 
 LOOPBACK = "127.0.0.1"
+NAMELESS = "another user's program"
+"""Who has a port when the system does not say."""
+
 _WHERE_ASKED = {LOOPBACK, "::1", "0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
 _FIRST_FREE = 10
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
@@ -75,7 +78,7 @@ def listener(port: int, *, held: bool = False) -> str | None:
         if _WHERE_ASKED & _addresses(process, port):
             with suppress(psutil.Error):
                 return f"{process.name()} (pid {process.pid})"
-    return "another user's program"
+    return NAMELESS
 
 
 def _is_free_by_ipv4(port: int) -> bool:

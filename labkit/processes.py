@@ -28,7 +28,7 @@ from .display import Displayed, progress
 from .environment import SERVER, listed
 from .errors import PortInUse, ServerError
 from .machine import shortage
-from .ports import hold, is_listened_on, listener
+from .ports import NAMELESS, hold, is_listened_on, listener
 from .settings import Settings, write_private, writing
 
 _WAY = "listed environment, [::1] held"
@@ -148,7 +148,7 @@ class Processes:
                     return running
             had_one = self._record(server.name) is not None
             self.stop(server.name)
-            self._refuse_taken_ports(server, _RELEASE_SECONDS if had_one else 0)
+            self._refuse_taken_ports(server, had_one)
             with progress(f"starting {server.name}"):
                 try:
                     child, running = self._launch(server)
@@ -297,12 +297,12 @@ class Processes:
         record = self._record(name)
         return record is not None and is_listened_on(port, _launch.session_members(record))
 
-    def _refuse_taken_ports(self, server: Server, patience: float) -> None:
-        """Patience is for a server of ours that was killed a moment ago: the system closes its sockets when it gets to it."""
-        deadline = time.monotonic() + patience
+    def _refuse_taken_ports(self, server: Server, had_one: bool) -> None:
+        """Patience is for a server of ours that ended a moment ago: the system closes its sockets, by then nobody's, when it gets to it."""
+        deadline = time.monotonic() + _RELEASE_SECONDS
         for name in server.ports:
             port = self._settings.ports[name]
-            while (holder := listener(port)) and time.monotonic() < deadline:
+            while (holder := listener(port)) and (had_one or holder == NAMELESS) and time.monotonic() < deadline:
                 time.sleep(_POLL_SECONDS)
             self._refuse(server, name, holder)
 
@@ -311,7 +311,7 @@ class Processes:
             try:
                 held = hold(self._settings.ports[name])
             except OSError:
-                self._refuse(server, name, "another user's program")
+                self._refuse(server, name, NAMELESS)
             else:
                 if held:
                     yield held
