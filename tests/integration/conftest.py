@@ -85,13 +85,14 @@ def second_portal(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     admin.change_current_realm(lab.workshop.realm.name)
     client = str(admin.get_client_id(CLIENT_ID))
     declared = admin.get_client(client)["redirectUris"]
-    admin.update_client(client, {"redirectUris": [*declared, f"{portal.url}/api/auth/keycloak/handler/frame"]})
+    # Without web origins Keycloak would make them of these.
+    admin.update_client(client, {"webOrigins": [], "redirectUris": [*declared, f"{portal.url}/api/auth/keycloak/handler/frame"]})
     try:
         portal.start()
         yield portal
     finally:
         portal.stop()
-        admin.update_client(client, {"redirectUris": declared})
+        admin.update_client(client, {"webOrigins": [], "redirectUris": declared})
 
 
 ADMIN_PASSWORD = "a-password-of-this-test"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -51,11 +53,13 @@ def dev(lab: Lab, admin: PortalSession) -> PortalSession:
 
 
 @pytest.fixture
-def secret(tmp_path: Path) -> Path:
+def secret() -> Iterator[Path]:
     """A file that is nobody's business, in a shape whose mistakes a parser likes to quote."""
-    file = tmp_path / "credentials"
-    file.write_text(f"[default]\n{MARK} = 1\n")
-    return file
+    # By a short path, as the error that names it shows the beginning of a long answer only.
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "credentials"
+        file.write_text(f"[default]\n{MARK} = 1\n")
+        yield file
 
 
 @pytest.fixture

@@ -27,7 +27,15 @@ def up(home: Path, *before: str, limit: Callable[[], None] | None = None) -> sub
 def on_a_small_disk(home: Path, size: str) -> list[str]:
     """What to put in front of a command so that it, and it alone, sees an empty file system of that size at ``home``."""
     home.mkdir(mode=0o700)
-    mounted = ["unshare", "--map-root-user", "--mount", "sh", "-c", f'mount -t tmpfs -o size={size} labkit "$0" && exec "$@"', str(home)]
+    mounted = [
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        f'mount -t tmpfs -o mode=700,size={size} labkit "$0" && exec "$@"',
+        str(home),
+    ]
     if shutil.which("unshare") is None or subprocess.run([*mounted, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this system lets nobody but root mount a file system, and a full disk can't be had otherwise")
     return mounted
