@@ -72,9 +72,9 @@ def lab(idle_lab: Lab) -> Lab:
     return idle_lab
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def second_portal(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    """The portal of another home, for the same people and the same cluster."""
+    """The portal of another home, for the same people and the same cluster; the realm is then as declared again."""
     home = tmp_path_factory.mktemp("second-portal") / "home"
     state = open_home(home, environ={}, free_ports=True)
     ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
