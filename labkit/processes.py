@@ -28,11 +28,9 @@ from .display import Displayed, progress
 from .environment import SERVER, listed
 from .errors import PortInUse, ServerError
 from .machine import shortage
+from .ownership import privately
 from .ports import NAMELESS, hold, is_listened_on, listener
 from .settings import Settings, write_private, writing
-
-_WAY = "listed environment, [::1] held"
-"""A server that an older labkit started otherwise is started anew."""
 
 _POLL_SECONDS = 0.1
 _RELEASE_SECONDS = 5
@@ -70,8 +68,8 @@ class Server:
     cwd: Path | None = None
 
     def fingerprint(self) -> str:
-        """Changes when the command line or one of the files read at start changes, or how servers are started."""
-        digest = hashlib.sha256("\0".join((_WAY, *self.argv)).encode())
+        """Changes when the command line or one of the files read at start changes."""
+        digest = hashlib.sha256("\0".join(self.argv).encode())
         for file in self.inputs:
             digest.update(file.read_bytes())
         return digest.hexdigest()[:16]
@@ -118,12 +116,11 @@ class Processes:
         except Timeout as error:
             msg = f"another process has been starting or stopping servers of {self._settings.home} for {_LOCK_SECONDS} s"
             raise ServerError(msg, fix="end the other notebook or shell, then try again") from error
-        # What is laid out for a server is the person's alone, whatever umask the notebook has.
-        umask = os.umask(0o077)
         try:
-            yield
+            # What is laid out for a server is the person's alone, whatever umask the notebook has.
+            with privately():
+                yield
         finally:
-            os.umask(umask)
             lock.release()
 
     def start(self, server: Server) -> Running:
