@@ -161,11 +161,12 @@ def short_lived(lab: Lab) -> Iterator[None]:
     admin.change_current_realm(lab.workshop.realm.name)
     client_id = admin.get_client_id("backstage-client")
     assert client_id
-    admin.update_client(client_id, {"attributes": {"access.token.lifespan": "5"}})
+    # Without web origins Keycloak would make them of the redirect URIs.
+    admin.update_client(client_id, {"webOrigins": [], "attributes": {"access.token.lifespan": "5"}})
     try:
         yield
     finally:
-        admin.update_client(client_id, {"attributes": {"access.token.lifespan": ""}})
+        admin.update_client(client_id, {"webOrigins": [], "attributes": {"access.token.lifespan": ""}})
 
 
 def has_expired(session: PortalSession) -> bool:
