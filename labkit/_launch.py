@@ -62,9 +62,18 @@ def has_ended(pid: int) -> bool:
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return _is_over(psutil.Process(pid))
     except psutil.NoSuchProcess:
         return True
+
+
+def _is_over(process: psutil.Process) -> bool:
+    """Whether nothing of a process is left but its exit code.
+
+    On Linux the first of its threads may be gone, which alone makes it a zombie, and the others still at work: sockets and files are
+    closed by the last one, and that takes seconds on a busy machine.
+    """
+    return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
 
 
 def session_members(record: Mapping[str, object]) -> list[psutil.Process]:
@@ -81,7 +90,7 @@ def session_members(record: Mapping[str, object]) -> list[psutil.Process]:
     members = []
     for process in psutil.process_iter():
         try:
-            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+            if os.getsid(process.pid) == session and not _is_over(process):
                 members.append(process)
         except (OSError, psutil.Error):
             continue

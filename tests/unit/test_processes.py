@@ -38,6 +38,14 @@ while True:
 
 LEADER_WITH_LISTENING_CHILD = f"import subprocess, sys\nsubprocess.run([sys.executable, '-I', '-S', '-c', '''{LISTEN}''', *sys.argv[1:]])"
 
+FIRST_THREAD_ENDS = f"""
+import ctypes, signal, threading
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+threading.Thread(target=exec, args=('''{LISTEN}''', {{}})).start()
+signal.sigwait([signal.SIGUSR1])
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
 DEAF = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{LISTEN}"
 
 STARTER = """
@@ -295,6 +303,21 @@ def test_what_cannot_be_stopped_stays_on_record(settings: Settings, processes: P
 
 def test_stopping_what_does_not_run_says_so(processes: Processes) -> None:
     assert not processes.stop("listener")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process ends as a whole")
+@pytest.mark.fault(
+    "Servers",
+    "a server whose first thread has ended (a zombie by its state), with others at work",
+    "it counts as running, and is stopped whole",
+)
+def test_a_server_without_its_first_thread_is_stopped(processes: Processes, settings: Settings) -> None:
+    running = processes.start(listener(settings, code=FIRST_THREAD_ENDS))
+    os.kill(running.pid, signal.SIGUSR1)
+    wait_for(lambda: psutil.Process(running.pid).status() == psutil.STATUS_ZOMBIE)
+    assert processes.running("listener")
+    assert processes.stop("listener")
+    assert port_is_free(settings.ports["etcd"])
 
 
 @pytest.mark.fault("Servers", "kill -9 of the starter after the fork, before the record", "no server runs")
