@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -233,7 +234,7 @@ def test_whatever_keeps_what_is_printed_is_shown_none(named: Lab, tmp_path: Path
     piped = labkit("password", "user-admin")
     assert (piped.returncode, piped.stdout) == (1, "")
     assert "a password is shown in a terminal only" in piped.stderr
-    cell = f"!{' '.join(LABKIT)} password user-admin; test -t 1 && echo a terminal"
+    cell = f"!{shlex.join(LABKIT)} password user-admin; test -t 1 && echo a terminal"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
     NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
     told = "".join(output.get("text", "") for output in notebook.cells[0].outputs)
