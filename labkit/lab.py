@@ -118,7 +118,7 @@ class Lab:
         self.realm = Realm(self.keycloak.admin, self.workshop, given)
         self.cluster = Cluster(settings, self.workshop, self.processes, certificates, self.toolchain, self.keycloak, choice)
         self.portal = Portal(settings, self.workshop, self.processes, self.toolchain, self.keycloak, lambda: self.cluster.endpoint)
-        self.kratix = Kratix(settings, self.workshop, self.processes, certificates, self.cluster)
+        self.kratix = Kratix(settings, self.workshop, self.processes, certificates, self.toolchain, self.cluster)
 
     @classmethod
     def open(cls) -> Lab:

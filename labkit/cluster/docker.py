@@ -71,6 +71,20 @@ class Docker:
         """What Docker knows of these containers."""
         return list(json.loads(self.run("inspect", "--type=container", *names))) if names else []
 
+    def has_image(self, image: str) -> bool:
+        """Whether Docker has an image of that name.
+
+        Raises:
+            ClusterError: Docker can't be asked.
+        """
+        try:
+            self.run("image", "inspect", "--format={{.Id}}", image)
+        except ClusterError as error:
+            if "no such image" in error.why.lower():
+                return False
+            raise
+        return True
+
     def network(self, name: str) -> Network:
         """A bridge network, made if it is missing; it outlives the clusters in it.
 

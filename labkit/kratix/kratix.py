@@ -16,6 +16,7 @@ from ..display import Displayed, Finding, Table, progress
 from ..errors import KratixError, KratixUnavailable
 from ..processes import Processes
 from ..settings import Settings
+from ..toolchain import Toolchain
 from ..workshop import Workshop
 from .local import LocalKratix
 from .promise import PROMISE_KIND, PROMISES, Promise
@@ -36,15 +37,23 @@ Run = Callable[..., KubectlAnswer]
 class Kratix:
     """Kratix, run as the cluster is: on a local one as a process, elsewhere in the cluster itself."""
 
-    def __init__(self, settings: Settings, workshop: Workshop, processes: Processes, certificates: Certificates, cluster: Cluster) -> None:
-        self._workshop, self._cluster = workshop, cluster
+    def __init__(
+        self,
+        settings: Settings,
+        workshop: Workshop,
+        processes: Processes,
+        certificates: Certificates,
+        tools: Toolchain,
+        cluster: Cluster,
+    ) -> None:
+        self._workshop, self._tools, self._cluster = workshop, tools, cluster
         self._folder = settings.home / "kratix"
         self._local = LocalKratix(settings, processes, certificates, cluster)
 
     @property
     def _server(self) -> LocalKratix | ReleasedKratix:
         # On use: what kind of cluster it is may take asking Docker.
-        return self._local if isinstance(self._cluster.provider, LocalCluster) else ReleasedKratix(self._cluster)
+        return self._local if isinstance(self._cluster.provider, LocalCluster) else ReleasedKratix(self._cluster, self._tools)
 
     @property
     def lacking(self) -> str:

@@ -14,12 +14,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import requests
+import yaml
 
 from ..cluster.cluster import Cluster
+from ..cluster.docker import Docker
+from ..cluster.kind import KindCluster
 from ..display import Displayed, Finding, Findings, progress
 from ..errors import ClusterError, KratixError
 from ..http_session import request
+from ..toolchain import Toolchain
 from ..toolchain.pins import PINNED
+from . import images
 from .source import NAMESPACE, WEBHOOKS
 
 CONTROLLER = "deployment/kratix-platform-controller-manager"
@@ -68,6 +73,18 @@ class Manifest:
             why = f"its SHA-256 is {digest}, pinned is {self.sha256}" if self.sha256 else f"it has no line {self.holds!r}"
             raise KratixError(msg, why=why, fix="try again; if it stays, somebody has changed it: do not apply it")
         return answer.text
+
+    def images(self, text: str) -> list[str]:
+        """The container images that its text names.
+
+        Raises:
+            KratixError: It is not what it should be.
+        """
+        try:
+            return images.named_in(text)
+        except yaml.YAMLError as error:
+            msg = f"{self.url} is not {self.what}"
+            raise KratixError(msg, why=f"it is no YAML: {error}", fix="try again; if it stays, do not apply it") from None
 
 
 MANIFESTS = (
@@ -126,25 +143,35 @@ class ReleasedKratix:
 
     Args:
         cluster: The cluster.
+        tools: Where kind comes from.
         manifests: What to apply.
+        docker: Docker.
     """
 
     url = CONTROLLER
 
-    def __init__(self, cluster: Cluster, manifests: tuple[Manifest, ...] = MANIFESTS) -> None:
-        self._cluster, self._manifests = cluster, manifests
+    def __init__(
+        self, cluster: Cluster, tools: Toolchain, manifests: tuple[Manifest, ...] = MANIFESTS, docker: Docker | None = None
+    ) -> None:
+        self._cluster, self._tools, self._manifests, self._docker = cluster, tools, manifests, docker or Docker()
 
     def start(self) -> Displayed:
         """Apply what is missing, each once the one before it is ready; a Kratix that is there already is taken as it is.
 
+        First everything is fetched, and in KinD every image is brought into the node. Elsewhere images are the cluster's own affair.
+
         Raises:
-            KratixError: Something can't be fetched, is not what it should be, or does not become ready.
-            ClusterError: The cluster refuses something.
+            KratixError: A manifest or an image can't be had, which leaves the cluster as it was; or something does not become ready.
+            ClusterError: The cluster or Docker refuses something.
         """
         if not self._is_there():
-            for manifest in self._manifests:
+            with progress("fetching Kratix's manifests"):
+                texts = {manifest: manifest.fetch() for manifest in self._manifests}
+                wanted = dict.fromkeys(image for manifest, text in texts.items() for image in manifest.images(text))
+            if isinstance(self._cluster.provider, KindCluster):
+                images.require(list(wanted), self._tools.ensure("kind")["kind"].path, self._docker)
+            for manifest, text in texts.items():
                 with progress(f"applying {manifest.what}"):
-                    text = manifest.fetch()
                     self._until_taken(manifest.what, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
                 if manifest.namespace:
                     self._wait(manifest.what, "deployment", "--all", f"--namespace={manifest.namespace}")

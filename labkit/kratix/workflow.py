@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
-from ..cluster.docker import Docker, kind_environment
-from ..cluster.kind import NAME
+from ..cluster.docker import Docker
 from ..display import progress
 from ..errors import KratixError
 from ..toolchain import Toolchain
+from .images import load
 from .promise import Promise
 
 _BUILD_SECONDS = 600
@@ -36,16 +35,8 @@ def load_image(promise: Promise, folder: Path, tools: Toolchain, docker: Docker 
     image = str(container["image"])
     with progress(f"building {image} and loading it into KinD"):
         (docker or Docker()).run("build", "--tag", image, str(folder), seconds=_BUILD_SECONDS)
-        kind = str(tools.ensure("kind")["kind"].path)
-        done = subprocess.run(
-            [kind, "load", "docker-image", image, "--name", NAME],
-            capture_output=True,
-            text=True,
-            timeout=_BUILD_SECONDS,
-            env=kind_environment(),
-            check=False,
-        )
-    if done.returncode:
+        refusal = load(image, tools.ensure("kind")["kind"].path)
+    if refusal:
         msg = f"kind can't load {image}"
-        raise KratixError(msg, why=done.stderr, fix="see whether the cluster runs: labkit status")
+        raise KratixError(msg, why=refusal, fix="see whether the cluster runs: labkit status")
     return image

@@ -16,10 +16,13 @@ import pytest
 import yaml
 
 from labkit.cluster.docker import Docker
+from labkit.cluster.external import ExternalCluster
+from labkit.cluster.kind import KindCluster
 from labkit.errors import KratixError, KratixUnavailable
 from labkit.kratix import source as sources
+from labkit.kratix.images import full_name, named_in
 from labkit.kratix.promise import PROMISES, Promise
-from labkit.kratix.released import MANIFESTS, Manifest
+from labkit.kratix.released import MANIFESTS, Manifest, ReleasedKratix
 from labkit.kratix.request import RequestStatus, wait_until_taken
 from labkit.kratix.roles import expected, requester
 from labkit.kratix.source import Source, source
@@ -306,6 +309,146 @@ def test_all_that_lies_in_a_repository_is_pinned_by_commit_and_digest() -> None:
     for manifest in MANIFESTS:
         assert manifest.url.startswith("https://")
         assert re.fullmatch("[0-9a-f]{64}", manifest.sha256) or re.search(r"/releases/download/v[\d.]+/", manifest.url), manifest.what
+
+
+PODS = """\
+kind: Deployment
+spec:
+  template:
+    spec:
+      initContainers: [{name: first, image: there:1}]
+      containers:
+      - name: manager
+        image: example.org/pulled@sha256:00
+        env: [{name: ADAPTER_IMG, value: carried:1}, {name: WC_IMG, valueFrom: {configMapKeyRef: {name: images, key: WC_IMG}}}]
+---
+kind: CustomResourceDefinition
+properties: {containers: {items: {properties: {name: {type: string}, image: {type: string, enum: [a, =]}}}}}
+---
+kind: ConfigMap
+data: {WC_IMG: gone:1, LOGO: logo.png}
+---
+"""
+ALL_OF_THEM = ["there:1", "example.org/pulled@sha256:00", "carried:1", "gone:1"]
+
+
+def test_a_manifests_images_are_its_containers_and_what_kratix_is_told_to_run() -> None:
+    assert named_in(PODS) == ALL_OF_THEM
+
+
+@pytest.mark.parametrize(
+    ("image", "full"),
+    [
+        ("busybox", "docker.io/library/busybox:latest"),
+        ("minio/mc:1", "docker.io/minio/mc:1"),
+        ("quay.io/jetstack/cert-manager-webhook:v1", "quay.io/jetstack/cert-manager-webhook:v1"),
+        ("localhost:5000/it", "localhost:5000/it:latest"),
+        ("localhost/it:1", "localhost/it:1"),
+        ("kindest/node:v1@sha256:00", "docker.io/kindest/node@sha256:00"),
+    ],
+)
+def test_an_image_is_looked_for_by_the_name_that_containerd_gives_it(image: str, full: str) -> None:
+    assert full_name(image) == full
+
+
+class OnKind:
+    """Kratix from a manifest of our own, on a KinD cluster whose programs are scripts: each writes what it was asked into ``calls``.
+
+    The node has ``there:1``, Docker has ``carried:1``, and of the rest nothing can be pulled but ``example.org/pulled``.
+    """
+
+    def __init__(self, folder: Path, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls, self.folder = folder / "calls", folder
+        self.calls.touch()
+        (folder / "manifest.yaml").write_text(PODS)
+        self.program("kind")
+        self.program(
+            "docker",
+            'case "$*" in',
+            '*"images ls -q") echo docker.io/library/there:1;;',
+            '"image inspect"*carried:1) echo sha256:01;;',
+            '"image inspect"*) echo "Error response from daemon: No such image: it" >&2; exit 1;;',
+            '*"crictl pull example.org/pulled"*) ;;',
+            '*) printf "a line of no use\\ndial tcp: no such host\\n" >&2; exit 1;;',
+            "esac",
+        )
+        monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+        self.manifest = Manifest("it", f"{site}/manifest.yaml", "kind: Deployment")
+
+    def program(self, name: str, *lines: str) -> Path:
+        path = self.folder / name
+        path.write_text("\n".join(("#!/bin/sh", f'echo "{name} $*" >> "{self.calls}"', *lines)))
+        path.chmod(0o755)
+        return path
+
+    def kratix(self, *manifests: Manifest, provider: type[object] = KindCluster) -> ReleasedKratix:
+        def kubectl(*args: str, stdin: str = "") -> SimpleNamespace:
+            if args[0] == "apply":
+                with self.calls.open("a") as calls:
+                    calls.write(f"apply {len(stdin)}\n")
+            return SimpleNamespace(output="")
+
+        cluster = SimpleNamespace(provider=provider.__new__(provider), admin_kubectl=kubectl)
+        tools = SimpleNamespace(ensure=lambda name: {name: SimpleNamespace(path=self.folder / name)})
+        return ReleasedKratix(cast("Any", cluster), cast("Any", tools), manifests or (self.manifest,))
+
+    def called(self, word: str) -> list[str]:
+        return [line for line in self.calls.read_text().splitlines() if word in line]
+
+
+@pytest.fixture
+def on_kind(tmp_path: Path, site: str, monkeypatch: pytest.MonkeyPatch) -> OnKind:
+    return OnKind(tmp_path, site, monkeypatch)
+
+
+@pytest.mark.fault("Programs", "images of Kratix's that KinD can't have", "all are named with the reason, before anything is applied")
+def test_without_its_images_nothing_of_kratix_is_applied(on_kind: OnKind) -> None:
+    with pytest.raises(KratixError, match=r"lacks 1 of the 4 images that Kratix needs.*nothing was applied") as refused:
+        on_kind.kratix().start()
+    assert refused.value.why == "gone:1: dial tcp: no such host"
+    assert f"{on_kind.folder / 'kind'} load image-archive kratix.tar --name platform" in refused.value.fix
+    assert on_kind.called("apply") == []
+
+
+def test_images_are_loaded_from_docker_or_pulled_by_the_node_before_the_first_manifest(on_kind: OnKind) -> None:
+    (on_kind.folder / "manifest.yaml").write_text(PODS.replace("gone:1", "there:1"))
+    on_kind.kratix().start()
+    assert on_kind.called("kind load") == ["kind load docker-image carried:1 --name platform"]
+    pulled = "docker exec platform-control-plane timeout 300 crictl pull example.org/pulled@sha256:00"
+    assert on_kind.called("pull") == [pulled]
+    assert on_kind.calls.read_text().splitlines()[-1].startswith("apply ")
+
+
+def test_what_kind_can_not_load_is_pulled_by_the_node(on_kind: OnKind) -> None:
+    on_kind.program("kind", 'printf "ERROR: failed\\nctr: content digest sha256:00: not found\\n" >&2; exit 1')
+    with pytest.raises(KratixError) as refused:
+        on_kind.kratix().start()
+    why = "carried:1: kind can't load it: ctr: content digest sha256:00: not found; dial tcp: no such host"
+    assert why in refused.value.why.splitlines()
+
+
+@pytest.mark.fault("Programs", "an image of Kratix's whose registry is silent", "it is given up within the node, with the limit")
+def test_an_image_that_does_not_come_is_given_up(on_kind: OnKind) -> None:
+    text = (on_kind.folder / "docker").read_text()
+    (on_kind.folder / "docker").write_text(text.replace("*) printf", "*pull*) exit 124;;\n*) printf"))
+    with pytest.raises(KratixError) as refused:
+        on_kind.kratix().start()
+    assert "gone:1: it did not come within 300 s" in refused.value.why
+
+
+@pytest.mark.fault("Programs", "a manifest of Kratix's that is not what was pinned", "refused, and nothing of it is applied")
+@pytest.mark.parametrize("holds", ["kind: Nothing", "kind: Secret"])
+def test_one_manifest_that_is_not_what_it_should_be_keeps_all_from_being_applied(holds: str, on_kind: OnKind) -> None:
+    (on_kind.folder / "other.yaml").write_text("kind: Secret\n}")
+    other = Manifest("another", on_kind.manifest.url.replace("manifest", "other"), holds)
+    with pytest.raises(KratixError, match=r"other\.yaml is not another"):
+        on_kind.kratix(on_kind.manifest, other).start()
+    assert on_kind.calls.read_text() == ""
+
+
+def test_in_a_cluster_of_others_images_are_its_own_affair(on_kind: OnKind) -> None:
+    on_kind.kratix(provider=ExternalCluster).start()
+    assert [line.split()[0] for line in on_kind.calls.read_text().splitlines()] == ["apply"]
 
 
 def test_the_promise_for_kind_is_one_and_its_container_is_ours() -> None:
