@@ -18,6 +18,7 @@ from .cluster.cluster import Cluster
 from .cluster.kubeconfig import exec_context
 from .cluster.kubectl import KubectlAnswer
 from .cluster.local import SERVERS
+from .cluster.node_image import NodeImage, pass_over
 from .display import Table
 from .errors import CheckFailed, Forbidden
 from .identity.credential import exec_credential
@@ -33,6 +34,7 @@ from .portal.server import Portal
 from .processes import Processes
 from .settings import Settings
 from .toolchain import PROGRAMS, Toolchain
+from .toolchain.pins import KIND_NODE_IMAGE
 from .workshop import Workshop
 
 NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name not in {"go", "kind", "pages", *SERVERS})
@@ -144,19 +146,22 @@ class Lab:
         """Find, fetch or build every program that the labs run.
 
         Args:
-            offline_bundle: A file with the programs to start from; if there is none, it is written at the end.
+            offline_bundle: A file with the programs to start from; if there is none, it is written at the end. Where the cluster is in
+                KinD, the image of its nodes goes along.
             ui: Whether the portal's pages are to be had too; without them it has its API only.
 
         Raises:
             ToolchainError: One can't be had, or the bundle can't be read or written.
+            ClusterError: Docker can't save or load the image.
         """
+        node_image = NodeImage(KIND_NODE_IMAGE) if "kind" in self.programs else None
         there = offline_bundle is not None and offline_bundle.exists()
         if offline_bundle is not None and there:
-            self.toolchain.unpack(offline_bundle)
+            self.toolchain.unpack(offline_bundle, node_image.load if node_image else pass_over)
         wanted = (*self.programs, "pages") if ui else self.programs
         self.toolchain.ensure(*wanted)
         if offline_bundle is not None and not there:
-            self.toolchain.pack(offline_bundle, *wanted)
+            self.toolchain.pack(offline_bundle, *wanted, image=node_image.save if node_image else None)
 
     def up(self) -> None:
         """Everything that the labs start: Keycloak with the realm, the cluster that trusts it, the RBAC objects, the portal.

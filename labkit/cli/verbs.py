@@ -87,8 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="for a room without network. If there is no FILE, set-up goes on as usual and then packs the programs into it; if there is "
-        "one, made on a machine of this kind by this version, set-up unpacks it first and so fetches nothing. Python's own packages "
-        "(.venv) are not in it",
+        "one, made on a machine of this kind by this version, set-up unpacks it first and so fetches nothing. With LABKIT_CLUSTER=kind "
+        "the image of KinD's nodes goes along, out of Docker and into it. Python's own packages (.venv) are not in it",
     )
     added.add_argument("--ui", action="store_true", help="build the portal's pages too, for a browser")
     verb("up", _up, "start the servers and do labs 01 to 03", "Keycloak with the realm, the cluster, RBAC, the portal; safe to repeat.")

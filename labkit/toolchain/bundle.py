@@ -1,8 +1,9 @@
 """Bundles: the programs of one machine in a file, for others like it that have no network.
 
 A bundle is a gzipped tar. Its first member, ``manifest.json``, names the kind of machine, the programs, and every file with its size
-and SHA-256; the files lie below a folder per program, named as in the cache, and a program is one of them. The digests prove that a
-bundle arrived whole, and not who made it: it holds programs, so it is to be had from somebody one trusts.
+and SHA-256; the files lie below a folder per program, named as in the cache, and a program is one of them. A container image may be
+with them, as ``docker save`` writes it. The digests prove that a bundle arrived whole, and not who made it: it holds programs, so it
+is to be had from somebody one trusts.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from .looking import Program
 
 _MANIFEST = "manifest.json"
 _MANIFEST_BYTES = 1 << 26
-_FORMAT = 2
+_FORMAT = 3
+_IMAGE = "image/docker.tar"
 _LEVEL = 3
 _FIX = "have a bundle made by this version of labkit on a machine like this one: labkit setup --offline-bundle FILE"
 
@@ -53,6 +55,19 @@ class Packed:
     source: str
 
 
+@dataclass(frozen=True)
+class Image:
+    """A container image beside the programs.
+
+    Attributes:
+        name: What it is asked for by.
+        file: What ``docker save`` wrote.
+    """
+
+    name: str
+    file: Path
+
+
 class _Format(BaseModel):
     """What every format's manifest says."""
 
@@ -69,15 +84,17 @@ class _Manifest(_Format):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     machine: str
     programs: tuple[Packed, ...]
+    image: Annotated[str, Field(pattern="^([a-z0-9][A-Za-z0-9._/:@-]*)?$")]
     files: dict[str, _File]
 
 
-def pack(file: Path, programs: Mapping[str, tuple[Program, Path]], shown: Progress) -> None:
+def pack(file: Path, programs: Mapping[str, tuple[Program, Path]], image: Image | None, shown: Progress) -> None:
     """Write a bundle: to a temporary name, then renamed.
 
     Args:
         file: The bundle.
         programs: Each slot with its program, and the folder that goes along with it; the program itself if it stands alone.
+        image: The container image that goes along.
         shown: Told what is packed.
 
     Raises:
@@ -86,12 +103,15 @@ def pack(file: Path, programs: Mapping[str, tuple[Program, Path]], shown: Progre
     part = file.with_name(f".{file.name}.part")
     try:
         sources = {f"{slot}/{below}": source for slot, (_, whole) in programs.items() for below, source in _files(whole)}
+        if image is not None:
+            sources[_IMAGE] = image.file
         packed = tuple(
             Packed(slot, program.name, program.version, _below(program.path, whole), program.source)
             for slot, (program, whole) in programs.items()
         )
         files = {member: _File(size=source.stat().st_size, sha256=_digest(source)) for member, source in sources.items()}
-        manifest = _Manifest(format=_FORMAT, machine=_this_machine(), programs=packed, files=files)
+        asked_for = "" if image is None else image.name
+        manifest = _Manifest(format=_FORMAT, machine=_this_machine(), programs=packed, image=asked_for, files=files)
         # What links point to goes in, as they may lead out of the folder.
         with tarfile.open(part, "w:gz", compresslevel=_LEVEL, dereference=True) as tar:
             text = manifest.model_dump_json(indent=1).encode()
@@ -105,13 +125,13 @@ def pack(file: Path, programs: Mapping[str, tuple[Program, Path]], shown: Progre
     except OSError as error:
         msg = f"the bundle {file} can't be made"
         raise ToolchainError(
-            msg, why=str(error), fix="name a file in a folder that you may write to, on a disk with a GB of room"
+            msg, why=str(error), fix="name a file in a folder that you may write to, on a disk with a few GB of room"
         ) from error
     finally:
         part.unlink(missing_ok=True)
 
 
-def unpack(file: Path, work: Path, slots: Mapping[str, str], shown: Progress) -> list[tuple[Packed, Path]]:
+def unpack(file: Path, work: Path, slots: Mapping[str, str], shown: Progress) -> tuple[list[tuple[Packed, Path]], Image | None]:
     """Unpack a bundle whole, and check that it is meant for this machine and this labkit and that every file is as it was packed.
 
     Args:
@@ -121,7 +141,7 @@ def unpack(file: Path, work: Path, slots: Mapping[str, str], shown: Progress) ->
         shown: Told what is unpacked.
 
     Returns:
-        The programs, each with its folder below ``work``.
+        The programs, each with its folder below ``work``; and the container image that goes along, in a file below it.
 
     Raises:
         ToolchainError: It is no such bundle, or a file in it is missing or changed.
@@ -155,7 +175,8 @@ def unpack(file: Path, work: Path, slots: Mapping[str, str], shown: Progress) ->
         raise _spoilt(file, str(error)) from error
     if missing:
         raise _spoilt(file, f"{len(missing)} files of its manifest are missing, such as {next(iter(missing))}")
-    return [(program, work / program.slot) for program in manifest.programs]
+    image = Image(manifest.image, work / _IMAGE) if manifest.image else None
+    return [(program, work / program.slot) for program in manifest.programs], image
 
 
 def _manifest(file: Path, tar: tarfile.TarFile, slots: Mapping[str, str]) -> _Manifest:
@@ -189,10 +210,11 @@ def _manifest(file: Path, tar: tarfile.TarFile, slots: Mapping[str, str]) -> _Ma
 
 def _misplaced(manifest: _Manifest) -> Iterator[str]:
     """What is wrong with where the manifest has its files and programs."""
-    slots = {program.slot for program in manifest.programs}
-    folders = set[str]()
+    slots, folders = {program.slot for program in manifest.programs}, set[str]()
     for name in manifest.files:
         path = PurePosixPath(name)
+        if name == _IMAGE and manifest.image:
+            continue
         if str(path) != name or ".." in path.parts or len(path.parts) < 2 or path.parts[0] not in slots:
             yield f"{name} is no plain file in the folder of a program"
         folders.update(map(str, path.parents))
@@ -201,6 +223,8 @@ def _misplaced(manifest: _Manifest) -> Iterator[str]:
         member = f"{program.slot}/{program.path}"
         if member not in manifest.files and member not in folders:
             yield f"the program {member} is none of its files"
+    if manifest.image and _IMAGE not in manifest.files:
+        yield f"the image {manifest.image} is none of its files"
 
 
 def _copy(content: IO[bytes], target: Path, mode: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..display import Table, progress
@@ -62,8 +62,13 @@ class Toolchain:
             return found
         return self._store.get(self._slot(name, found))
 
-    def pack(self, file: Path, *names: str) -> None:
+    def pack(self, file: Path, *names: str, image: Callable[[Path], bundle.Image | None] | None = None) -> None:
         """Write a bundle of these programs, which must be there: cached ones as they are, others copied from where they were found.
+
+        Args:
+            file: The bundle.
+            names: The programs.
+            image: Writes a container image that goes along to a file in a folder, which is gone afterwards.
 
         Raises:
             ToolchainError: A program is missing, or the bundle can't be written.
@@ -74,11 +79,17 @@ class Toolchain:
             # A Java is nothing without its home.
             alone = program.path.parent.parent if self._pins[name].home else program.path
             programs[self._slot(name, None)] = program, self._store.folder(program) or alone
-        with progress(f"packing {', '.join(names)} into {file}") as shown:
-            bundle.pack(file, programs, shown)
+        with self._store.making("bundle") as work:
+            saved = image(work) if image is not None else None
+            with progress(f"packing {', '.join(names)} into {file}") as shown:
+                bundle.pack(file, programs, saved, shown)
 
-    def unpack(self, file: Path) -> None:
+    def unpack(self, file: Path, image: Callable[[bundle.Image], None] | None = None) -> None:
         """Take a bundle's programs into the cache, all of them or, if anything is wrong with the file, none.
+
+        Args:
+            file: The bundle.
+            image: Takes the container image that goes along, if one does; its file is gone afterwards.
 
         Raises:
             ToolchainError: It is damaged, or meant for another kind of machine or version of labkit; or a program does not work here.
@@ -86,11 +97,13 @@ class Toolchain:
         slots = {name: self._slot(name, None) for name in self._pins}
         with self._store.making("bundle") as work:
             with progress(f"unpacking {file}") as shown:
-                unpacked = bundle.unpack(file, work, slots, shown)
+                unpacked, saved = bundle.unpack(file, work, slots, shown)
             for program, folder in unpacked:
                 with self._store.making(self._pins[program.name].recipe.name):
                     if self._store.get(program.slot) is None:
                         self._keep(program.name, folder / program.path, folder, program.slot, f"{file.name}: {program.source}")
+            if saved is not None and image is not None:
+                image(saved)
 
     def status(self) -> Table:
         """A row per program: name, version, where it is from, path.

@@ -194,6 +194,8 @@ def refused(tools: Toolchain, bundle: Path) -> ToolchainError:
         (lambda name, content: (name, b"[" * 100_000 if name == "manifest.json" else content), "its manifest.json is malformed"),
         (manifest(files={}), "the program etcd-"),
         (manifest(programs=[{"name": "etcd"}]), "its manifest.json is malformed"),
+        (manifest(image="kindest/node:v1"), "the image kindest/node:v1 is none of its files"),
+        (manifest(image="--all"), "its manifest.json is malformed: image"),
     ],
 )
 def test_a_bundle_with_anything_changed_is_refused_whole(
@@ -216,6 +218,7 @@ def test_a_bundle_with_anything_changed_is_refused_whole(
         (at("."), (), f"the program {SLOT}/. is none of its files"),
         (listed(f"{SLOT}/../../../../escaped"), (), "escaped is no plain file in the folder of a program"),
         (listed("/etcd"), (), "/etcd is no plain file in the folder of a program"),
+        (listed("image/docker.tar"), (), "image/docker.tar is no plain file in the folder of a program"),
         (listed("another-slot/file"), (), "another-slot/file is no plain file in the folder of a program"),
         (listed(f"{SLOT}/etcd/below"), (), f"{SLOT}/etcd is both a file and a folder"),
         (listed(f"{SLOT}/link"), ((f"{SLOT}/link", tarfile.SYMTYPE, b""),), "link is not as the manifest has it"),
@@ -307,7 +310,7 @@ def test_a_bundle_of_another_format_is_refused_with_both_named(bundle: Path, tmp
     repacked(bundle, manifest(format=1, files={"etcd": "digest"}))
     error = refused(student(tmp_path), bundle)
     assert error.what == f"{bundle} holds programs of another version of labkit"
-    assert error.why == "its format is 1, this labkit's is 2"
+    assert error.why == "its format is 1, this labkit's is 3"
 
 
 @pytest.mark.fault("Programs", "a program of a bundle that does not run here", "it is named, and not kept")
@@ -340,16 +343,21 @@ def test_a_missing_program_cannot_be_packed(tmp_path: Path) -> None:
     assert not (tmp_path / "labs.tar.gz").exists()
 
 
-def test_setup_packs_a_bundle_that_is_not_there_and_starts_from_one_that_is(
-    instructor: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file, machine = tmp_path / "carried.tar.gz", tmp_path / "instructor"
-    monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
+def work_on(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this process's labkit find what the instructor's machine has."""
+    monkeypatch.setenv("LABKIT_HOME", str(machine / "home"))
     monkeypatch.setenv("LABKIT_CACHE", str(machine / "cache"))
     monkeypatch.setenv("KEYCLOAK_HOME", str(machine / "keycloak"))
     monkeypatch.setenv("PATH", str(machine / "bin"))
     for variable in ("KUBEBUILDER_ASSETS", "JAVA_HOME"):
         monkeypatch.delenv(variable, raising=False)
+
+
+def test_setup_packs_a_bundle_that_is_not_there_and_starts_from_one_that_is(
+    instructor: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, machine = tmp_path / "carried.tar.gz", tmp_path / "instructor"
+    work_on(machine, monkeypatch)
     assert main(["setup", "--ui", "--offline-bundle", str(file)]) == 0
     assert file.is_file()
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "student"))
@@ -361,3 +369,23 @@ def test_setup_packs_a_bundle_that_is_not_there_and_starts_from_one_that_is(
     rows = {row["program"]: row["from"] for row in json.loads(capsys.readouterr().out)}
     assert all(rows[name].startswith("carried.tar.gz: ") for name in NAMES)
     assert file.stat().st_mtime_ns == before
+
+
+def test_for_kind_setup_packs_the_node_image_too_and_gives_it_to_docker_where_kind_is_asked_for(
+    instructor: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, machine, calls = tmp_path / "carried.tar.gz", tmp_path / "instructor", tmp_path / "calls"
+    script(machine / "bin" / "kind", "echo kind v0.33.0 go1.25.5 linux/amd64")
+    answers = 'case $1 in --version) echo Docker version 28.2.2;; info) echo Linux;; save) echo image > "${2#--output=}";; esac'
+    script(machine / "bin" / "docker", f'echo "$1" >> {calls}; {answers}')
+    work_on(machine, monkeypatch)
+    monkeypatch.setenv("LABKIT_CLUSTER", "kind")
+    assert main(["setup", "--offline-bundle", str(file)]) == 0
+    assert "save" in calls.read_text()
+    assert main(["setup", "--offline-bundle", str(file)]) == 0
+    assert calls.read_text().split().count("load") == 1
+    monkeypatch.setenv("LABKIT_CLUSTER", "local")
+    capsys.readouterr()
+    assert main(["setup", "--offline-bundle", str(file)]) == 0
+    assert "is passed over: this lab's cluster is not in KinD" in capsys.readouterr().out
+    assert calls.read_text().split().count("load") == 1
