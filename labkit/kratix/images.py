@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -31,14 +31,14 @@ def named_in(text: str) -> list[str]:
     """
     # Every scalar as text: the safe loader fails at a bare "=", which CRDs have.
     documents = yaml.load_all(text, yaml.BaseLoader)
-    return list(dict.fromkeys(image for document in documents for image in _images(document)))
+    return [image for document in documents for image in _images(document)]
 
 
-def require(images: Sequence[str], kind: Path, docker: Docker) -> None:
+def require(wanted: Iterable[str], kind: Path, docker: Docker) -> None:
     """Have these images in KinD's node: those that Docker has are loaded, the others pulled by the node as its kubelet would, all at once.
 
     Args:
-        images: The images, as manifests name them.
+        wanted: The images, as manifests name them; one may be named more than once.
         kind: The program kind.
         docker: Docker.
 
@@ -46,6 +46,7 @@ def require(images: Sequence[str], kind: Path, docker: Docker) -> None:
         ClusterError: Docker or the node does not answer.
         KratixError: Some can't be had, each with the reason.
     """
+    images = list(dict.fromkeys(wanted))
     with progress(f"looking for {len(images)} images in KinD's node; what it lacks is fetched"):
         there = docker.run("exec", NODE, "ctr", "--namespace=k8s.io", "images", "ls", "-q").split()
         lacking = [image for image in images if full_name(image) not in there]
@@ -60,7 +61,10 @@ def require(images: Sequence[str], kind: Path, docker: Docker) -> None:
 def load(image: str, kind: Path) -> str:
     """Load an image of Docker's into KinD's node; returns what kind says against it, which is nothing when it is loaded."""
     command = (str(kind), "load", "docker-image", image, "--name", NAME)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_LOAD_SECONDS, env=kind_environment(), check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_LOAD_SECONDS, env=kind_environment(), check=False)
+    except subprocess.TimeoutExpired:
+        return f"kind still loaded after {_LOAD_SECONDS} s"
     return done.stderr.strip() or "kind gives no reason" if done.returncode else ""
 
 

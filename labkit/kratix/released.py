@@ -167,9 +167,9 @@ class ReleasedKratix:
         if not self._is_there():
             with progress("fetching Kratix's manifests"):
                 texts = {manifest: manifest.fetch() for manifest in self._manifests}
-                wanted = dict.fromkeys(image for manifest, text in texts.items() for image in manifest.images(text))
             if isinstance(self._cluster.provider, KindCluster):
-                images.require(list(wanted), self._tools.ensure("kind")["kind"].path, self._docker)
+                wanted = [image for manifest, text in texts.items() for image in manifest.images(text)]
+                images.require(wanted, self._tools.ensure("kind")["kind"].path, self._docker)
             for manifest, text in texts.items():
                 with progress(f"applying {manifest.what}"):
                     self._until_taken(manifest.what, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
