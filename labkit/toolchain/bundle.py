@@ -84,7 +84,7 @@ class _Manifest(_Format):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     machine: str
     programs: tuple[Packed, ...]
-    image: Annotated[str, Field(pattern="^([a-z0-9][A-Za-z0-9._/:@-]*)?$")]
+    image: Annotated[str, Field(pattern="^([A-Za-z0-9][A-Za-z0-9._/:@-]*)?$")]
     files: dict[str, _File]
 
 
@@ -210,7 +210,8 @@ def _manifest(file: Path, tar: tarfile.TarFile, slots: Mapping[str, str]) -> _Ma
 
 def _misplaced(manifest: _Manifest) -> Iterator[str]:
     """What is wrong with where the manifest has its files and programs."""
-    slots, folders = {program.slot for program in manifest.programs}, set[str]()
+    slots = {program.slot for program in manifest.programs}
+    folders = set[str]()
     for name in manifest.files:
         path = PurePosixPath(name)
         if name == _IMAGE and manifest.image:
