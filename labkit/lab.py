@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +12,6 @@ from . import machine
 from .certificates import Certificates
 from .cluster.access import AccessMatrix, matrix
 from .cluster.api import Api, Identity
-from .cluster.choice import Choice, choose
 from .cluster.cluster import Cluster
 from .cluster.kubeconfig import exec_context
 from .cluster.kubectl import KubectlAnswer
@@ -105,9 +103,7 @@ class Lab:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        # Asked once, so that the secrets are for the cluster that there will be.
-        choice = cache(partial(choose, settings))
-        self.secrets, self.workshop = _workshop(settings, choice)
+        self.secrets, self.workshop = _workshop(settings)
         self.toolchain = Toolchain(settings.cache)
         self.processes = Processes(settings)
         certificates = Certificates(settings.home / "tls")
@@ -118,7 +114,7 @@ class Lab:
         )
         given = None if settings.hosted else Given(note_of(settings.home, self.workshop.realm.name), self.secrets)
         self.realm = Realm(self.keycloak.admin, self.workshop, given)
-        self.cluster = Cluster(settings, self.workshop, self.processes, certificates, self.toolchain, self.keycloak, choice)
+        self.cluster = Cluster(settings, self.workshop, self.processes, certificates, self.toolchain, self.keycloak)
         self.portal = Portal(settings, self.workshop, self.processes, self.toolchain, self.keycloak, lambda: self.cluster.endpoint)
         self.kratix = Kratix(settings, self.workshop, self.processes, certificates, self.toolchain, self.cluster)
 
@@ -278,14 +274,14 @@ def _in_practice(name: str) -> str:
     return f"{PRACTICE}: {name}"
 
 
-def _workshop(settings: Settings, choice: Choice) -> tuple[Secrets, Workshop]:
+def _workshop(settings: Settings) -> tuple[Secrets, Workshop]:
     """The workshop as declared; in a hosted Keycloak with the realm that is named there, and with secrets of the home's own where due."""
     workshop, place = Workshop.load(settings.workshop_file, portal_port=settings.ports["portal"]), "local"
     if settings.hosted:
         realm, place = settings.hosted.realm or workshop.realm.name, settings.hosted.url
         workshop = workshop.model_copy(update={"realm": workshop.realm.model_copy(update={"name": realm})})
     realm = workshop.realm.name
-    secrets = secrets_of(settings, note_of(settings.home, realm), lambda: choice()[0])
+    secrets = secrets_of(settings, note_of(settings.home, realm))
     if secrets == "demo":
         return secrets, workshop
     own = with_own_secrets(workshop, kept_in(settings.home), f"{place}/realms/{realm}", settings.url("portal", "http"))

@@ -10,7 +10,8 @@ variable                      what it sets                                      
                               `OIDC_STYLES`
 ``LABKIT_PORTAL_TOKEN``       where the portal keeps a person's Keycloak token: one  ``memory``
                               of `PORTAL_TOKENS`
-``LABKIT_CLUSTER``            where the cluster comes from: one of `CLUSTERS`        ``auto``
+``LABKIT_CLUSTER``            where the cluster comes from: one of `CLUSTERS`        ``local``, or ``kind``
+                                                                                     where the home has one
 ``LABKIT_SECRETS``            whose passwords and client secrets the realm has: one  ``auto``
                               of `SECRETS`
 ``LABKIT_CONTEXT``            for an external cluster: its administrator's context   none
@@ -72,10 +73,10 @@ PortalToken = Literal["memory", "claim"]
 PORTAL_TOKENS: tuple[PortalToken, ...] = get_args(PortalToken)
 """``memory``: in the backend's memory alone; ``claim``: in the Backstage token, as the claim ``tok``, for every plugin to read."""
 
-ClusterChoice = Literal["auto", "kind", "local", "external"]
+ClusterChoice = Literal["local", "kind", "external"]
 
 CLUSTERS: tuple[ClusterChoice, ...] = get_args(ClusterChoice)
-"""``kind``: in a container; ``local``: plain processes; ``external``: somebody else's; ``auto``: kind where Docker runs, else local."""
+"""``local``: plain processes; ``kind``: in a container; ``external``: somebody else's."""
 
 SecretsChoice = Literal["auto", "demo", "own"]
 
@@ -116,7 +117,7 @@ class Settings:
     oidc: OidcStyle = "structured"
     portal_keeps: PortalToken = "memory"
     hosted: Hosted | None = None
-    cluster: ClusterChoice = "auto"
+    cluster: ClusterChoice = "local"
     secrets: SecretsChoice = "auto"
     context: str = ""
     kratix_source: Path | None = None
@@ -148,7 +149,7 @@ class Settings:
             oidc=oidc,
             portal_keeps=portal_keeps,
             hosted=hosted,
-            cluster=cluster,
+            cluster=cluster if "LABKIT_CLUSTER" in env else _kept_in(home),
             secrets=secrets,
             context=env.get("LABKIT_CONTEXT", ""),
             kratix_source=_path(source, root) if (source := env.get("LABKIT_KRATIX_SOURCE")) else None,
@@ -270,6 +271,14 @@ def writing(path: Path) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         fix = "make room on the disk that holds it" if full else "set LABKIT_HOME to a folder that you may write to"
         raise SettingsError(msg, why=error.strerror or str(error), fix=fix) from error
+
+
+def _kept_in(home: Path) -> ClusterChoice:
+    """Where a home's cluster comes from when no variable says it: from KinD as long as the home has a cluster there.
+
+    kind writes the kubeconfig once its cluster is made, and labkit removes it with the cluster.
+    """
+    return "kind" if (home / "kind" / "kubeconfig").exists() else CLUSTERS[0]
 
 
 def _has_labs(folder: Path) -> bool:

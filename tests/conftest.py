@@ -75,10 +75,6 @@ def _run_lab(name: str, home: Path, variables: Mapping[str, str] | None = None) 
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 
-# Whether Docker runs must not decide what the tests are about; tests of the other kinds of clusters ask for theirs.
-os.environ["LABKIT_CLUSTER"] = "local"
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--faults-table", type=Path, metavar="FILE", help="write down the faults that the collected tests prove")
 

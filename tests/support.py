@@ -35,8 +35,8 @@ def home_of_its_own(home: Path) -> Iterator[Path]:
     open_home(home, environ={}, free_ports=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABKIT_HOME", str(home))
-        patch.delenv("LABKIT_OIDC", raising=False)
-        patch.delenv("LABKIT_SECRETS", raising=False)
+        for variable in ("LABKIT_CLUSTER", "LABKIT_OIDC", "LABKIT_SECRETS"):
+            patch.delenv(variable, raising=False)
         # A Keycloak that the person who runs the tests has is none of the tests' business.
         patch.setenv("LABKIT_KEYCLOAK", "local")
         yield home

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from functools import cached_property, partial
+from functools import cached_property
 
 from ..certificates import Certificates
 from ..environment import EXTERNAL_KUBECTL, KUBECTL
@@ -18,7 +18,7 @@ from ..workshop import Workshop
 from .api import Api, Identity
 from .belongings import Belongings
 from .causes import Causes
-from .choice import Choice, choose, provider_of
+from .external import ExternalCluster
 from .kind import KindCluster
 from .kubeconfig import Kubeconfig
 from .kubectl import Kubectl, KubectlAnswer
@@ -40,7 +40,6 @@ class Cluster:
         certificates: Its authorities.
         tools: The programs.
         keycloak: Who issues the tokens.
-        choice: Where it comes from; what the settings say when left out.
 
     Attributes:
         kubeconfig: The lab's kubeconfig.
@@ -54,25 +53,23 @@ class Cluster:
         certificates: Certificates,
         tools: Toolchain,
         keycloak: Keycloak,
-        choice: Choice | None = None,
     ) -> None:
         self._settings, self._workshop, self._keycloak = settings, workshop, keycloak
         self._processes, self._certificates, self._tools = processes, certificates, tools
-        self._choice = choice or partial(choose, settings)
         self.kubeconfig = Kubeconfig(settings.home / "kubeconfig")
         names = EXTERNAL_KUBECTL if settings.cluster == "external" else KUBECTL
         self._kubectl = Kubectl(lambda: tools.ensure("kubectl")["kubectl"].path, self.kubeconfig.path, settings.home, names)
 
     @cached_property
-    def _chosen(self) -> tuple[Provider, str]:
-        # On use: to ask Docker takes a moment, and `labkit credential`, which kubectl runs each time, needs no cluster.
-        chosen, note = self._choice()
-        return provider_of(chosen, self._settings, self._processes, self._certificates, self._tools, self._somebody), note
-
-    @property
     def provider(self) -> Provider:
         """How it is run."""
-        return self._chosen[0]
+        match self._settings.cluster:
+            case "kind":
+                return KindCluster(self._settings, self._processes, self._tools, self._somebody)
+            case "external":
+                return ExternalCluster(self._settings, self._tools, self._somebody)
+            case _:
+                return LocalCluster(self._settings, self._processes, self._certificates, self._tools)
 
     @cached_property
     def rbac(self) -> Rbac:
@@ -102,14 +99,11 @@ class Cluster:
             ServerError: A server did not come up.
             ClusterError: A cluster that is not local processes is not as it must be; what is wrong and who can mend it is said.
         """
-        provider, note = self._chosen
-        if note:
-            print(note)
         self._keycloak.discovery()
-        if not isinstance(provider, LocalCluster):
+        if not isinstance(self.provider, LocalCluster):
             # Not by a realm that still has the secrets that everybody knows: its clients are given new ones last.
             self._session()
-        provider.start(self.trust)
+        self.provider.start(self.trust)
         self.kubeconfig.write_admin(self.endpoint)
         return self.endpoint
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from ..errors import SettingsError
 from ..hosting import is_loopback
-from ..settings import ClusterChoice, Settings, write_private
+from ..settings import Settings, write_private
 from ..workshop import Client, User, Workshop
 
 Secrets = Literal["demo", "own"]
@@ -69,7 +69,7 @@ def given_now(note: Path) -> str:
     return note.read_text() if note.exists() else "demo"
 
 
-def secrets_of(settings: Settings, note: Path, cluster: Callable[[], ClusterChoice]) -> Secrets:
+def secrets_of(settings: Settings, note: Path) -> Secrets:
     """Which secrets a home's realm is to have: its own wherever others can reach it, or a cluster of theirs trusts it.
 
     A realm that has the home's own, be it in part, keeps them: a shell without LABKIT_SECRETS must not put the published ones back.
@@ -77,7 +77,6 @@ def secrets_of(settings: Settings, note: Path, cluster: Callable[[], ClusterChoi
     Args:
         settings: The home.
         note: What the realm's people have now; see `Given`.
-        cluster: Gives where the cluster comes from, which may take a moment.
 
     Raises:
         SettingsError: LABKIT_SECRETS asks for the published ones where they won't do.
@@ -86,9 +85,9 @@ def secrets_of(settings: Settings, note: Path, cluster: Callable[[], ClusterChoi
         return "own"
     if settings.hosted:
         where = "the Keycloak is a hosted one"
-    elif (settings.home / "kind").exists() or cluster() == "kind":
+    elif (settings.home / "kind").exists() or settings.cluster == "kind":
         where = "the cluster is a KinD"
-    elif cluster() == "external":
+    elif settings.cluster == "external":
         where = "the cluster is an external one"
     else:
         return "demo"

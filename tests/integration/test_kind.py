@@ -23,7 +23,6 @@ from labkit.cluster.api import Api, Identity
 from labkit.cluster.cluster import Cluster
 from labkit.cluster.kind import NODE
 from labkit.cluster.kind_config import KindConfig
-from labkit.cluster.local import LocalCluster
 from labkit.cluster.provider import Endpoint
 from labkit.cluster.trust import Trust
 from labkit.errors import ClusterError, PortInUse
@@ -163,10 +162,10 @@ def test_somebody_elses_cluster_of_that_name_is_left_alone(
     assert cluster.is_running()
 
 
-def test_under_auto_somebody_elses_cluster_makes_the_labs_local_processes(
-    cluster: Cluster, make: Callable[..., Cluster], lab: Lab, tmp_path: Path
-) -> None:
-    assert make(home=replace(another(lab, tmp_path), cluster="auto")).provider.name == "local-platform"
+def test_a_home_goes_on_with_its_kind_cluster_and_others_are_local(cluster: Cluster, home: Settings, lab: Lab, tmp_path: Path) -> None:
+    assert cluster.is_running()
+    assert Settings.load({"LABKIT_HOME": str(home.home)}).cluster == "kind"
+    assert Settings.load({"LABKIT_HOME": str(another(lab, tmp_path).home)}).cluster == "local"
 
 
 def another(lab: Lab, folder: Path) -> Settings:
@@ -217,11 +216,12 @@ def in_version(version: str) -> Callable[[dict[str, Any]], None]:
     "Servers", "kubeadm drops the OIDC flags without a word (a form of another version)", "they are read back, and their absence told"
 )
 @pytest.mark.parametrize("version", ["v1beta3", "v1beta4"])
-def test_flags_that_kubeadm_drops_in_silence_are_noticed(altered: Altered, version: str) -> None:
+def test_flags_that_kubeadm_drops_in_silence_are_noticed(altered: Altered, home: Settings, version: str) -> None:
     with pytest.raises(ClusterError, match="was not told whom to believe") as caught:
         altered(in_version(version)).start()
     assert "--oidc-issuer-url=https://localhost" in caught.value.why
     assert "kind 0.32" in caught.value.fix
+    assert Settings.load({"LABKIT_HOME": str(home.home)}).cluster == "local"
 
 
 @pytest.mark.fault("Servers", "the CA is not mounted into the KinD node", "the file is read back, and its absence told")
@@ -247,6 +247,7 @@ def test_a_ca_that_did_not_sign_keycloaks_certificate_is_named_from_the_log(make
 
 def test_leaving_deletes_the_homes_cluster_and_stops_the_relay(make: Callable[..., Cluster], home: Settings, stand_in: StandIn) -> None:
     assert make().leave() == ["kind-platform"]
+    assert Settings.load({"LABKIT_HOME": str(home.home)}).cluster == "local"
     assert not (stand_in.folder / "run.json").exists()
     assert Processes(home).names() == []
     assert make().leave() == []
@@ -297,28 +298,3 @@ def test_a_taken_port_is_named_before_kind_starts(altered: Altered, home: Settin
         altered(lambda _: None).start()
     assert "LABKIT_KIND_31340_PORT" in caught.value.fix
     assert not (stand_in.folder / "run.json").exists()
-
-
-def test_where_docker_runs_a_new_home_gets_a_kind_cluster(make: Callable[..., Cluster], home: Settings, stand_in: StandIn) -> None:
-    assert make(home=replace(home, cluster="auto")).provider.name == "kind-platform"
-
-
-@pytest.mark.fault("Servers", "LABKIT_CLUSTER=auto and no Docker that answers", "local processes, and one line says so")
-def test_where_no_docker_answers_a_new_home_gets_local_processes_and_is_told(
-    make: Callable[..., Cluster],
-    lab: Lab,
-    tmp_path: Path,
-    stand_in: StandIn,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    fault = stand_in.folder / "fault-info"
-    fault.write_text("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?")
-    monkeypatch.setattr(LocalCluster, "start", lambda *_: None)
-    try:
-        new = make(home=replace(another(lab, tmp_path), cluster="auto"))
-        new.start()
-    finally:
-        fault.unlink()
-    assert new.provider.name == "local-platform"
-    assert "no KinD here (Docker does not run), so the cluster platform runs as local processes" in capsys.readouterr().out

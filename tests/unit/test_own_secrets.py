@@ -30,7 +30,7 @@ def make(tmp_path: Path) -> Make:
     """Opens the lab of one home, in which nothing runs."""
 
     def opened(**environ: str) -> Lab:
-        return Lab(Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CLUSTER": "local", **environ}))
+        return Lab(Settings.load({"LABKIT_HOME": str(tmp_path / "home"), **environ}))
 
     return opened
 
@@ -87,31 +87,12 @@ def test_a_home_with_a_kind_cluster_has_its_own_whatever_a_shell_says(make: Make
         make(LABKIT_SECRETS="demo")
 
 
-def docker(folder: Path, monkeypatch: pytest.MonkeyPatch, *, answers: bool) -> None:
-    """A ``docker`` on PATH that knows no cluster, or does not run."""
-    said = 'case $1 in --version) echo "Docker version 28.2.2";; info) echo Linux;; esac' if answers else "exit 1"
-    folder.mkdir(exist_ok=True)
-    (folder / "docker").write_text(f"#!/bin/sh\n{said}\n")
-    (folder / "docker").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-
-
-@pytest.mark.parametrize(("answers", "secrets", "cluster"), [(True, "own", "kind-platform"), (False, "demo", "local-platform")])
-def test_under_auto_docker_decides_once_for_secrets_and_cluster(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool, secrets: str, cluster: str
-) -> None:
-    docker(tmp_path / "bin", monkeypatch, answers=answers)
-    lab = make(LABKIT_CLUSTER="auto")
-    docker(tmp_path / "bin", monkeypatch, answers=not answers)
-    assert (lab.secrets, lab.cluster.provider.name) == (secrets, cluster)
-
-
 def test_a_realm_that_has_the_homes_own_keeps_them_until_the_published_ones_are_asked_for(make: Make) -> None:
     own = make(LABKIT_SECRETS="own")
     assert make().secrets == "demo"
     with Given(note_of(own.settings.home, REALM), "own").changing():
         assert make().secrets == "own"
-    again = make(LABKIT_CLUSTER="auto")
+    again = make()
     assert (again.secrets, again.workshop) == ("own", own.workshop)
     assert make(LABKIT_SECRETS="demo").secrets == "demo"
 

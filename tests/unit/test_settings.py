@@ -155,14 +155,27 @@ def test_whose_secrets_there_are_is_one_of_three_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("Settings", "LABKIT_CLUSTER is none of its words", "it is refused, with all of them")
-def test_where_the_cluster_comes_from_is_one_of_four_words_and_auto_without_any(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["minikube", "auto", ""])
+def test_where_the_cluster_comes_from_is_one_of_three_words_and_local_without_any(tmp_path: Path, text: str) -> None:
     home = {"LABKIT_HOME": str(tmp_path / "home")}
-    assert Settings.load(home).cluster == "auto"
+    assert Settings.load(home).cluster == "local"
     chosen = Settings.load({**home, "LABKIT_CLUSTER": "external", "LABKIT_CONTEXT": "mine"})
     assert (chosen.cluster, chosen.context) == ("external", "mine")
     with pytest.raises(SettingsError, match="LABKIT_CLUSTER") as caught:
-        Settings.load({**home, "LABKIT_CLUSTER": "minikube"})
-    assert "auto, kind, local or external" in caught.value.fix
+        Settings.load({**home, "LABKIT_CLUSTER": text})
+    assert caught.value.fix == "set it to local, kind or external, or unset it for local"
+
+
+def test_a_home_goes_on_with_the_kind_cluster_that_it_has_unless_a_variable_says_otherwise(tmp_path: Path) -> None:
+    home, made = {"LABKIT_HOME": str(tmp_path / "home")}, tmp_path / "home" / "kind" / "kubeconfig"
+    write_private(made.with_name("config.yaml"), "written before there is a cluster")
+    write_private(tmp_path / "home" / "etcd" / "member", "")
+    assert Settings.load(home).cluster == "local"
+    write_private(made, "written by kind")
+    assert Settings.load(home).cluster == "kind"
+    assert Settings.load({**home, "LABKIT_CLUSTER": "local"}).cluster == "local"
+    made.unlink()
+    assert Settings.load(home).cluster == "local"
 
 
 def test_without_variables_the_home_is_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
