@@ -13,6 +13,11 @@ unexport PIP_PREFIX PIP_TARGET PYTHONHOME PYTHONPATH
 export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# As in: make run-labs CLUSTER=kind. A variable of that name in a person's environment means another cluster.
+ifeq ($(origin CLUSTER),command line)
+export LABKIT_CLUSTER := $(CLUSTER)
+endif
+
 # Any of these will do for the browser tests.
 CHROMIUMS := chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
@@ -28,7 +33,7 @@ setup: $(READY) ## make .venv from requirements.lock (every target does so when 
 lab: $(READY) ## open the labs in JupyterLab, in a copy of your own (work/)
 	@.venv/bin/labkit lab
 
-run-labs: $(READY) ## run all labs headless, in a home of their own; results in build/labs/
+run-labs: $(READY) ## run all labs headless, in a home of their own (CLUSTER=kind: on KinD); results in build/labs/
 	@.venv/bin/labkit run
 
 test: check ## check, then the unit tests, the tests on real servers, and the labs but 07 under nbval

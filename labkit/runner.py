@@ -25,6 +25,7 @@ from .hosting import SECRET_VARIABLE
 from .identity.own_secrets import kept_in
 from .lab import Lab
 from .ownership import privately
+from .practice import PROGRAMS
 from .report import write_page
 from .settings import open_home, own_root, write_private
 from .steps import LABS, solved
@@ -105,6 +106,9 @@ def run(names: list[str], output: Path) -> RunResult:
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir(parents=True)
         lab.setup()
+        if any(info.name == "07-break-and-fix" for info in chosen):
+            # That lab's control plane is always local, and a cell has less time than it takes to build one.
+            lab.toolchain.ensure(*PROGRAMS)
         kernels = _kernels(lab)
         result = RunResult(True, 0.0, _machine(lab), [])
         started = time.monotonic()

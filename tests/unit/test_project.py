@@ -199,6 +199,15 @@ def test_cleaning_removes_nothing_when_a_server_could_not_be_stopped(checkout: P
     assert (checkout / ".venv").exists()
 
 
+def test_a_run_of_the_labs_is_on_the_cluster_that_make_is_told(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LABKIT_CLUSTER", raising=False)
+    monkeypatch.setenv("CLUSTER", "production")
+    _set_up(checkout, labkit='echo "$@" on "${LABKIT_CLUSTER-none}" >> calls')
+    for told in ((), ("CLUSTER=kind",), ("CLUSTER=external",)):
+        assert _make(checkout, "run-labs", *told).returncode == 0
+    assert (checkout / "calls").read_text().splitlines() == ["run on none", "run on kind", "run on external"]
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout with the files that make itself reads; its path holds a space."""
