@@ -45,7 +45,7 @@ class Finding:
     fix: str = ""
 
     def __str__(self) -> str:
-        fix = f"\n      → {self.fix}" if self.fix and not self.ok else ""
+        fix = "\n      → " + self.fix.replace("\n", "\n        ") if self.fix and not self.ok else ""
         return f"  {OK if self.ok else BAD} {self.text}{fix}"
 
 

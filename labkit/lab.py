@@ -13,11 +13,13 @@ from .certificates import Certificates
 from .cluster.access import AccessMatrix, matrix
 from .cluster.api import Api, Identity
 from .cluster.cluster import Cluster
+from .cluster.kind_checks import look
+from .cluster.kind_lesson import KindFiles, kind_files
 from .cluster.kubeconfig import exec_context
 from .cluster.kubectl import KubectlAnswer
 from .cluster.local import SERVERS
 from .cluster.node_image import NodeImage, pass_over
-from .display import Table
+from .display import Findings, Table
 from .errors import CheckFailed, Forbidden
 from .identity.credential import exec_credential
 from .identity.hosted import HostedKeycloak
@@ -219,6 +221,14 @@ class Lab:
     def terraform(self) -> Terraform:
         """The realm as a configuration for Terraform, in place of its plan and apply."""
         return Terraform(self.workshop, self.keycloak)
+
+    def kind_files(self) -> KindFiles:
+        """What this lab's cluster would be made from in KinD, wherever it comes from now."""
+        return kind_files(self.cluster.trust, self.settings.ports)
+
+    def kind_checks(self) -> Findings:
+        """Whether this machine can make a KinD cluster, and how to go on with one, or what is missing for it."""
+        return look(self.settings)
 
     def people_on_disk(self) -> list[str]:
         """Where people's tokens lie on this machine: contexts of the kubeconfig by name, kept credentials by file name."""

@@ -11,18 +11,18 @@ from urllib.parse import urlsplit
 import yaml
 
 from .cluster import kind_config, relay
+from .cluster.kind_lesson import GATEWAY
 from .cluster.kubeconfig import exec_user
 from .cluster.trust import Trust
 from .display import Table
 from .errors import ClusterError, LabkitError
-from .hosting import PUBLIC_CA, is_loopback
+from .hosting import PUBLIC_CA
 from .lab import Lab
 from .ownership import make_private
 from .portal.config import app_config
 from .settings import write_private, writing
 
 _MARK = "# Written by labkit render"
-_GATEWAY = "GATEWAY"
 
 
 @dataclass(frozen=True)
@@ -110,23 +110,23 @@ def _kubeconfig(lab: Lab) -> str:
 
 def _kind(lab: Lab) -> str:
     then = "# labkit then takes the cluster as one that you have: LABKIT_CLUSTER=external LABKIT_CONTEXT=kind-platform\n"
-    return then + kind_config.by_hand(lab.cluster.trust, lab.settings.ports)
+    return then + lab.kind_files().config
 
 
 def _reaching_keycloak(lab: Lab) -> str:
     """The patch for a node that is to reach a Keycloak on this machine; its address there is known once Docker's network is."""
-    issuer = urlsplit(lab.cluster.trust.issuer)
-    if not is_loopback(lab.cluster.trust.issuer):
+    patch = lab.kind_files().patch
+    if not patch:
         return ""
-    port = issuer.port or 443
+    port = urlsplit(lab.cluster.trust.issuer).port or 443
     steps = (
         "In the node, localhost is to be this machine as well. So, before kind creates the cluster:",
         "1. docker network create kind          (if docker network ls does not have it)",
-        f"2. docker network inspect kind         and write its IPv4 gateway in place of {_GATEWAY} below",
+        f"2. docker network inspect kind         and write its IPv4 gateway in place of {GATEWAY} below",
         "3. have Keycloak answer there, for as long as the cluster is used, with that network's subnet in place of SUBNET:",
-        f"   python {relay.__name__.replace('.', '/')}.py {_GATEWAY} {port} 127.0.0.1 {port} SUBNET",
+        f"   python {relay.__name__.replace('.', '/')}.py {GATEWAY} {port} 127.0.0.1 {port} SUBNET",
     )
-    return "\n".join((*(f"# {line}" for line in steps), kind_config.pod_patch(_GATEWAY)))
+    return "\n".join((*(f"# {line}" for line in steps), patch))
 
 
 def _base64(file: Path) -> str:
@@ -169,7 +169,7 @@ RENDERINGS = (
     Rendering(
         str(kind_config.PATCH),
         "the way from a KinD node to a Keycloak on this machine",
-        f"Fill in {_GATEWAY} first; config.yaml has kubeadm read the file",
+        f"Fill in {GATEWAY} first; config.yaml has kubeadm read the file",
         _reaching_keycloak,
     ),
     Rendering(

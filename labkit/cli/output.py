@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import psutil
 
+from ..cluster.kind_checks import docker_answers
 from ..errors import NoTerminal
 from ..lab import Lab
 from ..machine import other_people
@@ -22,6 +23,10 @@ _NEIGHBOURS = """
   For passwords that only you know: LABKIT_SECRETS=own labkit up"""
 
 
+_KIND = """
+Docker answers here, so KinD is one word away: labkit down, then LABKIT_CLUSTER=kind labkit up; lab 02 says what is different there"""
+
+
 def print_json(value: object) -> None:
     """A result for a script."""
     print(json.dumps(value, indent=1, default=str))
@@ -32,6 +37,12 @@ def tell_of_neighbours(lab: Lab) -> None:
     people = other_people() if lab.secrets == "demo" else []
     if people:
         print(_NEIGHBOURS.format(people=", ".join(people)))
+
+
+def tell_of_kind() -> None:
+    """Say that the cluster could be a KinD, where a Docker answers."""
+    if docker_answers():
+        print(_KIND)
 
 
 def require_terminal() -> None:

@@ -17,7 +17,7 @@ from ..lab import Lab
 from ..ownership import privately
 from ..settings import own_root
 from . import jupyterlab, practice, steps
-from .output import Verb, print_json, require_terminal, tell_of_neighbours
+from .output import Verb, print_json, require_terminal, tell_of_kind, tell_of_neighbours
 
 _EPILOG = """\
 exit codes: 0 all is well; 1 something failed, and the message says what, why and the fix;
@@ -169,9 +169,12 @@ def _setup(args: argparse.Namespace) -> int:
 
 def _up(_: argparse.Namespace) -> int:
     lab = Lab.open()
+    new = lab.settings.cluster == "local" and not (lab.settings.home / "etcd").exists()
     lab.up()
     print(lab.status())
     tell_of_neighbours(lab)
+    if new:
+        tell_of_kind()
     print(f'\n{OK} up. A terminal of yours uses it with: export KUBECONFIG="{lab.cluster.kubeconfig.path}"')
     return 0
 

@@ -110,6 +110,10 @@ class ExternalCluster:
         """Empty: its log is its administrator's."""
         return ""
 
+    def flags(self) -> tuple[str, ...]:
+        """Empty: they are its administrator's to read."""
+        return ()
+
     def exchanges(self) -> list[Exchange]:
         """Nothing: its audit log is its administrator's."""
         return []

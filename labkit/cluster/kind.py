@@ -124,6 +124,14 @@ class KindCluster:
         except ClusterError:
             return ""
 
+    def flags(self) -> tuple[str, ...]:
+        """The API server's command line, read in the node."""
+        try:
+            pod = yaml.safe_load(self._docker.read(NODE, _MANIFEST))
+        except ClusterError:
+            return ()
+        return tuple(pod["spec"]["containers"][0]["command"][1:])
+
     def exchanges(self) -> list[Exchange]:
         """Nothing: kind's API server keeps no audit log unless told to, and then within the node."""
         return []

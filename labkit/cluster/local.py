@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 from requests import RequestException
 
 from ..certificates import Certificates, Pair
@@ -87,6 +88,11 @@ class LocalCluster:
     def server_log(self, lines: int) -> str:
         """The last lines of the API server's log."""
         return self._processes.log_tail("kube-apiserver", lines)
+
+    def flags(self) -> tuple[str, ...]:
+        """The API server's command line, read from its process."""
+        running = self._processes.running("kube-apiserver")
+        return tuple(psutil.Process(running.pid).cmdline()[1:]) if running else ()
 
     def exchanges(self) -> list[Exchange]:
         """What people have asked of the API server."""

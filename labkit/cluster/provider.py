@@ -69,6 +69,9 @@ class Provider(Protocol):
     def server_log(self, lines: int) -> str:
         """The last lines of the API server's log; empty when there is none to read."""
 
+    def flags(self) -> tuple[str, ...]:
+        """The API server's command line, as it runs; empty when it doesn't, or when that can't be read here."""
+
     def exchanges(self) -> list[Exchange]:
         """What people have asked of the API server, as its audit log tells; nothing where it keeps none that can be read here."""
 

@@ -21,7 +21,7 @@ LAB.question = Question(
 )
 
 
-@LAB.step("cluster", "the API server knows people by their tokens", minutes=15)
+@LAB.step("cluster", "the API server knows people by their tokens", minutes=18)
 def cluster(lab: Lab) -> Iterator[Finding]:
     runs = lab.cluster.is_running()
     yield Finding(runs, f"the cluster runs at {lab.cluster.endpoint.url}", "lab.cluster.start()")

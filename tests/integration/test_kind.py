@@ -22,7 +22,9 @@ from labkit.certificates import Certificates
 from labkit.cluster.api import Api, Identity
 from labkit.cluster.cluster import Cluster
 from labkit.cluster.kind import NODE
+from labkit.cluster.kind_checks import look
 from labkit.cluster.kind_config import KindConfig
+from labkit.cluster.kind_lesson import kind_files
 from labkit.cluster.provider import Endpoint
 from labkit.cluster.trust import Trust
 from labkit.errors import ClusterError, PortInUse
@@ -166,6 +168,24 @@ def test_a_home_goes_on_with_its_kind_cluster_and_others_are_local(cluster: Clus
     assert cluster.is_running()
     assert Settings.load({"LABKIT_HOME": str(home.home)}).cluster == "kind"
     assert Settings.load({"LABKIT_HOME": str(another(lab, tmp_path).home)}).cluster == "local"
+
+
+def test_what_lab_02_shows_of_kind_is_what_its_api_server_was_told(cluster: Cluster, home: Settings) -> None:
+    rows = kind_files(cluster.trust, home.ports).beside(cluster.provider.flags()).rows
+    assert rows
+    assert all(here == there for _, here, there in rows)
+
+
+def test_a_look_changes_nothing_and_names_somebody_elses_cluster(
+    cluster: Cluster, home: Settings, lab: Lab, tmp_path: Path, stand_in: StandIn
+) -> None:
+    before = stand_in.run_args()
+    assert look(home).ok
+    theirs = look(another(lab, tmp_path))
+    assert "has not made" in theirs.why()
+    assert "kind delete cluster --name platform" in theirs.fix()
+    assert stand_in.run_args() == before
+    assert cluster.is_running()
 
 
 def another(lab: Lab, folder: Path) -> Settings:
