@@ -45,8 +45,9 @@ test-faults: $(READY) ## kill servers and commands at all kinds of moments, run 
 	@LABKIT_CLUSTER=local .venv/bin/labkit setup
 	@.venv/bin/python -m pytest --numprocesses=2 --durations=10 tests/faults
 
-test-kind: $(READY) ## labs 02 to 06 and 08 on a real KinD; skipped, with the reason, where Docker does not run
-	@.venv/bin/python -m pytest --durations=10 tests/kind
+test-kind: $(READY) ## labs 02 to 06 on a real KinD, and its faults; skipped, with the reason, where Docker does not run (RECORD=1, RESTART_DOCKER=…)
+	@LABKIT_CLUSTER=local .venv/bin/labkit setup
+	@RESTART_DOCKER="$(RESTART_DOCKER)" .venv/bin/python -m pytest --durations=10 $(if $(RECORD),--record) tests/kind
 
 check: $(READY) ## ruff, mypy, room order, project files and notebooks
 	@.venv/bin/ruff check

@@ -34,7 +34,6 @@ from .portal.server import Portal
 from .processes import Processes
 from .settings import Settings
 from .toolchain import PROGRAMS, Toolchain
-from .toolchain.pins import KIND_NODE_IMAGE
 from .workshop import Workshop
 
 NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name not in {"go", "kind", "pages", *SERVERS})
@@ -141,7 +140,7 @@ class Lab:
         return machine.look(self.settings.home, self.settings.cache)
 
     def setup(self, offline_bundle: Path | None = None, *, ui: bool = False) -> None:
-        """Find, fetch or build every program that the labs run.
+        """Find, fetch or build every program that the labs run, and look whether the cluster can be started.
 
         Args:
             offline_bundle: A file with the programs to start from; if there is none, it is written at the end. Where the cluster is in
@@ -150,9 +149,9 @@ class Lab:
 
         Raises:
             ToolchainError: One can't be had, or the bundle can't be read or written.
-            ClusterError: Docker can't save or load the image.
+            ClusterError: Docker can't save or load the image, or something of this machine's stands in a cluster's way.
         """
-        node_image = NodeImage(KIND_NODE_IMAGE) if "kind" in self.programs else None
+        node_image = NodeImage.of(self.settings) if "kind" in self.programs else None
         there = offline_bundle is not None and offline_bundle.exists()
         if offline_bundle is not None and there:
             self.toolchain.unpack(offline_bundle, node_image.load if node_image else pass_over)
@@ -160,6 +159,7 @@ class Lab:
         self.toolchain.ensure(*wanted)
         if offline_bundle is not None and not there:
             self.toolchain.pack(offline_bundle, *wanted, image=node_image.save if node_image else None)
+        self.cluster.prepare()
 
     def up(self) -> None:
         """Everything that the labs start: Keycloak with the realm, the cluster that trusts it, the RBAC objects, the portal.
@@ -228,7 +228,8 @@ class Lab:
 
     def kind_checks(self) -> Findings:
         """Whether this machine can make a KinD cluster, and how to go on with one, or what is missing for it."""
-        return look(self.settings)
+        kind = self.toolchain.find("kind")
+        return look(self.settings, self.keycloak.issuer, kind.path if kind else None)
 
     def people_on_disk(self) -> list[str]:
         """Where people's tokens lie on this machine: contexts of the kubeconfig by name, kept credentials by file name."""

@@ -18,7 +18,7 @@ LOOPBACK = "127.0.0.1"
 NAMELESS = "another user's program"
 """Who has a port when the system does not say."""
 
-_WHERE_ASKED = {LOOPBACK, "::1", "0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
+_ALL = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
 _FIRST_FREE = 10
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -31,7 +31,7 @@ def port_is_free(port: int) -> bool:
         return False
     if held:
         held.close()
-    return _is_free_by_ipv4(port)
+    return _is_free(port)
 
 
 def hold(port: int) -> socket.socket | None:
@@ -65,29 +65,39 @@ def is_listened_on(port: int, processes: Iterable[psutil.Process]) -> bool:
     return any(LOOPBACK in _addresses(process, port) for process in processes)
 
 
-def listener(port: int, *, held: bool = False) -> str | None:
+def listener(port: int, *, held: bool = False, address: str = LOOPBACK) -> str | None:
     """Who has a port that a server of the lab's needs, as ``name (pid N)`` where the system tells; None when nobody does.
+
+    A listener at another address of this machine is in nobody's way.
 
     Args:
         port: The port.
         held: Whether ``[::1]:port`` is held for a server of the lab's already.
+        address: Where the server is to listen.
+
+    Raises:
+        OSError: This machine has no such address.
     """
-    if _is_free_by_ipv4(port) if held else port_is_free(port):
+    is_loopback = address == LOOPBACK
+    if port_is_free(port) if is_loopback and not held else _is_free(port, address):
         return None
+    asked = {address, *_ALL, *(("::1",) if is_loopback else ())}
     for process in psutil.process_iter():
-        if _WHERE_ASKED & _addresses(process, port):
+        if asked & _addresses(process, port):
             with suppress(psutil.Error):
                 return f"{process.name()} (pid {process.pid})"
     return NAMELESS
 
 
-def _is_free_by_ipv4(port: int) -> bool:
+def _is_free(port: int, address: str = LOOPBACK) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # What an earlier server's connections leave for a minute is in nobody's way.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
+            probe.bind((address, port))
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise
             return False
     return True
 

@@ -16,6 +16,8 @@ variable                      what it sets                                      
                               of `SECRETS`
 ``LABKIT_CONTEXT``            for an external cluster: its administrator's context   none
                               in the person's own kubeconfig (``KUBECONFIG``)
+``LABKIT_KIND_IMAGE``         the node image of a KinD cluster, such as a company's    labkit's pinned one
+                              registry has it
 ``LABKIT_KRATIX_SOURCE``      a checkout of Kratix with its controller built, for     none
                               a local cluster
 ``LABKIT_<NAME>_PORT``        a port, for each name in `PORTS`                       see `PORTS`
@@ -30,6 +32,7 @@ import errno
 import json
 import os
 import random
+import re
 import shlex
 import tempfile
 import uuid
@@ -105,6 +108,7 @@ class Settings:
         cluster: Where the cluster comes from.
         secrets: Whose passwords and client secrets the realm has.
         context: The administrator's context of an external cluster; empty when none is named.
+        kind_image: The node image of a KinD cluster; empty for labkit's pinned one.
         kratix_source: A checkout of Kratix with its controller built; None when none is named.
     """
 
@@ -120,6 +124,7 @@ class Settings:
     cluster: ClusterChoice = "local"
     secrets: SecretsChoice = "auto"
     context: str = ""
+    kind_image: str = ""
     kratix_source: Path | None = None
 
     @classmethod
@@ -152,6 +157,7 @@ class Settings:
             cluster=cluster if "LABKIT_CLUSTER" in env else _kept_in(home),
             secrets=secrets,
             context=env.get("LABKIT_CONTEXT", ""),
+            kind_image=_image(env.get("LABKIT_KIND_IMAGE", "")),
             kratix_source=_path(source, root) if (source := env.get("LABKIT_KRATIX_SOURCE")) else None,
         )
 
@@ -159,6 +165,7 @@ class Settings:
         """The variables that lead another process to this lab, also one that has others of them; none is a secret."""
         folders = {"LABKIT_HOME": self.home, "LABKIT_CACHE": self.cache, "LABKIT_WORKSHOP": self.workshop_file}
         chosen = {"LABKIT_CLUSTER": self.cluster, "LABKIT_CONTEXT": self.context, "LABKIT_SECRETS": self.secrets}
+        chosen["LABKIT_KIND_IMAGE"] = self.kind_image
         keycloak = self.hosted.variables if self.hosted else {"LABKIT_KEYCLOAK": "local"}
         return {**{name: str(path) for name, path in folders.items()}, **chosen, **keycloak}
 
@@ -336,6 +343,13 @@ def _ports_from(env: Mapping[str, str]) -> dict[str, int]:
             raise SettingsError(msg, fix=f"give a number from 1 to 65535, or unset it for {default}")
         ports[name] = int(text)
     return ports
+
+
+def _image(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?", text):
+        msg = f"LABKIT_KIND_IMAGE is {text!r}, which names no image"
+        raise SettingsError(msg, fix="name it as docker pull takes it, such as registry.example/kindest/node:v1.37.0, or unset it")
+    return text
 
 
 _Choice = TypeVar("_Choice", bound=str)

@@ -25,6 +25,22 @@ PATIENCE_SECONDS = 60
 JWT = re.compile(r"eyJ[\w-]{10,}\.[\w-]{10,}")
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY")
 
+DOCKER_INFO = json.dumps(
+    {
+        "ServerVersion": "28.2.2",
+        "OperatingSystem": "Linux",
+        "Name": "host",
+        "CgroupVersion": "2",
+        "MemoryLimit": True,
+        "SecurityOptions": [],
+        "DockerRootDir": "/nowhere",
+    }
+)
+DOCKER_LINES = f"""--version) echo Docker version 28.2.2;;
+info) echo '{DOCKER_INFO}';;
+context) echo unix:///var/run/docker.sock;;"""
+"""What a script says that stands in for a Docker of which nothing but that it answers is asked: the cases of its first argument."""
+
 QUICK_LABS = [info.name for info in LABS if info.name != "07-break-and-fix"]
 """The labs that `make test` runs, in their order; tests/faults/test_lab_07.py runs the one that takes minutes."""
 

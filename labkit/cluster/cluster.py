@@ -87,6 +87,15 @@ class Cluster:
         declared, groups = self._workshop.cluster.oidc, self._workshop.realm.groups
         return Trust(self._keycloak.issuer, self._keycloak.ca, declared, groups, self._settings.oidc)
 
+    def prepare(self) -> None:
+        """Look whether it can be started, and fetch what that takes besides programs; nothing is started.
+
+        Raises:
+            ClusterError: It can't; what is wrong and what to do is said.
+            PortInUse: A port that it needs is taken.
+        """
+        self.provider.prepare(self._keycloak.issuer)
+
     def start(self) -> Endpoint:
         """Bring it up, or take it over, and enter its administrator in the kubeconfig.
 

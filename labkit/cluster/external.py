@@ -68,6 +68,9 @@ class ExternalCluster:
         write_private(ca, pem, mode=0o644)
         return Endpoint(self.name, cluster["server"], ca, user)
 
+    def prepare(self, issuer: str) -> None:
+        """Do nothing: there is nothing to look at beforehand."""
+
     def start(self, trust: Trust) -> None:
         """Verify: it answers, the context's user may give rights, and the API server knows somebody by a token of the realm.
 

@@ -1,17 +1,17 @@
 """A cluster in KinD: Kubernetes in a container (kind.sigs.k8s.io), made, taken over, looked into and deleted.
 
 kind's success proves little: the flags may have been dropped, the CA not mounted, Keycloak out of reach. So everything is read back.
+What kind names its nodes is not relied upon: this home's are found by the folder that its own config mounts into them.
 """
 
 from __future__ import annotations
 
 import base64
-import errno
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,27 +25,25 @@ from ..ports import listener
 from ..processes import Processes, Server
 from ..settings import Settings, write_private
 from ..toolchain import Toolchain
-from ..toolchain.pins import KIND_NODE_IMAGE
 from . import relay
-from .docker import INSTEAD, Docker, Network, kind_environment
-from .kind_config import PORT_NAMES, KindConfig, told
-from .kind_faults import AGAIN, UNREACHED, not_created, unreached
+from .docker import INSTEAD, Docker, Network, run_kind
+from .kind_checks import NAME, KindChecks, mark_of
+from .kind_config import KindConfig, told
+from .kind_faults import AGAIN, UNREACHED, not_created, not_fetched, unreached
+from .node_image import NodeImage
 from .provider import Endpoint
 from .review import Somebody, insist
 from .trust import Trust
 
-NAME = "platform"
-NODE = f"{NAME}-control-plane"
 RELAY = "keycloak-relay"
 _NETWORK = "kind"
 _MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 _LOGS = "/var/log/pods/kube-system_kube-apiserver-*/kube-apiserver"
 _CREATE_SECONDS = 900
-_DELETE = f"kind delete cluster --name {NAME}"
 
 
 class KindCluster:
-    """The `Provider` that makes a KinD cluster named ``platform``.
+    """The `Provider` that makes a KinD cluster named ``platform``, of one node.
 
     Args:
         settings: The home.
@@ -65,7 +63,7 @@ class KindCluster:
         self._settings, self._processes, self._tools, self._somebody = settings, processes, tools, somebody
         self._docker = docker or Docker()
         self._folder = settings.home / "kind"
-        self._config = KindConfig(settings)
+        self._config, self._image = KindConfig(settings), NodeImage.of(settings, self._docker)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -80,54 +78,78 @@ class KindCluster:
             write_private(ca, authority, mode=0o644)
         return Endpoint(self.name, cluster["server"], ca, written["users"][0]["user"])
 
+    def prepare(self, issuer: str) -> None:
+        """Look whether a cluster can be made, and fetch its node image.
+
+        Raises:
+            ClusterError: It can't, or the image can't be had.
+            PortInUse: One of the ports of its node is taken.
+        """
+        if urlsplit(issuer).scheme != "https":
+            msg = f"the issuer {issuer} is not https"
+            why = "the API server refuses to start with it, which kubeadm reports after a minute as a time-out"
+            raise ClusterError(msg, why=why, fix="give Keycloak a certificate, and name the issuer with https")
+        KindChecks(self._settings, self._docker, issuer).insist(self._tools.ensure("kind")["kind"].path)
+        if not self._nodes():
+            self._fetch_image()
+
     def start(self, trust: Trust) -> None:
         """Make the cluster or take over this home's own, and prove that it knows people.
 
+        A cluster that was begun here and can't be used is taken away again, and so is the relay to it.
+
         Raises:
             ClusterError: Docker can't be used; a cluster of that name is somebody else's; or the API server is not as it was to be.
-            PortInUse: One of the ports of its nodes is taken.
+            PortInUse: One of the ports of its node is taken.
             ServerError: The relay does not come up.
         """
-        if urlsplit(trust.issuer).scheme != "https":
-            msg = f"the issuer {trust.issuer} is not https"
-            why = "the API server refuses to start with it, which kubeadm reports after a minute as a time-out"
-            raise ClusterError(msg, why=why, fix="give Keycloak a certificate, and name the issuer with https")
+        self.prepare(trust.issuer)
         with self._processes.lock():
-            desktop = self._docker.require()
-            refuse_foreign(self._docker, self._config)
-            alias = self._reach(trust, desktop) if is_loopback(trust.issuer) else ""
-            stale = self._config.write(trust, alias)
-            if stale or not self._can_be_taken_over(trust, alias):
-                self._delete()
-                self._create(trust, alias)
-        insist(self._somebody(), lambda: self._discovery_fault(trust))
+            begun = False
+            try:
+                alias = self._reach(trust) if is_loopback(trust.issuer) else ""
+                stale = self._config.write(trust, alias)
+                if stale or not self._can_be_taken_over(trust, alias):
+                    self._fetch_image()
+                    self._delete()
+                    begun = True
+                    self._create(trust, alias)
+                insist(self._somebody(), lambda: self._discovery_fault(trust))
+            except BaseException:
+                if begun or not self._kubeconfig.exists():
+                    with suppress(ClusterError):
+                        self._take_away()
+                raise
 
     def stop(self) -> bool:
-        """Delete this home's cluster and stop the relay; the network ``kind`` and other homes' clusters stay."""
+        """Delete this home's cluster and stop the relay; the network ``kind`` and other homes' clusters stay.
+
+        Raises:
+            ClusterError: Docker can't be asked to; the relay is stopped all the same.
+        """
         with self._processes.lock():
-            self._docker.require()
-            ran = self._delete()
-            shutil.rmtree(self._folder, ignore_errors=True)
-            return self._processes.stop(RELAY) or ran
+            try:
+                return self._take_away()
+            except ClusterError as error:
+                msg = f"the KinD cluster {NAME} can't be deleted: {error.what}"
+                fix = f"mend that, then labkit down again; if that Docker is gone for good, remove the folder {self._folder}"
+                raise ClusterError(msg, why=error.why, fix=fix) from None
 
     def is_running(self) -> bool:
         """Whether this home's node runs."""
-        try:
-            return self._kubeconfig.exists() and self._nodes() == {NODE: True} and self._runs()
-        except ClusterError:
-            return False
+        return self._state() == "runs"
 
     def server_log(self, lines: int) -> str:
         """The last lines of the API server's log, read in the node."""
         try:
-            return self._docker.run("exec", NODE, "sh", "-c", f"tail -qn {lines} $(ls -tr {_LOGS}/*.log)")
+            return self._docker.run("exec", self._node(), "sh", "-c", f"tail -qn {lines} $(ls -tr {_LOGS}/*.log)")
         except ClusterError:
             return ""
 
     def flags(self) -> tuple[str, ...]:
         """The API server's command line, read in the node."""
         try:
-            pod = yaml.safe_load(self._docker.read(NODE, _MANIFEST))
+            pod = yaml.safe_load(self._docker.read(self._node(), _MANIFEST))
         except ClusterError:
             return ()
         return tuple(pod["spec"]["containers"][0]["command"][1:])
@@ -137,28 +159,40 @@ class KindCluster:
         return []
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """The relay and the node."""
-        there = self.is_running()
-        node = (NODE, "runs" if there else "stopped", "", self.endpoint.url if there else "", "")
+        """The relay and the node, with what keeps Docker from telling of it."""
+        state = self._state()
+        node = (self.name, state, "", self.endpoint.url if state == "runs" else "", "")
         return [self._processes.row(RELAY, "the gateway of Docker's network"), node]
 
     @property
     def _kubeconfig(self) -> Path:
         return self._folder / "kubeconfig"
 
+    def _state(self) -> str:
+        if not self._kubeconfig.exists():
+            return "stopped"
+        try:
+            return "runs" if any(self._nodes().values()) else "stopped"
+        except ClusterError as error:
+            return error.what
+
     def _nodes(self) -> dict[str, bool]:
-        """The containers of a cluster of that name, each with whether this home made it."""
-        return _nodes(self._docker, self._config)
+        """This home's nodes, each with whether it runs."""
+        return self._docker.containers_with(mark_of(self._settings))
 
-    def _runs(self) -> bool:
-        return bool(self._docker.inspect(NODE)[0]["State"]["Running"])
+    def _node(self) -> str:
+        for name in self._nodes():
+            return name
+        msg = f"there is no node of the cluster {NAME}"
+        raise ClusterError(msg, fix="labkit up")
 
-    def _reach(self, trust: Trust, desktop: bool) -> str:
+    def _reach(self, trust: Trust) -> str:
         """Make Keycloak reachable from the network of the nodes; returns the address."""
         network = self._docker.network(_NETWORK)
-        if desktop:
+        if self._docker.require().is_desktop:
             # Docker Desktop carries connections to this name on to the loopback of the machine around it. Not tried.
-            probe = ("--rm", f"--network={_NETWORK}", "--entrypoint=getent", KIND_NODE_IMAGE, "ahostsv4", "host.docker.internal")
+            image = self._image.to_use()
+            probe = ("--rm", f"--network={_NETWORK}", "--entrypoint=getent", image, "ahostsv4", "host.docker.internal")
             return self._docker.run("run", *probe, seconds=_CREATE_SECONDS).split()[0]
         issuer = urlsplit(trust.issuer)
         self._start_relay(network, issuer.port or 443)
@@ -175,60 +209,64 @@ class KindCluster:
         argv = (sys.executable, "-P", relay.__file__, network.gateway, str(port), "127.0.0.1", str(port), network.subnet)
         self._processes.start(Server(name=RELAY, argv=argv, ports=(), ready=answers))
 
+    def _fetch_image(self) -> None:
+        if not self._docker.has_image(self._image.to_use()):
+            try:
+                self._docker.pull(self._image.name)
+            except ClusterError as error:
+                raise not_fetched(self._image.name, error) from None
+
     def _create(self, trust: Trust, alias: str) -> None:
-        for name in PORT_NAMES:
-            port = self._settings.ports[name]
-            holder = listener(port)
-            if holder:
-                msg = f"port {port}, which the KinD cluster needs, is in use by {holder}"
-                raise PortInUse(msg, fix=f"stop that program, or move the cluster's port: set LABKIT_{name.upper()}_PORT")
         kind = self._tools.ensure("kind")["kind"].path
         command = (
             # A node that was not made whole is looked into before it is deleted.
-            *(str(kind), "create", "cluster", f"--name={NAME}", "--retain", f"--config={self._config.file}"),
-            *(f"--kubeconfig={self._kubeconfig}", f"--image={KIND_NODE_IMAGE}"),
+            *(kind, "create", "cluster", f"--name={NAME}", "--retain"),
+            *(f"--config={self._config.file}", f"--kubeconfig={self._kubeconfig}", f"--image={self._image.to_use()}"),
         )
         log = self._processes.log_file("kind")
-        with progress(f"making the KinD cluster {NAME}; the first time its image is fetched (about 1 GB)"):
-            try:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=_CREATE_SECONDS, env=kind_environment(), check=False)
-                write_private(log, done.stdout + done.stderr)
-                fault = self._fault(trust, alias) if self._nodes() else None
-                if fault is not None or done.returncode:
-                    raise fault or not_created(done.stderr, log)
-            except BaseException:
-                self._delete()
-                raise
+        with progress(f"making the KinD cluster {NAME}"):
+            done = run_kind(*command, seconds=_CREATE_SECONDS)
+            write_private(log, done.stdout + done.stderr)
+            fault = self._fault(trust, alias) if self._nodes() else None
+            if fault is not None or done.returncode:
+                raise fault or not_created(done.stderr, log)
+
+    def _take_away(self) -> bool:
+        """Remove all that there is of the cluster; returns whether there was anything."""
+        had_relay = self._processes.stop(RELAY)
+        had_nodes = self._delete()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return had_nodes or had_relay
 
     def _delete(self) -> bool:
         """Delete this home's nodes and no others; returns whether there were any."""
-        ours = [name for name, is_ours in self._nodes().items() if is_ours]
-        if ours:
-            self._docker.run("rm", "-f", "-v", *ours, seconds=120)
+        nodes = self._nodes()
+        if nodes:
+            self._docker.run("rm", "-f", "-v", *nodes, seconds=120)
         self._kubeconfig.unlink(missing_ok=True)
-        return bool(ours)
+        return bool(nodes)
 
     def _can_be_taken_over(self, trust: Trust, alias: str) -> bool:
         """Whether this home's cluster is there, whole and as it is to be; a stopped node is started for that."""
-        if not (self._kubeconfig.exists() and self._nodes()):
-            return False
-        if not self._runs():
-            self._docker.run("start", NODE)
-        return self._fault(trust, alias) is None
+        nodes = self._nodes() if self._kubeconfig.exists() else {}
+        for name, runs in nodes.items():
+            if not runs:
+                self._docker.run("start", name)
+        return bool(nodes) and self._fault(trust, alias) is None
 
     def _fault(self, trust: Trust, alias: str) -> ClusterError | None:
         """Read back from the node what the API server was told, and by which files."""
-        wanted = told(trust)
+        wanted, node = told(trust), self._node()
         for path, text in wanted.files.items():
             try:
-                found = self._docker.read(NODE, str(path))
+                found = self._docker.read(node, str(path))
             except ClusterError as error:
                 found = error.why
             if found != text:
                 msg = f"the node has no {path}, or another one than this lab's"
                 return ClusterError(msg, why="the file was not mounted (extraMounts), or Docker may not read this home", fix=AGAIN)
         try:
-            pod = yaml.safe_load(self._docker.read(NODE, _MANIFEST))["spec"]
+            pod = yaml.safe_load(self._docker.read(node, _MANIFEST))["spec"]
         except ClusterError as error:
             return ClusterError("the node has no API server", why=error.why, fix=AGAIN)
         missing = [flag for flag in wanted.flags if flag not in pod["containers"][0]["command"]]
@@ -247,37 +285,14 @@ class KindCluster:
         return unreached(reasons[-1], trust) if len(reasons) > 1 else None
 
 
-def refuse_foreign(docker: Docker, config: KindConfig) -> None:
-    """Insist that a cluster of that name, if there is one, is this home's.
-
-    Raises:
-        ClusterError: It is somebody else's.
-    """
-    others = [name for name, ours in _nodes(docker, config).items() if not ours]
-    if others:
-        msg = f"there is a KinD cluster {NAME} that this lab has not made; it is left as it is"
-        why = f"its nodes ({', '.join(others)}) have no folder {config.mark}"
-        raise ClusterError(msg, why=why, fix=f"if nobody needs it any more: {_DELETE}; else\n{INSTEAD}")
-
-
-def _nodes(docker: Docker, config: KindConfig) -> dict[str, bool]:
-    listed = docker.run("ps", "-a", "--filter", f"label=io.x-k8s.io.kind.cluster={NAME}", "--format", "{{.Names}}").split()
-    return {
-        str(each["Name"]).removeprefix("/"): config.mark in (mount["Destination"] for mount in each["Mounts"])
-        for each in docker.inspect(*listed)
-    }
-
-
 def _refuse_unusable(gateway: str, port: int) -> None:
     """Insist that this machine has the address, and that the port is free there."""
-    with socket.socket() as here:
-        here.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            here.bind((gateway, port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                msg = f"{gateway}:{port}, where containers are to find Keycloak, is in use by another program"
-                raise PortInUse(msg, fix=f"stop that program, or set LABKIT_KEYCLOAK_PORT; or\n{INSTEAD}") from error
-            msg = f"{gateway}, the gateway of Docker's network {_NETWORK}, is no address of this machine"
-            why = "Docker runs somewhere else: rootless, in a virtual machine, or on another one that DOCKER_HOST names"
-            raise ClusterError(msg, why=why, fix=INSTEAD) from error
+    try:
+        holder = listener(port, address=gateway)
+    except OSError as error:
+        msg = f"{gateway}, the gateway of Docker's network {_NETWORK}, is no address of this machine"
+        why = "Docker runs somewhere else: rootless, in a virtual machine, or on another one that DOCKER_HOST names"
+        raise ClusterError(msg, why=why, fix=INSTEAD) from error
+    if holder:
+        msg = f"{gateway}:{port}, where containers are to find Keycloak, is in use by {holder}"
+        raise PortInUse(msg, fix=f"stop that program, or set LABKIT_KEYCLOAK_PORT; or\n{INSTEAD}")

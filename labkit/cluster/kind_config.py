@@ -16,11 +16,9 @@ import yaml
 
 from ..hosting import PUBLIC_CA, is_loopback
 from ..settings import Settings, write_private
+from .kind_checks import PORT_NAMES, mark_of
+from .node_image import NodeImage
 from .trust import Dumper, Trust
-
-MARK = "/kind/labkit"
-"""Below this path a node has a folder named by the id of the home that made it. kind can put no label on a container; a mount shows on a
-stopped one too, and is there from the very moment the container is."""
 
 CA = Path("/etc/kubernetes/pki/issuer-ca.crt")
 AUTHENTICATION = Path("/etc/kubernetes/pki/authentication.yaml")
@@ -28,9 +26,6 @@ AUTHENTICATION = Path("/etc/kubernetes/pki/authentication.yaml")
 
 PATCH = Path("kubeadm-patches/kube-apiserver+strategic.yaml")
 """By its name kubeadm knows what it is a patch of; it is told of the folder, which holds nothing else."""
-
-PORT_NAMES = ("kind_31337", "kind_31340", "kind_31333")
-"""The seed's ports, by their names in `labkit.settings.PORTS`, where they may have other numbers on this machine."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +56,11 @@ class KindConfig:
     def text(self, trust: Trust, alias: str) -> str:
         """The config, in which the node bears this home's mark."""
         wanted = told(trust)
-        mounts = {self.mark: self._patches, **{str(inside): self._copy(inside) for inside in wanted.files}}
-        whole = _config(wanted.flags, self._settings.ports, mounts, self.mark if alias else "")
+        mounts = {mark_of(self._settings): self._patches, **{str(inside): self._copy(inside) for inside in wanted.files}}
+        whole = _config(wanted.flags, self._settings.ports, mounts, mark_of(self._settings) if alias else "")
         # For people, who see it with kubectl get nodes --show-labels; what labkit goes by is MARK.
         whole["nodes"][0]["labels"] = {"labkit/home": self._settings.home_id}
+        whole["nodes"][0]["image"] = NodeImage.of(self._settings).name
         return yaml.dump(whole, Dumper=Dumper, sort_keys=False)
 
     def write(self, trust: Trust, alias: str) -> bool:
@@ -85,11 +81,6 @@ class KindConfig:
         write_private(self._folder / PATCH, pod_patch(alias))
         write_private(self.file, text)
         return changed
-
-    @property
-    def mark(self) -> str:
-        """Where this home's nodes have a folder, and no others."""
-        return f"{MARK}/{self._settings.home_id}"
 
     @property
     def _patches(self) -> Path:

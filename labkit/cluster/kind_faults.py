@@ -7,7 +7,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import ClusterError, PortInUse
-from ..toolchain.pins import KIND_NODE_IMAGE
 from .docker import INSTEAD
 from .trust import Trust
 
@@ -16,6 +15,21 @@ AGAIN = f"start from nothing: labkit down, then labkit up; or {INSTEAD}"
 
 UNREACHED = re.compile(r"oidc authenticator: initializing plugin: (.*)")
 """What the API server's log says each time, every ten seconds, that it could not read the realm's discovery document."""
+
+
+_REMEDIES = {
+    "inotify|too many open files": (
+        "the node has no inotify instances left to watch files with",
+        "give this machine more: sudo sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=512",
+    ),
+    "not run on a host using cgroup v1": ("this machine has cgroup v1, which kubelet in the node refuses", "boot with cgroup v2"),
+    'running kind with rootless provider requires|"delegate=yes"': (
+        "rootless Docker has no cgroup controllers here",
+        "have systemd delegate them (Delegate=yes): kind.sigs.k8s.io/docs/user/rootless",
+    ),
+    "no space left on device": ("the disk that Docker writes to is full", "make room on it: docker system df"),
+}
+"""What kind's log says, and what that means."""
 
 
 def unreached(reason: str, trust: Trust) -> ClusterError:
@@ -37,12 +51,21 @@ def unreached(reason: str, trust: Trust) -> ClusterError:
     return ClusterError(what, why=reason, fix=f"see whether the realm answers at {trust.issuer}: lab 01-keycloak")
 
 
+def not_fetched(image: str, error: ClusterError) -> ClusterError:
+    """Why there is no node image, by Docker's refusal to fetch it."""
+    tagged = image.partition("@")[0]
+    fix = (
+        f"where there is network: docker pull {image}\nor carry it here: docker save {tagged} there, docker load here, "
+        f"and LABKIT_KIND_IMAGE={tagged}\nor name another registry's in LABKIT_KIND_IMAGE; or\n{INSTEAD}"
+    )
+    return ClusterError(f"Docker has no node image {tagged} and can't fetch it", why=error.why or error.what, fix=fix)
+
+
 def not_created(said: str, log: Path) -> ClusterError | PortInUse:
     """Why ``kind create cluster`` failed, by what it said; ``log`` holds all of it."""
-    if "failed to pull image" in said or "pull access denied" in said:
-        image = KIND_NODE_IMAGE.partition("@")[0]
-        fix = f"where there is network: docker pull {KIND_NODE_IMAGE}\nor carry it here: docker save {image}, docker load; or\n{INSTEAD}"
-        return ClusterError(f"Docker has no node image {image} and can't fetch it", why=_last(said), fix=fix)
+    for words, (what, fix) in _REMEDIES.items():
+        if re.search(words, said, re.IGNORECASE):
+            return ClusterError(what, why=_last(said), fix=f"{fix}; or\n{INSTEAD}")
     if re.search("port is already allocated|address already in use", said):
         fix = "labkit's ports are LABKIT_KIND_31337_PORT, …; the message names the taken one"
         return PortInUse("a port of the KinD cluster is in use", why=_last(said), fix=fix)

@@ -56,6 +56,9 @@ class LocalCluster:
         """The API server on this machine."""
         return self._endpoint
 
+    def prepare(self, issuer: str) -> None:
+        """Do nothing: there is nothing to look at beforehand."""
+
     def start(self, trust: Trust) -> None:
         """Start the three, each once the one below it answers; an API server that runs follows a file that has changed.
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from ..display import progress
 from ..errors import ClusterError
+from ..settings import Settings
 from ..toolchain.bundle import Image
+from ..toolchain.pins import KIND_NODE_IMAGE
 from .docker import Docker
 
 _FILE_SECONDS = 900
@@ -20,13 +22,17 @@ _FILE_SECONDS = 900
 class NodeImage:
     """The node image that a lab asks for.
 
-    Args:
+    Attributes:
         name: Its name: ``REPOSITORY:TAG``, or with ``@sha256:…`` behind.
-        docker: Docker.
     """
 
     def __init__(self, name: str, docker: Docker | None = None) -> None:
-        self._name, self._docker = name, docker or Docker()
+        self.name, self._docker = name, docker or Docker()
+
+    @classmethod
+    def of(cls, settings: Settings, docker: Docker | None = None) -> NodeImage:
+        """The one that the settings name, or else labkit's pinned one."""
+        return cls(settings.kind_image or KIND_NODE_IMAGE, docker)
 
     def to_use(self) -> str:
         """The name by which Docker has it; the one that is asked for, to be pulled, when it has it by none.
@@ -34,8 +40,8 @@ class NodeImage:
         Raises:
             ClusterError: Docker can't be asked.
         """
-        carried = _carried(self._name)
-        return carried if not self._docker.has_image(self._name) and self._docker.has_image(carried) else self._name
+        carried = _carried(self.name)
+        return carried if not self._docker.has_image(self.name) and self._docker.has_image(carried) else self.name
 
     def save(self, folder: Path) -> Image | None:
         """Write it to a file in a folder; one that Docker doesn't have is left out, which is said.
@@ -45,15 +51,15 @@ class NodeImage:
         """
         try:
             self._docker.require()
-            name, carried = self.to_use(), _carried(self._name)
-            lacking = "" if self._docker.has_image(name) else f"Docker does not have it (docker pull {self._name})"
+            name, carried = self.to_use(), _carried(self.name)
+            lacking = "" if self._docker.has_image(name) else f"Docker does not have it (docker pull {self.name})"
         except ClusterError as error:
             lacking = error.what
         if lacking:
-            print(f"  the node image {self._name} is left out of the bundle: {lacking}", flush=True)
+            print(f"  the node image {self.name} is left out of the bundle: {lacking}", flush=True)
             return None
         file = folder / "node.tar"
-        with progress(f"saving the node image {self._name}"):
+        with progress(f"saving the node image {self.name}"):
             if name != carried:
                 self._docker.run("tag", name, carried)
             try:
@@ -61,7 +67,7 @@ class NodeImage:
             finally:
                 if name != carried:
                     self._docker.run("image", "rm", carried)
-        return Image(self._name, file)
+        return Image(self.name, file)
 
     def load(self, image: Image) -> None:
         """Have Docker take the image that came with a bundle; where no Docker answers it is passed over, which is said.
@@ -79,8 +85,8 @@ class NodeImage:
             if not self._docker.has_image(_carried(image.name)):
                 msg = f"what Docker has loaded is not the node image {image.name}"
                 raise ClusterError(msg, fix="have the bundle made again: labkit setup --offline-bundle FILE")
-        if image.name != self._name:
-            print(f"  this lab asks for another node image, {self._name}", flush=True)
+        if image.name != self.name:
+            print(f"  this lab asks for another node image, {self.name}", flush=True)
             print(f"  to use the bundle's: export LABKIT_KIND_IMAGE={image.name}", flush=True)
 
 

@@ -57,6 +57,9 @@ class Provider(Protocol):
             ClusterError: That is known only once it is started.
         """
 
+    def prepare(self, issuer: str) -> None:
+        """Look whether the cluster can be started to trust that issuer, and fetch what that takes besides programs; start nothing."""
+
     def start(self, trust: Trust) -> None:
         """Bring the cluster up with that trust, or take over the one that is up; return when it answers."""
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..errors import ApiUnreachable, ClusterError, Unauthorized
+from ..errors import ClusterError, Unauthorized
 from .api import Api, Identity
 
 _PATIENCE_SECONDS = 45
@@ -35,13 +35,14 @@ def insist(somebody: Somebody, fault: Callable[[], ClusterError | None] = lambda
 
     Raises:
         Unauthorized: The API server doesn't know them, after 45 seconds or with a token that it can never take.
-        ClusterError: It takes them for somebody else; or what ``fault`` gave.
+        ClusterError: It takes them for somebody else, or gives another refusal for 45 seconds; or what ``fault`` gave.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             found = somebody.api.whoami()
-        except (Unauthorized, ApiUnreachable) as error:
+        except ClusterError as error:
+            # A fresh control plane answers before it knows keys (401), has read its RBAC rules (403), or has caches (500, 503).
             known = fault()
             if known is not None:
                 raise known from None

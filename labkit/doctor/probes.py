@@ -150,7 +150,8 @@ def servers(lab: Lab, _: SignIn) -> Causes:
     """Whether the cluster's servers run and answer; of a cluster that is not local processes, whether it is up."""
     if not isinstance(lab.cluster.provider, LocalCluster):
         if not lab.cluster.is_running():
-            yield "api-server-down", f"the cluster {lab.cluster.provider.name} is not up"
+            state = lab.cluster.provider.rows()[-1][1]
+            yield "api-server-down", f"the cluster {lab.cluster.provider.name} is not up: {state}"
         return
     for name, cause in (
         ("etcd", "etcd-down"),

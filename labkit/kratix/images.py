@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from ..cluster.docker import Docker, kind_environment
-from ..cluster.kind import NAME, NODE
+from ..cluster.docker import Docker, run_kind
+from ..cluster.kind_checks import NAME
 from ..display import progress
 from ..errors import ClusterError, KratixError
 
@@ -46,12 +45,13 @@ def require(wanted: Iterable[str], kind: Path, docker: Docker) -> None:
         ClusterError: Docker or the node does not answer.
         KratixError: Some can't be had, each with the reason.
     """
+    node = run_kind(kind, "get", "nodes", f"--name={NAME}").stdout.split()[0]
     images = list(dict.fromkeys(wanted))
     with progress(f"looking for {len(images)} images in KinD's node; what it lacks is fetched"):
-        there = docker.run("exec", NODE, "ctr", "--namespace=k8s.io", "images", "ls", "-q").split()
+        there = docker.run("exec", node, "ctr", "--namespace=k8s.io", "images", "ls", "-q").split()
         lacking = [image for image in images if full_name(image) not in there]
         with ThreadPoolExecutor() as pool:
-            reasons = dict(zip(lacking, pool.map(partial(_bring, kind=kind, docker=docker), lacking), strict=True))
+            reasons = dict(zip(lacking, pool.map(partial(_bring, node=node, kind=kind, docker=docker), lacking), strict=True))
     missing = {image: why for image, why in reasons.items() if why}
     if missing:
         msg = f"KinD's node lacks {len(missing)} of the {len(images)} images that Kratix needs, and they can't be had; nothing was applied"
@@ -60,11 +60,10 @@ def require(wanted: Iterable[str], kind: Path, docker: Docker) -> None:
 
 def load(image: str, kind: Path) -> str:
     """Load an image of Docker's into KinD's node; returns what kind says against it, which is nothing when it is loaded."""
-    command = (str(kind), "load", "docker-image", image, "--name", NAME)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_LOAD_SECONDS, env=kind_environment(), check=False)
-    except subprocess.TimeoutExpired:
-        return f"kind still loaded after {_LOAD_SECONDS} s"
+        done = run_kind(kind, "load", "docker-image", image, f"--name={NAME}", seconds=_LOAD_SECONDS)
+    except ClusterError as error:
+        return error.what
     return done.stderr.strip() or "kind gives no reason" if done.returncode else ""
 
 
@@ -101,7 +100,7 @@ def _images(part: object) -> Iterator[str]:
                 yield from _images(value)
 
 
-def _bring(image: str, *, kind: Path, docker: Docker) -> str:
+def _bring(image: str, *, node: str, kind: Path, docker: Docker) -> str:
     """Have an image in the node; returns why that can't be done."""
     reasons = []
     # By its digest the node would not know what kind loads.
@@ -112,7 +111,7 @@ def _bring(image: str, *, kind: Path, docker: Docker) -> str:
         reasons.append(f"kind can't load it: {refusal.splitlines()[-1]}")
     try:
         # The limit is kept within the node: what is killed out here goes on in there.
-        docker.run("exec", NODE, "timeout", str(_PULL_SECONDS), "crictl", "pull", image, seconds=_PULL_SECONDS + 10)
+        docker.run("exec", node, "timeout", str(_PULL_SECONDS), "crictl", "pull", image, seconds=_PULL_SECONDS + 10)
     except ClusterError as error:
         reasons.append(error.why.splitlines()[-1] if error.why else f"it did not come within {_PULL_SECONDS} s")
     else:

@@ -2,6 +2,8 @@
 tells the API server is then really run, with a real etcd. It proves patches, mounts, ports and flags; it proves nothing about a node's
 network, its kubelet or its pods. A "container" is a folder here, ``STAND_IN``, which also holds what the test asks to go wrong.
 
+What it says was said by a real Docker: ``docker_answers.json``, which ``make test-kind`` compares with the Docker that it runs on.
+
 Run as a script, it is the command.
 """
 
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +25,12 @@ GATEWAY, SUBNET = "127.0.0.2", "127.0.0.0/8"
 PKI = "/etc/kubernetes/pki"
 MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 READY_SECONDS = 60
+ANSWERS = Path(__file__).with_name("docker_answers.json")
+
+
+def answers() -> dict[str, Any]:
+    """What a real Docker answered."""
+    return dict(json.loads(ANSWERS.read_text()))
 
 
 class Node:
@@ -46,6 +55,32 @@ class Node:
         """Paths in the node, and what lies there."""
         pairs = [arg.removeprefix("--volume=").split(":") for arg in self.args if arg.startswith("--volume=")]
         return {pair[1]: pair[0] for pair in pairs if len(pair) > 1}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The container's labels, as kind gives them."""
+        flags = pairwise(self.args)
+        return dict(value.split("=", 1) for flag, value in flags if flag == "--label")
+
+    @property
+    def inspected(self) -> dict[str, Any]:
+        """The container as ``docker inspect`` shows it."""
+        shown: dict[str, Any] = answers()["container"]
+        runs = bool(self.pids())
+        shown["Name"], shown["Config"]["Labels"] = f"/{self.name}", self.labels
+        shown["State"] |= {"Running": runs, "Status": "running" if runs else "exited"}
+        shown["Mounts"] = [shown["Mounts"][0] | {"Source": here, "Destination": inside} for inside, here in self.mounts.items()]
+        return shown
+
+    def matches(self, wanted: str) -> bool:
+        """Whether a filter of ``docker ps`` lets the container through."""
+        by, _, value = wanted.partition("=")
+        if by == "volume":
+            return value in self.mounts
+        if by != "label":
+            refuse(f"the stand-in for docker knows no filter {wanted}")
+        name, _, text = value.partition("=")
+        return name in self.labels and self.labels[name] == (text or self.labels[name])
 
     @property
     def port(self) -> str:
@@ -170,11 +205,24 @@ def refuse(text: str) -> NoReturn:
 
 
 def info(form: str) -> str:
-    if "OperatingSystem" in form:
-        return "a stand-in"
-    if "DriverStatus" in form or "SecurityOptions" in form:
-        return "[]"
-    return "overlay2" if ".Driver" in form else json.dumps({"CgroupVersion": "2", "CgroupDriver": "systemd", "MemoryLimit": True})
+    told: dict[str, Any] = answers()["info"]
+    if form == "{{json .}}":
+        return json.dumps(told)
+    return told["Driver"] if form == "'{{.Driver}}'" else json.dumps(told.get(form.strip("'{} ").removeprefix("json ."), told))
+
+
+def ps(node: Node, *args: str) -> str:
+    if not node.args:
+        return ""
+    joined = " ".join(args).replace("--filter=", "--filter ").split()
+    wanted = [value for flag, value in pairwise(joined) if flag == "--filter"]
+    return node.name if all(map(node.matches, wanted)) else ""
+
+
+def image(folder: Path, *args: str) -> str:
+    if (folder / "no-image").exists():
+        refuse(answers()["refusals"]["image inspect"])
+    return "sha256:0"
 
 
 def network(folder: Path, verb: str, *rest: str) -> str:
@@ -182,19 +230,22 @@ def network(folder: Path, verb: str, *rest: str) -> str:
     if verb == "create":
         made.touch()
     if verb == "inspect":
-        return json.dumps([{"IPAM": {"Config": [{"Subnet": "fc00::/64"}, {"Subnet": SUBNET, "Gateway": GATEWAY}]}}])
+        shown: dict[str, Any] = answers()["network"]
+        for config in shown["IPAM"]["Config"]:
+            if "." in config["Subnet"]:
+                config |= {"Subnet": SUBNET, "Gateway": GATEWAY}
+        return json.dumps([shown])
     return "kind" if made.exists() else ""
 
 
 def inspect(node: Node, *args: str) -> str:
     asked = " ".join(args)
     if "--type=image" in args:
-        return "[]"
+        return image(node.folder)
     if "--type=container" in args:
-        mounts = [{"Destination": inside} for inside in node.mounts]
-        return json.dumps([{"Name": f"/{node.name}", "State": {"Running": bool(node.pids())}, "Mounts": mounts}])
+        return json.dumps([node.inspected])
     if "role" in asked:
-        return "control-plane"
+        return next(value for name, value in node.labels.items() if name.endswith("role"))
     return "172.18.0.2,fc00::2" if "IPAddress" in asked else f"127.0.0.1\t{node.port}" if "6443/tcp" in asked and "Ports" in asked else ""
 
 
@@ -231,10 +282,12 @@ def main(*args: str) -> NoReturn:  # noqa: PLR0912 - one case for each command
             answer("Docker version 28.2.2, build stand-in")
         case ["info", *_]:
             answer(info(args[-1]))
-        case ["ps", *_] if node.args:
-            answer(node.name)
-        case ["ps", *_]:
-            pass
+        case ["context", "inspect", *_]:
+            answer(answers()["context"])
+        case ["image", "inspect", *rest]:
+            answer(image(folder, *rest))
+        case ["ps", *rest]:
+            print(ps(node, *rest), end="")
         case ["network", verb, *rest]:
             answer(network(folder, verb, *rest))
         case ["inspect", *rest]:

@@ -21,7 +21,6 @@ import yaml
 from labkit.certificates import Certificates
 from labkit.cluster.api import Api, Identity
 from labkit.cluster.cluster import Cluster
-from labkit.cluster.kind import NODE
 from labkit.cluster.kind_checks import look
 from labkit.cluster.kind_config import KindConfig
 from labkit.cluster.kind_lesson import kind_files
@@ -37,6 +36,7 @@ from ..programs import toolchain
 from .docker_stand_in import GATEWAY, MANIFEST
 
 HERE = Path(__file__).parent
+NODE = "platform-control-plane"
 
 
 @dataclass
@@ -180,8 +180,9 @@ def test_a_look_changes_nothing_and_names_somebody_elses_cluster(
     cluster: Cluster, home: Settings, lab: Lab, tmp_path: Path, stand_in: StandIn
 ) -> None:
     before = stand_in.run_args()
-    assert look(home).ok
-    theirs = look(another(lab, tmp_path))
+    kind = lab.toolchain.ensure("kind")["kind"].path
+    assert look(home, lab.keycloak.issuer, kind).ok
+    theirs = look(another(lab, tmp_path), lab.keycloak.issuer, kind)
     assert "has not made" in theirs.why()
     assert "kind delete cluster --name platform" in theirs.fix()
     assert stand_in.run_args() == before
@@ -192,7 +193,10 @@ def another(lab: Lab, folder: Path) -> Settings:
     """The settings of another home, which wants a KinD cluster too."""
     state = open_home(folder / "other", environ={}, free_ports=True)
     ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
-    return replace(lab.settings, home=folder / "other", home_id=str(state["id"]), ports=ports, cluster="kind")
+    # Named, as the Docker that the stand-in answers like has cgroup v1.
+    return replace(
+        lab.settings, home=folder / "other", home_id=str(state["id"]), ports=ports, cluster="kind", kind_image="registry.example/node:v1"
+    )
 
 
 def docker(*args: str) -> str:
@@ -300,6 +304,63 @@ def test_by_hand_kind_makes_the_same_api_server_from_the_rendered_files(
         docker("rm", "-f", "-v", NODE)
     assert pod["hostAliases"] == [{"ip": GATEWAY, "hostnames": ["localhost"]}]
     assert not any(str(lab.settings.home) in line for line in (tmp_path / "config.yaml").read_text().splitlines())
+
+
+@pytest.mark.fault("Programs", "a machine with cgroup v1", "it is told before anything is started, unless another node image is named")
+def test_cgroup_v1_is_refused_for_the_pinned_image(make: Callable[..., Cluster], home: Settings) -> None:
+    with pytest.raises(ClusterError, match="cgroup v1") as caught:
+        make(home=replace(home, kind_image="")).prepare()
+    assert "LABKIT_KIND_IMAGE" in caught.value.fix
+
+
+@pytest.mark.fault("Servers", "the node image can't be had", "nothing is started, and the state folder is as it was")
+def test_without_an_image_nothing_is_begun(make: Callable[..., Cluster], lab: Lab, tmp_path: Path, stand_in: StandIn) -> None:
+    make().leave()
+    new, missing, fault = another(lab, tmp_path), stand_in.folder / "no-image", stand_in.folder / "fault-pull"
+    missing.touch()
+    fault.write_text('Error response from daemon: Get "https://registry.example/v2/": no such host')
+    before = sorted(new.home.rglob("*"))
+    try:
+        with pytest.raises(ClusterError, match="has no node image registry") as caught:
+            make(home=new).start()
+    finally:
+        missing.unlink()
+        fault.unlink()
+    assert "no such host" in caught.value.why
+    assert [each for each in sorted(new.home.rglob("*")) if each not in before] == [new.home / "servers.lock"][:0]
+    assert Processes(new).names() == []
+
+
+@pytest.mark.fault("Servers", "kind fails half-way", "its node, the relay and what was written are taken away again")
+def test_what_fails_half_way_is_taken_away(make: Callable[..., Cluster], lab: Lab, tmp_path: Path, stand_in: StandIn) -> None:
+    make().leave()
+    new, fault = another(lab, tmp_path), stand_in.folder / "fault-logs"
+    fault.write_text("no logs")
+    try:
+        with pytest.raises(ClusterError, match="kind could not make the cluster"):
+            make(home=new).start()
+    finally:
+        fault.unlink()
+    assert not (new.home / "kind").exists()
+    assert Processes(new).names() == []
+    assert not (stand_in.folder / "run.json").exists()
+
+
+@pytest.mark.fault("Servers", "Docker goes away under a KinD cluster", "status and down say so, and the rest is stopped")
+def test_a_docker_that_has_gone_away_is_told(make: Callable[..., Cluster], home: Settings, stand_in: StandIn) -> None:
+    cluster = make()
+    cluster.start()
+    fault = stand_in.folder / "fault-ps"
+    fault.write_text("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?")
+    try:
+        assert [row[1] for row in cluster.provider.rows()] == ["runs", "Docker does not run"]
+        with pytest.raises(ClusterError, match="can't be deleted: Docker does not run") as caught:
+            cluster.leave()
+    finally:
+        fault.unlink()
+    assert "labkit down again" in caught.value.fix
+    assert Processes(home).names() == []
+    assert cluster.leave() == ["kind-platform"]
 
 
 @pytest.mark.fault("Servers", "an http:// issuer for a KinD cluster", "refused before Docker is asked for anything")

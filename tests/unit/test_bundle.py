@@ -24,6 +24,7 @@ from labkit.errors import ToolchainError
 from labkit.toolchain import PROGRAMS, Toolchain
 from labkit.toolchain.pins import ETCD, KUBERNETES, PINS
 from labkit.toolchain.recipes import Pin
+from tests.support import DOCKER_LINES
 
 NAMES = tuple(name for name in PROGRAMS if name not in ("go", "kind"))
 ANSWERS = {
@@ -375,8 +376,8 @@ def test_for_kind_setup_packs_the_node_image_too_and_gives_it_to_docker_where_ki
     instructor: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, machine, calls = tmp_path / "carried.tar.gz", tmp_path / "instructor", tmp_path / "calls"
-    script(machine / "bin" / "kind", "echo kind v0.33.0 go1.25.5 linux/amd64")
-    answers = 'case $1 in --version) echo Docker version 28.2.2;; info) echo Linux;; save) echo image > "${2#--output=}";; esac'
+    script(machine / "bin" / "kind", "[ $1 = get ] || echo kind v0.33.0 go1.25.5 linux/amd64")
+    answers = f'case $1 in\n{DOCKER_LINES}\nsave) echo image > "${{2#--output=}}";;\nesac'
     script(machine / "bin" / "docker", f'echo "$1" >> {calls}; {answers}')
     work_on(machine, monkeypatch)
     monkeypatch.setenv("LABKIT_CLUSTER", "kind")

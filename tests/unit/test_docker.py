@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
-from labkit.cluster.docker import Docker, kind_environment
-from labkit.cluster.kind_faults import not_created, unreached
+from labkit.cluster.docker import Daemon, Docker, run_kind
+from labkit.cluster.kind_faults import not_created, not_fetched, unreached
 from labkit.cluster.trust import Trust
 from labkit.errors import ClusterError, PortInUse
 from labkit.toolchain import PROGRAMS, Toolchain
@@ -69,10 +71,91 @@ def test_a_docker_that_gives_no_answer_is_given_up(tmp_path: Path, monkeypatch: 
         Docker(seconds=0.2).require()
 
 
-def test_a_persons_settings_for_kind_do_not_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_persons_settings_for_kind_do_not_reach_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(tmp_path, monkeypatch, "kind", "/usr/bin/env")
     monkeypatch.setenv("KIND_EXPERIMENTAL_PROVIDER", "podman")
     monkeypatch.setenv("KIND_EXPERIMENTAL_DOCKER_NETWORK", "mine")
-    assert {name: value for name, value in kind_environment().items() if "KIND" in name} == {"KIND_EXPERIMENTAL_PROVIDER": "docker"}
+    said = run_kind(tmp_path / "kind").stdout.splitlines()
+    assert [line for line in said if "KIND" in line] == ["KIND_EXPERIMENTAL_PROVIDER=docker"]
+
+
+def test_a_kind_that_does_not_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(tmp_path, monkeypatch, "kind", "exec /bin/sleep 30")
+    with pytest.raises(ClusterError, match="kind create cluster did not end within"):
+        run_kind(tmp_path / "kind", "create", "cluster", seconds=0.2)
+
+
+HERE = Daemon("28.2.2", "Debian", "host", "unix:///var/run/docker.sock", "2", True, False, Path("/var/lib/docker"))
+
+
+@pytest.mark.fault(
+    "Programs", "Docker runs rootless, in a virtual machine or on another one", "each is told apart, before anything is started"
+)
+@pytest.mark.parametrize(
+    ("daemon", "where"),
+    [
+        (HERE, ""),
+        (replace(HERE, endpoint="tcp://127.0.0.1:2375"), ""),
+        (replace(HERE, system="Docker Desktop", endpoint="unix:///home/me/.docker/desktop/docker.sock"), ""),
+        (replace(HERE, rootless=True), "rootless"),
+        (replace(HERE, endpoint="unix:///home/me/.colima/default/docker.sock"), "a virtual machine of Colima"),
+        (replace(HERE, endpoint="unix:///home/me/.rd/docker.sock"), "a virtual machine of Rancher Desktop"),
+        (replace(HERE, host="lima-default"), "a virtual machine of Lima"),
+        (replace(HERE, endpoint="ssh://me@build.example"), "another machine (build.example)"),
+        (replace(HERE, endpoint="tcp://192.0.2.1:2376"), "another machine (192.0.2.1)"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_where_docker_runs_is_told_apart(daemon: Daemon, where: str) -> None:
+    assert where in daemon.elsewhere
+    assert bool(daemon.elsewhere) == bool(where)
+
+
+@pytest.mark.fault("Programs", "a registry that is silent", "fetching the image is given up, and no docker command goes on")
+def test_a_registry_that_gives_no_answer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(tmp_path, monkeypatch, "docker", "echo $$ > ${0%docker}pid", "echo v1: Pulling from kindest/node", "exec /bin/sleep 30")
+    with pytest.raises(ClusterError, match=r"nothing came for 1 s") as caught:
+        Docker().pull("kindest/node:v1", silent_seconds=1)
+    assert caught.value.why == "v1: Pulling from kindest/node"
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+
+def test_a_pull_may_take_long_as_long_as_it_gets_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(tmp_path, monkeypatch, "docker", "for i in 1 2 3 4 5; do echo $i MB; /bin/sleep 0.5; done")
+    Docker().pull("kindest/node:v1", silent_seconds=1.5)
+
+
+@pytest.mark.fault("Servers", "Docker has no node image and can't fetch it", "the image is named, with how to carry it there")
+def test_a_missing_image_is_named_with_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(
+        tmp_path,
+        monkeypatch,
+        "docker",
+        'echo "Error response from daemon: Get \\"https://registry.example/v2/\\": no such host" >&2; exit 1',
+    )
+    with pytest.raises(ClusterError, match="can't be fetched") as caught:
+        Docker().pull("kindest/node:v1@sha256:0")
+    found = not_fetched("kindest/node:v1@sha256:0", caught.value)
+    assert found.what == "Docker has no node image kindest/node:v1 and can't fetch it"
+    assert "no such host" in found.why
+    for way in ("docker pull kindest/node:v1@sha256:0", "docker load", "LABKIT_KIND_IMAGE=kindest/node:v1", "LABKIT_CLUSTER=local"):
+        assert way in found.fix
+
+
+@pytest.mark.fault(
+    "Servers", "no inotify instances, cgroup v1, no delegation, no space left for a node", "kind's log is read, and the remedy told"
+)
+@pytest.mark.parametrize(
+    ("said", "fix"),
+    [
+        ("Failed to create inotify object: Too many open files", "fs.inotify.max_user_instances=512"),
+        ("kubelet is configured to not run on a host using cgroup v1", "cgroup v2"),
+        ('running kind with rootless provider requires setting systemd property "Delegate=yes"', "Delegate=yes"),
+        ("write /var/lib/docker/x: no space left on device", "docker system df"),
+    ],
+)
+def test_what_has_a_known_remedy_is_told_with_it(said: str, fix: str, tmp_path: Path) -> None:
+    assert fix in not_created(f"ERROR: failed to create cluster\n{said}", tmp_path / "kind.log").fix
 
 
 @pytest.mark.fault("Programs", "a kind too old to hand kubeadm the flags", "it is passed over, with its version")
@@ -82,14 +165,6 @@ def test_a_kind_that_is_too_old_is_passed_over_by_name(tmp_path: Path, monkeypat
     assert "kind" in PROGRAMS
     assert tools.find("kind") is None
     assert f"kind 0.31.0 of PATH ({tmp_path / 'kind'}): wants >= 0.32" in tools.status().note
-
-
-@pytest.mark.fault("Servers", "Docker has no node image and can't fetch it", "the image is named, with how to carry it there")
-def test_a_missing_image_is_named_with_how_to_get_it(tmp_path: Path) -> None:
-    said = 'ERROR: failed to create cluster: failed to pull image "kindest/node:v1": command "docker pull" failed with error: exit status 1'
-    found = not_created(said, tmp_path / "kind.log")
-    assert "no node image kindest/node:v1" in found.what
-    assert "docker load" in found.fix
 
 
 def test_a_port_that_docker_finds_taken_is_a_taken_port(tmp_path: Path) -> None:

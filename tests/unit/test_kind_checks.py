@@ -10,14 +10,17 @@ import pytest
 import labkit.runner
 from labkit.cli.verbs import main
 from labkit.cluster import kind_checks
+from labkit.cluster.cluster import Cluster
 from labkit.cluster.kind_checks import docker_answers, look
 from labkit.cluster.kind_config import AUTHENTICATION
 from labkit.lab import Lab
 from labkit.runner import run
 from labkit.settings import Settings
 from labkit.toolchain import Toolchain
+from tests.support import DOCKER_LINES
 
-ANSWERS = 'case $1 in --version) echo "Docker version 28.2.2";; info) echo Linux;; esac'
+ANSWERS = f"case $1 in\n{DOCKER_LINES}\nesac"
+ISSUER = "https://localhost:8443/realms/myrealm"
 NO_DAEMON = 'case $1 in --version) echo "Docker version 28.2.2";; *) echo "Cannot connect to the Docker daemon" >&2; exit 1;; esac'
 SILENT = 'case $1 in --version) echo "Docker version 28.2.2";; *) exec /bin/sleep 60;; esac'
 OFFER = "KinD is one word away"
@@ -49,7 +52,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_where_docker_answers_it_is_said_how_to_go_on_with_kind(home: Path, docker: Docker) -> None:
     docker(ANSWERS)
-    seen = look(Settings.load())
+    seen = look(Settings.load(), ISSUER, None)
     assert seen.ok
     assert "labkit down, then LABKIT_CLUSTER=kind labkit up" in str(seen)
     assert not (home / "kind").exists()
@@ -58,7 +61,7 @@ def test_where_docker_answers_it_is_said_how_to_go_on_with_kind(home: Path, dock
 @pytest.mark.fault("Servers", "somebody would like KinD, and the machine lacks something for it", "lab 02 names it, with the fix")
 def test_where_it_does_not_answer_what_is_missing_is_named_with_the_fix(home: Path, docker: Docker) -> None:
     docker(NO_DAEMON)
-    (missing,) = look(Settings.load()).findings
+    (missing,) = look(Settings.load(), ISSUER, None).findings
     assert not missing.ok
     assert "Docker does not run" in missing.text
     assert "start Docker" in missing.fix
@@ -118,6 +121,7 @@ def test_a_run_has_the_programs_of_lab_07_before_its_cells_begin_whatever_the_cl
     asked: set[str] = set()
     monkeypatch.setenv("LABKIT_CLUSTER", "kind")
     monkeypatch.setattr(Toolchain, "ensure", lambda _, *names: asked.update(names))
+    monkeypatch.setattr(Cluster, "prepare", lambda _: None)
     monkeypatch.setattr(labkit.runner, "_run_lab", lambda *_: None)
     run(["02-cluster"], tmp_path / "labs")
     assert "kube-apiserver" not in asked

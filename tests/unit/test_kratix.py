@@ -351,6 +351,10 @@ def test_an_image_is_looked_for_by_the_name_that_containerd_gives_it(image: str,
     assert full_name(image) == full
 
 
+NODES = ('[ "$1" != get ] || { echo platform-control-plane; exit; }',)
+"""What kind says of its nodes."""
+
+
 class OnKind:
     """Kratix from a manifest of our own, on a KinD cluster whose programs are scripts: each writes what it was asked into ``calls``.
 
@@ -361,7 +365,7 @@ class OnKind:
         self.calls, self.folder = folder / "calls", folder
         self.calls.touch()
         (folder / "manifest.yaml").write_text(PODS)
-        self.program("kind")
+        self.program("kind", *NODES)
         self.program(
             "docker",
             'case "$*" in',
@@ -413,14 +417,14 @@ def test_without_its_images_nothing_of_kratix_is_applied(on_kind: OnKind) -> Non
 def test_images_are_loaded_from_docker_or_pulled_by_the_node_before_the_first_manifest(on_kind: OnKind) -> None:
     (on_kind.folder / "manifest.yaml").write_text(PODS.replace("gone:1", "there:1"))
     on_kind.kratix().start()
-    assert on_kind.called("kind load") == ["kind load docker-image carried:1 --name platform"]
+    assert on_kind.called("kind load") == ["kind load docker-image carried:1 --name=platform"]
     pulled = "docker exec platform-control-plane timeout 300 crictl pull example.org/pulled@sha256:00"
     assert on_kind.called("pull") == [pulled]
     assert on_kind.calls.read_text().splitlines()[-1].startswith("apply ")
 
 
 def test_what_kind_can_not_load_is_pulled_by_the_node(on_kind: OnKind) -> None:
-    on_kind.program("kind", 'printf "ERROR: failed\\nctr: content digest sha256:00: not found\\n" >&2; exit 1')
+    on_kind.program("kind", *NODES, 'printf "ERROR: failed\\nctr: content digest sha256:00: not found\\n" >&2; exit 1')
     with pytest.raises(KratixError) as refused:
         on_kind.kratix().start()
     why = "carried:1: kind can't load it: ctr: content digest sha256:00: not found; dial tcp: no such host"
@@ -467,4 +471,4 @@ def test_the_image_of_a_workflow_is_built_from_its_folder_and_loaded(tmp_path: P
     docker = SimpleNamespace(run=lambda *args, seconds: calls.write_text(" ".join(args) + "\n"))
     promise = Promise.load(find_root() / "notebooks" / "kratix" / "promise.yaml")
     image = load_image(promise, tmp_path, cast("Toolchain", tools), cast("Docker", docker))
-    assert calls.read_text().splitlines() == [f"build --tag {image} {tmp_path}", f"load docker-image {image} --name platform"]
+    assert calls.read_text().splitlines() == [f"build --tag {image} {tmp_path}", f"load docker-image {image} --name=platform"]

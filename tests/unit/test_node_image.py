@@ -12,6 +12,7 @@ import pytest
 from labkit.cluster.node_image import NodeImage, pass_over
 from labkit.errors import ClusterError, ToolchainError
 from labkit.toolchain import Toolchain
+from tests.support import DOCKER_LINES
 from tests.unit.test_bundle import repacked
 
 DIGEST = "sha256:" + "0" * 64
@@ -19,10 +20,15 @@ BY_DIGEST = f"kindest/node:v1.37.0@{DIGEST}"
 CARRIED = f"labkit.invalid/kind-node:sha256-{'0' * 64}"
 BY_TAG = "example.org:5000/node:v1"
 
-DOCKER = """#!/bin/sh
+DOCKER = (
+    f"""#!/bin/sh
+case $1 in
+{DOCKER_LINES}
+esac
+"""
+    + """
 case "$1 $2" in
-  "--version ") echo "Docker version 28.2.2";;
-  "info "*) echo Linux;;
+  --version*|"info "*|"context "*) ;;
   "image inspect") grep -qx "$4" "NAMES" || { echo "Error response from daemon: No such image: $4" >&2; exit 1; };;
   "image rm") grep -vx "$3" "NAMES" > "NAMES.new"; mv "NAMES.new" "NAMES";;
   "tag "*) echo "$3" >> "NAMES";;
@@ -31,6 +37,7 @@ case "$1 $2" in
   *) echo "the stand-in knows no $*" >&2; exit 1;;
 esac
 """
+)
 
 
 class Machine:
