@@ -270,6 +270,8 @@ def test_a_ca_that_did_not_sign_keycloaks_certificate_is_named_from_the_log(make
 
 
 def test_leaving_deletes_the_homes_cluster_and_stops_the_relay(make: Callable[..., Cluster], home: Settings, stand_in: StandIn) -> None:
+    make().start()
+    assert Settings.load({"LABKIT_HOME": str(home.home)}).cluster == "kind"
     assert make().leave() == ["kind-platform"]
     assert Settings.load({"LABKIT_HOME": str(home.home)}).cluster == "local"
     assert not (stand_in.folder / "run.json").exists()
