@@ -27,8 +27,8 @@ _ANSWER_SECONDS = 5
 _OFFER_SECONDS = 2
 _KEPT = "this folder's cluster is a KinD, until labkit down deletes it"
 _GO_ON = (
-    "go on with it in a terminal: labkit down, then LABKIT_CLUSTER=kind labkit up; then restart this notebook's kernel. "
-    "This folder goes on with it, without the variable too, until labkit down deletes it"
+    "go on with it in a terminal: labkit down, then LABKIT_CLUSTER=kind labkit up\n"
+    "      then restart this notebook's kernel; the folder keeps its KinD cluster, without the variable too, until labkit down deletes it"
 )
 _NODE_GB, _IMAGE_GB = 1.0, 1.5
 """Disk that a node takes, and its image besides."""
