@@ -120,10 +120,14 @@ def _bring(image: str, *, node: str, kind: Path, docker: Docker) -> str:
 
 
 def _fix(images: Sequence[str], kind: Path) -> str:
-    names = " ".join(images)
+    reach = "let this machine reach the registries"
+    # What is saved by its digest arrives without a name.
+    names = " ".join(image for image in images if "@" not in image)
+    if not names:
+        return reach
     return "\n".join(
         (
-            "have this machine reach the registries; or carry the images here:",
+            f"{reach}; or carry the images here:",
             f"where they can be had: for image in {names}; do docker pull $image; done",
             f"docker save --output kratix.tar {names}  (by Docker 28 or newer: with --platform=linux/amd64 or linux/arm64)",
             f"then here: {kind} load image-archive kratix.tar --name {NAME}",

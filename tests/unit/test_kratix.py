@@ -434,10 +434,12 @@ def test_what_kind_can_not_load_is_pulled_by_the_node(on_kind: OnKind) -> None:
 @pytest.mark.fault("Programs", "an image of Kratix's whose registry is silent", "it is given up within the node, with the limit")
 def test_an_image_that_does_not_come_is_given_up(on_kind: OnKind) -> None:
     text = (on_kind.folder / "docker").read_text()
-    (on_kind.folder / "docker").write_text(text.replace("*) printf", "*pull*) exit 124;;\n*) printf"))
+    (on_kind.folder / "docker").write_text(text.replace('*"crictl pull example.org/pulled"*) ;;', "*pull*) exit 124;;"))
     with pytest.raises(KratixError) as refused:
         on_kind.kratix().start()
-    assert "gone:1: it did not come within 300 s" in refused.value.why
+    silent = ("example.org/pulled@sha256:00", "gone:1")
+    assert refused.value.why.splitlines() == [f"{image}: it did not come within 300 s" for image in silent]
+    assert "docker save --output kratix.tar gone:1 " in refused.value.fix, "what is saved by its digest arrives without a name"
 
 
 @pytest.mark.fault("Programs", "a manifest of Kratix's that is not what was pinned", "refused, and nothing of it is applied")
