@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+import psutil
 import pytest
 import yaml
 from jwcrypto import jwk, jwt
@@ -26,6 +27,7 @@ from labkit.errors import IdentityError, SignInRefused, TokenInvalid, WorkshopEr
 from labkit.identity.session import Session, read_claims, resume, sign_in, verify
 from labkit.lab import Lab
 from labkit.workshop import Client, User
+from tests.support import session_of, wait_for
 
 AdminSource = Callable[[], KeycloakAdmin]
 
@@ -407,13 +409,34 @@ def cached(lab: Lab, **change: object) -> dict[str, Any]:
     return kept
 
 
+def waits_for_tokens(kubectl: subprocess.Popen[str]) -> bool:
+    """Whether kubectl's `labkit credential` has come to where it waits: for Keycloak, or for another one that does."""
+    with suppress(psutil.Error):
+        for child in psutil.Process(kubectl.pid).children(recursive=True):
+            before = child.cpu_times()
+            with suppress(psutil.TimeoutExpired):
+                child.wait(timeout=0.5)
+            after = child.cpu_times()
+            return after.user > 0.2 and after.user - before.user < 0.1
+    return False
+
+
 @pytest.mark.fault("Sign-in", ONE_USE_ONLY, "parallel kubectl: one `labkit credential` renews, and nobody has to sign in anew")
 @pytest.mark.usefixtures("one_use_only")
 def test_of_several_kubectl_one_renews_what_is_cached(lab: Lab, hands: KeycloakAdmin) -> None:
     kept, user_id = cached(lab, expires=0), str(hands.get_user_id("user-dev"))
     before = {each["id"] for each in hands.get_sessions(user_id)}
     command = whoami(lab, "user-dev")
-    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(8)]
+    # Keycloak answers none before all are about to renew.
+    keycloak = session_of(lab.settings.home, "keycloak")
+    for process in keycloak:
+        process.suspend()
+    try:
+        runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(8)]
+        wait_for(lambda: all(map(waits_for_tokens, runs)), seconds=120)
+    finally:
+        for process in keycloak:
+            process.resume()
     said = [run.communicate(timeout=120)[0] for run in runs]
     assert [text for text in said if "user-dev@kratix.io" not in text] == []
     assert {each["id"] for each in hands.get_sessions(user_id)} <= before
