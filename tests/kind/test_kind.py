@@ -14,13 +14,11 @@ import pytest
 
 from labkit.cluster.docker import Docker
 from labkit.cluster.kind import RELAY
-from labkit.cluster.node_image import NodeImage
-from labkit.errors import ClusterError
 from labkit.kratix.promise import Promise
 from labkit.kratix.source import NAMESPACE
 from labkit.kratix.workflow import load_image
 from labkit.lab import Lab
-from labkit.settings import OIDC_STYLES, Settings, find_root
+from labkit.settings import OIDC_STYLES, find_root
 from labkit.steps import LABS
 from tests.faults.lab import KEYCLOAK, kill
 from tests.integration.docker_stand_in import ANSWERS
@@ -29,36 +27,6 @@ from tests.support import home_of_its_own, labkit, wait_for
 
 KIND: dict[str, Any] = {"LABKIT_CLUSTER": "kind"}
 ON_KIND = [info.name for info in LABS if info.name[:2] in ("02", "03", "04", "05", "06")]
-NOWHERE = "registry.invalid/kindest/node:v1.37.0"
-
-
-@pytest.fixture(scope="session")
-def docker() -> Docker:
-    """A Docker that a KinD cluster can be made in."""
-    found = Docker()
-    try:
-        found.require()
-    except ClusterError as error:
-        pytest.skip(f"no KinD without Docker: {error.what}")
-    return found
-
-
-def everything(docker: Docker) -> dict[str, list[str]]:
-    """What Docker holds, as it lists it."""
-    listed = {"containers": ("ps", "-a"), "networks": ("network", "ls"), "volumes": ("volume", "ls")}
-    names = {"containers": "{{.ID}}", "networks": "{{.ID}}", "volumes": "{{.Name}}"}
-    return {what: sorted(docker.run(*command, "--format", names[what]).split()) for what, command in listed.items()}
-
-
-@pytest.fixture(scope="session", autouse=True)
-def as_it_was(docker: Docker) -> Iterator[None]:
-    """Whatever Docker held before is there afterwards, and nothing else."""
-    before, network = everything(docker), docker.run("network", "ls", "--filter=name=^kind$", "--quiet").split()
-    yield
-    if not network:
-        # labkit keeps it, as kind does, for other clusters.
-        docker.run("network", "rm", "kind")
-    assert everything(docker) == before
 
 
 @pytest.fixture(scope="module", params=OIDC_STYLES)
@@ -157,36 +125,6 @@ def test_a_docker_that_has_gone_away_is_told(home: Path, docker: Docker, tmp_pat
     assert down.returncode == 1
     assert Lab.open().processes.names() == []
     up()
-
-
-@pytest.mark.fault("Servers", "a KinD node image that can't be had", "nothing is started, and the next `labkit up` may go without Docker")
-def test_without_an_image_nothing_is_begun(docker: Docker, tmp_path: Path) -> None:
-    with home_of_its_own(tmp_path / "home") as folder:
-        refused = labkit("up", LABKIT_KIND_IMAGE=NOWHERE, **KIND)
-        assert refused.returncode == 1
-        assert f"Docker has no node image {NOWHERE}" in refused.stderr
-        assert "LABKIT_CLUSTER=local" in refused.stderr
-        lab = Lab.open()
-        assert lab.processes.names() == []
-        assert not (folder / "kind").exists()
-        assert lab.cluster.provider.name == "local-platform"
-
-
-@pytest.mark.fault("Servers", "there is a KinD cluster platform of somebody else's", "it is never touched, neither by up nor by down")
-def test_somebody_elses_cluster_is_left_alone(docker: Docker, tmp_path: Path) -> None:
-    """Its node needs no Kubernetes to be somebody else's: kind goes by labels, which are those that it gave to a node of its own."""
-    labels = json.loads(ANSWERS.read_text())["container"]["Config"]["Labels"]
-    named = [f"--label={name}={value}" for name, value in labels.items()]
-    theirs = docker.run("create", "--name=platform-control-plane", *named, NodeImage.of(Settings.load()).to_use()).strip()
-    try:
-        with home_of_its_own(tmp_path / "home"):
-            refused = labkit("up", **KIND)
-            assert "a KinD cluster platform that this lab has not made" in refused.stderr
-            assert Lab.open().processes.names() == []
-            assert labkit("down", **KIND).returncode == 0
-        assert docker.run("inspect", "--format", "{{.Id}}", "platform-control-plane").strip() == theirs
-    finally:
-        docker.run("rm", theirs)
 
 
 def test_the_stand_in_answers_as_this_docker_does(home: Path, docker: Docker, request: pytest.FixtureRequest) -> None:

@@ -26,7 +26,7 @@ case $1 in
 {DOCKER_LINES}
 esac
 """
-    + """
+    """
 case "$1 $2" in
   --version*|"info "*|"context "*) ;;
   "image inspect") grep -qx "$4" "NAMES" || { echo "Error response from daemon: No such image: $4" >&2; exit 1; };;
