@@ -19,10 +19,11 @@ from .errors import ClusterError, LabkitError
 from .hosting import PUBLIC_CA
 from .lab import Lab
 from .ownership import make_private
-from .portal.config import app_config
+from .portal import config
 from .settings import write_private, writing
 
 _MARK = "# Written by labkit render"
+_BESIDE = "Leave it beside app-config.yaml"
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,15 @@ def _reaching_keycloak(lab: Lab) -> str:
     return "\n".join((*(f"# {line}" for line in steps), patch))
 
 
+def _portal_env(lab: Lab) -> str:
+    secret = f"# Set {config.SESSION_SECRET}, any long random text, and {config.CLIENT_SECRET}, that of {config.CLIENT_ID}, as well.\n"
+    return secret + config.env_file(config.variables(lab.settings, lab.cluster.endpoint, lab.keycloak.issuer, Path()))
+
+
+def _copy(file: Path, what: str, use: str) -> Rendering:
+    return Rendering(str(file.relative_to(config.PLATFORM)), what, use, lambda _: file.read_text())
+
+
 def _base64(file: Path) -> str:
     return base64.b64encode(file.read_bytes()).decode()
 
@@ -172,12 +182,16 @@ RENDERINGS = (
         f"Fill in {GATEWAY} first; config.yaml has kubeadm read the file",
         _reaching_keycloak,
     ),
-    Rendering(
-        "app-config.yaml",
-        "what Backstage is told",
-        "Give Backstage the two variables that it names, and people.yaml and templates beside it",
-        lambda lab: app_config(lab.settings, lab.workshop, lab.cluster.endpoint, lab.keycloak.issuer, Path()),
+    _copy(
+        config.APP_CONFIG,
+        "Backstage's configuration",
+        "Start Backstage in this folder with --config app-config.yaml and the variables of portal.env; it finds the next files by them",
     ),
+    Rendering("portal.env", "the variables that app-config.yaml names, but for the secrets", "Run set -a; . ./portal.env", _portal_env),
+    Rendering("people.yaml", "the realm's groups and users for Backstage's catalog", _BESIDE, lambda lab: config.people(lab.workshop)),
+    _copy(config.CATALOG, "what else is in Backstage's catalog", _BESIDE),
+    _copy(config.TEMPLATES / "configmap.yaml", "a template for a ConfigMap", _BESIDE),
+    _copy(config.TEMPLATES / "reader.yaml", "a template for a ConfigMap with a reader", _BESIDE),
     Rendering("rbac.yaml", "cluster roles and their bindings", "Run kubectl apply -f rbac.yaml", _rbac),
     Rendering(
         "kubeconfig",

@@ -1,8 +1,9 @@
-"""What Backstage is told: app-config.yaml and the people of its catalog, rendered from workshop and settings."""
+"""What Backstage is given: the platform folder's files, the variables that they name, and the realm's people as entities."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,100 +11,56 @@ import yaml
 
 from ..cluster.belongings import LABEL
 from ..cluster.provider import Endpoint
+from ..errors import WorkshopError
 from ..settings import Settings
 from ..workshop import Workshop
+
+PLATFORM = Path(__file__).parents[1] / "platform"
+APP_CONFIG, CATALOG = PLATFORM / "app-config.yaml", PLATFORM / "catalog-info.yaml"
+TEMPLATES = PLATFORM / "templates"
+"""The folder with labkit's own templates."""
 
 CLIENT_ID = "backstage-client"
 """The client that people sign in to the portal through."""
 
 SESSION_SECRET, CLIENT_SECRET = "PORTAL_SESSION_SECRET", "PORTAL_CLIENT_SECRET"
-"""The variables with the secrets, which the configuration names and does not hold."""
-
-READABLE: tuple[dict[str, Any], ...] = ()
-"""Addresses besides GitHub's that templates may be registered from (``backend.reading.allow``)."""
+"""The variables with the secrets, which `variables` leaves out."""
 
 PROVIDER = "keycloak"
 
-MADE_HERE = "kratix.io/managed-by=backstage"
-"""The label that our templates give to what they make."""
 
-
-def app_config(settings: Settings, workshop: Workshop, endpoint: Endpoint, issuer: str, folder: Path, pages: Path | None = None) -> str:
-    """``app-config.yaml``.
+def variables(settings: Settings, endpoint: Endpoint, issuer: str, folder: Path, pages: Path | None = None) -> dict[str, str]:
+    """The variables that ``app-config.yaml`` names, but for the secrets.
 
     Args:
         settings: For the port, and where a person's token is kept.
-        workshop: For the audience that the API server asks for.
         endpoint: The API server.
         issuer: The realm's issuer.
-        folder: The portal's own, with its database, ``people.yaml``, ``templates/`` and ``tasks/``.
+        folder: The portal's own, with its database, its catalog's files, ``templates/`` and ``tasks/``.
         pages: The folder of the portal's built pages, if there are any.
     """
-    url = settings.url("portal", "http")
-    keycloak = {
-        "metadataUrl": f"{issuer}/.well-known/openid-configuration",
-        "clientId": CLIENT_ID,
-        "clientSecret": f"${{{CLIENT_SECRET}}}",
-        # Without it Keycloak is asked not to show its form, and answers "login_required".
-        "prompt": "auto",
+    known = {
+        "PORTAL_PORT": str(settings.ports["portal"]),
+        "PORTAL_FOLDER": str(folder),
+        "PORTAL_COOKIES": f"labkit-{settings.home_id}-",
+        "PORTAL_USER_TOKEN": settings.portal_keeps,
+        "KEYCLOAK_ISSUER": issuer,
+        "CLUSTER_NAME": endpoint.name,
+        "CLUSTER_URL": endpoint.url,
+        "CLUSTER_CA_FILE": str(endpoint.ca),
     }
-    cluster = {
-        "name": endpoint.name,
-        "url": endpoint.url,
-        "authProvider": "oidc",
-        "oidcTokenProvider": PROVIDER,
-        "caFile": str(endpoint.ca),
-    }
-    app: dict[str, Any] = {"title": "Portal", "baseUrl": url}
     if pages is not None:
-        # A package's name or path: it is looked up by require.resolve. Pages of earlier builds need not be kept in the database.
-        app |= {"packageName": str(pages), "disableStaticFallbackCache": True}
-    # What labkit itself makes in a cluster that others use bears it too.
-    label = {"label": f"{LABEL}={settings.home_id}"} if settings.cluster == "external" else {}
-    whole = {
-        "app": app,
-        "backend": {
-            "baseUrl": url,
-            "listen": {"host": "127.0.0.1", "port": settings.ports["portal"]},
-            # Safari would ask for the page's scripts by HTTPS, which is not spoken here.
-            "csp": {"upgrade-insecure-requests": False},
-            # What tasks work on is nobody else's to see.
-            "workingDirectory": str(folder / "tasks"),
-            "database": {"client": "better-sqlite3", "connection": {"directory": str(folder / "database")}},
-            "reading": {"allow": list(READABLE)},
-            # Each plugin offers its routes once more as actions for other programs; nothing here uses any.
-            "actions": {"pluginSources": []},
-        },
-        "auth": {
-            "environment": "development",
-            "session": {"secret": f"${{{SESSION_SECRET}}}"},
-            "providers": {"guest": {"dangerouslyAllowOutsideDevelopment": True}, PROVIDER: {"development": keycloak}},
-        },
-        "permission": {"enabled": True},
-        "catalog": {
-            "rules": [{"allow": ["Template", "Location"]}],
-            "locations": [
-                {"type": "file", "target": str(folder / "people.yaml"), "rules": [{"allow": ["User", "Group", "Component"]}]},
-                {"type": "file", "target": str(folder / "templates" / "*.yaml"), "rules": [{"allow": ["Template"]}]},
-            ],
-        },
-        "kubernetes": {
-            "serviceLocatorMethod": {"type": "multiTenant"},
-            "clusterLocatorMethods": [{"type": "config", "clusters": [cluster]}],
-        },
-        "ske": {
-            "cookies": f"labkit-{settings.home_id}-",
-            "kubernetes": {"platformName": endpoint.name, **label},
-            "publishers": [_group_ref(group) for group in publishers(workshop)],
-            "identity": {
-                "issuer": issuer,
-                "audience": workshop.cluster.oidc.client_id,
-                "groups": list(workshop.realm.groups),
-                "userToken": settings.portal_keeps,
-            },
-        },
-    }
-    return yaml.safe_dump(whole, sort_keys=False, width=140)
+        # A package's name or path: Backstage looks it up by require.resolve.
+        known["PORTAL_PAGES"] = str(pages)
+    if settings.cluster == "external":
+        # What labkit itself makes in a cluster that others use bears it too.
+        known["PORTAL_OWNER_LABEL"] = f"{LABEL}={settings.home_id}"
+    return known
+
+
+def env_file(known: Mapping[str, str]) -> str:
+    """Variables as lines that a shell reads."""
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in known.items())
 
 
 def publishers(workshop: Workshop) -> list[str]:
@@ -111,11 +68,50 @@ def publishers(workshop: Workshop) -> list[str]:
     return [binding.group for binding in workshop.cluster.bindings if binding.role == "cluster-admin"]
 
 
-def people(workshop: Workshop) -> str:
-    """``people.yaml``: the realm's groups and users as entities of the catalog, so that what they own is theirs.
+def require_agreement(file: Path, workshop: Workshop) -> None:
+    """Insist that the names in ``app-config.yaml`` are those of realm and cluster: Backstage compares text with text.
 
-    Beside them is the platform, whose page shows what the portal's templates have made that Backstage can draw.
+    Raises:
+        WorkshopError: They are not; ``why`` has a line per problem, with its place in the file.
     """
+    problems = list(_disagreements(file, workshop))
+    if problems:
+        msg = f"{file} does not agree with the workshop"
+        raise WorkshopError(msg, why="\n".join(problems), fix="write the same names in both files, then start the portal again")
+
+
+def _disagreements(file: Path, workshop: Workshop) -> Iterator[str]:
+    groups, to_publish = workshop.realm.groups, [f"group:default/{group}" for group in publishers(workshop)]
+    # By path: the names that it may hold, what they are, and whether it must hold each.
+    expected = {
+        f"auth.providers.{PROVIDER}.development.clientId": ([CLIENT_ID], "the portal's client", True),
+        "ske.publishers": (to_publish, "a group that is bound to cluster-admin", False),
+        "ske.identity.audience": ([workshop.cluster.oidc.client_id], "the audience that the API server asks for", True),
+        "ske.identity.groups": (groups, "a group of the realm", True),
+    }
+    values = list(_values(yaml.compose(file.read_text())))
+    for name, (allowed, what, each) in expected.items():
+        there = {value: f"{file.name}:{line}: {path}" for path, line, value in values if path.partition("[")[0] == name}
+        for value, place in there.items():
+            if value not in allowed:
+                yield f'{place}: "{value}" is not {what} ({", ".join(allowed) or "there is none"})'
+        yield from (f'{file.name}: {name}: lacks "{value}", {what}' for value in allowed if each and value not in there)
+
+
+def _values(node: yaml.Node | None, path: str = "") -> Iterator[tuple[str, int, str]]:
+    """The values below a node of YAML, each with its path and the number of its line."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _values(value, f"{path}.{key.value}" if path else key.value)
+    elif isinstance(node, yaml.SequenceNode):
+        for i, value in enumerate(node.value):
+            yield from _values(value, f"{path}[{i}]")
+    elif node is not None:
+        yield path, node.start_mark.line + 1, node.value
+
+
+def people(workshop: Workshop) -> str:
+    """``people.yaml``: the realm's groups and users as entities of the catalog, so that what they own is theirs."""
     return yaml.safe_dump_all(_people(workshop), sort_keys=False, width=140)
 
 
@@ -125,15 +121,6 @@ def _people(workshop: Workshop) -> Iterator[dict[str, Any]]:
     for user in workshop.realm.users:
         profile = {"displayName": f"{user.first_name} {user.last_name}", "email": user.email}
         yield _entity("User", user.username, {"profile": profile, "memberOf": list(user.groups)})
-    owner = next((_group_ref(binding.group) for binding in workshop.cluster.bindings), "unknown")
-    platform = _entity("Component", "platform", {"type": "kubernetes", "lifecycle": "experimental", "owner": owner})
-    platform["metadata"]["description"] = "The cluster that the portal's templates make things in"
-    platform["metadata"]["annotations"] = {"backstage.io/kubernetes-label-selector": MADE_HERE}
-    yield platform
-
-
-def _group_ref(group: str) -> str:
-    return f"group:default/{group}"
 
 
 def _entity(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:

@@ -24,8 +24,6 @@ from .client import PortalSession
 from .token_way import TokenWay
 
 SOURCES = Path(__file__).with_name("app")
-TEMPLATES = SOURCES / "templates"
-"""Templates of our own."""
 
 _ANSWER_SECONDS = 5
 _PIECE = 40
@@ -36,6 +34,8 @@ class Portal:
 
     Attributes:
         url: Its base URL; plain HTTP, since it never leaves this machine and redirect URIs are declared so.
+        app_config: Backstage's configuration, as the workshop has it.
+        templates: The folder with the workshop's own templates.
     """
 
     name = "portal"
@@ -52,7 +52,8 @@ class Portal:
         self._settings, self._workshop, self._processes, self._tools = settings, workshop, processes, tools
         self._keycloak, self._endpoint = keycloak, endpoint
         self._folder = settings.home / "portal"
-        self._templates = self._folder / "templates"
+        self._registered = self._folder / "templates"
+        self.app_config, self.templates = config.APP_CONFIG, config.TEMPLATES
         self.url = settings.url("portal", "http")
 
     def start(self) -> Running:
@@ -132,9 +133,10 @@ class Portal:
         return PortalUnreachable(f"nothing answers at {self.url}", why=why, fix="start it: labkit up, or lab.portal.start() in a notebook")
 
     def _session(self, username: str, browser: Browser, signed_in: SignedIn) -> PortalSession:
-        return PortalSession(username, browser, signed_in, self._endpoint().name, self._templates, config.publishers(self._workshop))
+        return PortalSession(username, browser, signed_in, self._endpoint().name, self._registered, config.publishers(self._workshop))
 
     def _server(self) -> Server:
+        config.require_agreement(self.app_config, self._workshop)
         keys = self._realm_keys()
         programs = self._tools.ensure("node", "backstage")
         app = self._lay_out(programs["backstage"].path)
@@ -142,10 +144,11 @@ class Portal:
         for file, text in configured.items():
             write_private(file, text)
         trusted, secret = self._trusted(), self._secrets()
+        told = {**self._variables(), **json.loads(secret.read_text()), "NODE_EXTRA_CA_CERTS": str(trusted)}
         return Server(
             name=self.name,
-            argv=(str(programs["node"].path), "packages/backend", "--config", str(self._configuration)),
-            env={**listed(PORTAL), **json.loads(secret.read_text()), "NODE_EXTRA_CA_CERTS": str(trusted)},
+            argv=(str(programs["node"].path), "packages/backend", "--config", str(self._folder / self.app_config.name)),
+            env={**listed(PORTAL), **told},
             cwd=app,
             ports=("portal",),
             ready=self.is_ready,
@@ -159,15 +162,15 @@ class Portal:
         write_private(file, "\n".join(self._keycloak.key_ids()))
         return file
 
-    @property
-    def _configuration(self) -> Path:
-        return self._folder / "app-config.yaml"
+    def _variables(self) -> dict[str, str]:
+        pages = self._tools.find("pages")
+        return config.variables(self._settings, self._endpoint(), self._keycloak.issuer, self._folder, pages.path if pages else None)
 
     def _configured(self) -> dict[Path, str]:
-        """What Backstage is told, by file."""
-        pages, issuer = self._tools.find("pages"), self._keycloak.issuer
-        told = config.app_config(self._settings, self._workshop, self._endpoint(), issuer, self._folder, pages.path if pages else None)
-        return {self._configuration: told, self._folder / "people.yaml": config.people(self._workshop)}
+        """What Backstage is given, by file: copies, so that a file that is edited counts from the next start on."""
+        texts = {file.name: file.read_text() for file in (self.app_config, config.CATALOG)}
+        texts |= {"people.yaml": config.people(self._workshop), "portal.env": config.env_file(self._variables())}
+        return {self._folder / name: text for name, text in texts.items()}
 
     def _lay_out(self, packages: Path) -> Path:
         """Give the home a copy of the app: its sources, with the packages linked to the cache."""

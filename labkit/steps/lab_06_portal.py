@@ -7,7 +7,6 @@ from typing import Any
 
 from ..display import Finding, shown
 from ..lab import Lab
-from ..portal.server import TEMPLATES
 from ..questions import Question
 from .registry import add_lab
 
@@ -58,7 +57,7 @@ def template(lab: Lab) -> Iterator[Finding]:
 @template.solution
 def _(lab: Lab) -> None:
     admin = lab.portal.sign_in("user-admin")
-    admin.register_template(TEMPLATES / "configmap.yaml")
+    admin.register_template(lab.portal.templates / "configmap.yaml")
     admin.sign_out()
 
 
@@ -67,8 +66,9 @@ NOTE_TEMPLATE, NOTE = "template:default/team-note", "team-note"
 
 @LAB.exercise("own-template", "a template of your own, team-note, makes a ConfigMap, and has made one for user-admin", minutes=10)
 def own_template(lab: Lab) -> Iterator[Finding]:
-    """Begin with labkit's own template, lab.portal's configmap.yaml: read_template of labkit.portal.catalog gives it as a mapping. Another
-    name and title, other parameters, the manifest that your action gets; write it to a file and hand that to admin.register_template.
+    """Begin with configmap.yaml in lab.portal.templates: yaml.safe_load gives it as a mapping.
+    Another name and title, other parameters, the manifest that your action gets; write it to a file and hand that to
+    admin.register_template.
     """
     known = {entity["metadata"]["name"]: entity for entity in lab.portal.guest().catalog("template").entities}
     template = known.get(NOTE, {})
@@ -92,12 +92,9 @@ def _pages(template: dict[str, Any]) -> list[dict[str, Any]]:
 
 @own_template.solution
 def _(lab: Lab) -> None:
-    import json
+    import yaml
 
-    from labkit.portal.catalog import read_template
-    from labkit.portal.server import TEMPLATES
-
-    template = read_template(TEMPLATES / "configmap.yaml")
+    template = yaml.safe_load((lab.portal.templates / "configmap.yaml").read_text())
     template["metadata"] |= {"name": "team-note", "title": "A note of a team"}
     text = {"title": "What to remember", "type": "string", "maxLength": 200}
     template["spec"]["parameters"] = [{"title": "The note", "required": ["text"], "properties": {"text": text}}]
@@ -107,7 +104,7 @@ def _(lab: Lab) -> None:
     template["spec"]["steps"] = [{"id": "note", "name": "Note it", "action": "ske:configure-resource", "input": {"manifest": manifest}}]
     template["spec"]["output"] = {}
     file = lab.settings.home / "team-note.yaml"
-    file.write_text(json.dumps(template))
+    file.write_text(yaml.safe_dump(template))
     author = lab.portal.sign_in("user-admin")
     author.run_template(author.register_template(file), {"text": "the portal has no rights of its own"})
 

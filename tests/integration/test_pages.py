@@ -24,8 +24,8 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwrig
 from labkit.browsers import CHROMIUM_STORE, NssStore
 from labkit.http_session import request
 from labkit.lab import Lab
-from labkit.portal.config import MADE_HERE
-from labkit.portal.server import TEMPLATES, Portal
+from labkit.portal.config import TEMPLATES
+from labkit.portal.server import Portal
 from labkit.toolchain import Toolchain
 
 from ..browsing import SCREENSHOTS, chromium, driver
@@ -335,7 +335,7 @@ def test_a_token_is_renewed_while_a_page_is_open_and_a_session_that_has_ended_is
 
 def test_the_platforms_page_shows_the_cluster_as_its_reader_may_see_it(portal: Lab, come: Callable[[], Visitor]) -> None:
     portal.cluster.admin_kubectl("create", "deployment", "drawn", "--image=none", "--replicas=0", "-n", NAMESPACE)
-    portal.cluster.admin_kubectl("label", "deployment", "drawn", MADE_HERE, "-n", NAMESPACE)
+    portal.cluster.admin_kubectl("label", "deployment", "drawn", "kratix.io/managed-by=backstage", "-n", NAMESPACE)
     visitor = come()
     visitor.sign_in("user-dev")
     visitor.go("/catalog/default/component/platform/kubernetes")

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import SecretStr
 
 from labkit.errors import (
@@ -35,8 +36,10 @@ from labkit.lab import Lab, expect_forbidden
 from labkit.portal import config
 from labkit.portal.browser import Browser
 from labkit.portal.client import PortalSession
-from labkit.portal.server import SOURCES, TEMPLATES
+from labkit.portal.config import TEMPLATES
+from labkit.portal.server import SOURCES
 from labkit.settings import open_home
+from tests.app_config import substituted
 from tests.hostile import friendly
 
 NAMESPACE = "portal-tests"
@@ -320,8 +323,10 @@ def site(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         host = f"localhost:{server.server_port}"
+        readable = tmp_path / lab.portal.app_config.name
+        readable.write_text(lab.portal.app_config.read_text().replace("allow: []", f"allow: [{{host: '{host}'}}]"))
         with monkeypatch.context() as patch:
-            patch.setattr(config, "READABLE", ({"host": host},))
+            patch.setattr(lab.portal, "app_config", readable)
             lab.portal.start()
             yield f"http://{host}/t.yaml"
         server.shutdown()
@@ -338,6 +343,27 @@ def test_a_template_is_registered_by_its_address_by_a_publisher(lab: Lab, site: 
     assert admin.run_template(ref, {"manifest": config_map("by-url")}, say=quiet).output["resourceId"] == f"configmaps/{NAMESPACE}/by-url"
     with pytest.raises(PortalError, match="can't do this"):
         admin.register_template(site.replace("t.yaml", "missing.yaml"))
+
+
+READ = """
+const { ConfigSources } = require('@backstage/config-loader');
+ConfigSources.toConfig(ConfigSources.default({ argv: process.argv, watch: false })).then((config) => {
+    console.log(JSON.stringify(config.get()));
+    config.close();
+});
+"""
+
+
+@pytest.mark.parametrize("unset", [(), ("PORTAL_PAGES", "PORTAL_OWNER_LABEL", "PORTAL_USER_TOKEN", "CLUSTER_NAME")])
+def test_backstage_reads_its_configuration_as_the_unit_tests_do(lab: Lab, unset: tuple[str, ...]) -> None:
+    server = lab.portal._server()
+    node, _, *options = server.argv
+    optional = {"PORTAL_PAGES": "/pages", "PORTAL_OWNER_LABEL": "labkit/home=4711", "PORTAL_USER_TOKEN": "claim"}
+    secrets = {config.SESSION_SECRET: "a", config.CLIENT_SECRET: "b"}
+    env = {name: value for name, value in {**server.env, **optional, **secrets}.items() if name not in unset}
+    done = subprocess.run([node, "-e", READ, "--", *options], cwd=server.cwd, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == substituted(yaml.safe_load(lab.portal.app_config.read_text()), env)
 
 
 def test_the_portals_own_tests_pass_with_the_toolchains_node(lab: Lab, tmp_path: Path) -> None:

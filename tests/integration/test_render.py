@@ -101,7 +101,7 @@ def test_before_there_is_a_kind_cluster_all_is_written_that_one_can_be_made_by(
     open_home(tmp_path / "home", environ={}, free_ports=True)
     told = render(Lab(replace(lab.settings, home=tmp_path / "home", cluster="kind", oidc=style)), tmp_path / "by-hand")
     written = written_in(tmp_path / "by-hand")
-    assert {each.file for each in RENDERINGS} - written == {"kubeconfig", "app-config.yaml"}
+    assert {each.file for each in RENDERINGS} - written == {"kubeconfig", "portal.env"}
     assert str(told).count("not yet written: this home has no cluster platform yet") == 2
     config = yaml.safe_load((tmp_path / "by-hand" / "config.yaml").read_text())
     mounted = {mount["hostPath"] for mount in config["nodes"][0]["extraMounts"]}

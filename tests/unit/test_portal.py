@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import requests
@@ -20,7 +20,17 @@ import yaml
 
 from labkit.certificates import Certificates, Pair
 from labkit.cluster.provider import Endpoint
-from labkit.errors import Forbidden, LabkitError, NotPermitted, NotSignedIn, PortalError, PortalUnreachable, SignInRefused, TaskFailed
+from labkit.errors import (
+    Forbidden,
+    LabkitError,
+    NotPermitted,
+    NotSignedIn,
+    PortalError,
+    PortalUnreachable,
+    SignInRefused,
+    TaskFailed,
+    WorkshopError,
+)
 from labkit.identity.keycloak import Keycloak
 from labkit.portal import config
 from labkit.portal.browser import Browser, login_form
@@ -28,8 +38,9 @@ from labkit.portal.catalog import Catalog, read_template
 from labkit.portal.refusals import problems, translated
 from labkit.portal.tasks import follow
 from labkit.portal.token_way import TokenWay
-from labkit.settings import Settings
+from labkit.settings import PORTS, WORKSHOP_FILE, Settings
 from labkit.workshop import Workshop
+from tests.app_config import by_path, substituted, variables_in
 
 WORDS = 'configmaps is forbidden: User "user-dev@kratix.io" cannot create resource "configmaps" in API group "" in the namespace "default"'
 ISSUER = "https://localhost:8443/realms/myrealm"
@@ -45,10 +56,61 @@ def workshop(settings: Settings) -> Workshop:
     return Workshop.load(settings.workshop_file, portal_port=settings.ports["portal"])
 
 
-def test_the_configuration_holds_names_of_secrets_and_no_secret(settings: Settings, workshop: Workshop, tmp_path: Path) -> None:
+def given(settings: Settings, endpoint: Endpoint | None = None, issuer: str = ISSUER, pages: Path | None = None) -> dict[str, Any]:
+    """What Backstage has once it has read app-config.yaml, with the secrets' variables in the place of their values."""
+    endpoint = endpoint or Endpoint("local-platform", "https://localhost:6443", settings.home / "tls" / "ca.crt", {})
+    known = config.variables(settings, endpoint, issuer, settings.home / "portal", pages)
+    secrets = {name: f"${{{name}}}" for name in (config.SESSION_SECRET, config.CLIENT_SECRET)}
+    return dict(substituted(yaml.safe_load(config.APP_CONFIG.read_text()), {**known, **secrets}))
+
+
+LAB = Settings(Path("/lab"), Path("/lab/home"), "4711", Path("/cache"), WORKSHOP_FILE, PORTS)
+VARIANTS = {
+    "default": lambda: given(LAB),
+    "pages": lambda: given(LAB, pages=Path("/cache/pages")),
+    "claim": lambda: given(replace(LAB, portal_keeps="claim")),
+    "other-ports": lambda: given(
+        replace(LAB, ports={**PORTS, "portal": 27007}),
+        Endpoint("local-platform", "https://localhost:26443", Path("/lab/home/tls/ca.crt"), {}),
+        "https://localhost:28443/realms/myrealm",
+    ),
+    "hosted-keycloak": lambda: given(LAB, issuer="https://sso.example.org/auth/realms/team"),
+    "kind": lambda: given(replace(LAB, cluster="kind"), Endpoint("platform", "https://127.0.0.1:45678", Path("/lab/home/kind/ca.crt"), {})),
+    "external": lambda: given(
+        replace(LAB, cluster="external"), Endpoint("prod", "https://10.0.0.1:6443", Path("/lab/home/external/ca.crt"), {})
+    ),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_file_gives_backstage_what_the_builder_in_python_gave(variant: str) -> None:
+    """By path, as recorded before there was a file; what differs is meant."""
+    golden = json.loads(Path(__file__).with_name("app_config_golden.json").read_text())
+    expected = {**golden["default"], **golden[variant]}
+    # A variable is text, which Backstage's getNumber reads as well.
+    expected["backend.listen.port"] = str(expected["backend.listen.port"])
+    # Where there are no pages it has no effect.
+    expected["app.disableStaticFallbackCache"] = True
+    # The platform's entity has a file of its own.
+    del expected["catalog.locations.0.rules.0.allow.2"]
+    expected |= {
+        "catalog.locations.2.type": "file",
+        "catalog.locations.2.target": "/lab/home/portal/catalog-info.yaml",
+        "catalog.locations.2.rules.0.allow.0": "Component",
+    }
+    assert dict(by_path(VARIANTS[variant]())) == expected
+
+
+def test_every_variable_of_the_configuration_is_given_or_a_secret() -> None:
+    endpoint = Endpoint("p", "https://localhost:1", Path("ca"), {})
+    known = config.variables(replace(LAB, cluster="external"), endpoint, ISSUER, LAB.home, Path("/pages"))
+    assert variables_in(config.APP_CONFIG.read_text()) == {*known, config.SESSION_SECRET, config.CLIENT_SECRET}
+
+
+def test_the_configuration_holds_names_of_secrets_and_no_secret(workshop: Workshop, tmp_path: Path) -> None:
     endpoint = Endpoint("local-platform", "https://localhost:6443", tmp_path / "ca.crt", {"client-key-data": "the administrator's key"})
-    text = config.app_config(settings, workshop, endpoint, ISSUER, tmp_path)
-    told = yaml.safe_load(text)
+    text = config.APP_CONFIG.read_text() + config.env_file(config.variables(LAB, endpoint, ISSUER, tmp_path))
+    told = yaml.safe_load(config.APP_CONFIG.read_text())
     assert told["auth"]["session"]["secret"] == "${PORTAL_SESSION_SECRET}"
     assert told["auth"]["providers"]["keycloak"]["development"]["clientSecret"] == "${PORTAL_CLIENT_SECRET}"
     assert "the administrator's key" not in text
@@ -56,15 +118,11 @@ def test_the_configuration_holds_names_of_secrets_and_no_secret(settings: Settin
     assert "backstage-client-secret" not in text
 
 
-def test_the_portal_listens_on_loopback_verifies_the_cluster_and_asks_who_is_allowed(
-    settings: Settings, workshop: Workshop, tmp_path: Path
-) -> None:
-    told = yaml.safe_load(
-        config.app_config(settings, workshop, Endpoint("p", "https://localhost:1", tmp_path / "ca", {}), ISSUER, tmp_path)
-    )
-    assert told["backend"]["listen"] == {"host": "127.0.0.1", "port": settings.ports["portal"]}
+def test_the_portal_listens_on_loopback_verifies_the_cluster_and_asks_who_is_allowed(settings: Settings) -> None:
+    told = given(settings)
+    assert told["backend"]["listen"] == {"host": "127.0.0.1", "port": str(settings.ports["portal"])}
     (cluster,) = told["kubernetes"]["clusterLocatorMethods"][0]["clusters"]
-    assert (cluster["authProvider"], cluster["caFile"]) == ("oidc", str(tmp_path / "ca"))
+    assert (cluster["authProvider"], cluster["caFile"]) == ("oidc", str(settings.home / "tls" / "ca.crt"))
     assert "skipTLSVerify" not in cluster
     assert told["permission"] == {"enabled": True}
     assert told["backend"]["actions"] == {"pluginSources": []}
@@ -76,25 +134,61 @@ def test_the_portal_listens_on_loopback_verifies_the_cluster_and_asks_who_is_all
     }
 
 
-def test_in_a_cluster_that_others_use_the_portal_is_told_the_label_that_marks_what_is_the_labs(
-    settings: Settings, workshop: Workshop, tmp_path: Path
+def test_in_a_cluster_that_others_use_the_portal_is_told_the_label_that_marks_what_is_the_labs(settings: Settings) -> None:
+    assert given(settings)["ske"]["kubernetes"] == {"platformName": "local-platform"}
+    told = given(replace(settings, cluster="external"))["ske"]["kubernetes"]
+    assert told == {"platformName": "local-platform", "label": f"labkit/home={settings.home_id}"}
+
+
+def test_publishers_are_the_groups_that_may_do_everything_in_the_cluster(workshop: Workshop) -> None:
+    assert config.publishers(workshop) == ["kube-admin"]
+    assert given(LAB)["ske"]["publishers"] == ["group:default/kube-admin"]
+
+
+def test_the_configuration_names_what_realm_and_cluster_declare(workshop: Workshop) -> None:
+    config.require_agreement(config.APP_CONFIG, workshop)
+
+
+@pytest.mark.fault(
+    "Workshop",
+    "app-config.yaml names a group, an audience or a client that realm and cluster don't declare so, or a publisher without all rights",
+    "the portal does not start; each is named with its line, and with the names that would do",
+)
+@pytest.mark.parametrize(
+    ("written", "instead", "problem"),
+    [
+        (
+            "publishers: [group:default/kube-admin]",
+            "publishers: [group:default/kube-admin, group:default/kube-dev]",
+            ': ske.publishers[1]: "group:default/kube-dev" is not a group that is bound to cluster-admin (group:default/kube-admin)',
+        ),
+        ("audience: kube ", "audience: cube ", ': ske.identity.audience: "cube" is not the audience that the API server asks for (kube)'),
+        ("[kube-dev, kube-admin]", "[kube-admin]", 'app-config.yaml: ske.identity.groups: lacks "kube-dev", a group of the realm'),
+        ("[kube-dev, kube-admin]", "[kube-dev, kube-admin, team]", '"team" is not a group of the realm (kube-dev, kube-admin)'),
+        (
+            "clientId: backstage-client",
+            "clientId: kube",
+            ': auth.providers.keycloak.development.clientId: "kube" is not the portal\'s client',
+        ),
+    ],
+)
+def test_names_that_do_not_agree_are_told_with_their_line(
+    workshop: Workshop, tmp_path: Path, written: str, instead: str, problem: str
 ) -> None:
-    def told(settings: Settings) -> object:
-        endpoint = Endpoint("p", "https://localhost:1", tmp_path / "ca", {})
-        return yaml.safe_load(config.app_config(settings, workshop, endpoint, ISSUER, tmp_path))["ske"]["kubernetes"]
-
-    assert told(settings) == {"platformName": "p"}
-    assert told(replace(settings, cluster="external")) == {"platformName": "p", "label": f"labkit/home={settings.home_id}"}
-
-
-def test_publishers_are_the_groups_that_may_do_everything_in_the_cluster(settings: Settings, workshop: Workshop, tmp_path: Path) -> None:
-    endpoint = Endpoint("p", "https://localhost:1", tmp_path / "ca", {})
-    told = yaml.safe_load(config.app_config(settings, workshop, endpoint, ISSUER, tmp_path))
-    assert told["ske"]["publishers"] == ["group:default/kube-admin"]
+    text = config.APP_CONFIG.read_text()
+    assert text.count(written) == 1
+    file = tmp_path / "app-config.yaml"
+    file.write_text(text.replace(written, instead))
+    with pytest.raises(WorkshopError, match="does not agree with the workshop") as caught:
+        config.require_agreement(file, workshop)
+    assert problem in caught.value.why
+    line = 1 + text[: text.index(written)].count("\n")
+    assert f"app-config.yaml:{line}: " in caught.value.why or "lacks" in problem
 
 
 def test_the_catalogs_people_are_the_realms(workshop: Workshop) -> None:
     entities = {(e["kind"], e["metadata"]["name"]): e["spec"] for e in yaml.safe_load_all(config.people(workshop))}
+    assert {kind for kind, _ in entities} == {"Group", "User"}
     assert [name for kind, name in entities if kind == "Group"] == ["kube-dev", "kube-admin"]
     assert {name: entities["User", name]["memberOf"] for kind, name in entities if kind == "User"} == {
         "user-dev": ["kube-dev"],
