@@ -8,14 +8,13 @@ renew the session by ``refresh``; the refresh token stays in the portal.
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
@@ -28,13 +27,14 @@ from ..workshop import User
 from .config import PROVIDER
 from .refusals import refused
 
+if TYPE_CHECKING:
+    from bs4 import Tag
+
 _SCOPE = "openid profile email"
 _TIMEOUT_SECONDS = 30
 _REMEMBERED = 200
-_FORM = re.compile(r'<form[^>]*\bid="kc-form-login"[^>]*\baction="([^"]+)"')
-_COMPLAINT = re.compile(r'<span[^>]*\bclass="[^"]*\bkc-feedback-text\b[^"]*"[^>]*>(.*?)</span>', re.DOTALL)
 _ANSWER = re.compile(r"var authResponse = decodeURIComponent\('([^']*)'\)")
-_TITLE = re.compile(r'id="kc-page-title"[^>]*>(.*?)<', re.DOTALL)
+_TITLE = "#kc-page-title"
 
 
 @dataclass(frozen=True)
@@ -149,23 +149,21 @@ class Browser:
         return self._send(method, url, headers={"X-Requested-With": "XMLHttpRequest", "X-Session-Key": self._key}, **more)
 
     def _send(self, method: str, url: str, **more: Any) -> requests.Response:
-        began = time.time()
         try:
-            answer = self._session.request(method, url, timeout=_TIMEOUT_SECONDS, allow_redirects=False, **more)
+            return self._noted("portal", method, url, **more)
         except requests.RequestException as error:
             raise self.unreachable() from error
-        self.note("portal", answer, began)
-        return answer
 
     def _to_keycloak(self, method: str, url: str, data: dict[str, str] | None = None) -> requests.Response:
-        began = time.time()
         try:
-            answer = self._session.request(
-                method, url, data=data, verify=str(self._keycloak.ca), timeout=_TIMEOUT_SECONDS, allow_redirects=False
-            )
+            return self._noted("Keycloak", method, url, data=data, verify=str(self._keycloak.ca))
         except requests.RequestException as error:
             raise self._keycloak.unreachable(error) from None
-        self.note("Keycloak", answer, began)
+
+    def _noted(self, server: str, method: str, url: str, **more: Any) -> requests.Response:
+        began = time.time()
+        answer = self._session.request(method, url, timeout=_TIMEOUT_SECONDS, allow_redirects=False, **more)
+        self.note(server, answer, began)
         return answer
 
 
@@ -198,19 +196,17 @@ def login_form(page: str, url: str) -> str:
     Raises:
         SignInRefused: The page holds no such form; ``why`` is what it says instead.
     """
-    found = _FORM.search(page)
-    if found is None:
-        said = re.search(r'id="kc-error-message"[^>]*>(.*?)</div>', page, re.DOTALL) or _TITLE.search(page)
+    form = _first(page, "form#kc-form-login[action]")
+    if form is None:
         msg = f"Keycloak shows no login form at {urlsplit(url).path}"
-        why = _plain(said.group(1)) if said else ""
+        why = _text(page, "#kc-error-message", _TITLE)
         raise SignInRefused(msg, why=why, fix="apply the realm plan: it compares the portal's client with workshop.yaml")
-    return html.unescape(found.group(1))
+    return str(form["action"])
 
 
 def _complaint(answer: requests.Response, username: str) -> SignInRefused:
     """What Keycloak has against the form as it was filled in."""
-    said = _COMPLAINT.search(answer.text) or _TITLE.search(answer.text)
-    why = _plain(said.group(1)) if said else f"it answered {answer.status_code}"
+    why = _text(answer.text, ".kc-feedback-text", _TITLE) or f"it answered {answer.status_code}"
     fix = "reset the password in Keycloak: workshop.yaml's only counts for a new user; the realm plan shows what else differs"
     return SignInRefused(f"Keycloak did not sign {username} in to the portal", error="login_form", why=why, fix=fix)
 
@@ -238,5 +234,15 @@ def _password(user: User) -> str:
     return user.password.get_secret_value()
 
 
-def _plain(markup: str) -> str:
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", markup)).split())
+def _text(page: str, *selectors: str) -> str:
+    """The text of the first of these elements that a page has, in one line; empty if it has none."""
+    found = _first(page, *selectors)
+    return " ".join(found.get_text(" ").split()) if found else ""
+
+
+def _first(page: str, *selectors: str) -> Tag | None:
+    # Slow to import.
+    from bs4 import BeautifulSoup
+
+    parsed = BeautifulSoup(page, "html.parser")
+    return next((found for selector in selectors if (found := parsed.select_one(selector))), None)
