@@ -20,6 +20,7 @@ from .hosting import PUBLIC_CA
 from .lab import Lab
 from .ownership import make_private
 from .portal import config
+from .portal.server import TEMPLATES
 from .settings import write_private, writing
 
 _MARK = "# Written by labkit render"
@@ -190,8 +191,8 @@ RENDERINGS = (
     Rendering("portal.env", "the variables that app-config.yaml names, but for the secrets", "Run set -a; . ./portal.env", _portal_env),
     Rendering("people.yaml", "the realm's groups and users for Backstage's catalog", _BESIDE, lambda lab: config.people(lab.workshop)),
     _copy(config.CATALOG, "what else is in Backstage's catalog", _BESIDE),
-    _copy(config.TEMPLATES / "configmap.yaml", "a template for a ConfigMap", _BESIDE),
-    _copy(config.TEMPLATES / "reader.yaml", "a template for a ConfigMap with a reader", _BESIDE),
+    _copy(TEMPLATES / "configmap.yaml", "a template for a ConfigMap", _BESIDE),
+    _copy(TEMPLATES / "reader.yaml", "a template for a ConfigMap with a reader", _BESIDE),
     Rendering("rbac.yaml", "cluster roles and their bindings", "Run kubectl apply -f rbac.yaml", _rbac),
     Rendering(
         "kubeconfig",

@@ -17,8 +17,6 @@ from ..workshop import Workshop
 
 PLATFORM = Path(__file__).parents[1] / "platform"
 APP_CONFIG, CATALOG = PLATFORM / "app-config.yaml", PLATFORM / "catalog-info.yaml"
-TEMPLATES = PLATFORM / "templates"
-"""The folder with labkit's own templates."""
 
 CLIENT_ID = "backstage-client"
 """The client that people sign in to the portal through."""
@@ -33,13 +31,14 @@ def variables(settings: Settings, endpoint: Endpoint, issuer: str, folder: Path,
     """The variables that ``app-config.yaml`` names, but for the secrets.
 
     Args:
-        settings: For the port, and where a person's token is kept.
+        settings: For the portal's address, and where a person's token is kept.
         endpoint: The API server.
         issuer: The realm's issuer.
         folder: The portal's own, with its database, its catalog's files, ``templates/`` and ``tasks/``.
         pages: The folder of the portal's built pages, if there are any.
     """
     known = {
+        "PORTAL_URL": settings.url("portal", "http"),
         "PORTAL_PORT": str(settings.ports["portal"]),
         "PORTAL_FOLDER": str(folder),
         "PORTAL_COOKIES": f"labkit-{settings.home_id}-",

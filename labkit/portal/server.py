@@ -24,6 +24,8 @@ from .client import PortalSession
 from .token_way import TokenWay
 
 SOURCES = Path(__file__).with_name("app")
+TEMPLATES = config.PLATFORM / "templates"
+"""Templates of our own."""
 
 _ANSWER_SECONDS = 5
 _PIECE = 40
@@ -34,8 +36,7 @@ class Portal:
 
     Attributes:
         url: Its base URL; plain HTTP, since it never leaves this machine and redirect URIs are declared so.
-        app_config: Backstage's configuration, as the workshop has it.
-        templates: The folder with the workshop's own templates.
+        app_config: Backstage's configuration; each start takes a copy of it.
     """
 
     name = "portal"
@@ -52,8 +53,8 @@ class Portal:
         self._settings, self._workshop, self._processes, self._tools = settings, workshop, processes, tools
         self._keycloak, self._endpoint = keycloak, endpoint
         self._folder = settings.home / "portal"
-        self._registered = self._folder / "templates"
-        self.app_config, self.templates = config.APP_CONFIG, config.TEMPLATES
+        self._templates = self._folder / "templates"
+        self.app_config = config.APP_CONFIG
         self.url = settings.url("portal", "http")
 
     def start(self) -> Running:
@@ -133,7 +134,7 @@ class Portal:
         return PortalUnreachable(f"nothing answers at {self.url}", why=why, fix="start it: labkit up, or lab.portal.start() in a notebook")
 
     def _session(self, username: str, browser: Browser, signed_in: SignedIn) -> PortalSession:
-        return PortalSession(username, browser, signed_in, self._endpoint().name, self._registered, config.publishers(self._workshop))
+        return PortalSession(username, browser, signed_in, self._endpoint().name, self._templates, config.publishers(self._workshop))
 
     def _server(self) -> Server:
         config.require_agreement(self.app_config, self._workshop)
@@ -144,11 +145,10 @@ class Portal:
         for file, text in configured.items():
             write_private(file, text)
         trusted, secret = self._trusted(), self._secrets()
-        told = {**self._variables(), **json.loads(secret.read_text()), "NODE_EXTRA_CA_CERTS": str(trusted)}
         return Server(
             name=self.name,
             argv=(str(programs["node"].path), "packages/backend", "--config", str(self._folder / self.app_config.name)),
-            env={**listed(PORTAL), **told},
+            env={**listed(PORTAL), **self._variables(), **json.loads(secret.read_text()), "NODE_EXTRA_CA_CERTS": str(trusted)},
             cwd=app,
             ports=("portal",),
             ready=self.is_ready,
@@ -167,7 +167,7 @@ class Portal:
         return config.variables(self._settings, self._endpoint(), self._keycloak.issuer, self._folder, pages.path if pages else None)
 
     def _configured(self) -> dict[Path, str]:
-        """What Backstage is given, by file: copies, so that a file that is edited counts from the next start on."""
+        """What Backstage is given, by file; copies, since Backstage would read an edited file at once, and half of it."""
         texts = {file.name: file.read_text() for file in (self.app_config, config.CATALOG)}
         texts |= {"people.yaml": config.people(self._workshop), "portal.env": config.env_file(self._variables())}
         return {self._folder / name: text for name, text in texts.items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..display import Finding, shown
 from ..lab import Lab
+from ..portal.server import TEMPLATES
 from ..questions import Question
 from .registry import add_lab
 
@@ -57,7 +58,7 @@ def template(lab: Lab) -> Iterator[Finding]:
 @template.solution
 def _(lab: Lab) -> None:
     admin = lab.portal.sign_in("user-admin")
-    admin.register_template(lab.portal.templates / "configmap.yaml")
+    admin.register_template(TEMPLATES / "configmap.yaml")
     admin.sign_out()
 
 
@@ -66,7 +67,7 @@ NOTE_TEMPLATE, NOTE = "template:default/team-note", "team-note"
 
 @LAB.exercise("own-template", "a template of your own, team-note, makes a ConfigMap, and has made one for user-admin", minutes=10)
 def own_template(lab: Lab) -> Iterator[Finding]:
-    """Begin with configmap.yaml in lab.portal.templates: yaml.safe_load gives it as a mapping.
+    """Begin with labkit's own template, configmap.yaml in TEMPLATES: yaml.safe_load gives it as a mapping.
     Another name and title, other parameters, the manifest that your action gets; write it to a file and hand that to
     admin.register_template.
     """
@@ -94,7 +95,9 @@ def _pages(template: dict[str, Any]) -> list[dict[str, Any]]:
 def _(lab: Lab) -> None:
     import yaml
 
-    template = yaml.safe_load((lab.portal.templates / "configmap.yaml").read_text())
+    from labkit.portal.server import TEMPLATES
+
+    template = yaml.safe_load((TEMPLATES / "configmap.yaml").read_text())
     template["metadata"] |= {"name": "team-note", "title": "A note of a team"}
     text = {"title": "What to remember", "type": "string", "maxLength": 200}
     template["spec"]["parameters"] = [{"title": "The note", "required": ["text"], "properties": {"text": text}}]

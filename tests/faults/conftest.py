@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from labkit.lab import Lab
-from labkit.portal.config import TEMPLATES
+from labkit.portal.server import TEMPLATES
 from tests.faults.lab import KEPT, enter_everybody, make_group
 from tests.support import belonging_to, home_of_its_own, strays_of, wait_for
 

@@ -14,7 +14,7 @@ import pytest
 
 from labkit.errors import Unauthorized
 from labkit.lab import Lab
-from labkit.portal.config import TEMPLATES
+from labkit.portal.server import TEMPLATES
 from labkit.ports import hold, port_is_free
 from labkit.settings import open_home
 from tests.hostile import HOSTILE

@@ -24,8 +24,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwrig
 from labkit.browsers import CHROMIUM_STORE, NssStore
 from labkit.http_session import request
 from labkit.lab import Lab
-from labkit.portal.config import TEMPLATES
-from labkit.portal.server import Portal
+from labkit.portal.server import TEMPLATES, Portal
 from labkit.toolchain import Toolchain
 
 from ..browsing import SCREENSHOTS, chromium, driver

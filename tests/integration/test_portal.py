@@ -36,8 +36,7 @@ from labkit.lab import Lab, expect_forbidden
 from labkit.portal import config
 from labkit.portal.browser import Browser
 from labkit.portal.client import PortalSession
-from labkit.portal.config import TEMPLATES
-from labkit.portal.server import SOURCES
+from labkit.portal.server import SOURCES, TEMPLATES
 from labkit.settings import open_home
 from tests.app_config import substituted
 from tests.hostile import friendly
@@ -361,7 +360,8 @@ def test_backstage_reads_its_configuration_as_the_unit_tests_do(lab: Lab, unset:
     optional = {"PORTAL_PAGES": "/pages", "PORTAL_OWNER_LABEL": "labkit/home=4711", "PORTAL_USER_TOKEN": "claim"}
     secrets = {config.SESSION_SECRET: "a", config.CLIENT_SECRET: "b"}
     env = {name: value for name, value in {**server.env, **optional, **secrets}.items() if name not in unset}
-    done = subprocess.run([node, "-e", READ, "--", *options], cwd=server.cwd, env=env, capture_output=True, text=True, check=False)
+    command = [node, "-e", READ, "--", *options]
+    done = subprocess.run(command, cwd=server.cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == substituted(yaml.safe_load(lab.portal.app_config.read_text()), env)
 

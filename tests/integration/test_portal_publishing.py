@@ -16,7 +16,7 @@ from labkit.errors import NotPermitted, PortalError, TaskFailed
 from labkit.lab import Lab
 from labkit.portal.catalog import location_ref
 from labkit.portal.client import PortalSession
-from labkit.portal.config import TEMPLATES
+from labkit.portal.server import TEMPLATES
 from tests.support import wait_for
 
 PUBLISHED = "template:default/configmap"

@@ -8,6 +8,8 @@ from __future__ import annotations
 import http.server
 import json
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -105,6 +107,15 @@ def test_every_variable_of_the_configuration_is_given_or_a_secret() -> None:
     endpoint = Endpoint("p", "https://localhost:1", Path("ca"), {})
     known = config.variables(replace(LAB, cluster="external"), endpoint, ISSUER, LAB.home, Path("/pages"))
     assert variables_in(config.APP_CONFIG.read_text()) == {*known, config.SESSION_SECRET, config.CLIENT_SECRET}
+
+
+def test_variables_come_through_a_shell_as_they_are(tmp_path: Path) -> None:
+    known = {"ONE": "a folder's name, with $HOME and `date`", "OTHER": "labkit/home=4711"}
+    (tmp_path / "portal.env").write_text(config.env_file(known))
+    program = "import json, os; print(json.dumps({name: os.environ[name] for name in ('ONE', 'OTHER')}))"
+    script = f'set -a; . ./portal.env; exec "{sys.executable}" -c "{program}"'
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == known
 
 
 def test_the_configuration_holds_names_of_secrets_and_no_secret(workshop: Workshop, tmp_path: Path) -> None:
