@@ -93,11 +93,12 @@ def _pages(template: dict[str, Any]) -> list[dict[str, Any]]:
 
 @own_template.solution
 def _(lab: Lab) -> None:
-    import yaml
+    import json
 
+    from labkit.portal.catalog import read_template
     from labkit.portal.server import TEMPLATES
 
-    template = yaml.safe_load((TEMPLATES / "configmap.yaml").read_text())
+    template = read_template(TEMPLATES / "configmap.yaml")
     template["metadata"] |= {"name": "team-note", "title": "A note of a team"}
     text = {"title": "What to remember", "type": "string", "maxLength": 200}
     template["spec"]["parameters"] = [{"title": "The note", "required": ["text"], "properties": {"text": text}}]
@@ -107,7 +108,7 @@ def _(lab: Lab) -> None:
     template["spec"]["steps"] = [{"id": "note", "name": "Note it", "action": "ske:configure-resource", "input": {"manifest": manifest}}]
     template["spec"]["output"] = {}
     file = lab.settings.home / "team-note.yaml"
-    file.write_text(yaml.safe_dump(template))
+    file.write_text(json.dumps(template))
     author = lab.portal.sign_in("user-admin")
     author.run_template(author.register_template(file), {"text": "the portal has no rights of its own"})
 
