@@ -186,13 +186,12 @@ RENDERINGS = (
     _copy(
         config.APP_CONFIG,
         "Backstage's configuration",
-        "Start Backstage in this folder with --config app-config.yaml and the variables of portal.env; it finds the next files by them",
+        "Start Backstage in this folder with --config app-config.yaml and the variables of portal.env",
     ),
     Rendering("portal.env", "the variables that app-config.yaml names, but for the secrets", "Run set -a; . ./portal.env", _portal_env),
     Rendering("people.yaml", "the realm's groups and users for Backstage's catalog", _BESIDE, lambda lab: config.people(lab.workshop)),
     _copy(config.CATALOG, "what else is in Backstage's catalog", _BESIDE),
-    _copy(TEMPLATES / "configmap.yaml", "a template for a ConfigMap", _BESIDE),
-    _copy(TEMPLATES / "reader.yaml", "a template for a ConfigMap with a reader", _BESIDE),
+    *(_copy(file, "a template for Backstage", _BESIDE) for file in sorted(TEMPLATES.glob("*.yaml"))),
     Rendering("rbac.yaml", "cluster roles and their bindings", "Run kubectl apply -f rbac.yaml", _rbac),
     Rendering(
         "kubeconfig",

@@ -18,6 +18,7 @@ from labkit.errors import LabkitError
 from labkit.lab import Lab
 from labkit.render import RENDERINGS, render
 from labkit.settings import OidcStyle, open_home
+from tests.app_config import substituted
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,17 @@ def test_the_authentication_file_names_the_labs_issuer_and_its_authority(lab: La
     flags = (folder / "oidc-flags.txt").read_text().splitlines()
     assert f"--oidc-issuer-url={lab.keycloak.issuer}" in flags
     assert [flag for flag in flags if str(lab.settings.home) in flag] == []
+
+
+def test_the_portals_files_say_what_the_labs_own_portal_is_told(lab: Lab, folder: Path) -> None:
+    given = subprocess.run(["sh", "-c", "set -a; . ./portal.env; env -0"], cwd=folder, env={}, capture_output=True, text=True, check=True)
+    variables = dict(line.split("=", 1) for line in given.stdout.split("\0") if line)
+    rendered = substituted(yaml.safe_load((folder / "app-config.yaml").read_text()), variables)
+    own = {**lab.portal._variables(), "PORTAL_FOLDER": "."}
+    own.pop("PORTAL_PAGES", None)
+    assert rendered == substituted(yaml.safe_load(lab.portal.app_config.read_text()), own)
+    assert rendered["catalog"]["locations"][0]["target"] == "./people.yaml"
+    assert {file.name for file in (folder / "templates").iterdir()} == {"configmap.yaml", "reader.yaml"}
 
 
 @pytest.mark.fault(
