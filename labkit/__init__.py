@@ -1,7 +1,106 @@
-"""labkit: the helper package behind the workshop's labs."""
+"""labkit: the helper package behind the workshop's labs.
 
-from .lab import Lab, Person, expect_forbidden
-from .practice import Practice, expect
-from .steps import attempt, begin, check, overview, question
+Whatever a notebook needs of labkit is imported from here, and loaded when it is first asked for (PEP 562): ``labkit credential``, which
+kubectl runs for each command, waits for none of it.
+"""
 
-__all__ = ["Lab", "Person", "Practice", "attempt", "begin", "check", "expect", "expect_forbidden", "overview", "question"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .errors import (
+        CheckFailed,
+        ClusterError,
+        Forbidden,
+        InvalidValues,
+        KeycloakUnreachable,
+        NotPermitted,
+        NotSignedIn,
+        SignInRefused,
+        TaskFailed,
+        Unauthorized,
+    )
+    from .expectation import expect
+    from .faults import FAULTS
+    from .identity.session import side_by_side
+    from .kratix.request import RequestStatus, wait_until_taken
+    from .kratix.roles import requester
+    from .lab import Lab, Person
+    from .pictures import lifetime, taken_apart, trust_chain
+    from .pictures.timeline import timeline
+    from .portal.server import TEMPLATES
+    from .practice import Practice
+    from .steps import attempt, begin, check, overview, question
+    from .steps.lab_05_access import newcomer, one_right_too_many
+    from .steps.lab_07_break_and_fix import take_by
+    from .widgets import Again, Switcher
+
+__all__ = [
+    "FAULTS",
+    "TEMPLATES",
+    "Again",
+    "CheckFailed",
+    "ClusterError",
+    "Forbidden",
+    "InvalidValues",
+    "KeycloakUnreachable",
+    "Lab",
+    "NotPermitted",
+    "NotSignedIn",
+    "Person",
+    "Practice",
+    "RequestStatus",
+    "SignInRefused",
+    "Switcher",
+    "TaskFailed",
+    "Unauthorized",
+    "attempt",
+    "begin",
+    "check",
+    "expect",
+    "lifetime",
+    "newcomer",
+    "one_right_too_many",
+    "overview",
+    "question",
+    "requester",
+    "side_by_side",
+    "take_by",
+    "taken_apart",
+    "timeline",
+    "trust_chain",
+    "wait_until_taken",
+]
+
+_PLACES = {
+    "expectation": ("expect",),
+    "faults": ("FAULTS",),
+    "identity.session": ("side_by_side",),
+    "kratix.request": ("RequestStatus", "wait_until_taken"),
+    "kratix.roles": ("requester",),
+    "lab": ("Lab", "Person"),
+    "pictures": ("lifetime", "taken_apart", "timeline", "trust_chain"),
+    "portal.server": ("TEMPLATES",),
+    "practice": ("Practice",),
+    "steps": ("attempt", "begin", "check", "overview", "question"),
+    "steps.lab_05_access": ("newcomer", "one_right_too_many"),
+    "steps.lab_07_break_and_fix": ("take_by",),
+    "widgets": ("Again", "Switcher"),
+}
+"""Where what is not an error comes from."""
+
+if not TYPE_CHECKING:
+    # Hidden from type checkers, which would then take any name.
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            msg = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(msg)
+        place = next((place for place, names in _PLACES.items() if name in names), "errors")
+        globals()[name] = value = getattr(import_module(f"{__name__}.{place}"), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -80,6 +80,15 @@ KERNEL = (
 """What the kernel of a headless run needs, which starts all of these."""
 
 
+def ask_loopback_directly() -> None:
+    """Keep this process and its children from asking a proxy for what runs on this machine; programs read one of the two or the other."""
+    both = ("NO_PROXY", "no_proxy")
+    hosts = [host.strip() for variable in both for host in os.environ.get(variable, "").split(",") if host.strip()]
+    # A star counts only when nothing else is said.
+    direct = "*" if "*" in hosts else ",".join(dict.fromkeys([*hosts, "localhost", "127.0.0.1"]))
+    os.environ.update(dict.fromkeys(both, direct))
+
+
 def listed(names: tuple[str, ...], environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables that have one of these names.
 

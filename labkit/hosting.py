@@ -24,13 +24,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import TypeAdapter, ValidationError
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
+import certifi
 
 from .errors import SettingsError
-from .workshop_values import RealmName
 
-PUBLIC_CA = Path(DEFAULT_CA_BUNDLE_PATH)
+PUBLIC_CA = Path(certifi.where())
 """The authorities that a browser trusts, as requests brings them along."""
 
 KINDS = ("auto", "local", "hosted")
@@ -145,6 +143,11 @@ def _base_url(text: str) -> str:
 
 
 def _realm(name: str) -> str:
+    # Imported on use: most homes have no hosted Keycloak, and kubectl waits for `labkit credential`, which reads this too.
+    from pydantic import TypeAdapter, ValidationError
+
+    from .workshop_values import RealmName
+
     try:
         return TypeAdapter(RealmName).validate_python(name) if name else ""
     except ValidationError as error:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from . import machine
 from .certificates import Certificates
@@ -20,8 +17,9 @@ from .cluster.kubectl import KubectlAnswer
 from .cluster.local import SERVERS
 from .cluster.node_image import NodeImage, pass_over
 from .display import Findings, Table
-from .errors import CheckFailed, Forbidden
+from .environment import ask_loopback_directly
 from .identity.credential import exec_credential
+from .identity.credential_cache import CredentialCache
 from .identity.hosted import HostedKeycloak
 from .identity.keycloak import Keycloak
 from .identity.local import LocalKeycloak
@@ -100,6 +98,7 @@ class Lab:
         cluster: The Kubernetes cluster.
         portal: The portal.
         kratix: Kratix, in that cluster.
+        credentials: The tokens that ``labkit credential`` keeps.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -117,16 +116,18 @@ class Lab:
         self.realm = Realm(self.keycloak.admin, self.workshop, given)
         self.cluster = Cluster(settings, self.workshop, self.processes, certificates, self.toolchain, self.keycloak)
         self.portal = Portal(settings, self.workshop, self.processes, self.toolchain, self.keycloak, lambda: self.cluster.endpoint)
+        self.credentials = CredentialCache(settings)
         self.kratix = Kratix(settings, self.workshop, self.processes, certificates, self.toolchain, self.cluster)
 
     @classmethod
     def open(cls) -> Lab:
-        """The lab of this checkout, or of the home that LABKIT_HOME names.
+        """The lab of this checkout, or of the home that LABKIT_HOME names; this process asks its servers past any proxy from then on.
 
         Raises:
             SettingsError: The home can't be used.
             WorkshopError: workshop.yaml holds a mistake.
         """
+        ask_loopback_directly()
         return cls(Settings.load())
 
     @property
@@ -216,7 +217,7 @@ class Lab:
     def credential(self, username: str) -> str:
         """An ExecCredential for kubectl, as JSON; see `labkit.identity.credential`."""
         client = self.workshop.client(self.workshop.cluster.oidc.client_id)
-        return exec_credential(self.keycloak, client, self.workshop.user(username), self._credentials)
+        return exec_credential(self.keycloak, client, self.workshop.user(username), self.credentials)
 
     def terraform(self) -> Terraform:
         """The realm as a configuration for Terraform, in place of its plan and apply."""
@@ -237,13 +238,13 @@ class Lab:
         known = {context for name in names for context in (name, exec_context(name))}
         contexts = [context for context in self.cluster.kubeconfig.contexts() if context in known]
         inner = [_in_practice(name) for inner in self._inner() for name in inner.people_on_disk()]
-        return contexts + sorted(file.name for file in self._credentials.glob("*")) + inner
+        return contexts + sorted(file.name for file in self.credentials.folder.glob("*")) + inner
 
     def forget_people(self) -> list[str]:
         """Remove what `people_on_disk` names, and return it."""
         found = self.people_on_disk()
         self.cluster.kubeconfig.remove(*found)
-        for file in self._credentials.glob("*"):
+        for file in self.credentials.folder.glob("*"):
             file.unlink()
         for inner in self._inner():
             inner.forget_people()
@@ -258,10 +259,6 @@ class Lab:
     def practice_settings(self) -> Settings:
         """The settings of the practice lab within this home, whose secrets are of the same kind; the home is made when it is asked for."""
         return replace(self.settings, secrets=self.secrets).within(PRACTICE)
-
-    @property
-    def _credentials(self) -> Path:
-        return self.settings.home / "credentials"
 
     def access_matrix(self) -> AccessMatrix:
         """Who can do what, as the API server says, beside what the workshop expects of each."""
@@ -297,30 +294,3 @@ def _workshop(settings: Settings) -> tuple[Secrets, Workshop]:
         return secrets, workshop
     own = with_own_secrets(workshop, kept_in(settings.home), f"{place}/realms/{realm}", settings.url("portal", "http"))
     return secrets, own
-
-
-class _Somebody(Protocol):
-    def whoami(self) -> Identity: ...
-
-
-@contextmanager
-def expect_forbidden(person: _Somebody) -> Iterator[None]:
-    """Expect the API server's 403 for this very person.
-
-    Args:
-        person: A `Person`, or somebody signed in to the portal.
-
-    Raises:
-        CheckFailed: Nothing was refused, or the refusal names somebody else.
-    """
-    name = person.whoami().username
-    try:
-        yield
-    except Forbidden as refusal:
-        if refusal.user != name:
-            msg = f"the refusal was for {refusal.user or 'nobody by name'}, not for {name}"
-            raise CheckFailed(msg, why=refusal.what) from None
-        print(f"✔ 403, as it should be:\n{refusal.what}")
-    else:
-        msg = f"{name} was allowed to do what RBAC should have refused"
-        raise CheckFailed(msg, fix="look at the bindings of the user's groups: lab 03-rbac")

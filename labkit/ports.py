@@ -11,8 +11,10 @@ import fcntl
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 LOOPBACK = "127.0.0.1"
 NAMELESS = "another user's program"
@@ -82,6 +84,8 @@ def listener(port: int, *, held: bool = False, address: str = LOOPBACK) -> str |
     if port_is_free(port) if is_loopback and not held else _is_free(port, address):
         return None
     asked = {address, *_ALL, *(("::1",) if is_loopback else ())}
+    import psutil
+
     for process in psutil.process_iter():
         if asked & _addresses(process, port):
             with suppress(psutil.Error):
@@ -104,6 +108,8 @@ def _is_free(port: int, address: str = LOOPBACK) -> bool:
 
 def _addresses(process: psutil.Process, port: int) -> set[str]:
     """The addresses on which a process listens at a port. Asked one by one, as every system lets a person ask about their own processes."""
+    import psutil
+
     try:
         sockets = process.net_connections("tcp")
     except psutil.Error:

@@ -6,8 +6,6 @@ folder, so that notebook and terminal know of the same one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +13,7 @@ from pathlib import Path
 from .cluster.local import SERVERS
 from .display import OK, Displayed, Table
 from .doctor import Diagnosis, diagnose
-from .errors import CheckFailed, LabkitError, PracticeError, SignInRefused
+from .errors import CheckFailed, PracticeError
 from .faults import FAULTS, Fault
 from .identity.local import LocalKeycloak
 from .lab import PRACTICE, Lab
@@ -173,20 +171,3 @@ class Practice(Displayed):
 
     def _forget(self) -> None:
         self._note.unlink(missing_ok=True)
-
-
-@contextmanager
-def expect(refusal: type[LabkitError]) -> Iterator[None]:
-    """Expect a refusal of this kind, and show it as it reached whoever asked: without what labkit knows about its cause.
-
-    Raises:
-        CheckFailed: Nothing was refused.
-    """
-    try:
-        yield
-    except refusal as refused:
-        # That why is Keycloak's own answer.
-        print(f"{refused.what}\n{refused.why}" if isinstance(refused, SignInRefused) else refused.what)
-    else:
-        msg = f"there was to be a refusal ({refusal.__name__}), and there was none"
-        raise CheckFailed(msg, fix="is the fault on? labkit break says so")

@@ -43,10 +43,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
-import platformdirs
-import psutil
-from filelock import FileLock
-
 from .errors import SettingsError
 from .hosting import Hosted, hosted_from
 from .ownership import CODE, make_private, require_own
@@ -135,21 +131,20 @@ class Settings:
             SettingsError: A variable is malformed, or the home can't be made, read or used by this version.
         """
         env = os.environ if environ is None else environ
-        _ask_loopback_directly()
         oidc = _one_of(OIDC_STYLES, "LABKIT_OIDC", env, "no way to tell the API server whom to believe")
         portal_keeps = _one_of(PORTAL_TOKENS, "LABKIT_PORTAL_TOKEN", env, "no place for the portal to keep a token")
         hosted = hosted_from(env)
         cluster = _one_of(CLUSTERS, "LABKIT_CLUSTER", env, "no place that a cluster can come from")
         secrets = _one_of(SECRETS, "LABKIT_SECRETS", env, "no kind of secrets")
         root = find_root() if env.get("LABKIT_HOME") else own_root()
-        home = _path(env.get("LABKIT_HOME"), root / ".labkit")
+        home = _path(env.get("LABKIT_HOME")) or root / ".labkit"
         state = open_home(home, environ=env)
         return cls(
             root=root,
             home=home,
             home_id=str(state["id"]),
-            cache=_path(env.get("LABKIT_CACHE"), Path(platformdirs.user_cache_dir("labkit", appauthor=False))),
-            workshop_file=_path(env.get("LABKIT_WORKSHOP"), WORKSHOP_FILE),
+            cache=_path(env.get("LABKIT_CACHE")) or _users_cache(),
+            workshop_file=_path(env.get("LABKIT_WORKSHOP")) or WORKSHOP_FILE,
             ports=_port_numbers(state),
             oidc=oidc,
             portal_keeps=portal_keeps,
@@ -158,7 +153,7 @@ class Settings:
             secrets=secrets,
             context=env.get("LABKIT_CONTEXT", ""),
             kind_image=_image(env.get("LABKIT_KIND_IMAGE", "")),
-            kratix_source=_path(source, root) if (source := env.get("LABKIT_KRATIX_SOURCE")) else None,
+            kratix_source=_path(env.get("LABKIT_KRATIX_SOURCE")),
         )
 
     def variables(self) -> dict[str, str]:
@@ -244,6 +239,13 @@ def open_home(home: Path, *, environ: Mapping[str, str] | None = None, free_port
     with writing(home):
         make_private(home)
         require_own(home, "a lab's keys and passwords, and commands that kubectl runs", "export LABKIT_HOME=~/labkit-home")
+        state = _read(home / "home.json")
+        ports: dict[str, int] = dict(state.get("ports", {}))  # type: ignore[call-overload]
+        if ports.keys() == PORTS.keys() and ports == {**ports, **wanted}:
+            return state
+        # Only what changes it needs the lock, whose import takes longer than all of this.
+        from filelock import FileLock
+
         with FileLock(home / "home.lock", mode=0o600):
             return _read_or_make(home / "home.json", wanted, free_ports)
 
@@ -295,22 +297,30 @@ def _has_labs(folder: Path) -> bool:
 def _remove_unfinished(path: Path) -> None:
     """Remove what writers of ``path`` left when they were killed: it may hold secrets."""
     for file in path.parent.glob(f".{path.name}.*.*"):
+        import psutil
+
         writer = file.name.removeprefix(f".{path.name}.").partition(".")[0]
         if writer.isdecimal() and not psutil.pid_exists(int(writer)):
             file.unlink(missing_ok=True)
 
 
+def _read(file: Path) -> dict[str, object]:
+    """What a home's file says; nothing when there is none."""
+    if not file.exists():
+        return {}
+    try:
+        state = dict(json.loads(file.read_text()))
+    except ValueError:
+        state = {}
+    if state.get("format") != HOME_FORMAT:
+        msg = f"{file.parent} was made by another version of labkit"
+        fix = f"stop what runs there with the version that made it, then remove the folder {file.parent}"
+        raise SettingsError(msg, why=f"its format is {state.get('format')!r}, this version's is {HOME_FORMAT}", fix=fix)
+    return state
+
+
 def _read_or_make(file: Path, wanted: dict[str, int], free_ports: bool) -> dict[str, object]:
-    state: dict[str, object] = {}
-    if file.exists():
-        try:
-            state = json.loads(file.read_text())
-        except ValueError:
-            state = {}
-        if state.get("format") != HOME_FORMAT:
-            msg = f"{file.parent} was made by another version of labkit"
-            fix = f"stop what runs there with the version that made it, then remove the folder {file.parent}"
-            raise SettingsError(msg, why=f"its format is {state.get('format')!r}, this version's is {HOME_FORMAT}", fix=fix)
+    state = _read(file)
     ports: dict[str, int] = dict(state.get("ports", {}))  # type: ignore[call-overload]
     ports.update(wanted)
     for name, default in PORTS.items():
@@ -375,14 +385,11 @@ def _free_port(taken: Mapping[str, int]) -> int:
     raise SettingsError(msg, fix="stop what listens there, or name ports with LABKIT_<NAME>_PORT")
 
 
-def _ask_loopback_directly() -> None:
-    """Keep this process and its children from asking a proxy for what runs on this machine; programs read one of the two or the other."""
-    both = ("NO_PROXY", "no_proxy")
-    hosts = [host.strip() for variable in both for host in os.environ.get(variable, "").split(",") if host.strip()]
-    # A star counts only when nothing else is said.
-    direct = "*" if "*" in hosts else ",".join(dict.fromkeys([*hosts, "localhost", "127.0.0.1"]))
-    os.environ.update(dict.fromkeys(both, direct))
+def _path(text: str | None) -> Path | None:
+    return Path(text).expanduser().resolve() if text else None
 
 
-def _path(text: str | None, default: Path) -> Path:
-    return Path(text).expanduser().resolve() if text else default
+def _users_cache() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("labkit", appauthor=False))

@@ -6,7 +6,6 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import ToolchainError
@@ -24,16 +23,7 @@ _SAYS = """\
   Ctrl-C here ends it; labkit down stops the lab's servers"""
 
 
-def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add it.
-
-    Args:
-        verb: Adds one, given its name, its function, a line about it, and more about it.
-    """
-    verb("lab", _lab, "open the labs in JupyterLab", "On a copy in work/, made once and never overwritten.")
-
-
-def _lab(args: argparse.Namespace) -> int:
+def lab(args: argparse.Namespace) -> int:
     root, lab = own_root(), Lab.open()
     lab.setup()
     try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from collections.abc import Callable
 
 import psutil
 
@@ -13,9 +11,6 @@ from ..cluster.kind_checks import docker_answers
 from ..errors import NoTerminal
 from ..lab import Lab
 from ..machine import other_people
-
-Verb = Callable[[argparse.Namespace], int]
-"""Does what a verb says; gives the exit code."""
 
 _NEIGHBOURS = """
 ! other people's processes run on this machine: {people} (by their accounts' numbers and login shells).

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 
 from ..display import BAD, OK
 from ..lab import Lab
@@ -16,23 +15,7 @@ _BROKEN = """\
   the solution       labkit mend"""
 
 
-def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add them.
-
-    Args:
-        verb: Adds one, given its name, its function, a line about it, and more about it.
-    """
-    added = verb(
-        "break",
-        _break,
-        "break the practice lab, as lab 07 does",
-        "It lies within this home, runs beside your own lab, which is left alone, and is started if need be. One fault at a time.",
-    )
-    added.add_argument("fault", nargs="?", default="", metavar="NAME", help="a fault; if left out they are listed, with the one that is on")
-    verb("mend", _mend, "mend the fault that is on in the practice lab", "The solution: try it yourself first, by what the doctor says.")
-
-
-def _break(args: argparse.Namespace) -> int:
+def break_(args: argparse.Namespace) -> int:
     from ..faults import FAULTS
     from ..practice import Practice
 
@@ -50,7 +33,7 @@ def _break(args: argparse.Namespace) -> int:
     return 0
 
 
-def _mend(_: argparse.Namespace) -> int:
+def mend(_: argparse.Namespace) -> int:
     from ..practice import Practice
 
     fault = Practice(Lab.open()).mend()

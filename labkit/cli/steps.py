@@ -1,45 +1,24 @@
-"""The verbs about labs and their steps: check, solve, reset, catch-up, agenda."""
+"""The verbs about labs and their steps: check, solve, reset, catch-up, agenda, run."""
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..display import BAD, OK
 from ..lab import Lab
-from ..settings import find_root
+from ..settings import find_root, own_root
 from .output import print_json
 
 if TYPE_CHECKING:
     from ..steps import LabInfo
 
 
-def add_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add them.
-
-    Args:
-        verb: Adds one, given its name, its function, a line about it, and more about it.
-    """
-    added = verb("check", _check, "check what the labs leave behind", "Reads the real servers and changes nothing.", as_json=True)
-    added.add_argument(
-        "lab",
-        nargs="?",
-        default="",
-        help="a lab such as 01-keycloak or 01, or a step such as realm; all but exercises, 09 and what can't be run here if left out",
-    )
-    added = verb("solve", _solve, "do a lab or a step for you, and check it", "Exercises too: try them yourself first.")
-    added.add_argument("what", metavar="LAB|STEP", help="a lab such as 03-rbac or 03, or a step such as read-configmaps or 01.realm")
-    added = verb("reset", _reset, "take away what a lab leaves behind", "What earlier labs left stays; safe to repeat.")
-    added.add_argument("lab", metavar="LAB", help="such as 03-rbac or 03")
-    added = verb("catch-up", _catch_up, "do all that comes before a lab", "For whoever comes late; exercises are left to you.")
-    added.add_argument("lab", metavar="LAB", help="the lab to begin with, such as 03-rbac or 03")
-    verb("agenda", _agenda, "list labs and steps with their minutes", "With the seconds that the last labkit run took, if there was one.")
-
-
-def _check(args: argparse.Namespace) -> int:
+def check(args: argparse.Namespace) -> int:
     from ..steps import LABS, STEPS, attempt, examine
 
     wanted = [s for s in STEPS.values() if args.lab in (s.lab, s.lab[:2], s.name)]
@@ -58,7 +37,7 @@ def _check(args: argparse.Namespace) -> int:
     return 0 if all(report.ok for s, report in zip(wanted, reports, strict=True) if not s.exercise or args.lab == s.name) else 1
 
 
-def _solve(args: argparse.Namespace) -> int:
+def solve(args: argparse.Namespace) -> int:
     from ..steps import STEPS, insist_on_what_is_needed, solve
 
     lab_name, _, step_name = (STEPS[args.what].path if args.what in STEPS else args.what).partition(".")
@@ -78,7 +57,7 @@ def _solve(args: argparse.Namespace) -> int:
     return 0
 
 
-def _reset(args: argparse.Namespace) -> int:
+def reset(args: argparse.Namespace) -> int:
     from ..steps import reset_lab
 
     info = _named(args.lab)
@@ -91,7 +70,7 @@ def _reset(args: argparse.Namespace) -> int:
     return 0
 
 
-def _catch_up(args: argparse.Namespace) -> int:
+def catch_up(args: argparse.Namespace) -> int:
     from ..steps import catch_up
 
     info = _named(args.lab)
@@ -104,10 +83,31 @@ def _catch_up(args: argparse.Namespace) -> int:
     return 0 if ok else 1
 
 
-def _agenda(_: argparse.Namespace) -> int:
+def agenda(_: argparse.Namespace) -> int:
     from ..steps import agenda
 
     print(agenda(find_root() / "build" / "labs" / "summary.json"))
+    return 0
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..runner import run
+    from ..steps import LABS
+
+    unknown = set(args.labs) - {info.name for info in LABS}
+    if unknown:
+        print(f"✘ no such lab: {', '.join(sorted(unknown))}; there are: {', '.join(info.name for info in LABS)}", file=sys.stderr)
+        return 2
+    # CI ends a job with SIGTERM; that is to stop the servers as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    output = own_root() / "build" / "labs"
+    result = run(args.labs, output)
+    if args.json:
+        print_json(asdict(result))
+    else:
+        page = output / "index.html"
+        shown = page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page
+        print(f"{result.headline()}; look through them: {shown}")
     return 0
 
 

@@ -21,10 +21,8 @@ from jwcrypto.common import JWException
 from ..display import Table, Tabular, shown
 from ..errors import SignInRefused, TokenInvalid
 from ..workshop import Client, User
+from .credential_cache import RENEW_SECONDS
 from .keycloak import Keycloak
-
-RENEW_SECONDS = 30
-"""A token with less time left than this is renewed before it is used."""
 
 _CLOCK_SECONDS = 60
 _TIMES = ("iat", "exp", "auth_time", "nbf")

@@ -101,7 +101,7 @@ def newcomers_groups(lab: Lab) -> Iterator[Finding]:
 
 @newcomers_groups.solution
 def _(lab: Lab) -> None:
-    from labkit.steps.lab_05_access import newcomer
+    from labkit import newcomer
 
     newcomer(lab)
     keycloak = lab.realm.admin()
@@ -149,7 +149,7 @@ def right_too_many(lab: Lab) -> Iterator[Finding]:
 
 @right_too_many.solution
 def _(lab: Lab) -> None:
-    from labkit.steps.lab_05_access import one_right_too_many
+    from labkit import one_right_too_many
 
     one_right_too_many(lab)
     lab.cluster.admin_kubectl("delete", "clusterrolebinding", "migration-0412")

@@ -95,10 +95,11 @@ def _pages(template: dict[str, Any]) -> list[dict[str, Any]]:
 def _(lab: Lab) -> None:
     import json
 
-    from labkit.portal.catalog import read_template
-    from labkit.portal.server import TEMPLATES
+    import yaml
 
-    template = read_template(TEMPLATES / "configmap.yaml")
+    from labkit import TEMPLATES
+
+    template = yaml.safe_load((TEMPLATES / "configmap.yaml").read_text())
     template["metadata"] |= {"name": "team-note", "title": "A note of a team"}
     text = {"title": "What to remember", "type": "string", "maxLength": 200}
     template["spec"]["parameters"] = [{"title": "The note", "required": ["text"], "properties": {"text": text}}]

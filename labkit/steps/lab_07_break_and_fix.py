@@ -110,7 +110,7 @@ def verified_email(lab: Lab) -> Iterator[Finding]:
 
 @verified_email.solution
 def _(lab: Lab) -> None:
-    from labkit.steps.lab_07_break_and_fix import take_by
+    from labkit import take_by
 
     take_by(lab, "claims.?email_verified.orValue(false) == true")
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from labkit.errors import ServerError, SignInRefused
+from labkit.expectation import expect
 from labkit.lab import Lab
-from labkit.practice import Practice, expect
+from labkit.practice import Practice
 from labkit.settings import open_home
 from labkit.steps import STEPS, attempt, examine, solve
 from labkit.steps.lab_07_break_and_fix import take_by

@@ -13,8 +13,9 @@ import yaml
 
 from labkit.cluster import review
 from labkit.cluster.trust import Trust
-from labkit.errors import ApiUnreachable, ClusterError, LabkitError, SettingsError
-from labkit.lab import Lab, expect_forbidden
+from labkit.errors import ApiUnreachable, ClusterError, Forbidden, LabkitError, SettingsError
+from labkit.expectation import expect
+from labkit.lab import Lab
 from labkit.settings import Settings, open_home
 
 from ..snapshots import settled, snapshot
@@ -116,7 +117,7 @@ def test_what_the_labs_make_is_labelled_found_and_removed_and_nothing_else_chang
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "payroll-database", "namespace": "payroll"}}
     admin.kubectl("apply", "-f", "-", stdin=json.dumps(secret))
     admin.kubectl("create", "configmap", "mine", "-n", "payroll")
-    with expect_forbidden(dev):
+    with expect(Forbidden, person=dev):
         dev.kubectl("delete", "namespace", "test-ns")
     expected = {
         *("clusterrole/cr-reader", "clusterrolebinding/kube-admin", "clusterrolebinding/kube-dev"),

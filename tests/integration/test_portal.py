@@ -31,8 +31,9 @@ from labkit.errors import (
     TaskFailed,
     TemplateUnknown,
 )
+from labkit.expectation import expect
 from labkit.http_session import request
-from labkit.lab import Lab, expect_forbidden
+from labkit.lab import Lab
 from labkit.portal import config
 from labkit.portal.browser import Browser
 from labkit.portal.client import PortalSession
@@ -179,7 +180,7 @@ def test_the_developers_create_update_and_delete_are_each_the_api_servers_403(
             ask()
         assert caught.value.what == f'{words} resource "configmaps" {HERE}'
         assert caught.value.user == "user-dev@kratix.io"
-    with expect_forbidden(dev):
+    with expect(Forbidden, person=dev):
         dev.proxy("POST", f"api/v1/namespaces/{NAMESPACE}/configmaps", json.loads(config_map("proxied")))
     assert data_of(lab, "theirs") == {"colour": "blue"}
     assert dev.resource("ConfigMap", "theirs", namespace=NAMESPACE)["data"] == {"colour": "blue"}

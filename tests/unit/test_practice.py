@@ -12,10 +12,10 @@ import pytest
 import labkit.practice
 from labkit.doctor import KNOWN, Diagnosis
 from labkit.doctor.diagnosis import Found
-from labkit.errors import CheckFailed, Forbidden, PracticeError, SignInRefused, Unauthorized
+from labkit.errors import CheckFailed, PracticeError
 from labkit.faults import FAULTS
 from labkit.lab import Lab
-from labkit.practice import Practice, expect
+from labkit.practice import Practice
 from labkit.processes import Server
 from labkit.settings import Settings, write_private
 from labkit.steps import examine
@@ -173,15 +173,3 @@ def test_forgetting_people_forgets_them_in_the_practice_lab_as_well(lab: Lab) ->
     assert lab.people_on_disk() == ["practice: user-dev.json"]
     assert lab.forget_people() == ["practice: user-dev.json"]
     assert not kept.exists()
-
-
-def test_expecting_a_refusal_shows_what_one_sees_and_not_why(capsys: pytest.CaptureFixture[str]) -> None:
-    what = "no"
-    with expect(Unauthorized):
-        raise Unauthorized(what, why="the issuer is another", fix="tell it the right one")
-    assert capsys.readouterr().out == "no\n"
-    with expect(SignInRefused):
-        raise SignInRefused(what, why="Keycloak answered 400")
-    assert capsys.readouterr().out == "no\nKeycloak answered 400\n"
-    with pytest.raises(CheckFailed, match="there was none"), expect(Forbidden):
-        pass

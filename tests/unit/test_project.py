@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from labkit.doctor.known import page
+from labkit.steps import STEPS
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -57,6 +58,22 @@ def test_a_notebook_asserts_its_errors_instead_of_tagging_them(notebook: Path) -
 @every_notebook
 def test_a_notebook_asks_for_the_kernel_python3(notebook: Path) -> None:
     assert _notebook(notebook)["metadata"]["kernelspec"]["name"] == "python3"
+
+
+@every_notebook
+def test_a_notebook_imports_labkit_itself_or_a_public_library(notebook: Path) -> None:
+    told = [_source(cell) for cell in _notebook(notebook)["cells"]]
+    assert [line for source in told for line in source.splitlines() if re.search(r"\b(from|import) labkit\.", line)] == []
+
+
+def test_a_solution_imports_labkit_itself_or_a_public_library() -> None:
+    code = {step.path: step.solution_code() for step in STEPS.values() if step.exercise}
+    assert {path for path, source in code.items() if re.search(r"\b(from|import) labkit\.", source)} == set()
+
+
+@every_notebook
+def test_a_notebook_expects_refusals_in_one_way(notebook: Path) -> None:
+    assert [index for index, cell in _code_cells(notebook) if "AssertionError" in _source(cell)] == [], "with expect(…) says it"
 
 
 def test_the_packages_that_the_labs_are_about_are_dependencies() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import labkit.settings
 from labkit.errors import SettingsError
+from labkit.lab import Lab
 from labkit.ports import listener, port_is_free
 from labkit.settings import PORTS, Settings, find_root, open_home, write_private
 
@@ -203,15 +204,19 @@ def test_the_checkout_is_found_from_the_notebooks_folder_and_the_learners_copy(t
         ({"no_proxy": "*"}, "*"),
     ],
 )
-def test_loading_keeps_local_servers_out_of_a_proxys_hands_and_what_is_said_in_either_spelling(
+def test_opening_the_lab_keeps_local_servers_out_of_a_proxys_hands_and_what_is_said_in_either_spelling(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: dict[str, str], kept: str
 ) -> None:
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     for name, hosts in said.items():
         monkeypatch.setenv(name, hosts)
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
+    before = dict(os.environ)
+    Settings.load()
+    assert dict(os.environ) == before
     for _ in range(2):
-        Settings.load({"LABKIT_HOME": str(tmp_path / "home")})
+        Lab.open()
     assert (os.environ["NO_PROXY"], os.environ["no_proxy"]) == (kept, kept)
 
 

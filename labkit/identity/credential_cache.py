@@ -1,0 +1,77 @@
+"""What ``labkit credential USER`` answers kubectl, as far as it takes no request: an ExecCredential with a token that was kept.
+
+kubectl runs that for each command and waits, so this module imports next to nothing: no workshop, no HTTP, no Keycloak.
+Source: kubernetes.io, *Authenticating*, client-go credential plugins, input and output formats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import TypedDict
+
+from ..settings import Settings, write_private
+
+RENEW_SECONDS = 30
+"""A token with less time left than this is renewed before it is used."""
+
+
+class Kept(TypedDict):
+    """What the cache holds of a user; ``origin`` is `CredentialCache.origin`, ``expires`` is in seconds since 1970 (UTC)."""
+
+    origin: str
+    id_token: str
+    refresh_token: str
+    expires: int
+
+
+class CredentialCache:
+    """The tokens that are kept between calls, one file a user with mode 0600.
+
+    Args:
+        settings: The home.
+
+    Attributes:
+        folder: Where the files lie.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.folder = settings.home / "credentials"
+
+    @property
+    def origin(self) -> str:
+        """A digest of what decides whose tokens these are: where Keycloak is, and what the workshop declares."""
+        place = self._settings.hosted.variables if self._settings.hosted else self._settings.url("keycloak")
+        return hashlib.sha256(repr(place).encode() + self._settings.workshop_file.read_bytes()).hexdigest()
+
+    def credential(self, username: str) -> str:
+        """The ExecCredential of a user whose token has time left; empty when there is none."""
+        kept = self.kept(username)
+        return answer(kept) if kept and kept["expires"] - time.time() > RENEW_SECONDS else ""
+
+    def kept(self, username: str) -> Kept | None:
+        """What is kept of a user, whether or not its token has time left; None when it is of another origin."""
+        try:
+            kept: Kept = json.loads(self._file(username).read_text())
+            return kept if kept.get("origin") == self.origin else None
+        except (OSError, ValueError):
+            return None
+
+    def keep(self, username: str, id_token: str, refresh_token: str, expires: int) -> Kept:
+        """Keep a user's tokens, and return what is kept."""
+        kept = Kept(origin=self.origin, id_token=id_token, refresh_token=refresh_token, expires=expires)
+        write_private(self._file(username), json.dumps(kept))
+        return kept
+
+    def _file(self, username: str) -> Path:
+        return self.folder / f"{username}.json"
+
+
+def answer(kept: Kept) -> str:
+    """The ExecCredential (v1) that holds a kept token, as JSON."""
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(kept["expires"]))
+    status = {"token": kept["id_token"], "expirationTimestamp": moment}
+    return json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status})

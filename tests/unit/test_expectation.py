@@ -1,0 +1,50 @@
+"""A refusal that a lab expects."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from labkit.errors import CheckFailed, Forbidden, NotSignedIn, SignInRefused, Unauthorized
+from labkit.expectation import expect
+
+
+class Dev:
+    """Somebody whom the API server knows."""
+
+    def whoami(self) -> SimpleNamespace:
+        return SimpleNamespace(username="user-dev")
+
+
+def test_a_refusal_is_shown_as_one_sees_it_and_held(capsys: pytest.CaptureFixture[str]) -> None:
+    what = "no"
+    with expect(Unauthorized) as refused:
+        raise Unauthorized(what, why="the issuer is another", fix="tell it the right one")
+    assert capsys.readouterr().out == "✔ Unauthorized, as expected:\nno\n"
+    assert refused.error.fix == "tell it the right one"
+    with expect(SignInRefused):
+        raise SignInRefused(what, why="Keycloak answered 400")
+    assert capsys.readouterr().out == "✔ SignInRefused, as expected:\nno\nKeycloak answered 400\n"
+
+
+@pytest.mark.parametrize(
+    ("person", "said"), [(None, "nothing refused what should have ended in Forbidden"), (Dev(), "user-dev was allowed")]
+)
+def test_a_refusal_that_does_not_come_fails(person: Dev | None, said: str) -> None:
+    with pytest.raises(CheckFailed, match=said), expect(Forbidden, person=person):
+        pass
+
+
+def test_a_refusal_has_to_name_the_person() -> None:
+    what = "no"
+    with expect(Forbidden, person=Dev()):
+        raise Forbidden(what, user="user-dev")
+    with pytest.raises(CheckFailed, match="the refusal was for nobody by name, not for user-dev"), expect(Forbidden, person=Dev()):
+        raise Forbidden(what)
+
+
+def test_another_error_is_no_refusal_and_stays_as_it_is() -> None:
+    what = "who are you?"
+    with pytest.raises(NotSignedIn), expect(Forbidden):
+        raise NotSignedIn(what)

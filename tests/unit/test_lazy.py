@@ -1,0 +1,97 @@
+"""What labkit exports, and what is not loaded before somebody asks for it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import labkit
+from labkit.cli.verbs import parser
+from labkit.identity.credential_cache import CredentialCache
+from labkit.settings import Settings
+
+HEAVY = {
+    *("asyncio", "cryptography", "filelock", "ipywidgets", "jwcrypto", "keycloak", "kubernetes", "nbformat", "papermill", "psutil"),
+    *("pydantic", "requests", "urllib3", "yaml", "labkit.lab", "labkit.steps", "labkit.workshop"),
+}
+"""What takes longest to load, and what of labkit loads it."""
+
+RUN = """
+import sys
+from labkit.cli import main
+sys.argv[1:] = {arguments}
+try:
+    main()
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+
+
+def loaded_by(*arguments: str) -> tuple[str, set[str]]:
+    """What a verb prints, and the modules that its process has in the end."""
+    code = RUN.format(arguments=list(arguments))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout, set(done.stderr.split())
+
+
+def test_every_export_is_there_and_declared_for_type_checkers_under_the_same_name() -> None:
+    assert {name for name in labkit.__all__ if getattr(labkit, name) is None} == set()
+    assert set(labkit.__all__) <= set(dir(labkit))
+    tree = ast.parse(Path(labkit.__file__).read_text())
+    (declared,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    imported = [(node.module, alias.name) for node in declared.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert sorted(name for _, name in imported) == sorted(labkit.__all__)
+    for module, name in imported:
+        assert getattr(labkit, name) is getattr(import_module(f"labkit.{module}"), name)
+
+
+def test_what_is_not_exported_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match="module 'labkit' has no attribute 'nothing'"):
+        _ = labkit.nothing  # type: ignore[attr-defined]
+
+
+def test_every_verb_names_a_function_that_is_there() -> None:
+    (verbs,) = [action.choices for action in parser()._actions if isinstance(action.choices, dict)]
+    places = {name: verb.get_default("runs").split(":") for name, verb in verbs.items()}
+    assert {name for name, (module, function) in places.items() if not hasattr(import_module(f"labkit.cli.{module}"), function)} == set()
+
+
+def test_help_loads_nothing_that_it_does_not_use() -> None:
+    said, loaded = loaded_by("--help")
+    assert said.startswith("usage: labkit")
+    assert loaded & HEAVY == set()
+
+
+def test_a_kept_token_is_handed_over_without_a_request_or_anything_that_could_make_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LABKIT_KEYCLOAK", "local")
+    CredentialCache(Settings.load()).keep("user-dev", "an ID token", "a refresh token", int(time.time()) + 300)
+    said, loaded = loaded_by("credential", "user-dev")
+    assert json.loads(said)["status"]["token"] == "an ID token"
+    assert loaded & {*HEAVY, "http.client", "ssl"} == set()
+
+
+def test_a_kept_token_counts_as_long_as_it_has_time_left_and_the_realm_is_the_same(tmp_path: Path) -> None:
+    environ = {"LABKIT_HOME": str(tmp_path / "home")}
+    cache = CredentialCache(Settings.load(environ))
+    cache.keep("user-dev", "an ID token", "a refresh token", int(time.time()) + 20)
+    assert cache.credential("user-dev") == ""
+    assert cache.kept("user-dev") is not None
+    cache.keep("user-dev", "an ID token", "a refresh token", int(time.time()) + 300)
+    assert "an ID token" in cache.credential("user-dev")
+    assert cache.credential("user-admin") == ""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(Settings.load(environ).workshop_file.read_text() + "# another realm")
+    elsewhere = {"LABKIT_KEYCLOAK_URL": "https://sso.example.com", "LABKIT_KEYCLOAK_ADMIN_SECRET": "secret"}
+    for other in ({"LABKIT_WORKSHOP": str(mine)}, elsewhere):
+        assert CredentialCache(Settings.load({**environ, **other})).credential("user-dev") == ""
