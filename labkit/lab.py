@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import machine
 from .certificates import Certificates
@@ -20,19 +22,20 @@ from .display import Findings, Table
 from .environment import ask_loopback_directly
 from .identity.credential import exec_credential
 from .identity.credential_cache import CredentialCache
-from .identity.hosted import HostedKeycloak
 from .identity.keycloak import Keycloak
 from .identity.local import LocalKeycloak
 from .identity.own_secrets import Given, Secrets, kept_in, note_of, secrets_of, with_own_secrets
-from .identity.realm import Realm
 from .identity.session import Claims, Session, sign_in
-from .identity.terraform import Terraform
 from .kratix.kratix import Kratix
 from .portal.server import Portal
 from .processes import Processes
 from .settings import Settings
 from .toolchain import PROGRAMS, Toolchain
 from .workshop import Workshop
+
+if TYPE_CHECKING:
+    from .identity.realm import Realm
+    from .identity.terraform import Terraform
 
 NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name not in {"go", "kind", "pages", *SERVERS})
 """The programs that the labs run wherever the cluster comes from, the portal's packages being one.
@@ -94,7 +97,6 @@ class Lab:
         toolchain: The programs.
         processes: The servers.
         keycloak: The Keycloak server: the lab's own, or a hosted one.
-        realm: The realm's plan and apply.
         cluster: The Kubernetes cluster.
         portal: The portal.
         kratix: Kratix, in that cluster.
@@ -107,13 +109,13 @@ class Lab:
         self.toolchain = Toolchain(settings.cache)
         self.processes = Processes(settings)
         certificates = Certificates(settings.home / "tls")
-        self.keycloak: Keycloak = (
-            HostedKeycloak(settings.hosted, self.workshop)
-            if settings.hosted
-            else LocalKeycloak(settings, self.workshop, self.processes, certificates, self.toolchain)
-        )
-        given = None if settings.hosted else Given(note_of(settings.home, self.workshop.realm.name), self.secrets)
-        self.realm = Realm(self.keycloak.admin, self.workshop, given)
+        self.keycloak: Keycloak
+        if settings.hosted:
+            from .identity.hosted import HostedKeycloak
+
+            self.keycloak = HostedKeycloak(settings.hosted, self.workshop)
+        else:
+            self.keycloak = LocalKeycloak(settings, self.workshop, self.processes, certificates, self.toolchain)
         self.cluster = Cluster(settings, self.workshop, self.processes, certificates, self.toolchain, self.keycloak)
         self.portal = Portal(settings, self.workshop, self.processes, self.toolchain, self.keycloak, lambda: self.cluster.endpoint)
         self.credentials = CredentialCache(settings)
@@ -129,6 +131,14 @@ class Lab:
         """
         ask_loopback_directly()
         return cls(Settings.load())
+
+    @cached_property
+    def realm(self) -> Realm:
+        """The realm's plan and apply."""
+        from .identity.realm import Realm
+
+        given = None if self.settings.hosted else Given(note_of(self.settings.home, self.workshop.realm.name), self.secrets)
+        return Realm(self.keycloak.admin, self.workshop, given)
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -221,6 +231,8 @@ class Lab:
 
     def terraform(self) -> Terraform:
         """The realm as a configuration for Terraform, in place of its plan and apply."""
+        from .identity.terraform import Terraform
+
         return Terraform(self.workshop, self.keycloak)
 
     def kind_files(self) -> KindFiles:

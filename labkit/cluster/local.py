@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +46,18 @@ class LocalCluster:
 
     def __init__(self, settings: Settings, processes: Processes, certificates: Certificates, tools: Toolchain) -> None:
         self._settings, self._processes, self._certificates, self._tools = settings, processes, certificates, tools
-        # system:masters is the group that the API server itself lets do everything, before RBAC has any rule.
-        self._admin = certificates.client("admin", user="labkit-admin", groups=("system:masters",))
-        self._ca = certificates.authority("servers")
         self._audit = Audit(settings.home)
-        self._endpoint = Endpoint(self.name, settings.url("kubernetes"), self._ca, _certificate_user(self._admin))
 
-    @property
+    @cached_property
     def endpoint(self) -> Endpoint:
-        """The API server on this machine."""
-        return self._endpoint
+        """The API server on this machine, with certificates that are made at first use."""
+        ca = self._certificates.authority("servers")
+        return Endpoint(self.name, self._settings.url("kubernetes"), ca, _certificate_user(self._admin))
+
+    @cached_property
+    def _admin(self) -> Pair:
+        # system:masters is the group that the API server itself lets do everything, before RBAC has any rule.
+        return self._certificates.client("admin", user="labkit-admin", groups=("system:masters",))
 
     def prepare(self, issuer: str) -> None:
         """Do nothing: there is nothing to look at beforehand."""
@@ -118,7 +121,7 @@ class LocalCluster:
         config = {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "local", "cluster": {"server": self.endpoint.url, "certificate-authority": str(self._ca)}}],
+            "clusters": [{"name": "local", "cluster": {"server": self.endpoint.url, "certificate-authority": str(self.endpoint.ca)}}],
             "users": [{"name": name, "user": person}],
             "contexts": [{"name": name, "context": {"cluster": "local", "user": name}}],
             "current-context": name,
@@ -184,7 +187,7 @@ class LocalCluster:
                 *told,
             ),
             ports=("kubernetes",),
-            ready=lambda: self._answers(f"{self.endpoint.url}/readyz", self._ca),
+            ready=lambda: self._answers(f"{self.endpoint.url}/readyz", self.endpoint.ca),
             ready_seconds=120,
             inputs=(own.certificate, caller.certificate, accounts.certificate, clients, self._audit.policy, *read_at_start),
         )
@@ -220,7 +223,7 @@ class LocalCluster:
         """Whether that is the file in force: ``apiserver_authentication_config_controller_last_config_info`` names its digest."""
         shown = str(self._admin.certificate), str(self._admin.key)
         try:
-            told = request("GET", f"{self.endpoint.url}/metrics", ca=self._ca, cert=shown, timeout=_ANSWER_SECONDS).text
+            told = request("GET", f"{self.endpoint.url}/metrics", ca=self.endpoint.ca, cert=shown, timeout=_ANSWER_SECONDS).text
         except RequestException:
             return False
         return f'hash="sha256:{digest}"' in told
@@ -239,15 +242,15 @@ class LocalCluster:
                 f"--secure-port={self._settings.ports['controller_manager']}",
                 f"--tls-cert-file={own.certificate}",
                 f"--tls-private-key-file={own.key}",
-                f"--root-ca-file={self._ca}",
+                f"--root-ca-file={self.endpoint.ca}",
                 f"--service-account-private-key-file={accounts.key}",
                 "--use-service-account-credentials=true",
                 "--leader-elect=false",
                 "--profiling=false",
             ),
             ports=("controller_manager",),
-            ready=lambda: self._answers(f"{url}/healthz", self._ca),
-            inputs=(own.certificate, kubeconfig, accounts.key, self._ca),
+            ready=lambda: self._answers(f"{url}/healthz", self.endpoint.ca),
+            inputs=(own.certificate, kubeconfig, accounts.key, self.endpoint.ca),
         )
 
     def _etcd_client(self) -> Pair:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import requests
 
@@ -27,9 +28,14 @@ class HostedKeycloak(Keycloak):
     def __init__(self, place: Hosted, workshop: Workshop) -> None:
         realm = workshop.realm.name
         who = {"client": place.client} if place.client else {"user": place.user}
-        super().__init__(place.url, realm, place.ca, Administrator(place.admin_realm or realm, **who))
+        super().__init__(place.url, realm, Administrator(place.admin_realm or realm, **who))
         self._place, self._workshop = place, workshop
         self._issuer = self._given_secret = ""
+
+    @property
+    def ca(self) -> Path:
+        """The authorities that LABKIT_KEYCLOAK_CA names, or the public ones."""
+        return self._place.ca
 
     @property
     def issuer(self) -> str:

@@ -7,17 +7,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
-from keycloak import KeycloakAdmin
-from keycloak.connection import ConnectionManager
-from keycloak.exceptions import KeycloakError
 
 from ..display import Displayed, Finding
 from ..errors import IdentityError, KeycloakUnreachable
 from ..exchanges import Exchange
 from ..http_session import HttpSession, request
+
+if TYPE_CHECKING:
+    from keycloak import KeycloakAdmin
+    from keycloak.connection import ConnectionManager
+    from keycloak.exceptions import KeycloakError
 
 _TIMEOUT_SECONDS = 15
 _ADMIN_SECONDS = 90
@@ -52,14 +54,18 @@ class Keycloak(ABC):
     Attributes:
         url: Its base URL, such as ``https://localhost:8443``.
         realm_url: The realm's address.
-        ca: The certificate authority that clients verify it with.
         administrator: Who administers the realm.
     """
 
     name = "keycloak"
 
-    def __init__(self, url: str, realm: str, ca: Path, administrator: Administrator) -> None:
-        self.url, self.realm_url, self.ca, self.administrator = url, f"{url}/realms/{realm}", ca, administrator
+    def __init__(self, url: str, realm: str, administrator: Administrator) -> None:
+        self.url, self.realm_url, self.administrator = url, f"{url}/realms/{realm}", administrator
+
+    @property
+    @abstractmethod
+    def ca(self) -> Path:
+        """The certificate authority that clients verify it with."""
 
     @property
     @abstractmethod
@@ -121,6 +127,10 @@ class Keycloak(ABC):
             KeycloakUnreachable: Nothing answers.
             IdentityError: The administrator is not let in.
         """
+        # Imported on use: it takes longer than the rest of `labkit status`.
+        from keycloak import KeycloakAdmin
+        from keycloak.exceptions import KeycloakError
+
         who = self.administrator
         try:
             admin = KeycloakAdmin(

@@ -5,10 +5,9 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from keycloak import KeycloakAdmin
+from typing import TYPE_CHECKING, Any
 
 from ..certificates import Certificates
 from ..display import Finding
@@ -21,6 +20,9 @@ from ..workshop import Workshop
 from . import access_log
 from .keycloak import Administrator, Keycloak, unreachable
 
+if TYPE_CHECKING:
+    from keycloak import KeycloakAdmin
+
 _ADMIN = "admin"
 
 
@@ -31,11 +33,14 @@ class LocalKeycloak(Keycloak):
     """What it needs on this machine."""
 
     def __init__(self, settings: Settings, workshop: Workshop, processes: Processes, certificates: Certificates, tools: Toolchain) -> None:
-        super().__init__(
-            settings.url("keycloak"), workshop.realm.name, certificates.authority("servers"), Administrator("master", user=_ADMIN)
-        )
+        super().__init__(settings.url("keycloak"), workshop.realm.name, Administrator("master", user=_ADMIN))
         self._settings, self._processes, self._tools, self._certificates = settings, processes, tools, certificates
         self._folder = settings.home / "keycloak"
+
+    @cached_property
+    def ca(self) -> Path:
+        """The lab's own authority, made at first use."""
+        return self._certificates.authority("servers")
 
     @property
     def issuer(self) -> str:

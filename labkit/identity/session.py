@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
-from jwcrypto import jwk, jws, jwt
-from jwcrypto.common import JWException
 
 from ..display import Table, Tabular, shown
 from ..errors import SignInRefused, TokenInvalid
@@ -201,6 +199,10 @@ def verify(keycloak: Keycloak, token: str, *, audience: str | None) -> dict[str,
     Raises:
         TokenInvalid: One of them is wrong.
     """
+    # Imported on use: it takes longer than the rest of `labkit status`.
+    from jwcrypto import jwk, jwt
+    from jwcrypto.common import JWException
+
     keys = jwk.JWKSet.from_json(keycloak.get(keycloak.discovery()["jwks_uri"]).text)
     wanted: dict[str, Any] = {"iss": keycloak.issuer, "exp": None} | ({"aud": audience} if audience else {})
     try:
@@ -217,8 +219,7 @@ def verify(keycloak: Keycloak, token: str, *, audience: str | None) -> dict[str,
 def read_claims(token: str) -> dict[str, Any] | None:
     """What a token says, unverified: good for explaining why it was refused, never for believing it; None when it is no JSON Web Token."""
     try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        claims = _part(token, 1)
     except (IndexError, ValueError):
         return None
     return claims if isinstance(claims, dict) else None
@@ -226,7 +227,13 @@ def read_claims(token: str) -> dict[str, Any] | None:
 
 def key_id(token: str) -> str:
     """Which of the realm's keys a token says it is signed by (RFC 7515, section 4.1.4)."""
-    return str(jws.JWS.from_jose_token(token).jose_header.get("kid", ""))
+    return str(_part(token, 0).get("kid", ""))
+
+
+def _part(token: str, number: int) -> Any:
+    """A part of a JSON Web Token, decoded and unverified: 0 is the header, 1 the claims."""
+    part = token.split(".")[number]
+    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
 
 def _renewed(keycloak: Keycloak, client: Client, username: str, refresh_token: str) -> tuple[Tokens, dict[str, Any]]:

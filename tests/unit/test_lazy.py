@@ -95,3 +95,12 @@ def test_a_kept_token_counts_as_long_as_it_has_time_left_and_the_realm_is_the_sa
     elsewhere = {"LABKIT_KEYCLOAK_URL": "https://sso.example.com", "LABKIT_KEYCLOAK_ADMIN_SECRET": "secret"}
     for other in ({"LABKIT_WORKSHOP": str(mine)}, elsewhere):
         assert CredentialCache(Settings.load({**environ, **other})).credential("user-dev") == ""
+
+
+def test_a_lab_that_is_made_does_no_work_before_it_is_asked_for_something(tmp_path: Path) -> None:
+    settings = Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CACHE": str(tmp_path / "cache"), "LABKIT_CLUSTER": "local"})
+    before = sorted(tmp_path.rglob("*"))
+    lab = labkit.Lab(settings)
+    assert [row[1] for row in lab.status().rows] == ["stopped"] * 5
+    assert sorted(tmp_path.rglob("*")) == before
+    assert lab.keycloak.ca.is_file()

@@ -27,6 +27,9 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMED_BY_THE_MISSION = {"jupyterlab", "papermill", "nbval", "kubernetes", "python-keycloak", "requests", "ipywidgets"}
 COPIED = ["Makefile", "pyproject.toml", "requirements.lock"]
 
+PUBLIC = r"^(from|import) (keycloak|kubernetes|requests)\b"
+
+every_lab = pytest.mark.parametrize("notebook", NOTEBOOKS[1:-1], ids=lambda path: path.name)
 every_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
 
 
@@ -69,6 +72,13 @@ def test_a_notebook_imports_labkit_itself_or_a_public_library(notebook: Path) ->
 def test_a_solution_imports_labkit_itself_or_a_public_library() -> None:
     code = {step.path: step.solution_code() for step in STEPS.values() if step.exercise}
     assert {path for path, source in code.items() if re.search(r"\b(from|import) labkit\.", source)} == set()
+
+
+@every_lab
+def test_a_lab_does_its_thing_by_a_public_library_alone_in_a_short_cell(notebook: Path) -> None:
+    cells = [_source(cell) for _, cell in _code_cells(notebook) if re.search(PUBLIC, _source(cell), re.MULTILINE)]
+    lines = [[line for line in source.splitlines() if line] for source in cells]
+    assert [source for source in lines if len(source) <= 8 and any(line.strip().startswith("assert ") for line in source)]
 
 
 @every_notebook
