@@ -22,7 +22,7 @@ endif
 CHROMIUMS := chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run-labs test test-faults test-kind check browser docs down clean lock pins
+.PHONY: help setup lab run-labs test test-faults test-kind check bench browser docs down clean lock pins
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,9 @@ check: $(READY) ## ruff, mypy, room order, project files and notebooks
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/python -m pytest --quiet tests/unit/test_project.py
+
+bench: $(READY) ## time the commands that people and kubectl wait for
+	@.venv/bin/python -m tests.bench
 
 docs: $(READY) ## write docs/reliability.md and docs/troubleshooting.md from tests and doctor
 	@.venv/bin/python -m pytest --collect-only --quiet --quiet --faults-table docs/reliability.md tests
