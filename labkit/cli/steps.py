@@ -26,7 +26,7 @@ def check(args: argparse.Namespace) -> int:
         return _unknown(args.lab, ", ".join(STEPS))
     lab = Lab.open()
     if not args.lab:
-        here = [info for info in LABS if not info.lacks(lab) and not info.name.startswith("09")]
+        here = [info for info in LABS[:-1] if not info.lacks(lab)]
         wanted = [step for info in here for step in info.steps if not step.exercise]
     # Some steps hold before one has begun ("nothing runs"): to look at them here is not to have done them.
     reports = [attempt(lab, step.name) if step.exercise else examine(lab, step.name) for step in wanted]

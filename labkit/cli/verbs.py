@@ -95,7 +95,8 @@ def parser() -> argparse.ArgumentParser:
         "lab",
         nargs="?",
         default="",
-        help="a lab such as 01-keycloak or 01, or a step such as realm; all but exercises, 09 and what can't be run here if left out",
+        help="a lab such as 01-keycloak or 01, or a step such as realm; if left out all but exercises, the clean-up and what can't be run "
+        "here",
     )
     added = verb("solve", "steps:solve", "do a lab or a step for you, and check it", "Exercises too: try them yourself first.")
     added.add_argument("what", metavar="LAB|STEP", help="a lab such as 03-rbac or 03, or a step such as read-configmaps or 01.realm")

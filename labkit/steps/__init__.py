@@ -1,7 +1,6 @@
-"""The labs' steps. A module ``lab_…`` of this package declares one lab whole; all there are, are loaded, in the order of their names."""
+"""The labs' steps. A module ``lab_…`` of this package declares one lab whole; `MODULES` has them in their order."""
 
 from importlib import import_module
-from pkgutil import iter_modules
 
 from .agenda import agenda
 from .doing import attempt, begin, catch_up, check, examine, insist_on_what_is_needed, question, reset_lab, solve
@@ -31,6 +30,19 @@ __all__ = [
     "the_lab",
 ]
 
-for _module in sorted(module.name for module in iter_modules(__path__)):
-    if _module.startswith("lab_"):
-        import_module(f"{__name__}.{_module}")
+MODULES = (
+    "lab_00_start_here",
+    "lab_01_keycloak",
+    "lab_02_cluster",
+    "lab_03_rbac",
+    "lab_04_tokens",
+    "lab_05_access",
+    "lab_06_portal",
+    "lab_07_break_and_fix",
+    "lab_08_kratix",
+    "lab_99_clean_up",
+)
+"""The labs in the order in which they are done. The last one cleans up; its number leaves room for more before it."""
+
+for _module in MODULES:
+    import_module(f"{__name__}.{_module}")

@@ -142,7 +142,7 @@ def test_the_last_lab_takes_away_what_is_the_labs_and_nothing_else_has_changed(
 ) -> None:
     assert passed == WITH_PORTAL
     objects, cluster, kubeconfig = before
-    run_lab("09-clean-up", Path(variables["LABKIT_HOME"]), variables)
+    run_lab(LABS[-1].name, Path(variables["LABKIT_HOME"]), variables)
     assert lab.processes.names() == []
     assert lab.cluster.left() == []
     assert snapshot(theirs) == cluster

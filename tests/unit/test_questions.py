@@ -50,6 +50,6 @@ def test_a_notebook_shows_the_question_of_its_lab_and_never_its_answer() -> None
 
 
 def test_a_lab_without_a_question_says_how_to_give_it_one() -> None:
-    with pytest.raises(LabkitError, match="09-clean-up has no question") as failure:
-        question("09-clean-up")
+    with pytest.raises(LabkitError, match="99-clean-up has no question") as failure:
+        question("99-clean-up")
     assert "LAB.question = Question" in failure.value.fix

@@ -14,6 +14,7 @@ from typing import Any
 import nbformat
 import pytest
 
+from labkit import steps
 from labkit.display import Finding
 from labkit.errors import CheckFailed, EarlierLabMissing, IdentityError, LabkitError
 from labkit.lab import Lab
@@ -40,6 +41,12 @@ def added(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setitem(STEPS, "probe", Step(LABS[0].name, "probe", "something holds", 1, probe))
 
     return add
+
+
+def test_every_module_of_a_lab_is_listed_and_the_last_one_cleans_up() -> None:
+    files = sorted(file.stem for file in Path(steps.__path__[0]).glob("lab_*.py"))
+    assert files == sorted(steps.MODULES)
+    assert LABS[-1].steps[-1].name == "stopped"
 
 
 def test_every_lab_has_a_notebook_and_every_notebook_is_a_lab() -> None:

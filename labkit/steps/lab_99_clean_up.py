@@ -1,4 +1,4 @@
-"""Lab 09: Take it all away again."""
+"""The last lab: take it all away again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..display import Finding, shown
 from ..lab import Lab
 from .registry import add_lab
 
-LAB = add_lab("09-clean-up", "Clean up")
+LAB = add_lab("99-clean-up", "Clean up")
 
 
 @LAB.step("stopped", "nothing of this lab runs any more", minutes=5)
