@@ -250,14 +250,13 @@ class Lab:
         known = {context for name in names for context in (name, exec_context(name))}
         contexts = [context for context in self.cluster.kubeconfig.contexts() if context in known]
         inner = [_in_practice(name) for inner in self._inner() for name in inner.people_on_disk()]
-        return contexts + sorted(file.name for file in self.credentials.folder.glob("*")) + inner
+        return contexts + [file.name for file in self.credentials.files()] + inner
 
     def forget_people(self) -> list[str]:
         """Remove what `people_on_disk` names, and return it."""
         found = self.people_on_disk()
         self.cluster.kubeconfig.remove(*found)
-        for file in self.credentials.folder.glob("*"):
-            file.unlink()
+        self.credentials.forget()
         for inner in self._inner():
             inner.forget_people()
         return found

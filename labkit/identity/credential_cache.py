@@ -66,6 +66,15 @@ class CredentialCache:
         write_private(self._file(username), json.dumps(kept))
         return kept
 
+    def files(self) -> list[Path]:
+        """The files that hold somebody's tokens."""
+        return sorted(self.folder.glob("*"))
+
+    def forget(self) -> None:
+        """Remove everybody's tokens."""
+        for file in self.files():
+            file.unlink()
+
     def _file(self, username: str) -> Path:
         return self.folder / f"{username}.json"
 

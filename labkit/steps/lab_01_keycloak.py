@@ -36,6 +36,8 @@ def _(lab: Lab) -> None:
 @keycloak.reset
 def _(lab: Lab) -> None:
     lab.keycloak.erase()
+    # The next realm has other keys, and nobody takes tokens of this one any more.
+    lab.credentials.forget()
 
 
 @LAB.step("realm", "the realm is as workshop.yaml declares it", minutes=6)

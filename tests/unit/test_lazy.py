@@ -81,22 +81,6 @@ def test_a_kept_token_is_handed_over_without_a_request_or_anything_that_could_ma
     assert loaded & {*HEAVY, "http.client", "ssl"} == set()
 
 
-def test_a_kept_token_counts_as_long_as_it_has_time_left_and_the_realm_is_the_same(tmp_path: Path) -> None:
-    environ = {"LABKIT_HOME": str(tmp_path / "home")}
-    cache = CredentialCache(Settings.load(environ))
-    cache.keep("user-dev", "an ID token", "a refresh token", int(time.time()) + 20)
-    assert cache.credential("user-dev") == ""
-    assert cache.kept("user-dev") is not None
-    cache.keep("user-dev", "an ID token", "a refresh token", int(time.time()) + 300)
-    assert "an ID token" in cache.credential("user-dev")
-    assert cache.credential("user-admin") == ""
-    mine = tmp_path / "mine.yaml"
-    mine.write_text(Settings.load(environ).workshop_file.read_text() + "# another realm")
-    elsewhere = {"LABKIT_KEYCLOAK_URL": "https://sso.example.com", "LABKIT_KEYCLOAK_ADMIN_SECRET": "secret"}
-    for other in ({"LABKIT_WORKSHOP": str(mine)}, elsewhere):
-        assert CredentialCache(Settings.load({**environ, **other})).credential("user-dev") == ""
-
-
 def test_a_lab_that_is_made_does_no_work_before_it_is_asked_for_something(tmp_path: Path) -> None:
     settings = Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CACHE": str(tmp_path / "cache"), "LABKIT_CLUSTER": "local"})
     before = sorted(tmp_path.rglob("*"))
