@@ -59,4 +59,5 @@ def expect(refusal: type[_Refusal], *, person: _Somebody | None = None) -> Itera
     else:
         msg = f"{name} was allowed to do" if name else "nothing refused"
         msg += f" what should have ended in {refusal.__name__}"
-        raise CheckFailed(msg, fix="run the cells before this one, in order: they prepare the refusal. Lab 03-rbac has the bindings")
+        before = "run the cells before this one again, in order: they prepare the refusal"
+        raise CheckFailed(msg, fix="look at the bindings of the user's groups: lab 03-rbac" if name else before)
