@@ -25,7 +25,7 @@ from .identity.credential_cache import CredentialCache
 from .identity.keycloak import Keycloak
 from .identity.local import LocalKeycloak
 from .identity.own_secrets import Given, Secrets, kept_in, note_of, secrets_of, with_own_secrets
-from .identity.session import Claims, Session, sign_in
+from .identity.session import Claims, Session, key_id, sign_in
 from .kratix.kratix import Kratix
 from .portal.server import Portal
 from .processes import Processes
@@ -207,6 +207,10 @@ class Lab:
     def sign_in(self, username: str) -> Person:
         """Sign a user of the workshop in through the client that the cluster trusts, and write their kubectl context; see `session`."""
         session = self.session(username)
+        kept = self.credentials.kept(username)
+        if kept and key_id(kept["id_token"]) != key_id(session.tokens.id_token):
+            # The realm has other keys now: what `labkit credential` would hand over may be signed by one that is gone.
+            self.credentials.forget(username)
         return Person(session, self.cluster.enter(session), self.cluster)
 
     def session(self, username: str, client_id: str = "") -> Session:

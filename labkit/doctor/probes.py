@@ -247,9 +247,12 @@ def access(lab: Lab, sign_in: SignIn) -> Causes:
 
 
 def contexts(lab: Lab, _: SignIn) -> Causes:
-    """The tokens in kubectl's contexts: whether they still hold or can be renewed."""
+    """The tokens in kubectl's contexts, and those that ``labkit credential`` keeps: whether they still hold or can be renewed."""
     keys = {key["kid"] for key in lab.keycloak.get(lab.keycloak.discovery()["jwks_uri"]).json()["keys"]}
     for username in lab.workshop.access.expected:
+        kept = lab.credentials.kept(username)
+        if kept and kept["expires"] > time.time() and key_id(kept["id_token"]) not in keys:
+            yield "keys-rotated", f"labkit credential {username}: the token that it keeps is signed by key {key_id(kept['id_token'])}"
         token = lab.cluster.kubeconfig.id_token(username)
         claims = read_claims(token)
         if claims is None:

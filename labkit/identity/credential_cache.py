@@ -70,10 +70,10 @@ class CredentialCache:
         """The files that hold somebody's tokens."""
         return sorted(self.folder.glob("*"))
 
-    def forget(self) -> None:
-        """Remove everybody's tokens."""
-        for file in self.files():
-            file.unlink()
+    def forget(self, username: str = "*") -> None:
+        """Remove a user's tokens, or everybody's."""
+        for file in self.folder.glob(f"{username}.json"):
+            file.unlink(missing_ok=True)
 
     def _file(self, username: str) -> Path:
         return self.folder / f"{username}.json"

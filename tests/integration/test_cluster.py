@@ -14,6 +14,7 @@ import requests
 
 from labkit.cluster.access import AccessMatrix
 from labkit.cluster.api import Api, Identity
+from labkit.doctor.probes import contexts
 from labkit.errors import ApiUnreachable, CheckFailed, Forbidden, Unauthorized
 from labkit.expectation import expect
 from labkit.http_session import request
@@ -350,6 +351,31 @@ def test_a_cached_credential_that_nobody_would_take_any_more_is_replaced(lab: La
     for change in ({"expires": int(time.time()) + 5}, {"origin": "another realm"}, ended):
         cache.write_text(json.dumps({**kept, **change}))
         assert json.loads(lab.credential("user-dev"))["status"]["token"] != kept["id_token"]
+
+
+def signed_by(key: str, token: str) -> str:
+    """A token that names another key as the one that signed it."""
+    header, rest = token.split(".", 1)
+    named = {**json.loads(base64.urlsafe_b64decode(header + "==")), "kid": key}
+    return f"{base64.urlsafe_b64encode(json.dumps(named).encode()).decode().rstrip('=')}.{rest}"
+
+
+@pytest.mark.fault(
+    "Tokens",
+    "`labkit credential` keeps a token of a key that the realm has taken away",
+    "the doctor names it, and signing in again replaces it; else it expires within five minutes",
+)
+def test_a_kept_token_of_a_key_that_is_gone_is_named_by_the_doctor_and_replaced_by_signing_in(lab: Lab) -> None:
+    lab.sign_in("user-dev")
+    good = json.loads(lab.credential("user-dev"))["status"]["token"]
+    gone = signed_by("a-key-that-is-gone", good)
+    lab.credentials.keep("user-dev", gone, "a refresh token", int(time.time()) + 300)
+    assert json.loads(lab.credential("user-dev"))["status"]["token"] == gone
+    found = dict(contexts(lab, lab.session))
+    assert found == {"keys-rotated": "labkit credential user-dev: the token that it keeps is signed by key a-key-that-is-gone"}
+    lab.sign_in("user-dev")
+    assert json.loads(lab.credential("user-dev"))["status"]["token"] not in (good, gone)
+    assert dict(contexts(lab, lab.session)) == {}
 
 
 @pytest.mark.fault("Access", "the API server does not run", "the error says how to start it")
