@@ -27,7 +27,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMED_BY_THE_MISSION = {"jupyterlab", "papermill", "nbval", "kubernetes", "python-keycloak", "requests", "ipywidgets"}
 COPIED = ["Makefile", "pyproject.toml", "requirements.lock"]
 
-IN_THE_OLD_FORM = {"01-keycloak", "02-cluster", "06-portal"}
+IN_THE_OLD_FORM = {"01-keycloak"}
 """Notebooks whose cells are not yet numbered in order, with several sentences a line."""
 
 PUBLIC = r"^(from|import) (keycloak|kubernetes|requests)\b"
