@@ -4,7 +4,7 @@
 
     LabkitError                  what failed, why as far as known, and the fix
     ├── SettingsError            a LABKIT_* variable or the home folder is unusable
-    ├── WorkshopError            workshop.yaml says something that can't be done
+    ├── WorkshopError            a platform file says something that can't be done
     ├── ToolchainError           a program can't be found, fetched or built
     ├── ServerError              a server died or did not become ready (carries its last log lines)
     │   └── PortInUse            somebody else listens where a server of ours should
@@ -69,7 +69,7 @@ class SettingsError(LabkitError):
 
 
 class WorkshopError(LabkitError):
-    """workshop.yaml says something that can't be done."""
+    """A platform file says something that can't be done."""
 
 
 class ToolchainError(LabkitError):

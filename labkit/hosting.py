@@ -144,15 +144,12 @@ def _base_url(text: str) -> str:
 
 def _realm(name: str) -> str:
     # Imported on use: most homes have no hosted Keycloak, and kubectl waits for `labkit credential`, which reads this too.
-    from pydantic import TypeAdapter, ValidationError
+    from .realm_file import realm_name_fault
 
-    from .workshop_values import RealmName
-
-    try:
-        return TypeAdapter(RealmName).validate_python(name) if name else ""
-    except ValidationError as error:
+    if name and (fault := realm_name_fault(name)):
         msg = f"{_PREFIX}_REALM is unusable"
-        raise SettingsError(msg, why=str(error.errors()[0]["ctx"]["error"]), fix="name the realm that the workshop is to live in") from None
+        raise SettingsError(msg, why=fault, fix="name the realm that the workshop is to live in")
+    return name
 
 
 def _ca(file: Path) -> Path:

@@ -27,6 +27,7 @@ from .identity.local import LocalKeycloak
 from .identity.own_secrets import Given, Secrets, kept_in, note_of, secrets_of, with_own_secrets
 from .identity.session import Claims, Session, key_id, sign_in
 from .kratix.kratix import Kratix
+from .platform_folder import find
 from .portal.server import Portal
 from .processes import Processes
 from .settings import Settings
@@ -127,7 +128,7 @@ class Lab:
 
         Raises:
             SettingsError: The home can't be used.
-            WorkshopError: workshop.yaml holds a mistake.
+            WorkshopError: A platform file holds a mistake.
         """
         ask_loopback_directly()
         return cls(Settings.load())
@@ -217,7 +218,7 @@ class Lab:
         """Sign a user of the workshop in, and leave no trace on this machine.
 
         Args:
-            username: As in workshop.yaml.
+            username: As in realm.yaml.
             client_id: Through which client; the one that the cluster trusts unless another is named.
 
         Raises:
@@ -237,7 +238,7 @@ class Lab:
         """The realm as a configuration for Terraform, in place of its plan and apply."""
         from .identity.terraform import Terraform
 
-        return Terraform(self.workshop, self.keycloak)
+        return Terraform(find("keycloak.tf", self.settings.workshop_folder), self.workshop.realm, self.keycloak)
 
     def kind_files(self) -> KindFiles:
         """What this lab's cluster would be made from in KinD, wherever it comes from now."""
@@ -299,10 +300,10 @@ def _in_practice(name: str) -> str:
 
 def _workshop(settings: Settings) -> tuple[Secrets, Workshop]:
     """The workshop as declared; in a hosted Keycloak with the realm that is named there, and with secrets of the home's own where due."""
-    workshop, place = Workshop.load(settings.workshop_file, portal_port=settings.ports["portal"]), "local"
+    workshop, place = Workshop.load(settings.workshop_folder, portal_url=settings.url("portal", "http")), "local"
     if settings.hosted:
         realm, place = settings.hosted.realm or workshop.realm.name, settings.hosted.url
-        workshop = workshop.model_copy(update={"realm": workshop.realm.model_copy(update={"name": realm})})
+        workshop = replace(workshop, realm=workshop.realm.with_values({("realm",): realm}))
     realm = workshop.realm.name
     secrets = secrets_of(settings, note_of(settings.home, realm))
     if secrets == "demo":

@@ -87,10 +87,6 @@ def _is_ours(file: Path) -> bool:
     return file.is_file() and file.read_bytes().startswith(_MARK.encode())
 
 
-def _rbac(lab: Lab) -> str:
-    return yaml.safe_dump_all(lab.cluster.rbac.objects(), sort_keys=False)
-
-
 def _trust(lab: Lab) -> Trust:
     trust = lab.cluster.trust
     return trust if trust.ca == PUBLIC_CA else replace(trust, ca=kind_config.CA)
@@ -145,13 +141,19 @@ def _base64(file: Path) -> str:
 
 
 RENDERINGS = (
-    Rendering("keycloak.tf", "the realm, for Terraform", "Run terraform init and terraform apply", lambda lab: str(lab.terraform())),
     Rendering(
-        "secrets.auto.tfvars",
-        "people's passwords and clients' secrets",
-        "Terraform reads it by itself; it asks for admin_secret",
-        lambda lab: lab.terraform().secrets(),
+        "realm.yaml",
+        "the realm, as Keycloak describes it, with people's passwords and clients' secrets",
+        "keycloak.tf reads it",
+        lambda lab: lab.workshop.realm.document.text,
         secret=True,
+    ),
+    Rendering("keycloak.tf", "that realm, for Terraform", "Run terraform init and terraform apply", lambda lab: str(lab.terraform())),
+    Rendering(
+        "keycloak.auto.tfvars",
+        "where Keycloak is, and who administers it",
+        "Terraform reads it by itself; it asks for admin_secret",
+        lambda lab: lab.terraform().values(),
     ),
     Rendering(
         "issuer-ca.crt",
@@ -192,7 +194,12 @@ RENDERINGS = (
     Rendering("people.yaml", "the realm's groups and users for Backstage's catalog", _BESIDE, lambda lab: config.people(lab.workshop)),
     _copy(config.CATALOG, "what else is in Backstage's catalog", _BESIDE),
     *(_copy(file, "a template for Backstage", _BESIDE) for file in sorted(TEMPLATES.glob("*.yaml"))),
-    Rendering("rbac.yaml", "cluster roles and their bindings", "Run kubectl apply -f rbac.yaml", _rbac),
+    Rendering(
+        "rbac.yaml",
+        "cluster roles and their bindings",
+        "Run kubectl apply -f rbac.yaml",
+        lambda lab: lab.workshop.cluster.rbac.text,
+    ),
     Rendering(
         "kubeconfig",
         "a context for each person",

@@ -5,7 +5,8 @@ variable                      what it sets                                      
 ============================  =====================================================  =========================
 ``LABKIT_HOME``               the folder with one lab's servers, secrets and logs    ``.labkit`` in the checkout
 ``LABKIT_CACHE``              the folder with programs, shared between checkouts     the user's cache folder
-``LABKIT_WORKSHOP``           another ``workshop.yaml``                              labkit's own
+``LABKIT_WORKSHOP``           a folder whose files replace those of                  none
+                              ``labkit/platform``
 ``LABKIT_OIDC``               how the API server is told whom to believe: one of     ``structured``
                               `OIDC_STYLES`
 ``LABKIT_PORTAL_TOKEN``       where the portal keeps a person's Keycloak token: one  ``memory``
@@ -46,6 +47,7 @@ from typing import Literal, TypeVar, get_args
 from .errors import SettingsError
 from .hosting import Hosted, hosted_from
 from .ownership import CODE, make_private, require_own
+from .platform_folder import OWN
 from .ports import port_is_free
 
 PORTS = {
@@ -80,11 +82,10 @@ CLUSTERS: tuple[ClusterChoice, ...] = get_args(ClusterChoice)
 SecretsChoice = Literal["auto", "demo", "own"]
 
 SECRETS: tuple[SecretsChoice, ...] = get_args(SecretsChoice)
-"""``demo``: those that the workshop file publishes; ``own``: random ones of the home's; ``auto``: own wherever others can reach."""
+"""``demo``: those that realm.yaml publishes; ``own``: random ones of the home's; ``auto``: own wherever others can reach."""
 
 HOME_FORMAT = 1
 FIRST_LAB = "00-start-here.ipynb"
-WORKSHOP_FILE = Path(__file__).with_name("workshop.yaml")
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Settings:
         home: The lab's state (mode 0700): servers' data, secrets, logs, kubeconfig.
         home_id: A random id of that home, to mark what belongs to it.
         cache: Programs, keyed by version.
-        workshop_file: The ``workshop.yaml`` in use.
+        workshop_folder: The folder whose files replace labkit's own platform files.
         ports: Port numbers by the names in `PORTS`.
         oidc: How the API server is told whom to believe.
         portal_keeps: Where the portal keeps a person's Keycloak token.
@@ -112,7 +113,7 @@ class Settings:
     home: Path
     home_id: str
     cache: Path
-    workshop_file: Path
+    workshop_folder: Path
     ports: Mapping[str, int]
     oidc: OidcStyle = "structured"
     portal_keeps: PortalToken = "memory"
@@ -144,7 +145,7 @@ class Settings:
             home=home,
             home_id=str(state["id"]),
             cache=_path(env.get("LABKIT_CACHE")) or _users_cache(),
-            workshop_file=_path(env.get("LABKIT_WORKSHOP")) or WORKSHOP_FILE,
+            workshop_folder=_path(env.get("LABKIT_WORKSHOP")) or OWN,
             ports=_port_numbers(state),
             oidc=oidc,
             portal_keeps=portal_keeps,
@@ -158,7 +159,7 @@ class Settings:
 
     def variables(self) -> dict[str, str]:
         """The variables that lead another process to this lab, also one that has others of them; none is a secret."""
-        folders = {"LABKIT_HOME": self.home, "LABKIT_CACHE": self.cache, "LABKIT_WORKSHOP": self.workshop_file}
+        folders = {"LABKIT_HOME": self.home, "LABKIT_CACHE": self.cache, "LABKIT_WORKSHOP": self.workshop_folder}
         chosen = {"LABKIT_CLUSTER": self.cluster, "LABKIT_CONTEXT": self.context, "LABKIT_SECRETS": self.secrets}
         chosen["LABKIT_KIND_IMAGE"] = self.kind_image
         keycloak = self.hosted.variables if self.hosted else {"LABKIT_KEYCLOAK": "local"}
@@ -179,7 +180,7 @@ class Settings:
             home=home,
             home_id=str(state["id"]),
             cache=self.cache,
-            workshop_file=WORKSHOP_FILE,
+            workshop_folder=OWN,
             ports=_port_numbers(state),
             # An API server that is told by flags can be told something else in the five seconds of a restart.
             oidc="flags",

@@ -1,156 +1,199 @@
-"""The workshop, declared once: the realm, the cluster's view of it, and who is expected to be able to do what.
-
-The defaults are in ``workshop.yaml`` beside this module; `Workshop.load` reads that file or one like it.
-"""
+"""The workshop, as the files of the platform folder declare it: the realm, the cluster, and who should be able to do what."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 
 from .errors import WorkshopError
-from .workshop_values import (
-    BUILT_IN_ROLES,
-    BUILT_IN_SCOPES,
-    Email,
-    GroupName,
-    Name,
-    RealmName,
-    RedirectUri,
-    Resource,
-    Secret,
-    UniqueKeyLoader,
-    Username,
-    Verb,
-    worded,
-    yaml_worded,
-)
+from .platform_files import Document, Place, read, refusal
+from .platform_folder import OWN, nearest, require_folder
+from .realm_file import Problems, Representation, contradictions, faults, group_paths, name_fault, undeclared
+
+BUILT_IN_ROLES = frozenset(("cluster-admin", "admin", "edit", "view"))
+"""The user-facing cluster roles of Kubernetes: https://kubernetes.io/docs/reference/access-authn-authz/rbac/#user-facing-roles"""
+
+_LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+
+
+def _name(value: str) -> str:
+    if fault := name_fault(value):
+        raise ValueError(fault)
+    return value
+
+
+def _resource(value: str) -> str:
+    if not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", value):
+        msg = f'"{value}" is no resource: write its plural name, then a dot and its API group unless that is the core one'
+        raise ValueError(msg)
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete"]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
 
 
 class User(_Model):
-    """Somebody who signs in; ``password`` is set when Keycloak's account is created."""
+    """Somebody who signs in; ``groups`` are named as tokens name them, without their paths."""
 
-    username: Username
-    email: Email
-    email_verified: StrictBool
-    first_name: Name
-    last_name: Name
-    enabled: StrictBool
-    password: Secret
-    groups: tuple[Name, ...]
-
-
-class GroupMembershipMapper(_Model):
-    """Writes the user's groups into ``claim``, as ``/parent/child`` if ``full_path``."""
-
-    type: Literal["group-membership"]
-    name: Name
-    claim: Name
-    full_path: StrictBool
-
-
-class AudienceMapper(_Model):
-    """Adds ``included_custom_audience`` to a token's ``aud``."""
-
-    type: Literal["audience"]
-    name: Name
-    included_custom_audience: Name
-
-
-Mapper = Annotated[GroupMembershipMapper | AudienceMapper, Field(discriminator="type")]
-
-
-class ClientScope(_Model):
-    """A bundle of claims; ``gui_order`` is its place in Keycloak's console."""
-
-    name: Name
-    include_in_token_scope: StrictBool
-    gui_order: StrictInt
-    mappers: tuple[Mapper, ...]
+    username: str
+    email: str
+    first_name: str
+    last_name: str
+    password: SecretStr
+    groups: tuple[str, ...]
 
 
 class Client(_Model):
-    """A confidential OpenID Connect client; ``default_scopes`` is all of its default client scopes."""
+    """An OpenID Connect client; a public one has an empty secret."""
 
-    client_id: Name
-    name: Name
-    enabled: StrictBool
-    secret: Secret
-    standard_flow: StrictBool
-    implicit_flow: StrictBool
-    direct_access_grants: StrictBool
-    redirect_uris: tuple[RedirectUri, ...]
-    default_scopes: tuple[Name, ...]
-    mappers: tuple[Mapper, ...]
+    client_id: str
+    secret: SecretStr
 
 
-class RealmSpec(_Model):
-    """What the workshop declares of its realm."""
+@dataclass(frozen=True)
+class RealmSpec:
+    """What the workshop declares of its realm.
 
-    name: RealmName
-    groups: tuple[GroupName, ...]
-    users: tuple[User, ...]
-    client_scopes: tuple[ClientScope, ...]
-    clients: tuple[Client, ...]
+    Attributes:
+        document: ``realm.yaml``.
+    """
+
+    document: Document
+
+    @property
+    def representation(self) -> Representation:
+        """The whole file, as Keycloak's RealmRepresentation."""
+        return dict(self.document.data)
+
+    @property
+    def file(self) -> Path:
+        """The file that was read; what stands there is not filled in, and its secrets need not be those in force."""
+        return self.document.file
+
+    @property
+    def name(self) -> str:
+        """The realm's name."""
+        return str(self.representation["realm"])
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """The names of all groups, as tokens name them."""
+        return tuple(_last(path) for path in group_paths(self.representation))
+
+    @cached_property
+    def users(self) -> tuple[User, ...]:
+        """The users."""
+        return tuple(_user(user) for user in self.representation.get("users", []))
+
+    @cached_property
+    def clients(self) -> tuple[Client, ...]:
+        """The clients."""
+        return tuple(Client(client_id=c["clientId"], secret=SecretStr(c.get("secret", ""))) for c in self.representation.get("clients", []))
+
+    def with_values(self, values: Mapping[Place, str | list[str]]) -> RealmSpec:
+        """The same realm with other values; see `Document.with_values`."""
+        return RealmSpec(self.document.with_values(values))
+
+
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _user(user: Representation) -> User:
+    return User(
+        username=user["username"],
+        email=user["email"],
+        first_name=user["firstName"],
+        last_name=user["lastName"],
+        password=SecretStr(user["credentials"][0]["value"]),
+        groups=tuple(_last(path) for path in user["groups"]),
+    )
 
 
 class Oidc(_Model):
     """How the API server reads a token: the audience it asks for, and the claims that name user and groups."""
 
-    client_id: Name
-    username_claim: Name
-    groups_claim: Name
+    client_id: Name = Field(validation_alias="oidc-client-id")
+    username_claim: Name = Field(validation_alias="oidc-username-claim")
+    groups_claim: Name = Field(validation_alias="oidc-groups-claim")
 
 
-class Rule(_Model):
-    """One rule of a cluster role; ``"*"`` is everything."""
-
-    api_groups: tuple[str, ...]
-    resources: tuple[Name, ...]
-    verbs: tuple[Name, ...]
-
-
-class Role(_Model):
-    """A cluster role."""
-
+class _Named(BaseModel):
     name: Name
-    rules: tuple[Rule, ...]
+
+
+class _Reference(_Named):
+    # The API server fills it in where it is left out, and what it has would differ from the file for ever.
+    api_group: Literal["rbac.authorization.k8s.io"] = Field(validation_alias="apiGroup")
+
+
+class _Subject(_Reference):
+    kind: Literal["Group"]
+
+
+class _Rbac(BaseModel):
+    """What labkit has to know of an object in ``rbac.yaml``; the rest is the API server's to judge."""
+
+    kind: Literal["ClusterRole", "ClusterRoleBinding"]
+    metadata: _Named
+    subjects: tuple[_Subject, ...] = ()
+    role: _Reference | None = Field(None, validation_alias="roleRef")
 
 
 class Binding(_Model):
-    """A cluster role binding that gives ``role`` to everybody in ``group``."""
+    """A cluster role binding gives ``role`` to everybody in ``group``."""
 
     name: Name
     group: Name
     role: Name
 
 
-class ClusterSpec(_Model):
-    """What the workshop declares of its cluster."""
+@dataclass(frozen=True)
+class ClusterSpec:
+    """What the workshop declares of its cluster.
+
+    Attributes:
+        oidc: ``oidc-flags.yaml``.
+        rbac: ``rbac.yaml``: cluster roles and their bindings, as the API server takes them.
+    """
 
     oidc: Oidc
-    roles: tuple[Role, ...]
-    bindings: tuple[Binding, ...]
+    rbac: Document
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """The bindings, one for each group in them."""
+        found = [_Rbac.model_validate(each) for each in self.rbac.documents]
+        return tuple(
+            Binding(name=each.metadata.name, group=subject.name, role=each.role.name)
+            for each in found
+            if each.role
+            for subject in each.subjects
+        )
 
 
 class Access(_Model):
     """What the access matrix asks; ``expected`` has a user's verbs, allowed on every one of ``resources``."""
 
     verbs: Annotated[tuple[Verb, ...], Field(min_length=1)]
-    resources: Annotated[tuple[Resource, ...], Field(min_length=1)]
+    resources: Annotated[tuple[Annotated[str, AfterValidator(_resource)], ...], Field(min_length=1)]
     expected: Mapping[str, tuple[Verb, ...]]
 
 
-class Workshop(_Model):
+@dataclass(frozen=True)
+class Workshop:
     """Everything the labs are about; equal to another by value."""
 
     realm: RealmSpec
@@ -158,36 +201,35 @@ class Workshop(_Model):
     access: Access
 
     @classmethod
-    def load(cls, path: Path, *, portal_port: int = 7007) -> Workshop:
-        """Read and check a workshop file.
+    def load(cls, folder: Path = OWN, *, portal_url: str = "http://localhost:7007") -> Workshop:
+        """Read and check the files.
 
         Args:
-            path: A file such as ``workshop.yaml``.
-            portal_port: The port that takes the place of ``{portal_port}`` in redirect URIs.
+            folder: The folder that lies over labkit's own: a file that it lacks is labkit's.
+            portal_url: Takes the place of ``${PORTAL_URL}``.
 
         Raises:
-            WorkshopError: The file can't be read or says something that can't be done; ``why`` has a line per problem.
+            WorkshopError: A file can't be read or says something that can't be done; ``why`` has a line per problem.
         """
-        try:
-            data = yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)  # noqa: S506
-            workshop = cls.model_validate(data, context={"portal_port": portal_port})
-        except OSError as error:
-            msg = f"the workshop file {path} can't be read"
-            fix = "set LABKIT_WORKSHOP to a file that you may read, or unset it to use labkit's own"
-            raise WorkshopError(msg, why=error.strerror or str(error), fix=fix) from error
-        except ValidationError as error:
-            problems = [worded(each) + _meant(each["type"], each["loc"]) for each in error.errors()]
-        except yaml.MarkedYAMLError as error:
-            problems = [yaml_worded(error)]
-        except (yaml.YAMLError, ValueError) as error:
-            problems = [f"this is no YAML text: {error}"]
-        else:
-            problems = list(_contradictions(workshop))
-        if problems:
-            # No error is chained: pydantic's and YAML's own quote the file, passwords included.
-            msg = f"{path} has {len(problems)} problem{'s' if len(problems) > 1 else ''}"
-            raise WorkshopError(msg, why="\n".join(problems), fix=f"correct {path.name}; comments in labkit's own say what each key means")
-        return workshop
+        require_folder(folder)
+        names = ("realm.yaml", "rbac.yaml", "oidc-flags.yaml", "access.yaml")
+        realm, rbac, flags, access = (read(name, {"PORTAL_URL": portal_url}, folder) for name in names)
+        problems = [realm.problem((0, *place), what) for place, what in faults(realm.data)]
+        roles = [_checked(rbac, _Rbac, i, problems) for i in range(len(rbac.documents))]
+        oidc, expected = _checked(flags, Oidc, 0, problems), _checked(access, Access, 0, problems)
+        if oidc and expected and not problems:
+            found = (
+                (realm, contradictions(realm.data)),
+                (rbac, _in_rbac([role for role in roles if role], RealmSpec(realm).groups)),
+                (flags, _in_flags(oidc, realm.data)),
+                (access, _in_access(expected, realm.data)),
+            )
+            problems = [
+                document.problem(place if document is rbac else (0, *place), what) for document, all_ in found for place, what in all_
+            ]
+            if not problems:
+                return cls(RealmSpec(realm), ClusterSpec(oidc, rbac), expected)
+        raise refusal(problems)
 
     def user(self, username: str) -> User:
         """The user of that name.
@@ -207,65 +249,81 @@ class Workshop(_Model):
 
 
 _T = TypeVar("_T")
-_KEYS = sorted({key for model in _Model.__subclasses__() for key in model.model_fields})
+_M = TypeVar("_M", bound=BaseModel)
 
 
-def _meant(error_type: str, place: tuple[int | str, ...]) -> str:
-    close = difflib.get_close_matches(str(place[-1]), _KEYS, 1, cutoff=0.7) if error_type == "extra_forbidden" else []
-    return f" (did you mean {close[0]}?)" if close else ""
+def _checked(document: Document, model: type[_M], index: int, problems: list[str]) -> _M | None:
+    """One of a file's documents; None when something was wrong with it, which is added to the problems."""
+    data = document.documents[index] if document.documents else None
+    try:
+        return model.model_validate(data, by_name=False)
+    except ValidationError as error:
+        # No error is chained: pydantic's own quotes the file.
+        keys = [str(field.validation_alias or name) for name, field in model.model_fields.items()]
+        problems += [document.problem((index, *each["loc"]), _worded(each, keys)) for each in error.errors()]
+        return None
 
 
-def _contradictions(workshop: Workshop) -> Iterator[str]:
-    """Problems between values that are each good alone, as ``path: what is wrong``."""
-    realm, cluster, access = workshop.realm, workshop.cluster, workshop.access
-    yield from _twice("realm.groups[{}]", realm.groups)
-    yield from _twice("realm.users[{}].username", [user.username for user in realm.users])
-    yield from _twice("realm.users[{}].email", [user.email for user in realm.users])
-    for i, user in enumerate(realm.users):
-        yield from _twice(f"realm.users[{i}].groups[{{}}]", user.groups)
-        yield from _undeclared(f"realm.users[{i}].groups[{{}}]", "group", user.groups, realm.groups)
-    yield from _twice("realm.client_scopes[{}].name", [scope.name for scope in realm.client_scopes])
-    for i, scope in enumerate(realm.client_scopes):
-        yield from _twice(f"realm.client_scopes[{i}].mappers[{{}}].name", [mapper.name for mapper in scope.mappers])
-    clients = [client.client_id for client in realm.clients]
-    scopes = BUILT_IN_SCOPES.union(scope.name for scope in realm.client_scopes)
-    yield from _twice("realm.clients[{}].client_id", clients)
-    for i, client in enumerate(realm.clients):
-        yield from _twice(f"realm.clients[{i}].default_scopes[{{}}]", client.default_scopes)
-        yield from _undeclared(f"realm.clients[{i}].default_scopes[{{}}]", "client scope", client.default_scopes, scopes)
-        yield from _twice(f"realm.clients[{i}].mappers[{{}}].name", [mapper.name for mapper in client.mappers])
-    yield from _undeclared("cluster.oidc.client_id", "client", [cluster.oidc.client_id], clients)
-    roles = [role.name for role in cluster.roles]
-    yield from _twice("cluster.roles[{}].name", roles)
-    for i in (i for i, role in enumerate(roles) if role in BUILT_IN_ROLES):
-        yield f'cluster.roles[{i}].name: "{roles[i]}" is a role of Kubernetes\' own'
-    yield from _twice("cluster.bindings[{}].name", [binding.name for binding in cluster.bindings])
-    yield from _undeclared("cluster.bindings[{}].group", "group", [binding.group for binding in cluster.bindings], realm.groups)
-    yield from _undeclared("cluster.bindings[{}].role", "role", [binding.role for binding in cluster.bindings], BUILT_IN_ROLES.union(roles))
-    yield from _twice("access.verbs[{}]", access.verbs)
-    yield from _twice("access.resources[{}]", access.resources)
-    users = [user.username for user in realm.users]
+_WORDING = {
+    "missing": "is missing",
+    "invalid_key": "a key should be text: put it in quotes",
+    "string_type": "should be text: put it in quotes",
+    "tuple_type": "should be a list",
+    "dict_type": "should hold keys and values",
+    "mapping_type": "should hold keys and values",
+    "model_type": "should hold keys and values",
+    "model_attributes_type": "should hold keys and values",
+    "too_short": "is empty",
+}
+
+
+def _worded(error: ErrorDetails, keys: list[str]) -> str:
+    """One of pydantic's errors, without the value unless its own rule tells it."""
+    if error["type"] == "extra_forbidden":
+        return f"unknown key{nearest(error['loc'][-1], keys)}"
+    cause = error.get("ctx", {}).get("error")
+    return str(cause or _WORDING.get(error["type"], error["msg"].removeprefix("Input ")))
+
+
+def _in_rbac(objects: list[_Rbac], groups: tuple[str, ...]) -> Problems:
+    names = [(each.kind, each.metadata.name) for each in objects]
+    roles = [name for kind, name in names if kind == "ClusterRole"]
+    for i, each in enumerate(objects):
+        if names[i] in names[:i]:
+            yield (i, "metadata", "name"), f'"{each.metadata.name}" is there twice, first as [{names.index(names[i])}].metadata.name'
+        if each.kind == "ClusterRole" and each.metadata.name in BUILT_IN_ROLES:
+            yield (i, "metadata", "name"), f'"{each.metadata.name}" is a role of Kubernetes\' own'
+        if each.kind == "ClusterRoleBinding" and not each.role:
+            yield (i, "roleRef"), "is missing"
+        for number, subject in enumerate(each.subjects):
+            yield from undeclared((i, "subjects", number, "name"), "group", subject.name, groups)
+        if each.role:
+            yield from undeclared((i, "roleRef", "name"), "role", each.role.name, BUILT_IN_ROLES.union(roles))
+
+
+def _in_flags(oidc: Oidc, realm: Representation) -> Problems:
+    yield from undeclared(("oidc-client-id",), "client", oidc.client_id, [client["clientId"] for client in realm.get("clients", [])])
+
+
+def _in_access(access: Access, realm: Representation) -> Problems:
+    users = [user["username"] for user in realm.get("users", [])]
+    yield from _once(("verbs",), access.verbs)
+    yield from _once(("resources",), access.resources)
     for username, verbs in access.expected.items():
-        yield from _undeclared(f"access.expected.{username}", "user", [username], users)
-        yield from _twice(f"access.expected.{username}[{{}}]", verbs)
-        yield from _undeclared(f"access.expected.{username}[{{}}]", "verb", verbs, access.verbs)
+        yield from undeclared(("expected", username), "user", username, users)
+        yield from _once(("expected", username), verbs)
+        for i, verb in enumerate(verbs):
+            yield from undeclared(("expected", username, i), "verb", verb, access.verbs)
 
 
-def _twice(path: str, values: Sequence[str]) -> Iterator[str]:
+def _once(place: Place, values: tuple[str, ...]) -> Iterator[tuple[Place, str]]:
     for i, value in enumerate(values):
         if value in values[:i]:
-            yield f'{path.format(i)}: "{value}" is there twice, first as {path.format(values.index(value))}'
-
-
-def _undeclared(path: str, kind: str, values: Sequence[str], declared: Collection[str]) -> Iterator[str]:
-    for i, value in enumerate(values):
-        if value not in declared:
-            known = declared if isinstance(declared, Sequence) else sorted(declared)
-            yield f'{path.format(i)}: there is no {kind} "{value}" ({kind}s: {", ".join(known) or "none"})'
+            yield (*place, i), f'"{value}" is there twice'
 
 
 def _find(kind: str, name: str, there: Mapping[str, _T]) -> _T:
     if name not in there:
         msg = f'the workshop has no {kind} "{name}"'
-        raise WorkshopError(msg, why=f"its {kind}s: {', '.join(there) or 'none'}", fix="take one of these, or declare it in workshop.yaml")
+        raise WorkshopError(msg, why=f"its {kind}s: {', '.join(there) or 'none'}", fix="take one of these, or declare it in realm.yaml")
     return there[name]

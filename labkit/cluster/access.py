@@ -63,7 +63,7 @@ class AccessMatrix(Drawn):
         if self.differences:
             msg = f"{len(self.differences)} of {len(self.answers)} answers of the API server differ from the workshop's expectation"
             why = "\n".join(map(str, self.differences))
-            raise CheckFailed(msg, why=why, fix="apply the RBAC objects again (lab 03-rbac), or correct access.expected in workshop.yaml")
+            raise CheckFailed(msg, why=why, fix="apply the RBAC objects again (lab 03-rbac), or correct expected in access.yaml")
         return self
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from ..errors import ClusterError
-from ..workshop_values import UniqueKeyLoader, yaml_worded
+from ..platform_files import UniqueKeyLoader, yaml_worded
 
 SECTIONS = {"clusters": "cluster", "users": "user", "contexts": "context"}
 """The lists of a kubeconfig; an entry holds a name and, under this key, what goes by it."""

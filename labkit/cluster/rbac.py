@@ -12,8 +12,6 @@ from .kubectl import KubectlAnswer
 LIST_BINDINGS = "kubectl get clusterrolebindings,rolebindings -A -o wide -l '!kubernetes.io/bootstrapping'"
 """Who is bound to what, but for those bindings that every cluster has from the start."""
 
-_GROUP = "rbac.authorization.k8s.io"
-
 
 class Rbac:
     """Cluster roles and bindings, as declared.
@@ -28,27 +26,8 @@ class Rbac:
         self._declared, self._run, self._context = declared, run, context
 
     def objects(self) -> list[dict[str, Any]]:
-        """The objects as the API server takes them: cluster roles first, then the bindings that name them."""
-        roles = [
-            {
-                "apiVersion": f"{_GROUP}/v1",
-                "kind": "ClusterRole",
-                "metadata": {"name": role.name},
-                "rules": [{"apiGroups": list(r.api_groups), "resources": list(r.resources), "verbs": list(r.verbs)} for r in role.rules],
-            }
-            for role in self._declared.roles
-        ]
-        bindings = [
-            {
-                "apiVersion": f"{_GROUP}/v1",
-                "kind": "ClusterRoleBinding",
-                "metadata": {"name": binding.name},
-                "subjects": [{"kind": "Group", "name": binding.group, "apiGroup": _GROUP}],
-                "roleRef": {"apiGroup": _GROUP, "kind": "ClusterRole", "name": binding.role},
-            }
-            for binding in self._declared.bindings
-        ]
-        return roles + bindings
+        """The objects of ``rbac.yaml``, as the API server takes them."""
+        return list(self._declared.rbac.documents)
 
     def apply(self) -> KubectlAnswer:
         """Apply them with ``kubectl apply``, which says of each whether it was created, configured or unchanged.

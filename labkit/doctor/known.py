@@ -34,7 +34,7 @@ This page is written by `make docs` from the doctor's own table; each cause is p
 """
 
 _APPLY = "lab.realm.apply(); then sign in again"
-_RESTART = "lab.cluster.start() tells the API server what workshop.yaml and the settings declare"
+_RESTART = "lab.cluster.start() tells the API server what the platform files and the settings declare"
 _RBAC = "lab.cluster.rbac.apply()"
 _UP = "labkit up starts what is missing, in the right order"
 
@@ -108,8 +108,8 @@ AREAS: Mapping[str, tuple[Known, ...]] = {
         Known(
             "undeclared-members",
             "somebody may do what they should not",
-            "a declared group has members whom workshop.yaml does not declare",
-            "declare them in workshop.yaml, or take them out of the group in Keycloak's console: Groups, Members",
+            "a declared group has members whom realm.yaml does not declare",
+            "declare them in realm.yaml, or take them out of the group in Keycloak's console: Groups, Members",
         ),
         Known(
             "group-with-colon",
@@ -128,13 +128,13 @@ AREAS: Mapping[str, tuple[Known, ...]] = {
         Known("direct-grants-off", "signing in is refused: Client not allowed", "direct access grants are off for a client", _APPLY),
         Known("redirect-uris", "the portal's sign-in ends in: Invalid parameter: redirect_uri", "a client has other redirect URIs", _APPLY),
         Known("client-scopes", "401, or 403 on everything", "a client has other default scopes, so its tokens lack claims", _APPLY),
-        Known("realm-drift", "something is not as the labs say", "the realm is not as workshop.yaml declares it", _APPLY),
+        Known("realm-drift", "something is not as the labs say", "the realm is not as realm.yaml declares it", _APPLY),
     ),
     "People": (
         Known(
             "password-changed",
             "signing in is refused: Invalid user credentials",
-            "a user has another password than workshop.yaml says, which counts for new users only",
+            "a user has another password than realm.yaml says, which counts for new users only",
             "reset it in Keycloak's console: Users, Credentials",
         ),
         Known(
@@ -175,10 +175,10 @@ AREAS: Mapping[str, tuple[Known, ...]] = {
         Known(
             "more-than-expected",
             "somebody may do what they should not",
-            "a binding that workshop.yaml does not declare",
+            "a binding that rbac.yaml does not declare",
             f"find it: {LIST_BINDINGS}",
         ),
-        Known("less-than-expected", "403 where it should be allowed", "somebody may do less than workshop.yaml expects", _RBAC),
+        Known("less-than-expected", "403 where it should be allowed", "somebody may do less than access.yaml expects", _RBAC),
     ),
     "kubectl": (
         Known(

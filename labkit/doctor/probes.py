@@ -43,6 +43,7 @@ _NEW = {
     "mapper": "groups-mapper-missing",
     "client": "client-missing",
     "default scopes": "client-scopes",
+    "optional scopes": "client-scopes",
 }
 _CHANGED = {
     "realm.enabled": "realm-disabled",
@@ -116,7 +117,7 @@ def realm(lab: Lab, _: SignIn) -> Causes:
     plan = lab.realm.plan()
     for change in plan.pending:
         if change.action is Action.CREATE:
-            yield _NEW[change.kind], f"{change.kind} {change.name} is not there"
+            yield _NEW.get(change.kind, "realm-drift"), f"{change.kind} {change.name} is not there"
             if change.kind == "realm":
                 return
         for field in change.fields if change.action is Action.CHANGE else ():
@@ -125,7 +126,7 @@ def realm(lab: Lab, _: SignIn) -> Causes:
         lab.keycloak.discovery()
     except ForeignIssuer as error:
         yield "realm-renamed-issuer", error.what
-    for notice in plan.notices:
+    for notice in (each for each in plan.notices if each.kind in _NOTICED):
         yield _NOTICED[notice.kind], notice.text
 
 

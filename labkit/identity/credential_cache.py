@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TypedDict
 
+from ..platform_folder import find
 from ..settings import Settings, write_private
 
 RENEW_SECONDS = 30
@@ -45,7 +46,8 @@ class CredentialCache:
     def origin(self) -> str:
         """A digest of what decides whose tokens these are: where Keycloak is, and what the workshop declares."""
         place = self._settings.hosted.variables if self._settings.hosted else self._settings.url("keycloak")
-        return hashlib.sha256(repr(place).encode() + self._settings.workshop_file.read_bytes()).hexdigest()
+        declared = b"".join(find(name, self._settings.workshop_folder).read_bytes() for name in ("realm.yaml", "oidc-flags.yaml"))
+        return hashlib.sha256(repr(place).encode() + declared).hexdigest()
 
     def credential(self, username: str) -> str:
         """The ExecCredential of a user whose token has time left; empty when there is none."""

@@ -8,8 +8,9 @@ from keycloak import KeycloakAdmin
 from keycloak.exceptions import KeycloakGetError, raise_error_from_response
 
 from ..display import shown
+from ..realm_file import Representation, group_paths
 from ..workshop import RealmSpec
-from .plan import Notice, Representation
+from .plan import Notice
 
 _SHOWN = 5
 
@@ -21,11 +22,11 @@ def find(admin: KeycloakAdmin, spec: RealmSpec) -> Iterator[Notice]:
         admin: At work in the realm.
         spec: What is declared of it.
     """
-    declared = {user.username for user in spec.users}
+    declared, paths = {user.username for user in spec.users}, group_paths(spec.representation)
     for name in spec.groups:
         for group in (group for group in _having(admin, spec, name) if group["name"] == name):
             members = [str(member["username"]) for member in admin.get_group_members(group["id"])]
-            if group["path"] != f"/{name}":
+            if group["path"] not in paths:
                 text = f"tokens name the group {group['path']} {name} as well: its members ({_few(members)}) have that group's rights"
                 yield Notice("group", text)
             elif others := [member for member in members if member not in declared]:

@@ -6,17 +6,17 @@ import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock
-from pydantic import SecretStr
 
 from ..errors import SettingsError
 from ..hosting import is_loopback
+from ..platform_files import Place
 from ..settings import Settings, write_private
-from ..workshop import Client, User, Workshop
+from ..workshop import Workshop
 
 Secrets = Literal["demo", "own"]
 """What `labkit.settings.SECRETS` come to."""
@@ -120,20 +120,18 @@ def with_own_secrets(workshop: Workshop, file: Path, place: str, portal: str) ->
         kept = {kind: {name: known.get(kind, {}).get(name) or _new_secret() for name in names} for kind, names in wanted.items()}
         if kept != known:
             write_private(file, json.dumps({**everywhere, place: kept}, indent=1) + "\n")
-    users = tuple(_with_password(user, kept["users"][user.username]) for user in workshop.realm.users)
-    clients = tuple(_with_secret(client, kept["clients"][client.client_id], portal) for client in workshop.realm.clients)
-    return workshop.model_copy(update={"realm": workshop.realm.model_copy(update={"users": users, "clients": clients})})
-
-
-def _with_password(user: User, password: str) -> User:
-    name, at, domain = user.email.partition(_ARTICLES_DOMAIN)
-    email = name + _NOBODYS_DOMAIN if at and not domain else user.email
-    return user.model_copy(update={"password": SecretStr(password), "email": email})
-
-
-def _with_secret(client: Client, secret: str, portal: str) -> Client:
-    uris = tuple(uri for uri in client.redirect_uris if uri.startswith(f"{portal}/") or not is_loopback(uri))
-    return client.model_copy(update={"secret": SecretStr(secret), "redirect_uris": uris})
+    values: dict[Place, str | list[str]] = {}
+    for i, user in enumerate(workshop.realm.users):
+        values["users", i, "credentials", 0, "value"] = kept["users"][user.username]
+        if user.email.endswith(_ARTICLES_DOMAIN):
+            values["users", i, "email"] = user.email.removesuffix(_ARTICLES_DOMAIN) + _NOBODYS_DOMAIN
+    for i, client in enumerate(workshop.realm.representation.get("clients", [])):
+        if not client["publicClient"]:
+            values["clients", i, "secret"] = kept["clients"][client["clientId"]]
+        uris = [uri for uri in client["redirectUris"] if uri.startswith(f"{portal}/") or not is_loopback(uri)]
+        if uris != client["redirectUris"]:
+            values["clients", i, "redirectUris"] = uris
+    return replace(workshop, realm=workshop.realm.with_values(values))
 
 
 def _new_secret() -> str:

@@ -10,9 +10,7 @@ from enum import Enum
 from typing import Any
 
 from ..display import Displayed, Table, shown
-
-Representation = dict[str, Any]
-"""An object as Keycloak's admin API gives and takes it: https://www.keycloak.org/docs-api/latest/rest-api/"""
+from ..realm_file import Representation
 
 _SECRET_FIELDS = frozenset(("secret", "password"))
 _WIDTH = 70
@@ -49,9 +47,9 @@ class Change:
     """What is to be done about one object.
 
     Attributes:
-        kind: ``realm``, ``group``, ``user``, ``membership``, ``client scope``, ``mapper``, ``client`` or ``default scopes``;
-            ``password`` for a user who has another kind than the home now asks for.
-        name: The object's name in the workshop; a mapper's is led by its client's or client scope's.
+        kind: ``realm``, ``group``, ``role``, ``user``, ``membership``, ``realm roles``, ``client scope``, ``mapper``, ``client``,
+            ``default scopes`` or ``optional scopes``; ``password`` for a user who has another kind than the home now asks for.
+        name: The object's name; a subgroup's is its path, a mapper's is led by its client's or client scope's.
         action: What is to be done.
         fields: The fields that differ; for a new object all that are declared.
     """
@@ -68,8 +66,8 @@ class Notice:
 
     Attributes:
         kind: ``group`` for a second group of a declared one's name, ``members`` for those of a declared group that are not declared,
-            ``colon`` for groups with a name of Kubernetes' own.
-        text: Who they are, and what they get by it.
+            ``colon`` for groups with a name of Kubernetes' own, ``unseen`` for what this administrator is not shown.
+        text: Who or what it is, and what comes of it.
     """
 
     kind: str
@@ -155,7 +153,7 @@ def _flat(representation: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
         elif not isinstance(value, list | tuple):
             flat[prefix + field] = value
         elif all(isinstance(item, str) for item in value):
-            flat[prefix + field] = tuple(sorted(value))
+            flat[prefix + field] = tuple(sorted(set(value)))
     return flat
 
 

@@ -37,8 +37,10 @@ class _Work:
     kinds: tuple[str, ...]
 
 
-_USERS = _Work("manage-users", "groups and users", ("group", "user", "membership"))
-_CLIENTS = _Work("manage-clients", "clients, client scopes and mappers", ("client", "client scope", "mapper", "default scopes"))
+_USERS = _Work("manage-users", "groups and users", ("group", "user", "membership", "realm roles"))
+_CLIENTS = _Work(
+    "manage-clients", "clients, client scopes and mappers", ("client", "client scope", "mapper", "default scopes", "optional scopes")
+)
 
 
 def look(keycloak: Keycloak, workshop: Workshop) -> Iterator[Finding]:

@@ -1,29 +1,37 @@
 """The workshop's realm in Keycloak: what has to change (plan), and changing it (apply).
 
 Both go the same way through the declared objects, so that what is shown is what is done: read the object, compare it with
-its declaration and, when applying, create it or write it back whole with the declared fields set. What the workshop does
-not declare is left alone, but for four lists that it declares whole: a client's redirect URIs, its web origins, which are none,
-its default scopes, and which of the workshop's groups a user is in.
+its declaration and, when applying, create it or write it back whole with the declared fields set. A list that is declared
+is declared whole: apply takes away what else Keycloak has in it. Of a user's groups and roles it takes away the declared ones alone.
+What ``realm.yaml`` does not declare is left alone.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from http import HTTPStatus
 
 from keycloak import KeycloakAdmin
-from keycloak.exceptions import KeycloakConnectionError, KeycloakError, KeycloakGetError, KeycloakPostError
+from keycloak.exceptions import (
+    KeycloakConnectionError,
+    KeycloakError,
+    KeycloakGetError,
+    KeycloakPostError,
+    KeycloakPutError,
+    raise_error_from_response,
+)
 
+from ..display import shown
 from ..errors import IdentityError
-from ..workshop import Client, ClientScope, Mapper, RealmSpec, User, Workshop
+from ..realm_file import BUILT_IN_ROLES, Representation
+from ..workshop import RealmSpec, Workshop
 from . import lookalikes
 from .keycloak import unreachable, words_of
 from .own_secrets import Given
-from .plan import Action, Change, Plan, Representation, compare, merge
-from .representations import credentials, of_client, of_client_scope, of_mapper, of_user
+from .plan import Action, Change, Notice, Plan, compare, merge
 from .session import Claims
 
 _LOOK = "see what the plan shows now, and Keycloak's log: labkit status says where it is"
@@ -38,8 +46,17 @@ _LOCKED_OUT = "Database operation failed"
 
 _MAKING_SECONDS = 30
 
-_Add = Callable[[Representation], object]
-_Update = Callable[[str, Representation], object]
+_KINDS = frozenset(("groups", "roles", "users", "clientScopes", "clients"))
+"""What a RealmRepresentation holds besides the realm's own fields."""
+
+_PARTS = frozenset(
+    ("subGroups", "groups", "realmRoles", "credentials", "protocolMappers", "defaultClientScopes", "optionalClientScopes"),
+)
+"""What has endpoints of its own: with the object itself Keycloak passes over it, or takes away what is not declared."""
+
+_PATHS = {"defaultClientScopes": "default-client-scopes", "optionalClientScopes": "optional-client-scopes"}
+_WHOLE = {"briefRepresentation": "false"}
+_SCOPE_LISTS = {"default scopes": "defaultClientScopes", "optional scopes": "optionalClientScopes"}
 
 
 class Realm:
@@ -77,14 +94,20 @@ class Realm:
 
         Raises:
             KeycloakUnreachable: Nothing answers, or with a certificate that the administrator's client does not trust.
-            IdentityError: The plan is another realm's, or Keycloak refuses the administrator or a call;
+            IdentityError: The plan is another realm's, Keycloak refuses the administrator or a call, or it did not keep what it accepted;
                 what was done before stays done, and applying again does the rest.
         """
         name = self._workshop.realm.name
         if plan is not None and plan.realm != name:
             msg = f"this plan is for the realm {plan.realm}, the workshop's is {name}"
             raise IdentityError(msg, fix="make a new plan, and apply that")
-        return self._walk(write=True)
+        done = self._walk(write=True)
+        if done and (left := self._walk(write=False).pending):
+            fields = [f"{change.kind} {change.name}: {', '.join(each.field for each in change.fields) or 'all'}" for change in left]
+            msg = "Keycloak accepted what it did not keep"
+            fix = "take it out of realm.yaml, or write it as Keycloak's console shows it; a user's attribute has to be in the user profile"
+            raise IdentityError(msg, why="\n".join(fields), fix=fix)
+        return done
 
     def admin(self) -> KeycloakAdmin:
         """A client of Keycloak's admin API, at work in this realm: for what no workshop declares.
@@ -145,39 +168,38 @@ class _Walk:
 
     def __init__(self, admin: KeycloakAdmin, spec: RealmSpec, given: Given | None, *, write: bool) -> None:
         self._admin, self._spec, self._given, self._write = admin, spec, given, write
+        self._declared = spec.representation
         self._changes: list[Change] = []
+        self._notices: list[Notice] = []
 
     def plan(self) -> Plan:
         """Walk it; gives an entry for every declared object, and what nothing is done about.
 
         Clients come after people: through a client with its own secret nobody signs in by a published password.
         """
-        spec, admin = self._spec, self._admin
+        spec, admin, declared = self._spec, self._admin, self._declared
         with failures(f"realm {spec.name}"):
             exists = self._realm()
             # Not before: a client that has made no call yet would look for its own account in the realm it is switched to.
             admin.change_current_realm(spec.name)
-            groups = _by("name", admin.get_groups() if exists else [])
+            groups = admin.get_groups(_WHOLE) if exists else []
             scopes = _by("name", admin.get_client_scopes() if exists else [])
             clients = _by("clientId", admin.get_clients() if exists else [])
-        group_ids = {}
-        for name in spec.groups:
-            with failures(f"group {name}"):
-                group_ids[name] = self._group(name, groups.get(name))
-        for user in spec.users:
-            with failures(f"user {user.username}"):
-                found = admin.get_users({"username": user.username, "exact": "true"}) if exists else []
-                self._user(user, _by("username", found).get(user.username), group_ids)
+        group_ids, roles = self._groups(declared.get("groups", []), groups), self._roles(exists)
+        for user in declared.get("users", []):
+            with failures(f"user {user['username']}"):
+                found = admin.get_users({"username": user["username"], "exact": "true"}) if exists else []
+                self._user(user, _by("username", found).get(user["username"]), group_ids, roles)
         scope_ids = {name: str(scope["id"]) for name, scope in scopes.items()}
-        for scope in spec.client_scopes:
-            with failures(f"client scope {scope.name}"):
-                scope_ids[scope.name] = self._client_scope(scope, scopes.get(scope.name))
-        for client in spec.clients:
-            with failures(f"client {client.client_id}"):
-                self._client(client, clients.get(client.client_id), scope_ids)
+        for scope in declared.get("clientScopes", []):
+            with failures(f"client scope {scope['name']}"):
+                scope_ids[scope["name"]] = self._with_mappers("client scope", scope["name"], scope, scopes, "client-scopes")
+        for client in declared.get("clients", []):
+            with failures(f"client {client['clientId']}"):
+                self._client(client, clients, scope_ids)
         with failures("the groups' members"):
-            notices = tuple(lookalikes.find(admin, spec)) if exists else ()
-        return Plan(spec.name, tuple(self._changes), notices)
+            self._notices += lookalikes.find(admin, spec) if exists else ()
+        return Plan(spec.name, tuple(self._changes), tuple(self._notices))
 
     def _pending(self, kind: str, name: str, now: Representation | None, declared: Representation) -> bool:
         """Note what is to be done about an object; tells whether to do it now."""
@@ -185,15 +207,45 @@ class _Walk:
         self._changes.append(change)
         return self._write and change.action is not Action.AS_DECLARED
 
+    def _object(self, kind: str, name: str, now: Representation | None, declared: Representation, at: str, made_at: str = "") -> str:
+        """Have an object as declared; gives its id. An update gets the whole object.
+
+        Args:
+            kind: See `Change`.
+            name: See `Change`.
+            now: What Keycloak has.
+            declared: What is declared, with its parts.
+            at: The path of all objects of that kind.
+            made_at: The path to make one, if it is another.
+        """
+        own = {field: value for field, value in declared.items() if field not in _PARTS}
+        if self._pending(kind, name, now, own):
+            if now is None:
+                # A password now or never: Keycloak gives none back, so that a later difference could not be seen.
+                first = {"credentials": declared["credentials"]} if "credentials" in declared else {}
+                return self._send("post", made_at or at, {**own, **first})
+            self._send("put", f"{at}/{now['id']}", merge(now, own))
+        return _id(now)
+
+    def _send(self, method: str, path: str, body: object = None) -> str:
+        """Ask the admin API below the realm for a change; gives the last part of the address of what was made."""
+        send = getattr(self._admin.connection, f"raw_{method}")
+        answer = send(f"admin/realms/{self._spec.name}/{path}", data=None if body is None else json.dumps(body))
+        raise_error_from_response(answer, KeycloakPutError, expected_codes=[HTTPStatus.CREATED, HTTPStatus.NO_CONTENT])
+        return str(answer.headers.get("Location", "")).rpartition("/")[2]
+
     def _realm(self) -> bool:
         """Tells whether the realm is there now."""
         name, now = self._spec.name, self._realm_now()
-        declared = {"realm": name, "enabled": True}
+        declared = {field: value for field, value in self._declared.items() if field not in _KINDS}
         if now is None and not self._given:
             # Set when it is made: afterwards it is for those who run that Keycloak to decide.
-            declared["bruteForceProtected"] = True
+            declared.setdefault("bruteForceProtected", True)
         if now is not None and "enabled" not in now:
             # Who may work on users and clients alone is told no more than the name.
+            if unseen := sorted(declared.keys() - {"realm", "enabled"}):
+                text = f"the administrator is not told the realm's own settings, so these are neither compared nor set: {shown(unseen)}"
+                self._notices.append(Notice("unseen", text))
             declared = {"realm": name}
         if self._pending("realm", name, now, declared):
             self._create_realm(declared) if now is None else self._admin.update_realm(name, merge(now, declared))
@@ -220,85 +272,97 @@ class _Walk:
                     raise
                 time.sleep(0.2)
 
-    def _group(self, name: str, now: Representation | None) -> str:
-        if self._pending("group", name, now, {"name": name}):
-            return str(self._admin.create_group({"name": name}))
-        return _id(now)
+    def _groups(self, declared: list[Representation], there: list[Representation], above: str = "", made_at: str = "") -> dict[str, str]:
+        """The ids of these groups and those below them, by their paths."""
+        ids, now = {}, _by("name", there)
+        for group in declared:
+            path, found, below = f"{above}/{group['name']}", now.get(group["name"]), group.get("subGroups", [])
+            with failures(f"group {path[1:]}"):
+                ids[path] = self._object("group", path[1:], found, group, "groups", made_at)
+                children = self._admin.get_group_children(ids[path], _WHOLE) if found and below else []
+            ids |= self._groups(below, children, path, f"groups/{ids[path]}/children")
+        return ids
 
-    def _user(self, user: User, now: Representation | None, group_ids: Mapping[str, str]) -> None:
-        admin, user_id, declared = self._admin, _id(now), of_user(user)
-        if self._pending("user", user.username, now, declared):
-            if now is None:
-                user_id = admin.create_user({**declared, "credentials": credentials(user)})
-            else:
-                admin.update_user(user_id, merge(now, declared))
+    def _roles(self, exists: bool) -> dict[str, Representation]:
+        """The realm's roles by name, if anything is declared of them."""
+        declared = self._declared.get("roles", {}).get("realm", [])
+        if not exists or not (declared or any("realmRoles" in user for user in self._declared.get("users", []))):
+            there = {}
+        else:
+            with failures("the realm's roles"):
+                there = _by("name", self._admin.get_realm_roles(brief_representation=False))
+        for role in declared:
+            name = role["name"]
+            with failures(f"role {name}"):
+                self._object("role", name, there.get(name), role, "roles-by-id", "roles")
+                if self._write and name not in there:
+                    there[name] = self._admin.get_realm_role(name)
+        return there
+
+    def _user(
+        self, user: Representation, now: Representation | None, group_ids: Mapping[str, str], roles: Mapping[str, Representation]
+    ) -> None:
+        admin, name = self._admin, user["username"]
+        user_id = self._object("user", name, now, user, "users")
         if now is not None and self._given and self._given.outdated:
             self._new_password(user, user_id)
-        there = _by("id", admin.get_user_groups(user_id) if user_id else [])
-        ours = {name for name, group_id in group_ids.items() if group_id in there}
-        member = {"groups": list(ours)} if ours or not user.groups else None
-        if self._pending("membership", user.username, member, {"groups": list(user.groups)}):
-            for name in set(user.groups) - ours:
-                admin.group_user_add(user_id, group_ids[name])
-            for name in ours - set(user.groups):
-                admin.group_user_remove(user_id, group_ids[name])
+        there = {group["id"] for group in admin.get_user_groups(user_id)} if user_id else set()
+        ours = {path for path, group_id in group_ids.items() if group_id in there}
+        for path, joins in self._members("membership", name, "groups", ours, user):
+            self._send("put" if joins else "delete", f"users/{user_id}/groups/{group_ids[path]}")
+        if "realmRoles" in user:
+            declared = {*BUILT_IN_ROLES, *(role["name"] for role in self._declared.get("roles", {}).get("realm", []))}
+            has = {role["name"] for role in admin.get_realm_roles_of_user(user_id)} if user_id else set()
+            for role, joins in self._members("realm roles", name, "realmRoles", has & declared, user):
+                self._send("post" if joins else "delete", f"users/{user_id}/role-mappings/realm", [roles[role]])
 
-    def _new_password(self, user: User, user_id: str) -> None:
-        (password,) = credentials(user)
-        if self._pending("password", user.username, {"password": "another"}, {"password": password["value"]}):
-            self._admin.set_user_password(user_id, password["value"], temporary=False)
+    def _members(self, kind: str, name: str, field: str, now: set[str], user: Representation) -> Iterator[tuple[str, bool]]:
+        """Which of what is declared a user is to be put in (true) or taken out of (false)."""
+        wanted = set(user[field])
+        if self._pending(kind, name, {field: list(now)} if now or not wanted else None, {field: user[field]}):
+            yield from ((each, each in wanted) for each in sorted(wanted ^ now))
+
+    def _new_password(self, user: Representation, user_id: str) -> None:
+        (password,) = user["credentials"]
+        if self._pending("password", user["username"], {"password": "another"}, {"password": password["value"]}):
+            self._admin.set_user_password(user_id, password["value"], temporary=password.get("temporary", False))
             # What was begun with the old one ends as well.
             self._admin.user_logout(user_id)
 
-    def _client_scope(self, scope: ClientScope, now: Representation | None) -> str:
-        admin, scope_id, declared = self._admin, _id(now), of_client_scope(scope)
-        if self._pending("client scope", scope.name, now, declared):
-            if now is None:
-                scope_id = admin.create_client_scope(declared)
-            else:
-                admin.update_client_scope(scope_id, merge(now, declared))
-        add, update = partial(admin.add_mapper_to_client_scope, scope_id), partial(admin.update_mapper_in_client_scope, scope_id)
-        self._mappers(scope.name, scope.mappers, now, add, update)
-        return scope_id
+    def _with_mappers(self, kind: str, name: str, declared: Representation, now: Mapping[str, Representation], at: str) -> str:
+        """Have a client scope or client and its mappers as declared; gives its id."""
+        own_id = self._object(kind, name, now.get(name), declared, at)
+        there = _by("name", now.get(name, {}).get("protocolMappers", []))
+        for mapper in declared.get("protocolMappers", []):
+            own_name = mapper["name"]
+            self._object("mapper", f"{name}: {own_name}", there.get(own_name), mapper, f"{at}/{own_id}/protocol-mappers/models")
+        return own_id
 
-    def _client(self, client: Client, now: Representation | None, scope_ids: Mapping[str, str]) -> None:
-        admin, internal_id, declared = self._admin, _id(now), of_client(client)
-        if self._pending("client", client.client_id, now, declared):
-            if now is None:
-                internal_id = admin.create_client(declared)
-            else:
-                admin.update_client(internal_id, merge(now, declared))
-        add, update = partial(admin.add_mapper_to_client, internal_id), partial(admin.update_client_mapper, internal_id)
-        self._mappers(client.client_id, client.mappers, now, add, update)
-        scopes = {"defaultClientScopes": list(client.default_scopes)}
-        if self._pending("default scopes", client.client_id, now, scopes):
-            self._set_default_scopes(internal_id, client, scope_ids)
+    def _client(self, client: Representation, now: Mapping[str, Representation], scope_ids: Mapping[str, str]) -> None:
+        name = client["clientId"]
+        own_id = self._with_mappers("client", name, client, now, "clients")
+        lists = [(kind, field) for kind, field in _SCOPE_LISTS.items() if field in client]
+        pending = [self._pending(kind, name, now.get(name), {field: client[field]}) for kind, field in lists]
+        if any(pending):
+            self._set_scopes(own_id, client, scope_ids)
 
-    def _mappers(self, owner: str, mappers: Iterable[Mapper], now: Representation | None, add: _Add, update: _Update) -> None:
-        existing = _by("name", (now or {}).get("protocolMappers", []))
-        for mapper in mappers:
-            there, declared = existing.get(mapper.name), of_mapper(mapper)
-            if self._pending("mapper", f"{owner}: {mapper.name}", there, declared):
-                if there is None:
-                    add(declared)
-                else:
-                    update(_id(there), merge(there, declared))
+    def _set_scopes(self, own_id: str, client: Representation, scope_ids: Mapping[str, str]) -> None:
+        """Set both lists of a client's scopes.
 
-    def _set_default_scopes(self, internal_id: str, client: Client, scope_ids: Mapping[str, str]) -> None:
-        admin, wanted = self._admin, set(client.default_scopes)
-        defaults = {scope["name"] for scope in admin.get_client_default_client_scopes(internal_id)}
-        optional = {scope["name"] for scope in admin.get_client_optional_client_scopes(internal_id)}
-        if missing := sorted(wanted - scope_ids.keys()):
-            msg = f"client {client.client_id}: the realm has no client scope {missing[0]}"
+        Taking away comes first: Keycloak says yes and does nothing about a scope that is in the other list.
+        """
+        now = self._admin.get_client(own_id)
+        there = {field: set(now[field]) for field in _SCOPE_LISTS.values()}
+        wanted = {field: set(client.get(field, names)) for field, names in there.items()}
+        wanted["optionalClientScopes"] -= wanted["defaultClientScopes"]
+        if missing := sorted({*client["defaultClientScopes"], *client.get("optionalClientScopes", ())} - scope_ids.keys()):
+            msg = f"client {client['clientId']}: the realm has no client scope {missing[0]}"
             fix = "Keycloak makes its own client scopes with a realm only: create it again by hand, or remove the realm and apply"
             raise IdentityError(msg, why="every new realm has it; it was removed", fix=fix)
-        for name in defaults - wanted:
-            admin.delete_client_default_client_scope(internal_id, scope_ids[name])
-        for name in wanted - defaults:
-            # Keycloak says yes and does nothing about a default scope that the client has as an optional one.
-            if name in optional:
-                admin.delete_client_optional_client_scope(internal_id, scope_ids[name])
-            admin.add_client_default_client_scope(internal_id, scope_ids[name], {})
+        for method, more, less in (("delete", there, wanted), ("put", wanted, there)):
+            for field, path in _PATHS.items():
+                for name in more[field] - less[field]:
+                    self._send(method, f"clients/{own_id}/{path}/{scope_ids[name]}")
 
 
 def _by(key: str, items: Iterable[Representation]) -> dict[str, Representation]:

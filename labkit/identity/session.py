@@ -271,12 +271,12 @@ def _client_fields(client: Client) -> dict[str, str]:
 
 _FIXES = {
     "Invalid user credentials": (
-        "apply the realm plan if the user is missing, else reset the password in Keycloak: workshop.yaml's only counts for a new user"
+        "apply the realm plan if the user is missing, else reset the password in Keycloak: realm.yaml's only counts for a new user"
     ),
     "Account is not fully set up": "give the user first and last name, email and no required action: the realm plan shows the difference",
     "Account disabled": "enable the user: the realm plan shows the difference, applying it mends it",
-    "Invalid client or Invalid client credentials": "apply the realm plan: it compares the client and its secret with workshop.yaml",
-    "Client not allowed for direct access grants": "apply the realm plan: it allows the client what workshop.yaml declares",
+    "Invalid client or Invalid client credentials": "apply the realm plan: it compares the client and its secret with realm.yaml",
+    "Client not allowed for direct access grants": "apply the realm plan: it allows the client what realm.yaml declares",
     "Token is not active": "sign in again: a session without use ends after 30 minutes",
     "Session not active": "sign in again: the session was ended by a sign-out or an administrator, or by 30 minutes without use",
     "Stale token": "sign in again: an administrator has revoked all tokens made until a certain moment",
@@ -293,5 +293,5 @@ def _refusal(answer: requests.Response, failure: str) -> SignInRefused:
         body = {}
     error, described = str(body.get("error", "")), str(body.get("error_description", ""))
     why = f"Keycloak answered {answer.status_code} {error}{': ' + described if described else ''}"
-    fix = _FIXES.get(described) or _FIXES.get(error) or "the realm plan shows what differs from workshop.yaml: lab.realm.plan()"
+    fix = _FIXES.get(described) or _FIXES.get(error) or "the realm plan shows what differs from realm.yaml: lab.realm.plan()"
     return SignInRefused(failure, error=error, why=why, fix=fix)

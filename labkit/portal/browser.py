@@ -200,14 +200,14 @@ def login_form(page: str, url: str) -> str:
     if form is None:
         msg = f"Keycloak shows no login form at {urlsplit(url).path}"
         why = _text(page, "#kc-error-message", _TITLE)
-        raise SignInRefused(msg, why=why, fix="apply the realm plan: it compares the portal's client with workshop.yaml")
+        raise SignInRefused(msg, why=why, fix="apply the realm plan: it compares the portal's client with realm.yaml")
     return str(form["action"])
 
 
 def _complaint(answer: requests.Response, username: str) -> SignInRefused:
     """What Keycloak has against the form as it was filled in."""
     why = _text(answer.text, ".kc-feedback-text", _TITLE) or f"it answered {answer.status_code}"
-    fix = "reset the password in Keycloak: workshop.yaml's only counts for a new user; the realm plan shows what else differs"
+    fix = "reset the password in Keycloak: realm.yaml's only counts for a new user; the realm plan shows what else differs"
     return SignInRefused(f"Keycloak did not sign {username} in to the portal", error="login_form", why=why, fix=fix)
 
 

@@ -40,7 +40,7 @@ def _(lab: Lab) -> None:
     lab.credentials.forget()
 
 
-@LAB.step("realm", "the realm is as workshop.yaml declares it", minutes=6)
+@LAB.step("realm", "the realm is as realm.yaml declares it", minutes=6)
 def realm(lab: Lab) -> Iterator[Finding]:
     for change in lab.realm.plan().changes:
         differs = f": {change.action.value}" if change.action is not Action.AS_DECLARED else ""
@@ -140,7 +140,7 @@ def team_claim(lab: Lab) -> Iterator[Finding]:
         return
     yield Finding(unasked is None, f'with "openid" alone it says team: {shown(unasked)}', "an optional scope, not a default one")
     pending = [change.name for change in lab.realm.plan().pending]
-    yield Finding(not pending, f"what differs from workshop.yaml: {shown(pending)}", "lab.realm.apply() mends it")
+    yield Finding(not pending, f"what differs from realm.yaml: {shown(pending)}", "lab.realm.apply() mends it")
 
 
 @team_claim.solution

@@ -23,7 +23,7 @@ LAB.question = Question(
 )
 
 
-@LAB.step("rbac", "the RBAC objects are as workshop.yaml declares them", minutes=10)
+@LAB.step("rbac", "the RBAC objects are as rbac.yaml declares them", minutes=10)
 def rbac(lab: Lab) -> Iterator[Finding]:
     differences = lab.cluster.rbac.differences()
     for wanted in lab.cluster.rbac.objects():

@@ -261,7 +261,7 @@ def test_a_cause_in_the_realm_is_named(whole: Lab, cause: str, spoil: Break, men
 
 def tell(cluster: Workshop, **oidc: str) -> Workshop:
     changed = cluster.cluster.oidc.model_copy(update=oidc)
-    return cluster.model_copy(update={"cluster": cluster.cluster.model_copy(update={"oidc": changed})})
+    return replace(cluster, cluster=replace(cluster.cluster, oidc=changed))
 
 
 def bind(name: str, role: str, group: str) -> Break:

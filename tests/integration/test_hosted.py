@@ -66,7 +66,7 @@ def declared_names(workshop: Workshop) -> dict[str, set[str]]:
         "groups": set(realm.groups),
         **dict.fromkeys(("users", "memberships", "credentials"), users),
         "clients": {client.client_id for client in realm.clients},
-        "client scopes": {scope.name for scope in realm.client_scopes},
+        "client scopes": {scope["name"] for scope in realm.representation["clientScopes"]},
     }
 
 
@@ -318,7 +318,7 @@ def test_the_issuer_is_what_discovery_says_even_when_it_is_not_where_one_asked(t
     "they are not used there: each home makes its own, and shows none of them",
 )
 def test_passwords_and_client_secrets_there_are_the_homes_own_and_shown_nowhere(team: Any, hosted: Lab) -> None:
-    demo = Workshop.load(hosted.settings.workshop_file)
+    demo = Workshop.load(hosted.settings.workshop_folder)
     for user in demo.realm.users:
         assert hosted.session(user.username).username == user.username
         with pytest.raises(SignInRefused, match=user.username):

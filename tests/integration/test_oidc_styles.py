@@ -20,7 +20,6 @@ from typing import Any
 
 import psutil
 import pytest
-import yaml
 
 from labkit.certificates import Certificates
 from labkit.cluster.api import Api, Identity
@@ -54,16 +53,15 @@ def wait_for(condition: Callable[[], bool]) -> None:
 @pytest.fixture(scope="module")
 def realm(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The lab's Keycloak with a realm of this module's own: the workshop's, two more users, and tokens that outlast the module."""
-    declared = yaml.safe_load(lab.settings.workshop_file.read_text())
-    declared["realm"]["name"] = "tokens"
-    somebody = next(user for user in declared["realm"]["users"] if user["username"] == "user-dev")
-    declared["realm"]["users"] += [
-        {**somebody, "username": "unverified", "email": "unverified@kratix.io", "email_verified": False},
+    declared = lab.workshop.realm.representation
+    somebody = next(user for user in declared["users"] if user["username"] == "user-dev")
+    more = [
+        {**somebody, "username": "unverified", "email": "unverified@kratix.io", "emailVerified": False},
         {**somebody, "username": "groupless", "email": "groupless@kratix.io", "groups": []},
     ]
-    file = tmp_path_factory.mktemp("tokens") / "workshop.yaml"
-    file.write_text(yaml.safe_dump(declared))
-    made = Lab(replace(lab.settings, workshop_file=file))
+    folder = tmp_path_factory.mktemp("tokens")
+    (folder / "realm.yaml").write_text(json.dumps({**declared, "realm": "tokens", "users": [*declared["users"], *more]}))
+    made = Lab(replace(lab.settings, workshop_folder=folder))
     made.realm.apply()
     admin = made.keycloak.admin()
     admin.update_realm("tokens", {"accessTokenLifespan": 1800})
@@ -358,9 +356,7 @@ def test_a_subgroup_of_a_declared_name_is_named_by_plan_and_doctor(cluster: Clus
         assert list(probes.realm(realm, realm.session)) == [("group-lookalike", notice.text)]
 
 
-@pytest.mark.fault(
-    "Neighbours", "a group that workshop.yaml does not declare is bound in the cluster", "a token's group counts if declared"
-)
+@pytest.mark.fault("Neighbours", "a group that realm.yaml does not declare is bound in the cluster", "a token's group counts if declared")
 def test_an_undeclared_group_gets_no_rights_by_a_file(cluster: Cluster, home: Settings, realm: Lab) -> None:
     binding = ("clusterrolebinding", "of-the-undeclared")
     cluster.kubeconfig.write_admin(cluster.endpoint)
@@ -453,7 +449,7 @@ def test_another_claim_is_followed_without_a_restart(structured: Cluster, home: 
     session, pid = realm.session("user-dev"), pid_of(home)
     assert structured.api(session).whoami().username == DEV
     oidc = realm.workshop.cluster.oidc.model_copy(update={"username_claim": "sub"})
-    workshop = realm.workshop.model_copy(update={"cluster": realm.workshop.cluster.model_copy(update={"oidc": oidc})})
+    workshop = replace(realm.workshop, cluster=replace(realm.workshop.cluster, oidc=oidc))
     other = cluster_of(home, realm, "structured", workshop)
     other.start()
     wait_for(lambda: other.api(session).whoami().username == session.claims["sub"])

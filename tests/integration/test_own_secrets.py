@@ -21,12 +21,13 @@ from labkit.errors import SignInRefused
 from labkit.identity.own_secrets import kept_in
 from labkit.identity.plan import Action
 from labkit.lab import Lab
-from labkit.settings import WORKSHOP_FILE, SecretsChoice, Settings, open_home
+from labkit.platform_folder import OWN
+from labkit.settings import SecretsChoice, Settings, open_home
 from labkit.workshop import Client, User, Workshop
 from tests.support import LABKIT, labkit
 
 NOBODY = 65534
-DEMO = Workshop.load(WORKSHOP_FILE)
+DEMO = Workshop.load()
 
 ASK = f"""
 import http.client, json, os, ssl, sys
@@ -257,6 +258,6 @@ def test_the_file_with_them_is_its_owners_only_and_they_are_in_no_other(own: Lab
 
 
 def test_the_plan_for_a_new_realm_changes_no_password(home: Settings, tmp_path: Path) -> None:
-    (tmp_path / "other.yaml").write_text(WORKSHOP_FILE.read_text().replace("name: myrealm ", "name: another "))
-    plan = Lab(replace(home, workshop_file=tmp_path / "other.yaml", secrets="own")).realm.plan()
+    (tmp_path / "realm.yaml").write_text((OWN / "realm.yaml").read_text().replace("realm: myrealm ", "realm: another "))
+    plan = Lab(replace(home, workshop_folder=tmp_path, secrets="own")).realm.plan()
     assert {change.action for change in plan.changes} == {Action.CREATE}

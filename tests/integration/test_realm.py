@@ -6,7 +6,7 @@ import html
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,16 @@ import certifi
 import pytest
 from keycloak import KeycloakAdmin
 
-import labkit.workshop
 from labkit.errors import IdentityError, KeycloakUnreachable
 from labkit.identity.plan import Action, FieldChange, Plan
 from labkit.identity.realm import Realm
+from labkit.lab import Lab
+from labkit.platform_folder import OWN
+from labkit.realm_file import BUILT_IN_SCOPES, kinds, mapper_types
 from labkit.workshop import Workshop
-from labkit.workshop_values import BUILT_IN_SCOPES
 
 AdminSource = Callable[[], KeycloakAdmin]
-DEFAULT = Workshop.load(Path(labkit.workshop.__file__).with_name("workshop.yaml"))
+DEFAULT = Workshop.load()
 
 
 @dataclass
@@ -50,14 +51,14 @@ class Place:
 
 
 def named(workshop: Workshop, name: str) -> Workshop:
-    return workshop.model_copy(update={"realm": workshop.realm.model_copy(update={"name": name})})
+    return replace(workshop, realm=workshop.realm.with_values({("realm",): name}))
 
 
 @contextmanager
-def new_place(keycloak_admin: AdminSource) -> Iterator[Place]:
+def new_place(keycloak_admin: AdminSource, declared: Workshop = DEFAULT) -> Iterator[Place]:
     """A place whose realm is not there yet, and is gone afterwards."""
     name = f"test-{uuid.uuid4().hex[:8]}"
-    workshop, admin, hands = named(DEFAULT, name), keycloak_admin(), keycloak_admin()
+    workshop, admin, hands = named(declared, name), keycloak_admin(), keycloak_admin()
     hands.get_realms()
     hands.change_current_realm(name)
     yield Place(Realm(lambda: admin, workshop), workshop, hands)
@@ -175,6 +176,8 @@ REFERENCE_AUDIENCE_MAPPER = {
         "id.token.claim": "true",
         "included.custom.audience": "kube",
         "introspection.token.claim": "true",
+        # Declared, since Terraform's plan would never be empty without it. It is what Keycloak does anyway.
+        "userinfo.token.claim": "true",
     },
 }
 REFERENCE_SCOPE = {
@@ -232,6 +235,196 @@ def test_an_applied_realm_is_what_the_seeds_terraform_leaves(first: First) -> No
 def test_the_scopes_known_by_name_are_those_of_a_new_realm(first: First) -> None:
     made = {scope["name"] for scope in first.place.hands.get_client_scopes() if scope["protocol"] == "openid-connect"}
     assert made - {"groups"} == BUILT_IN_SCOPES
+
+
+def test_the_fields_known_by_name_are_those_of_a_server(first: First) -> None:
+    """So that what a newer Keycloak has more is noticed here, and not by whoever declares it."""
+    hands = first.place.hands
+    seen = {
+        "realm": [hands.get_realm(first.place.workshop.realm.name)],
+        "group": hands.get_groups({"briefRepresentation": "false"}),
+        "user": hands.get_users(),
+        "scope": hands.get_client_scopes(),
+        "client": hands.get_clients(),
+        "role": hands.get_realm_roles(brief_representation=False),
+    }
+    seen["mapper"] = [mapper for scope in seen["scope"] for mapper in scope.get("protocolMappers", [])]
+    unknown = {
+        f"{kind}.{field}"
+        for kind, items in seen.items()
+        for field in {field for item in items for field in item} - {*kinds()[kind].managed, *kinds()[kind].refused}
+    }
+    assert unknown == set()
+    types = hands.get_server_info()["protocolMapperTypes"]["openid-connect"]
+    assert {mapper["id"] for mapper in types} - set(mapper_types()) == set()
+
+
+EVERYTHING = """
+realm: everything
+enabled: true
+displayName: Everything
+ssoSessionIdleTimeout: 900
+attributes: {acr.loa.map: "{}"}
+groups:
+  - name: team
+    attributes: {floor: ["1", "2"]}
+    subGroups:
+      - name: blue
+        description: those in blue
+        subGroups: [{name: navy}]
+  - name: other
+roles: {realm: [{name: builder, description: builds, attributes: {tool: [hammer]}}]}
+users:
+  - username: ada
+    email: ada@example.com
+    emailVerified: true
+    firstName: Ada
+    lastName: L
+    enabled: true
+    requiredActions: [UPDATE_PASSWORD]
+    groups: [/team/blue, /team/blue/navy]
+    realmRoles: [builder, offline_access]
+    credentials: [{type: password, value: of-this-test}]
+clientScopes:
+  - name: extra
+    protocol: openid-connect
+    description: more
+    attributes: {display.on.consent.screen: "false"}
+    protocolMappers:
+      - name: hard
+        protocol: openid-connect
+        protocolMapper: oidc-hardcoded-claim-mapper
+        config: {claim.name: hard, claim.value: "1", jsonType.label: String, id.token.claim: "true"}
+clients:
+  - clientId: page
+    enabled: true
+    publicClient: true
+    standardFlowEnabled: true
+    rootUrl: https://page.example
+    redirectUris: ["https://page.example/*"]
+    webOrigins: [https://page.example]
+    defaultClientScopes: [basic, extra]
+    optionalClientScopes: [email, phone]
+    attributes: {pkce.code.challenge.method: S256}
+"""
+
+
+def declared_by(folder: Path, **files: str) -> Workshop:
+    """The workshop with these files in place of labkit's; a name such as ``realm`` stands for ``realm.yaml``."""
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return Workshop.load(folder)
+
+
+@pytest.fixture(scope="module")
+def everything(keycloak_admin: AdminSource, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A realm with a value in every kind of field, applied."""
+    access = "verbs: [get]\nresources: [pods]\nexpected: {ada: [get]}\n"
+    folder = tmp_path_factory.mktemp("everything")
+    declared = declared_by(folder, realm=EVERYTHING, access=access, rbac="", **{"oidc-flags": FLAGS.replace("kube", "page")})
+    with new_place(keycloak_admin, declared) as place:
+        place.realm.apply()
+        yield place
+
+
+FLAGS = "{oidc-client-id: kube, oidc-username-claim: email, oidc-groups-claim: groups}\n"
+
+
+def test_whatever_a_realm_file_can_hold_is_applied_and_planned(everything: Place) -> None:
+    place = everything
+    assert place.realm.plan().is_empty
+    realm = place.hands.get_realm(place.workshop.realm.name)
+    assert (realm["displayName"], realm["ssoSessionIdleTimeout"], realm["attributes"]["acr.loa.map"]) == ("Everything", 900, "{}")
+    (team,) = [group for group in place.hands.get_groups({"briefRepresentation": "false"}) if group["name"] == "team"]
+    assert (team["attributes"], team["subGroups"][0]["description"]) == ({"floor": ["1", "2"]}, "those in blue")
+    assert [group["path"] for group in place.hands.get_user_groups(place.user("ada")["id"])] == ["/team/blue", "/team/blue/navy"]
+    assert place.user("ada")["requiredActions"] == ["UPDATE_PASSWORD"]
+    roles = {role["name"] for role in place.hands.get_realm_roles_of_user(place.user("ada")["id"])}
+    assert {"builder", "offline_access"} <= roles
+    assert place.hands.get_realm_role("builder")["attributes"] == {"tool": ["hammer"]}
+    page = place.client("page")
+    assert (page["publicClient"], page["rootUrl"], page["attributes"]["pkce.code.challenge.method"]) == (
+        True,
+        "https://page.example",
+        "S256",
+    )
+    assert (sorted(page["defaultClientScopes"]), sorted(page["optionalClientScopes"])) == (["basic", "extra"], ["email", "phone"])
+
+
+def change_realm(**fields: Any) -> Callable[[Place], object]:
+    return lambda place: place.hands.update_realm(place.workshop.realm.name, fields)
+
+
+def move_to_optional(place: Place) -> None:
+    own, extra = place.client("page")["id"], place.scope("extra")["id"]
+    place.hands.delete_client_default_client_scope(own, extra)
+    place.hands.add_client_optional_client_scope(own, extra, {})
+
+
+def leave_the_navy(place: Place) -> None:
+    place.hands.group_user_remove(place.user("ada")["id"], place.hands.get_group_by_path("/team/blue/navy")["id"])
+
+
+@pytest.mark.fault("Realm", "a change by hand to a field that labkit's own realm.yaml does not have", "it is found and mended all the same")
+def test_a_drift_in_any_of_them_is_found_and_mended(everything: Place) -> None:
+    place, hands = everything, everything.hands
+    builder = hands.get_realm_role("builder")
+    blue = hands.get_group_by_path("/team/blue")
+    drifts: list[tuple[Callable[[Place], object], list[tuple[str, str, str]]]] = [
+        (change_realm(displayName="Else"), [("realm", place.workshop.realm.name, "displayName")]),
+        (lambda _: hands.update_group(blue["id"], {**blue, "description": "x"}), [("group", "team/blue", "description")]),
+        (lambda _: hands.update_realm_role("builder", {**builder, "attributes": {}}), [("role", "builder", "attributes.tool")]),
+        (lambda p: hands.update_user(p.user("ada")["id"], {**p.user("ada"), "requiredActions": []}), [("user", "ada", "requiredActions")]),
+        (leave_the_navy, [("membership", "ada", "groups")]),
+        (lambda p: hands.delete_realm_roles_of_user(p.user("ada")["id"], [builder]), [("realm roles", "ada", "realmRoles")]),
+        (
+            move_to_optional,
+            [("default scopes", "page", "defaultClientScopes"), ("optional scopes", "page", "optionalClientScopes")],
+        ),
+    ]
+    for drift, found in drifts:
+        drift(place)
+        plan = place.realm.plan()
+        assert [(change.kind, change.name, field.field) for change in plan.pending for field in change.fields] == found
+        place.realm.apply(plan)
+        assert place.realm.plan().is_empty
+
+
+@pytest.mark.fault(
+    "Realm", "Keycloak accepts a field and drops it, such as a user's attribute that is in no user profile", "apply names it"
+)
+def test_what_keycloak_does_not_keep_is_named(keycloak_admin: AdminSource, tmp_path: Path) -> None:
+    realm = DEFAULT.realm.document.text.replace("    groups: [/kube-admin]\n", "    groups: [/kube-admin]\n    attributes: {desk: ['4']}\n")
+    with new_place(keycloak_admin, declared_by(tmp_path, realm=realm)) as place:
+        with pytest.raises(IdentityError, match="Keycloak accepted what it did not keep") as caught:
+            place.realm.apply()
+        assert caught.value.why == "user user-admin: attributes.desk"
+        assert "user profile" in caught.value.fix
+        place.hands.update_realm_users_profile({**place.hands.get_realm_users_profile(), "unmanagedAttributePolicy": "ENABLED"})
+        place.realm.apply()
+        assert place.user("user-admin")["attributes"] == {"desk": ["4"]}
+
+
+CLAIM = """
+      - name: department
+        protocol: openid-connect
+        protocolMapper: oidc-hardcoded-claim-mapper
+        config: {claim.name: department, claim.value: platform, jsonType.label: String, id.token.claim: "true"}
+"""
+
+
+def test_a_claim_is_added_by_realm_yaml_alone(keycloak_admin: AdminSource, idle_lab: Lab, tmp_path: Path) -> None:
+    """The mapper is the one that docs/instructor.md shows."""
+    assert CLAIM in (Path(__file__).parents[2] / "docs" / "instructor.md").read_text()
+    text = (OWN / "realm.yaml").read_text().replace("realm: myrealm ", "realm: claims ")
+    (tmp_path / "realm.yaml").write_text(text.replace("    protocolMappers:", f"    protocolMappers:{CLAIM.rstrip()}", 1))
+    lab = Lab(replace(idle_lab.settings, workshop_folder=tmp_path))
+    try:
+        lab.realm.apply()
+        assert lab.session("user-dev").claims["department"] == "platform"
+        assert lab.realm.plan().is_empty
+    finally:
+        keycloak_admin().delete_realm("claims")
 
 
 def remove_default_scope(place: Place) -> None:
@@ -320,8 +513,8 @@ DRIFTS = [
     (change_group_mapper(full_path="true"), "mapper", "groups: groups", "config.full.path", "true", "false"),
     (change_group_mapper(claim_name="teams"), "mapper", "groups: groups", "config.claim.name", "teams", "groups"),
     (hide_scope_from_tokens, "client scope", "groups", "attributes.include.in.token.scope", "false", "true"),
-    (move_user, "membership", "user-dev", "groups", ("kube-admin",), ("kube-dev",)),
-    (promote_user, "membership", "user-dev", "groups", ("kube-admin", "kube-dev"), ("kube-dev",)),
+    (move_user, "membership", "user-dev", "groups", ("/kube-admin",), ("/kube-dev",)),
+    (promote_user, "membership", "user-dev", "groups", ("/kube-admin", "/kube-dev"), ("/kube-dev",)),
     (change_user(emailVerified=False), "user", "user-dev", "emailVerified", False, True),
     (change_user(enabled=False), "user", "user-dev", "enabled", False, True),
     (change_user(email="else@kratix.io"), "user", "user-dev", "email", "else@kratix.io", "user-dev@kratix.io"),
@@ -483,11 +676,9 @@ def test_a_refused_call_names_the_object_and_keycloaks_reason_without_secrets(pl
 @pytest.mark.fault("Realm", "a client scope of Keycloak's own was removed", "the error says what can be done")
 def test_a_removed_built_in_scope_is_told_with_the_way_out(place: Place, keycloak_admin: AdminSource) -> None:
     place.hands.delete_client_scope(place.scope("address")["id"])
-    spec = place.workshop.realm
-    kube = spec.clients[0].model_copy(update={"default_scopes": ("email", "groups", "address")})
-    workshop = place.workshop.model_copy(update={"realm": spec.model_copy(update={"clients": (kube,)})})
+    realm = place.workshop.realm.with_values({("clients", 0, "defaultClientScopes"): ["email", "groups", "address"]})
     with pytest.raises(IdentityError, match="client kube: the realm has no client scope address") as caught:
-        Realm(keycloak_admin, workshop).apply()
+        Realm(keycloak_admin, replace(place.workshop, realm=realm)).apply()
     assert "remove the realm and apply" in caught.value.fix
 
 

@@ -18,7 +18,6 @@ from typing import Any, NoReturn
 
 import psutil
 import pytest
-import yaml
 from jwcrypto import jwk, jwt
 from keycloak import KeycloakAdmin
 from pydantic import SecretStr
@@ -162,7 +161,7 @@ def test_a_client_without_direct_access_grants_is_refused(
     lab: Lab, kube: Client, user_dev: User, kube_changed: Callable[..., None]
 ) -> None:
     kube_changed(directAccessGrantsEnabled=False)
-    with refused("unauthorized_client", "allows the client what workshop.yaml declares"):
+    with refused("unauthorized_client", "allows the client what realm.yaml declares"):
         sign_in(lab.keycloak, kube, user_dev)
 
 
@@ -485,13 +484,13 @@ def test_a_cached_token_that_is_good_needs_neither_lock_nor_network(lab: Lab, mo
 
 @pytest.fixture
 def alice(lab: Lab, hands: KeycloakAdmin, tmp_path: Path) -> Iterator[Lab]:
-    """The lab by a workshop file of one's own, in which there is an alice."""
-    whole = yaml.safe_load(lab.settings.workshop_file.read_text())
-    person = {**whole["realm"]["users"][0], "username": "alice", "email": "alice@example.com", "first_name": "Alice", "last_name": "A"}
-    whole["realm"]["users"].append(person)
-    file = tmp_path / "mine.yaml"
-    file.write_text(yaml.safe_dump(whole))
-    mine = Lab(replace(lab.settings, workshop_file=file))
+    """The lab by a workshop folder of one's own, in which there is an alice."""
+    realm = lab.workshop.realm.representation
+    person = {**realm["users"][0], "username": "alice", "email": "alice@example.com", "firstName": "Alice", "lastName": "A"}
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "realm.yaml").write_text(json.dumps({**realm, "users": [*realm["users"], person]}))
+    mine = Lab(replace(lab.settings, workshop_folder=folder))
     mine.realm.apply()
     yield mine
     mine.cluster.kubeconfig.remove("alice-exec")
@@ -503,14 +502,12 @@ def alice(lab: Lab, hands: KeycloakAdmin, tmp_path: Path) -> Iterator[Lab]:
     "kubectl is called where nothing, or something else, is known of LABKIT_WORKSHOP and the like",
     "its context leads to the lab",
 )
-@pytest.mark.parametrize(
-    "elsewhere", [{}, {"LABKIT_WORKSHOP": "/gone.yaml", "LABKIT_HOME": "/gone", "LABKIT_KEYCLOAK_URL": "https://gone"}]
-)
+@pytest.mark.parametrize("elsewhere", [{}, {"LABKIT_WORKSHOP": "/gone", "LABKIT_HOME": "/gone", "LABKIT_KEYCLOAK_URL": "https://gone"}])
 def test_an_exec_context_needs_none_of_the_labs_variables(alice: Lab, tmp_path: Path, elsewhere: dict[str, str]) -> None:
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **elsewhere}
     done = subprocess.run(whoami(alice, "alice"), env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert "alice@example.com" in done.stdout, done.stderr
-    assert [path.name for path in tmp_path.iterdir() if path.name not in (".kube", "mine.yaml")] == []
+    assert [path.name for path in tmp_path.iterdir() if path.name not in (".kube", "mine")] == []
 
 
 @pytest.mark.fault("Sign-in", "a session that was signed out", "it can't be resumed; the fix: sign in again")

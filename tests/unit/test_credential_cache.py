@@ -9,6 +9,7 @@ import pytest
 
 from labkit.identity.credential_cache import CredentialCache
 from labkit.lab import Lab
+from labkit.platform_folder import find
 from labkit.settings import Settings
 from labkit.steps import STEPS
 
@@ -22,8 +23,9 @@ def test_a_kept_token_counts_as_long_as_it_has_time_left_and_the_realm_is_the_sa
     cache.keep("user-dev", "an ID token", "a refresh token", int(time.time()) + 300)
     assert "an ID token" in cache.credential("user-dev")
     assert cache.credential("user-admin") == ""
-    mine = tmp_path / "mine.yaml"
-    mine.write_text(Settings.load(environ).workshop_file.read_text() + "# another realm")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "realm.yaml").write_text(find("realm.yaml").read_text() + "# another realm")
     elsewhere = {"LABKIT_KEYCLOAK_URL": "https://sso.example.com", "LABKIT_KEYCLOAK_ADMIN_SECRET": "secret"}
     for other in ({"LABKIT_WORKSHOP": str(mine)}, elsewhere):
         assert CredentialCache(Settings.load({**environ, **other})).credential("user-dev") == ""

@@ -17,7 +17,8 @@ from labkit.cli.output import tell_of_neighbours
 from labkit.errors import SettingsError
 from labkit.identity.own_secrets import Given, kept_in, note_of
 from labkit.lab import Lab
-from labkit.settings import WORKSHOP_FILE, Settings
+from labkit.platform_folder import OWN
+from labkit.settings import Settings
 from labkit.workshop import Workshop
 
 HOSTED = {"LABKIT_KEYCLOAK_URL": "https://sso.example.com"}
@@ -39,19 +40,24 @@ def passwords(workshop: Workshop) -> dict[str, str]:
     return {user.username: user.password.get_secret_value() for user in workshop.realm.users}
 
 
+def redirect_uris(workshop: Workshop) -> list[str]:
+    """Those of the portal's client."""
+    return list(workshop.realm.representation["clients"][1]["redirectUris"])
+
+
 def every_secret(workshop: Workshop) -> set[str]:
     return {*passwords(workshop).values(), *(client.secret.get_secret_value() for client in workshop.realm.clients)}
 
 
 @pytest.fixture
 def published() -> Workshop:
-    return Workshop.load(WORKSHOP_FILE)
+    return Workshop.load()
 
 
 def test_a_local_cluster_has_the_published_secrets_unless_told_otherwise(make: Make) -> None:
     lab = make()
     assert lab.secrets == "demo"
-    assert lab.workshop == Workshop.load(WORKSHOP_FILE, portal_port=lab.settings.ports["portal"])
+    assert lab.workshop == Workshop.load(portal_url=lab.settings.url("portal", "http"))
     assert not kept_in(lab.settings.home).exists()
     assert make(LABKIT_SECRETS="demo").workshop == lab.workshop
 
@@ -113,18 +119,21 @@ def test_while_passwords_are_being_changed_neither_kind_counts_as_given(make: Ma
 def test_emails_and_redirect_uris_are_nobody_elses(make: Make) -> None:
     lab = make(LABKIT_SECRETS="own")
     assert [user.email for user in lab.workshop.realm.users] == [f"{user.username}@example.com" for user in lab.workshop.realm.users]
-    (uri,) = lab.workshop.client("backstage-client").redirect_uris
-    assert uri == f"{lab.portal.url}/api/auth/keycloak/handler/frame"
+    assert redirect_uris(lab.workshop) == [f"{lab.portal.url}/api/auth/keycloak/handler/frame"]
 
 
 def test_addresses_of_a_workshop_of_ones_own_stay_but_for_those_on_this_machine(make: Make, tmp_path: Path) -> None:
     mine = (
-        WORKSHOP_FILE.read_text().replace("user-dev@kratix.io", "ada@corp.example").replace("http://localhost:3003", "https://corp.example")
+        (OWN / "realm.yaml")
+        .read_text()
+        .replace("user-dev@kratix.io", "ada@corp.example")
+        .replace("http://localhost:3003", "https://corp.example")
     )
-    (tmp_path / "mine.yaml").write_text(mine.replace("http://localhost:3000", "http://127.0.0.1:3000"))
-    workshop = make(LABKIT_SECRETS="own", LABKIT_WORKSHOP=str(tmp_path / "mine.yaml")).workshop
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "realm.yaml").write_text(mine.replace("http://localhost:3000", "http://127.0.0.1:3000"))
+    workshop = make(LABKIT_SECRETS="own", LABKIT_WORKSHOP=str(tmp_path / "mine")).workshop
     assert workshop.user("user-dev").email == "ada@corp.example"
-    hosts = [uri.partition("/api/")[0] for uri in workshop.client("backstage-client").redirect_uris]
+    hosts = [uri.partition("/api/")[0] for uri in redirect_uris(workshop)]
     assert hosts[1:] == ["https://corp.example"]
 
 

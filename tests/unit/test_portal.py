@@ -34,13 +34,14 @@ from labkit.errors import (
     WorkshopError,
 )
 from labkit.identity.keycloak import Keycloak
+from labkit.platform_folder import OWN
 from labkit.portal import config
 from labkit.portal.browser import Browser, login_form
 from labkit.portal.catalog import Catalog, read_template
 from labkit.portal.refusals import problems, translated
 from labkit.portal.tasks import follow
 from labkit.portal.token_way import TokenWay
-from labkit.settings import PORTS, WORKSHOP_FILE, Settings
+from labkit.settings import PORTS, Settings
 from labkit.workshop import Workshop
 from tests.app_config import by_path, substituted, variables_in
 
@@ -55,7 +56,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def workshop(settings: Settings) -> Workshop:
-    return Workshop.load(settings.workshop_file, portal_port=settings.ports["portal"])
+    return Workshop.load(settings.workshop_folder, portal_url=settings.url("portal", "http"))
 
 
 def given(settings: Settings, endpoint: Endpoint | None = None, issuer: str = ISSUER, pages: Path | None = None) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def given(settings: Settings, endpoint: Endpoint | None = None, issuer: str = IS
     return dict(substituted(yaml.safe_load(config.APP_CONFIG.read_text()), {**known, **secrets}))
 
 
-LAB = Settings(Path("/lab"), Path("/lab/home"), "4711", Path("/cache"), WORKSHOP_FILE, PORTS)
+LAB = Settings(Path("/lab"), Path("/lab/home"), "4711", Path("/cache"), OWN, PORTS)
 VARIANTS = {
     "default": lambda: given(LAB),
     "pages": lambda: given(LAB, pages=Path("/cache/pages")),

@@ -15,6 +15,7 @@ from labkit.doctor.diagnosis import Found
 from labkit.errors import CheckFailed, PracticeError
 from labkit.faults import FAULTS
 from labkit.lab import Lab
+from labkit.platform_folder import OWN
 from labkit.practice import Practice
 from labkit.processes import Server
 from labkit.settings import Settings, write_private
@@ -63,11 +64,11 @@ def patient(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Patient]:
 
 def test_the_practice_lab_is_local_and_its_own_whatever_the_learners_is(tmp_path: Path) -> None:
     elsewhere = {"LABKIT_CLUSTER": "external", "LABKIT_CONTEXT": "theirs", "LABKIT_KEYCLOAK_URL": "https://sso.example.com"}
-    own = {"LABKIT_OIDC": "structured", "LABKIT_WORKSHOP": str(tmp_path / "another.yaml"), "LABKIT_HOME": str(tmp_path / "home")}
+    own = {"LABKIT_OIDC": "structured", "LABKIT_WORKSHOP": str(tmp_path / "another"), "LABKIT_HOME": str(tmp_path / "home")}
     learners = Settings.load({**elsewhere, **own})
     inner = learners.within("practice")
     assert (inner.cluster, inner.context, inner.hosted, inner.oidc) == ("local", "", None, "flags")
-    assert inner.workshop_file.name == "workshop.yaml"
+    assert inner.workshop_folder == OWN
     assert inner.home == learners.home / "practice"
     assert inner.home_id != learners.home_id
     assert set(inner.ports.values()).isdisjoint(learners.ports.values())

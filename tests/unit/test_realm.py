@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from keycloak import KeycloakAdmin
 
-import labkit.workshop
 from labkit.errors import IdentityError, KeycloakUnreachable
 from labkit.identity.plan import Action, Change, FieldChange, Plan, compare, merge
 from labkit.identity.realm import Realm
-from labkit.identity.representations import of_client
 from labkit.ports import port_is_free
 from labkit.workshop import Workshop
 
-WORKSHOP = Workshop.load(Path(labkit.workshop.__file__).with_name("workshop.yaml"))
+WORKSHOP = Workshop.load()
 
 
 def test_an_object_that_is_not_there_is_to_create_with_all_it_declares() -> None:
@@ -41,7 +38,7 @@ def test_a_lists_order_has_no_meaning_but_its_members_have(now: list[str], actio
 
 
 def test_a_secret_is_told_to_differ_but_never_shown() -> None:
-    declared = of_client(WORKSHOP.client("kube"))
+    declared = WORKSHOP.realm.representation["clients"][0]
     changed = compare("client", "kube", {**declared, "secret": "changed-by-hand"}, declared)
     assert changed.fields == (FieldChange("secret", "(another secret)", "(declared)"),)
     plan = Plan("myrealm", (changed, compare("client", "kube", None, declared)))
@@ -98,11 +95,9 @@ def test_a_plan_is_true_while_something_is_pending() -> None:
 
 
 def test_a_portal_on_another_uris_port_declares_that_uri_once() -> None:
-    workshop = Workshop.load(Path(labkit.workshop.__file__).with_name("workshop.yaml"), portal_port=3003)
-    assert of_client(workshop.client("backstage-client"))["redirectUris"] == [
-        "http://localhost:3000/api/auth/keycloak/handler/frame",
-        "http://localhost:3003/api/auth/keycloak/handler/frame",
-    ]
+    client = Workshop.load(portal_url="http://localhost:3003").realm.representation["clients"][1]
+    uris = [f"http://localhost:{port}/api/auth/keycloak/handler/frame" for port in (3000, 3003)]
+    assert compare("client", "backstage-client", {**client, "redirectUris": uris}, client).action is Action.AS_DECLARED
 
 
 def test_a_plan_for_another_realm_is_refused_before_anything_is_asked() -> None:

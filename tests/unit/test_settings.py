@@ -116,9 +116,9 @@ def test_a_home_that_cannot_be_made_is_refused_with_the_variable_to_set(tmp_path
 
 
 def test_the_variables_name_home_cache_and_workshop(tmp_path: Path) -> None:
-    names = {"LABKIT_HOME": "home", "LABKIT_CACHE": "cache", "LABKIT_WORKSHOP": "mine.yaml"}
+    names = {"LABKIT_HOME": "home", "LABKIT_CACHE": "cache", "LABKIT_WORKSHOP": "mine"}
     settings = Settings.load({variable: str(tmp_path / name) for variable, name in names.items()})
-    assert (settings.home, settings.cache, settings.workshop_file) == tuple(tmp_path / name for name in names.values())
+    assert (settings.home, settings.cache, settings.workshop_folder) == tuple(tmp_path / name for name in names.values())
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_without_variables_the_home_is_in_the_checkout(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path / "notebooks")
     settings = Settings.load({})
     assert settings.home == tmp_path / ".labkit"
-    assert settings.workshop_file.is_file()
+    assert settings.workshop_folder.is_dir()
 
 
 def test_the_checkout_is_found_from_the_notebooks_folder_and_the_learners_copy(tmp_path: Path) -> None:

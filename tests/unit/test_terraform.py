@@ -1,4 +1,4 @@
-"""keycloak.tf: what it says, in the form that ``terraform fmt`` would give it, with arguments that the provider has.
+"""keycloak.tf: it reads all of realm.yaml, has the form that ``terraform fmt`` would give it, and uses arguments that the provider has.
 
 This is less than applying it: the provider is in none of the package registries, so that no test here can run it.
 What became of it when it was run, docs/terraform.md says.
@@ -6,31 +6,44 @@ What became of it when it was run, docs/terraform.md says.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
-import labkit.workshop
-from labkit.identity.hcl import Block, Expression, arguments, label
 from labkit.identity.keycloak import Administrator
-from labkit.identity.terraform import Terraform
+from labkit.identity.terraform import CA, Terraform, quoted
+from labkit.platform_folder import OWN
+from labkit.realm_file import kinds
 from labkit.workshop import Workshop
 
-DEFAULT = Workshop.load(Path(labkit.workshop.__file__).with_name("workshop.yaml"))
+FILE = OWN / "keycloak.tf"
+DEFAULT = Workshop.load()
 PROVIDER = {
-    "keycloak_group": {"realm_id", "name"},
-    "keycloak_user": {"realm_id", "username", "enabled", "email", "email_verified", "first_name", "last_name", "value"},
+    "keycloak_group": {"realm_id", "parent_id", "name", "description", "attributes"},
+    "keycloak_role": {"realm_id", "client_id", "name", "description", "attributes"},
+    "keycloak_user": {
+        *("realm_id", "username", "enabled", "email", "email_verified", "first_name", "last_name", "attributes", "required_actions"),
+        *("value", "temporary"),
+    },
     "keycloak_user_groups": {"realm_id", "user_id", "group_ids", "exhaustive"},
-    "keycloak_openid_client_scope": {"realm_id", "name", "include_in_token_scope", "gui_order"},
-    "keycloak_openid_group_membership_protocol_mapper": {"realm_id", "client_id", "client_scope_id", "name", "claim_name", "full_path"},
-    "keycloak_openid_audience_protocol_mapper": {"realm_id", "client_id", "client_scope_id", "name", "included_custom_audience"},
+    "keycloak_user_roles": {"realm_id", "user_id", "role_ids", "exhaustive"},
+    "keycloak_openid_client_scope": {
+        *("realm_id", "name", "description", "include_in_token_scope", "include_in_openid_provider_metadata", "gui_order"),
+        "extra_config",
+    },
+    "keycloak_generic_protocol_mapper": {"realm_id", "client_id", "client_scope_id", "name", "protocol", "protocol_mapper", "config"},
     "keycloak_openid_client_default_scopes": {"realm_id", "client_id", "default_scopes"},
+    "keycloak_openid_client_optional_scopes": {"realm_id", "client_id", "optional_scopes"},
     "keycloak_openid_client": {
-        *("realm_id", "client_id", "name", "enabled", "access_type", "client_secret", "valid_redirect_uris"),
-        *("standard_flow_enabled", "implicit_flow_enabled", "direct_access_grants_enabled"),
+        *("realm_id", "client_id", "name", "description", "enabled", "access_type", "client_authenticator_type", "client_secret"),
+        *("standard_flow_enabled", "implicit_flow_enabled", "direct_access_grants_enabled", "service_accounts_enabled"),
+        *("frontchannel_logout_enabled", "full_scope_allowed", "consent_required", "valid_redirect_uris", "web_origins"),
+        *("root_url", "base_url", "admin_url", "backchannel_logout_session_required", "use_refresh_tokens", "extra_config"),
     },
 }
 """The arguments of each resource, as the documentation of the provider's version 5.9 lists them; only those that could be of use."""
@@ -43,15 +56,9 @@ class Somewhere:
         self.url, self.ca, self.administrator = "https://sso.example.com/auth", ca, administrator
 
 
-@pytest.fixture
-def ca(tmp_path: Path) -> Path:
-    file = tmp_path / "ca.crt"
-    file.write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
-    return file
-
-
-def terraform(ca: Path, workshop: Workshop = DEFAULT, administrator: Administrator | None = None) -> Terraform:
-    return Terraform(workshop, Somewhere(ca, administrator or Administrator("myrealm", user="admin")))  # type: ignore[arg-type]
+def terraform(administrator: Administrator | None = None) -> Terraform:
+    keycloak = Somewhere(Path("ca.crt"), administrator or Administrator("myrealm", user="admin"))
+    return Terraform(FILE, DEFAULT.realm, keycloak)  # type: ignore[arg-type]
 
 
 def resources(text: str) -> list[tuple[str, str, str]]:
@@ -59,139 +66,120 @@ def resources(text: str) -> list[tuple[str, str, str]]:
     return re.findall(r'^resource "(\w+)" "([\w-]+)" \{\n(.*?)^\}', text, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_there_is_a_resource_for_everything_declared(ca: Path) -> None:
-    assert [(kind.removeprefix("keycloak_"), name) for kind, name, _ in resources(str(terraform(ca)))] == [
-        ("group", "groups"),
-        ("user", "users"),
-        ("user_groups", "user_groups"),
-        ("openid_client_scope", "groups"),
-        ("openid_group_membership_protocol_mapper", "groups_groups"),
-        ("openid_client", "kube"),
-        ("openid_client_default_scopes", "kube"),
-        ("openid_client", "backstage-client"),
-        ("openid_audience_protocol_mapper", "backstage-client_kube-audience"),
-        ("openid_client_default_scopes", "backstage-client"),
-    ]
-
-
-def test_every_argument_is_one_that_the_provider_has(ca: Path) -> None:
-    for kind, name, body in resources(str(terraform(ca))):
-        used = set(re.findall(r"^ +(\w+) +=", body, flags=re.MULTILINE)) - {"for_each"}
+def test_every_argument_is_one_that_the_provider_has() -> None:
+    for kind, name, body in resources(FILE.read_text()):
+        used = set(re.findall(r"^ +(\w+) +=", body, flags=re.MULTILINE)) - {"for_each", "depends_on"}
         assert used - PROVIDER[kind] == set(), f"{kind}.{name}"
 
 
-def test_every_resource_named_in_the_table_beside_the_admin_api_is_in_the_file(ca: Path) -> None:
-    there = {f"{kind}.{name}" for kind, name, _ in resources(str(terraform(ca)))}
-    assert {row["in keycloak.tf"] for row in terraform(ca).two_ways().records()} == there
+def test_every_resource_for_what_is_declared_is_in_the_table_beside_the_admin_api() -> None:
+    there = {f"{kind}.{name}" for kind, name, _ in resources(FILE.read_text())}
+    shown = {row["in keycloak.tf"].partition("[")[0] for row in terraform().two_ways().records()}
+    unused = {"keycloak_group.subgroups", "keycloak_role.roles", "keycloak_user_roles.users"}
+    assert shown == there - unused - {"keycloak_openid_client_optional_scopes.clients"}
+    (mapper,) = [row for row in terraform().two_ways().records() if row["name"] == "kube-audience"]
+    assert mapper["by the admin API"] == "POST clients/…/protocol-mappers/models"
+    assert mapper["in keycloak.tf"] == 'keycloak_generic_protocol_mapper.clients["backstage-client/kube-audience"]'
 
 
-@pytest.mark.fault("Exposure", "keycloak.tf is shown or committed", "it holds no secret: those are variables, marked as sensitive")
-def test_the_file_holds_no_secret_and_the_values_are_in_another(ca: Path) -> None:
-    secret = re.compile("an-own-secret-[a-z-]+")
-    users = tuple(u.model_copy(update={"password": type(u.password)(f"an-own-secret-{u.username}")}) for u in DEFAULT.realm.users)
-    clients = tuple(c.model_copy(update={"secret": type(c.secret)(f"an-own-secret-{c.client_id}")}) for c in DEFAULT.realm.clients)
-    workshop = DEFAULT.model_copy(update={"realm": DEFAULT.realm.model_copy(update={"users": users, "clients": clients})})
-    made = terraform(ca, workshop)
-    assert secret.findall(str(made)) == []
-    assert len(secret.findall(made.secrets())) == len(users) + len(clients)
-    variables = re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', str(made), flags=re.MULTILINE | re.DOTALL)
-    sensitive = {name for name, body in variables if re.search("sensitive += true", body)}
-    assert sensitive == {"admin_secret", "user_passwords", "client_secrets"}
+@pytest.mark.fault("Exposure", "keycloak.tf and its values are shown or committed", "they hold no secret: Terraform reads realm.yaml")
+def test_the_file_and_its_values_hold_no_secret() -> None:
+    secrets = {user.password.get_secret_value() for user in DEFAULT.realm.users}
+    secrets |= {client.secret.get_secret_value() for client in DEFAULT.realm.clients}
+    shown = f"{terraform()}{terraform().values()}"
+    assert [secret for secret in secrets if secret in shown] == []
+    sensitive = re.findall(r'^variable "(\w+)" \{[^}]*sensitive += true', shown, flags=re.MULTILINE)
+    assert sensitive == ["admin_secret"]
 
 
-def test_the_provider_signs_in_as_the_administrator_does(ca: Path) -> None:
-    user, client = str(terraform(ca)), str(terraform(ca, administrator=Administrator("master", client="robot")))
-    assert 'username  = "admin"' in user
-    assert "password  = var.admin_secret" in user
-    assert re.search(r"client_secret += var.admin_secret", client)
-    assert "username" not in client.split("locals {", maxsplit=1)[0].split("provider")[2]
+def test_the_values_say_where_keycloak_is_and_who_administers_it() -> None:
+    assert terraform().values().splitlines() == [
+        'keycloak_url = "https://sso.example.com/auth"',
+        'admin_realm = "myrealm"',
+        'admin_client = "admin-cli"',
+        'admin_user = "admin"',
+        f'ca_file = "{CA}"',
+    ]
+    assert "admin_user" not in terraform(Administrator("master", client="robot")).values()
 
 
-def canonical(text: str) -> list[str]:
-    """The lines that are not as ``terraform fmt`` would have them, as far as it matters here: indentation, equals signs in columns."""
-    wrong, depth, column, heredoc = [], 0, 0, False
-    for line in text.splitlines():
-        if heredoc:
-            heredoc = line.strip() != "EOT"
-            continue
-        closes = line.strip()[:1] in ("}", "]")
-        depth -= closes
-        found = re.match(r"( *)(\S+)( +)= \S", line)
-        opens = line.endswith(("{", "[", "<<-EOT"))
-        if line and len(line) - len(line.lstrip()) != 2 * depth:
-            wrong.append(line)
-        if found and not opens:
-            wrong += [line] if column and found.end(3) != column else []
-            column = found.end(3)
-        else:
-            wrong += [line] if found and len(found[3]) != 1 else []
-            column = 0
-        depth += line.endswith(("{", "["))
-        heredoc = line.endswith("<<-EOT")
-    return wrong
+TEXTS = ['${file("/etc/passwd")}', "%{ if true }", "$${a} $%{b}", 'a"b\\', "one\ntwo\t", "\b\x00é😀", "a b.c:d/e@f-g"]
 
 
-@pytest.mark.parametrize("kind", ["keycloak.tf", "secrets.auto.tfvars"])
-def test_it_has_the_canonical_format(ca: Path, kind: str, tmp_path: Path) -> None:
-    made = terraform(ca)
-    text = f"{made}\n" if kind == "keycloak.tf" else f"{made.secrets()}\n"
-    assert canonical(text) == []
+@pytest.mark.fault("Workshop", "a name that Terraform would read as its own: `${…}`, a quote, several lines", "it stays text")
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_would_be_terraforms_own_stays_text(text: str) -> None:
+    inside = quoted(text)[1:-1]
+    assert re.fullmatch(r"([A-Za-z0-9 ._:/@-]|\\U[0-9a-f]{8})*", inside)
+    assert re.sub(r"\\U([0-9a-f]{8})", lambda found: chr(int(found[1], 16)), inside) == text
+
+
+def test_every_field_that_labkit_knows_is_read_or_refused_by_the_file() -> None:
+    """The lists in ``local.read`` are of fields that there are."""
+    listed = dict(re.findall(r'^ +"?([\w.]+)"? += \{ items = .*?, fields = (\[.*?\])', FILE.read_text(), flags=re.MULTILINE))
+    kind_of = {"realm": "realm", "groups": "group", "subGroups": "group", "roles.realm": "role", "users": "user", "clients": "client"}
+    for name, kind in {**kind_of, "clientScopes": "scope"}.items():
+        assert set(json.loads(listed[name])) - {"parent"} <= kinds()[kind].managed.keys(), name
+
+
+MORE = {
+    "clientScopes": [{"name": "extra", "protocol": "openid-connect", "attributes": {"a": "1", "gui.order": "2"}, "protocolMappers": []}],
+    "groups": [{"name": "a", "subGroups": [{"name": "b"}, {"name": "c", "attributes": {"x": ["1", "2"]}}]}, {"name": "d"}],
+    "clients": [],
+    "users": [{"username": "ada", "groups": ["/a/b"], "attributes": {"x": ["${1}"]}}],
+}
+
+
+def evaluated(folder: Path, realm: object) -> subprocess.CompletedProcess[str]:
+    """What Terraform makes of the file's locals: its resources need the provider, its locals don't."""
     program = shutil.which("terraform")
     if program is None:
-        pytest.skip("terraform is not on the PATH: looked at by labkit's own rules only")
-    (tmp_path / kind).write_text(text)
-    done = subprocess.run([program, "fmt", "-check", "-diff", kind], cwd=tmp_path, capture_output=True, text=True, check=False)
+        pytest.skip("terraform is not on the PATH")
+    blocks = re.findall(r"^(?:locals|output \"realm\") \{\n.*?^\}\n", FILE.read_text(), flags=re.MULTILINE | re.DOTALL)
+    names = ("groups", "subgroups", "scope_mappers", "client_mappers", "users", "unread")
+    seen = "".join(f'output "{name}" {{\n  value = local.{name}\n}}\n' for name in names)
+    (folder / "main.tf").write_text("".join(blocks) + seen)
+    (folder / "realm.yaml").write_text(yaml.safe_dump(realm))
+    return subprocess.run([program, "apply", "-auto-approve", "-no-color"], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def outputs(folder: Path) -> dict[str, object]:
+    done = subprocess.run(["terraform", "output", "-json"], cwd=folder, capture_output=True, text=True, check=True)
+    return {name: output["value"] for name, output in json.loads(done.stdout).items()}
+
+
+def test_terraform_finds_every_object_of_the_realm_in_the_file(tmp_path: Path) -> None:
+    done = evaluated(tmp_path, DEFAULT.realm.representation)
+    assert done.returncode == 0, done.stderr
+    found = outputs(tmp_path)
+    assert {name: list(found[name]) for name in ("groups", "subgroups", "scope_mappers", "client_mappers", "users")} == {  # type: ignore[call-overload]
+        "groups": ["/kube-admin", "/kube-dev"],
+        "subgroups": [],
+        "scope_mappers": ["groups/groups"],
+        "client_mappers": ["backstage-client/kube-audience"],
+        "users": ["backstage", "user-admin", "user-dev"],
+    }
+
+
+def test_terraform_finds_what_the_workshop_does_not_use(tmp_path: Path) -> None:
+    done = evaluated(tmp_path, {"realm": "r", "enabled": True, **MORE})
+    assert done.returncode == 0, done.stderr
+    found = outputs(tmp_path)
+    assert list(found["subgroups"]) == ["/a/b", "/a/c"]  # type: ignore[call-overload]
+    assert found["users"]["ada"]["attributes"] == {"x": ["${1}"]}  # type: ignore[index]
+
+
+@pytest.mark.fault("Workshop", "realm.yaml has a field that keycloak.tf does not read", "Terraform names it and applies nothing")
+def test_terraform_names_a_field_that_the_file_does_not_read(tmp_path: Path) -> None:
+    client = {"clientId": "c", "notBefore": 1}
+    done = evaluated(tmp_path, {"realm": "r", "enabled": True, "displayName": "R", "clients": [client]})
+    assert done.returncode != 0
+    assert "keycloak.tf does not read clients.notBefore, realm.displayName" in re.sub(r"[\s│]+", " ", done.stderr)
+
+
+def test_it_has_the_canonical_format() -> None:
+    program = shutil.which("terraform")
+    if program is None:
+        pytest.skip("terraform is not on the PATH")
+    done = subprocess.run([program, "fmt", "-check", "-diff", FILE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-
-
-def test_what_is_text_stays_text() -> None:
-    assert arguments({"a": 'say "${b}" and %{c} in C:\\'}) == r'a = "say \"$${b}\" and %%{c} in C:\\"'
-    assert arguments({"a": Expression("b.c"), "some.one": True}) == 'a          = b.c\n"some.one" = true'
-
-
-@pytest.mark.fault(
-    "Workshop", "text in workshop.yaml that Terraform would read as its own: several lines, `${…}`, the end of a heredoc", "it stays text"
-)
-@pytest.mark.parametrize(
-    ("text", "written"),
-    [
-        ('EOT\n${file("/etc/passwd")}', r"EOT\n$${file(\"/etc/passwd\")}"),
-        ("one\n  two\n", r"one\n  two\n"),
-        ("%{ if true }", "%%{ if true }"),
-        # In $$${ the first two might be taken for the escape, and what follows for a template.
-        ("$${a} %%{b} $%{c}", r"\u0024\u0024{a} \u0025\u0025{b} \u0024\u0025{c}"),
-        ("$5 100% {a} $ {b}", "$5 100% {a} $ {b}"),
-        ("\t\r\b\x00\x7f\u2028é", "\\t\\r\\u0008\\u0000\\u007f\u2028é"),
-    ],
-)
-def test_what_would_be_terraforms_own_stays_text(text: str, written: str) -> None:
-    assert arguments({"a": text}) == f'a = "{written}"'
-    assert arguments({"a": [text]}) == f'a = ["{written}"]'
-    assert arguments({text: 1}) == f'"{written}" = 1'
-
-
-def test_a_certificate_is_a_heredoc(ca: Path) -> None:
-    pem = ca.read_text() * 2
-    assert arguments({"a": pem}).splitlines() == ["a = <<-EOT", *(f"  {line}" for line in pem.splitlines()), "EOT"]
-
-
-def test_a_first_name_of_several_lines_stays_within_its_quotes(ca: Path) -> None:
-    first, *others = DEFAULT.realm.users
-    users = (first.model_copy(update={"first_name": 'EOT\n  ${file("x")}\n'}), *others)
-    made = str(terraform(ca, DEFAULT.model_copy(update={"realm": DEFAULT.realm.model_copy(update={"users": users})})))
-    assert r'= "EOT\n  $${file(\"x\")}\n"' in made
-    assert canonical(made) == []
-
-
-def test_what_may_not_be_a_label_becomes_one() -> None:
-    assert [label(name) for name in ("kube", "backstage-client", "a b.c", "1st")] == ["kube", "backstage-client", "a_b_c", "_1st"]
-
-
-def test_longer_values_stand_apart() -> None:
-    block = Block("thing", {"a": 1, "list": ["x" * 60, "y" * 60], "b": 2}, [Block("inner", {"c": False})])
-    assert str(block).split("\n\n") == [
-        "thing {\n  a = 1",
-        f'  list = [\n    "{"x" * 60}",\n    "{"y" * 60}",\n  ]',
-        "  b = 2",
-        "  inner {\n    c = false\n  }\n}",
-    ]
