@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from .errors import WorkshopError
-from .platform_folder import OWN, find, nearest
+from .platform_folder import OWN, UNREADABLE, find, nearest
 
 Place = tuple[str | int, ...]
 """The keys and indices that lead to a value, such as ``("users", 1, "groups", 0)``."""
@@ -41,9 +41,7 @@ def read(name: str, values: Mapping[str, str], folder: Path = OWN) -> Document:
     except (OSError, UnicodeDecodeError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or "it is no text in UTF-8"
         msg = f"{file} can't be read"
-        raise WorkshopError(
-            msg, why=why, fix="set LABKIT_WORKSHOP to a folder that you may read, or unset it to use labkit's own"
-        ) from None
+        raise WorkshopError(msg, why=why, fix=UNREADABLE) from None
     document = Document(file, _filled_in(file, text, values))
     try:
         _ = document.documents
@@ -120,8 +118,9 @@ class Document:
         text = self.text
         spans = [(self._places[(0, *place)][1], value) for place, value in values.items()]
         for (begin, end), value in sorted(spans, reverse=True):
-            # JSON is YAML too, and leaves no question of quoting.
-            text = f"{text[:begin]}{json.dumps(value, ensure_ascii=False)}{text[end:]}"
+            # JSON is YAML too, and leaves no question of quoting. What stands on lines of its own ends with the last one.
+            line_end = "\n" if text[begin:end].endswith("\n") else ""
+            text = f"{text[:begin]}{json.dumps(value, ensure_ascii=False)}{line_end}{text[end:]}"
         return replace(self, text=text)
 
     @cached_property

@@ -14,6 +14,9 @@ from .errors import WorkshopError
 OWN = Path(__file__).with_name("platform")
 """labkit's own platform folder."""
 
+UNREADABLE = "set LABKIT_WORKSHOP to a folder that you may read, or unset it to use labkit's own"
+"""What mends a workshop folder that can't be read."""
+
 _MOVED = (
     "realm is now realm.yaml, as Keycloak's RealmRepresentation; cluster.roles and cluster.bindings are rbac.yaml, as kubectl applies it; "
     "cluster.oidc is oidc-flags.yaml; access is access.yaml"
@@ -31,17 +34,19 @@ def require_folder(folder: Path) -> None:
     Raises:
         WorkshopError: It is a file, as it used to be; it is not there; or a file in it has nearly the name of one of labkit's.
     """
-    if folder.is_file():
+    try:
+        there = {file.name for file in folder.iterdir()}
+    except NotADirectoryError:
         msg = f"LABKIT_WORKSHOP names the file {folder}, and is now a folder"
-        raise WorkshopError(msg, why=_MOVED, fix=f"make a folder, copy into it the files of {OWN} that you change, and name it")
-    if not folder.is_dir():
+        fix = f"make a folder, copy into it the files of {OWN} that you change, and name it"
+        raise WorkshopError(msg, why=_MOVED, fix=fix) from None
+    except OSError as error:
         msg = f"the workshop folder {folder} can't be read"
-        fix = "set LABKIT_WORKSHOP to a folder that you may read, or unset it to use labkit's own"
-        raise WorkshopError(msg, why="No such file or directory", fix=fix)
-    absent = {file.name for file in OWN.iterdir()} - {file.name for file in folder.iterdir()}
-    for file in sorted(folder.iterdir()):
-        if not (OWN / file.name).exists() and (meant := nearest(file.name, absent)):
-            msg = f"{file} replaces no file of labkit's{meant}"
+        raise WorkshopError(msg, why=error.strerror or str(error), fix=UNREADABLE) from None
+    own = {file.name for file in OWN.iterdir()}
+    for name in sorted(there - own):
+        if meant := nearest(name, own - there):
+            msg = f"{folder / name} replaces no file of labkit's{meant}"
             raise WorkshopError(msg, why="it would be passed over", fix="rename it, or move it out of the folder")
 
 

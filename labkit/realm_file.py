@@ -20,27 +20,6 @@ Representation = dict[str, Any]
 
 Problems = Iterator[tuple[Place, str]]
 
-BUILT_IN_SCOPES = frozenset(
-    (
-        "acr",
-        "address",
-        "basic",
-        "email",
-        "microprofile-jwt",
-        "offline_access",
-        "organization",
-        "phone",
-        "profile",
-        "roles",
-        "service_account",
-        "web-origins",
-    )
-)
-"""The OpenID Connect client scopes that every new realm of Keycloak 26 has."""
-
-BUILT_IN_ROLES = frozenset(("offline_access", "uma_authorization"))
-"""The realm roles that every new realm has, but for the one with the realm's name in its own."""
-
 _REFUSED = "labkit does not manage this: leave it out, and set it in Keycloak's console or with lab.realm.admin()"
 _NEEDED = {
     "oidc-group-membership-mapper": ("claim.name",),
@@ -66,19 +45,19 @@ class Kind:
 
 
 @cache
-def _fields() -> dict[str, Any]:
-    return dict(yaml.safe_load(Path(__file__).with_name("realm_fields.yaml").read_text()))
+def _table() -> dict[str, Any]:
+    return dict(yaml.safe_load(Path(__file__).with_name("realm_fields.yaml").read_text(encoding="utf-8")))
 
 
-def mapper_types() -> list[str]:
-    """The types of mappers for OpenID Connect that Keycloak 26 has."""
-    return str(_fields()["mappers"]).split()
+def built_in(what: str) -> list[str]:
+    """What a new realm of Keycloak 26 has: client ``scopes``, realm ``roles``, or types of ``mappers``; those of OpenID Connect."""
+    return str(_table()["built-in"][what]).split()
 
 
 @cache
 def kinds() -> dict[str, Kind]:
     """The kinds of objects in a realm, by name; the realm itself is one."""
-    return {name: _kind(dict(fields)) for name, fields in _fields().items() if name != "mappers"}
+    return {name: _kind(dict(fields)) for name, fields in _table().items() if name != "built-in"}
 
 
 def _kind(fields: dict[str, str]) -> Kind:
@@ -140,14 +119,14 @@ def contradictions(realm: Representation) -> Problems:
     yield from _twice([((*place, "name"), group["name"]) for place, _, group in groups])
     if "password" in realm.get("smtpServer", {}):
         yield ("smtpServer", "password"), f"Keycloak never shows it again, so that a plan could not see a difference. {_REFUSED}"
-    roles = BUILT_IN_ROLES.union(role["name"] for role in realm.get("roles", {}).get("realm", []))
+    roles = {*built_in("roles"), *(role["name"] for role in realm.get("roles", {}).get("realm", []))}
     for i, user in enumerate(realm.get("users", [])):
         yield from _undeclared(("users", i, "groups"), "group", user["groups"], [path for _, path, _ in groups])
         yield from _undeclared(("users", i, "realmRoles"), "realm role", user.get("realmRoles", []), roles)
         if [each["type"] for each in user["credentials"]] != ["password"]:
             yield ("users", i, "credentials"), "should be one, of the type password"
     scopes = realm.get("clientScopes", [])
-    known = BUILT_IN_SCOPES.union(scope["name"] for scope in scopes)
+    known = {*built_in("scopes"), *(scope["name"] for scope in scopes)}
     for i, client in enumerate(realm.get("clients", [])):
         for field in ("defaultClientScopes", "optionalClientScopes"):
             yield from _undeclared(("clients", i, field), "client scope", client.get(field, []), known)
@@ -185,8 +164,8 @@ def _client(place: Place, client: Representation) -> Problems:
 def _twice(named: Sequence[tuple[Place, Any]]) -> Problems:
     first: dict[str, Place] = {}
     for place, value in named:
-        if first.setdefault(str(value), place) != place:
-            yield place, f'"{value}" is there twice, first as {dotted(first[str(value)])}'
+        if isinstance(value, str) and first.setdefault(value, place) != place:
+            yield place, f'"{value}" is there twice, first as {dotted(first[value])}'
 
 
 def _undeclared(place: Place, kind: str, values: Sequence[str], declared: Collection[str]) -> Problems:
@@ -266,9 +245,8 @@ def _redirect_uri_fault(value: str) -> str:
 
 
 def _mapper_type_fault(value: str) -> str:
-    if value in mapper_types() or value.startswith("saml-"):
-        return ""
-    return f'there is no such type as "{value}"{nearest(value, mapper_types())}'
+    types = built_in("mappers")
+    return "" if value in types or value.startswith("saml-") else f'there is no such type as "{value}"{nearest(value, types)}'
 
 
 def _text(fault: Callable[[str], str]) -> Callable[[Any], str]:

@@ -215,6 +215,8 @@ class Workshop:
         names = ("realm.yaml", "rbac.yaml", "oidc-flags.yaml", "access.yaml")
         realm, rbac, flags, access = (read(name, {"PORTAL_URL": portal_url}, folder) for name in names)
         problems = [realm.problem((0, *place), what) for place, what in faults(realm.data)]
+        one_document = (realm, flags, access)
+        problems += [each.problem((1,), "should be one document: --- begins another") for each in one_document if len(each.documents) > 1]
         roles = [_checked(rbac, _Rbac, i, problems) for i in range(len(rbac.documents))]
         oidc, expected = _checked(flags, Oidc, 0, problems), _checked(access, Access, 0, problems)
         if oidc and expected and not problems:

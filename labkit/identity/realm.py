@@ -26,7 +26,7 @@ from keycloak.exceptions import (
 
 from ..display import shown
 from ..errors import IdentityError
-from ..realm_file import BUILT_IN_ROLES, Representation
+from ..realm_file import Representation, built_in
 from ..workshop import RealmSpec, Workshop
 from . import lookalikes
 from .keycloak import unreachable, words_of
@@ -311,7 +311,7 @@ class _Walk:
         for path, joins in self._members("membership", name, "groups", ours, user):
             self._send("put" if joins else "delete", f"users/{user_id}/groups/{group_ids[path]}")
         if "realmRoles" in user:
-            declared = {*BUILT_IN_ROLES, *(role["name"] for role in self._declared.get("roles", {}).get("realm", []))}
+            declared = {*built_in("roles"), *(role["name"] for role in self._declared.get("roles", {}).get("realm", []))}
             has = {role["name"] for role in admin.get_realm_roles_of_user(user_id)} if user_id else set()
             for role, joins in self._members("realm roles", name, "realmRoles", has & declared, user):
                 self._send("post" if joins else "delete", f"users/{user_id}/role-mappings/realm", [roles[role]])

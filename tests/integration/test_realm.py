@@ -19,7 +19,7 @@ from labkit.identity.plan import Action, FieldChange, Plan
 from labkit.identity.realm import Realm
 from labkit.lab import Lab
 from labkit.platform_folder import OWN
-from labkit.realm_file import BUILT_IN_SCOPES, kinds, mapper_types
+from labkit.realm_file import built_in, kinds
 from labkit.workshop import Workshop
 
 AdminSource = Callable[[], KeycloakAdmin]
@@ -234,7 +234,7 @@ def test_an_applied_realm_is_what_the_seeds_terraform_leaves(first: First) -> No
 
 def test_the_scopes_known_by_name_are_those_of_a_new_realm(first: First) -> None:
     made = {scope["name"] for scope in first.place.hands.get_client_scopes() if scope["protocol"] == "openid-connect"}
-    assert made - {"groups"} == BUILT_IN_SCOPES
+    assert made - {"groups"} == set(built_in("scopes"))
 
 
 def test_the_fields_known_by_name_are_those_of_a_server(first: First) -> None:
@@ -256,7 +256,7 @@ def test_the_fields_known_by_name_are_those_of_a_server(first: First) -> None:
     }
     assert unknown == set()
     types = hands.get_server_info()["protocolMapperTypes"]["openid-connect"]
-    assert {mapper["id"] for mapper in types} - set(mapper_types()) == set()
+    assert {mapper["id"] for mapper in types} - set(built_in("mappers")) == set()
 
 
 EVERYTHING = """

@@ -406,6 +406,22 @@ def test_other_values_are_put_in_and_every_comment_stays(workshop: Workshop) -> 
     assert [comment for comment in comments if comment not in changed.document.text] == []
 
 
+def test_a_value_on_lines_of_its_own_is_replaced_whole(tmp_path: Path) -> None:
+    text = (OWN / REALM).read_text().replace("secret: kube-client-secret\n", "secret: |-\n      kube-client-\n      secret\n")
+    workshop = load_text(tmp_path, REALM, text)
+    assert workshop.client("kube").secret.get_secret_value() == "kube-client-\nsecret"
+    changed = workshop.realm.with_values({("clients", 0, "secret"): "other"})
+    assert changed.clients[0].secret.get_secret_value() == "other"
+    assert changed.representation["clients"][0]["directAccessGrantsEnabled"] is True
+
+
+@pytest.mark.fault("Workshop", "realm.yaml holds a second document", "it is refused, instead of passed over")
+def test_a_second_document_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WorkshopError) as caught:
+        load_text(tmp_path, REALM, (OWN / REALM).read_text() + "---\nrealm: another\n")
+    assert told(caught, tmp_path / REALM) == ["[1]: should be one document: --- begins another"]
+
+
 @pytest.mark.fault("Workshop", "a mistake beside a password in realm.yaml", "the message shows no secret")
 def test_a_broken_file_never_shows_its_secrets(tmp_path: Path) -> None:
     with pytest.raises(WorkshopError) as caught:
