@@ -68,7 +68,7 @@ def publishers(workshop: Workshop) -> list[str]:
 
 
 def require_agreement(file: Path, workshop: Workshop) -> None:
-    """Insist that the names in ``app-config.yaml`` are those of realm and cluster: Backstage compares text with text.
+    """Insist that ``app-config.yaml`` names what realm and cluster declare, as Backstage compares text with text, and stays on loopback.
 
     Raises:
         WorkshopError: They are not; ``why`` has a line per problem, with its place in the file.
@@ -84,6 +84,7 @@ def _disagreements(file: Path, workshop: Workshop) -> Iterator[str]:
     # By path: the names that it may hold, what they are, and whether it must hold each.
     expected = {
         f"auth.providers.{PROVIDER}.development.clientId": ([CLIENT_ID], "the portal's client", True),
+        "backend.listen.host": (["127.0.0.1"], "this machine's own address, which the lab's servers keep to", True),
         "ske.publishers": (to_publish, "a group that is bound to cluster-admin", False),
         "ske.identity.audience": ([workshop.cluster.oidc.client_id], "the audience that the API server asks for", True),
         "ske.identity.groups": (groups, "a group of the realm", True),

@@ -163,7 +163,8 @@ def test_the_configuration_names_what_realm_and_cluster_declare(workshop: Worksh
 
 @pytest.mark.fault(
     "Workshop",
-    "app-config.yaml names a group, an audience or a client that realm and cluster don't declare so, or a publisher without all rights",
+    "app-config.yaml names a group, an audience or a client that is not declared, a publisher without all rights, or another address to "
+    "listen at",
     "the portal does not start; each is named with its line, and with the names that would do",
 )
 @pytest.mark.parametrize(
@@ -174,6 +175,7 @@ def test_the_configuration_names_what_realm_and_cluster_declare(workshop: Worksh
             "publishers: [group:default/kube-admin, group:default/kube-dev]",
             ': ske.publishers[1]: "group:default/kube-dev" is not a group that is bound to cluster-admin (group:default/kube-admin)',
         ),
+        ("host: 127.0.0.1 ", "host: 0.0.0.0 ", ': backend.listen.host: "0.0.0.0" is not this machine\'s own address'),
         ("audience: kube ", "audience: cube ", ': ske.identity.audience: "cube" is not the audience that the API server asks for (kube)'),
         ("[kube-dev, kube-admin]", "[kube-admin]", 'app-config.yaml: ske.identity.groups: lacks "kube-dev", a group of the realm'),
         ("[kube-dev, kube-admin]", "[kube-dev, kube-admin, team]", '"team" is not a group of the realm (kube-dev, kube-admin)'),
