@@ -19,6 +19,7 @@ from .errors import ClusterError, LabkitError
 from .hosting import PUBLIC_CA
 from .lab import Lab
 from .ownership import make_private
+from .platform_folder import OWN, find
 from .portal import config
 from .portal.server import TEMPLATES
 from .settings import write_private, writing
@@ -133,7 +134,8 @@ def _portal_env(lab: Lab) -> str:
 
 
 def _copy(file: Path, what: str, use: str) -> Rendering:
-    return Rendering(str(file.relative_to(config.PLATFORM)), what, use, lambda _: file.read_text())
+    name = str(file.relative_to(OWN))
+    return Rendering(name, what, use, lambda lab: find(name, lab.settings.workshop_folder).read_text())
 
 
 def _base64(file: Path) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import yaml
 
 from ..cluster.belongings import LABEL
 from ..cluster.provider import Endpoint
-from ..errors import WorkshopError
+from ..platform_files import Document, Place, refusal
+from ..platform_folder import OWN
 from ..settings import Settings
 from ..workshop import Workshop
 
-PLATFORM = Path(__file__).parents[1] / "platform"
-APP_CONFIG, CATALOG = PLATFORM / "app-config.yaml", PLATFORM / "catalog-info.yaml"
+APP_CONFIG, CATALOG = OWN / "app-config.yaml", OWN / "catalog-info.yaml"
 
 CLIENT_ID = "backstage-client"
 """The client that people sign in to the portal through."""
@@ -71,43 +72,29 @@ def require_agreement(file: Path, workshop: Workshop) -> None:
     """Insist that ``app-config.yaml`` names what realm and cluster declare, as Backstage compares text with text, and stays on loopback.
 
     Raises:
-        WorkshopError: They are not; ``why`` has a line per problem, with its place in the file.
+        WorkshopError: It does not; ``why`` has a line per problem, with its place in the file.
     """
-    problems = list(_disagreements(file, workshop))
-    if problems:
-        msg = f"{file} does not agree with the workshop"
-        raise WorkshopError(msg, why="\n".join(problems), fix="write the same names in both files, then start the portal again")
+    if problems := list(_disagreements(Document(file, file.read_text()), workshop)):
+        raise refusal(problems)
 
 
-def _disagreements(file: Path, workshop: Workshop) -> Iterator[str]:
+def _disagreements(document: Document, workshop: Workshop) -> Iterator[str]:
     groups, to_publish = workshop.realm.groups, [f"group:default/{group}" for group in publishers(workshop)]
-    # By path: the names that it may hold, what they are, and whether it must hold each.
-    expected = {
-        f"auth.providers.{PROVIDER}.development.clientId": ([CLIENT_ID], "the portal's client", True),
-        "backend.listen.host": (["127.0.0.1"], "this machine's own address, which the lab's servers keep to", True),
-        "ske.publishers": (to_publish, "a group that is bound to cluster-admin", False),
-        "ske.identity.audience": ([workshop.cluster.oidc.client_id], "the audience that the API server asks for", True),
-        "ske.identity.groups": (groups, "a group of the realm", True),
+    # By place: the names that it may hold, what they are, and whether it must hold each.
+    expected: dict[Place, tuple[Sequence[str], str, bool]] = {
+        ("auth", "providers", PROVIDER, "development", "clientId"): ([CLIENT_ID], "the portal's client", True),
+        ("backend", "listen", "host"): (["127.0.0.1"], "this machine's own address, which the lab's servers keep to", True),
+        ("ske", "publishers"): (to_publish, "a group that is bound to cluster-admin", False),
+        ("ske", "identity", "audience"): ([workshop.cluster.oidc.client_id], "the audience that the API server asks for", True),
+        ("ske", "identity", "groups"): (groups, "a group of the realm", True),
     }
-    values = list(_values(yaml.compose(file.read_text())))
-    for name, (allowed, what, each) in expected.items():
-        there = {value: f"{file.name}:{line}: {path}" for path, line, value in values if path.partition("[")[0] == name}
-        for value, place in there.items():
-            if value not in allowed:
-                yield f'{place}: "{value}" is not {what} ({", ".join(allowed) or "there is none"})'
-        yield from (f'{file.name}: {name}: lacks "{value}", {what}' for value in allowed if each and value not in there)
-
-
-def _values(node: yaml.Node | None, path: str = "") -> Iterator[tuple[str, int, str]]:
-    """The values below a node of YAML, each with its path and the number of its line."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield from _values(value, f"{path}.{key.value}" if path else key.value)
-    elif isinstance(node, yaml.SequenceNode):
-        for i, value in enumerate(node.value):
-            yield from _values(value, f"{path}[{i}]")
-    elif node is not None:
-        yield path, node.start_mark.line + 1, node.value
+    for place, (allowed, what, each) in expected.items():
+        found = reduce(lambda data, key: (data or {}).get(key), place, document.data)
+        held = {(0, *place, i): name for i, name in enumerate(found)} if isinstance(found, list) else {(0, *place): found}
+        for at, name in held.items():
+            if name is not None and name not in allowed:
+                yield document.problem(at, f'"{name}" is not {what} ({", ".join(allowed) or "there is none"})')
+        yield from (document.problem((0, *place), f'lacks "{name}", {what}') for name in allowed if each and name not in held.values())
 
 
 def people(workshop: Workshop) -> str:

@@ -14,6 +14,7 @@ from ..environment import PORTAL, listed
 from ..errors import PortalUnreachable
 from ..http_session import request
 from ..identity.keycloak import Keycloak
+from ..platform_folder import OWN, find
 from ..processes import Processes, Running, Server
 from ..settings import Settings, write_private
 from ..toolchain import Toolchain
@@ -24,7 +25,7 @@ from .client import PortalSession
 from .token_way import TokenWay
 
 SOURCES = Path(__file__).with_name("app")
-TEMPLATES = config.PLATFORM / "templates"
+TEMPLATES = OWN / "templates"
 """Templates of our own."""
 
 _ANSWER_SECONDS = 5
@@ -54,7 +55,7 @@ class Portal:
         self._keycloak, self._endpoint = keycloak, endpoint
         self._folder = settings.home / "portal"
         self._templates = self._folder / "templates"
-        self.app_config = config.APP_CONFIG
+        self.app_config, self._catalog = (find(file.name, settings.workshop_folder) for file in (config.APP_CONFIG, config.CATALOG))
         self.url = settings.url("portal", "http")
 
     def start(self) -> Running:
@@ -168,7 +169,7 @@ class Portal:
 
     def _configured(self) -> dict[Path, str]:
         """What Backstage is given, by file; copies, since Backstage would read an edited file at once, and half of it."""
-        texts = {file.name: file.read_text() for file in (self.app_config, config.CATALOG)}
+        texts = {file.name: file.read_text() for file in (self.app_config, self._catalog)}
         texts |= {"people.yaml": config.people(self._workshop), "portal.env": config.env_file(self._variables())}
         return {self._folder / name: text for name, text in texts.items()}
 
