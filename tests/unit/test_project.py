@@ -27,9 +27,6 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMED_BY_THE_MISSION = {"jupyterlab", "papermill", "nbval", "kubernetes", "python-keycloak", "requests", "ipywidgets"}
 COPIED = ["Makefile", "pyproject.toml", "requirements.lock"]
 
-IN_THE_OLD_FORM = {"01-keycloak"}
-"""Notebooks whose cells are not yet numbered in order, with several sentences a line."""
-
 PUBLIC = r"^(from|import) (keycloak|kubernetes|requests)\b"
 
 every_lab = pytest.mark.parametrize("notebook", NOTEBOOKS[1:-1], ids=lambda path: path.name)
@@ -70,14 +67,11 @@ def test_a_notebook_asks_for_the_kernel_python3(notebook: Path) -> None:
 def test_cell_ids_are_the_labs_number_and_the_cells_in_order(notebook: Path) -> None:
     ids = [cell["id"] for cell in _notebook(notebook)["cells"]]
     assert len(set(ids)) == len(ids)
-    if notebook.stem not in IN_THE_OLD_FORM:
-        assert ids == [f"{notebook.name[:2]}-{number:02}" for number in range(1, len(ids) + 1)]
+    assert ids == [f"{notebook.name[:2]}-{number:02}" for number in range(1, len(ids) + 1)]
 
 
 @every_notebook
 def test_each_sentence_has_a_line_of_its_own(notebook: Path) -> None:
-    if notebook.stem in IN_THE_OLD_FORM:
-        return
     prose = [_source(cell) for cell in _notebook(notebook)["cells"] if cell["cell_type"] == "markdown"]
     lines = [line for text in prose for line in re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE).splitlines()]
     several = [line for line in lines if not line.startswith("|") and re.search(r"[a-z`][.?!][)*_]* +[(*`]*[A-Z]", line)]
