@@ -125,7 +125,8 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
     processes = Processes(made)
     for name in processes.names():
         processes.stop(name)
-    left = [process for process in of_home(made.home) if process.pid != os.getpid()]
+    # What is about to end by itself is not left behind.
+    _, left = psutil.wait_procs([process for process in of_home(made.home) if process.pid != os.getpid()], timeout=5)
     for process in left:
         process.kill()
     assert not left, f"left behind, on no record: {left}"
