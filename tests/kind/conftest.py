@@ -28,7 +28,7 @@ def docker() -> Docker:
 def everything(docker: Docker) -> dict[str, list[str]]:
     """What Docker holds, as it lists it."""
     listed = {"containers": ("ps", "-a"), "networks": ("network", "ls"), "volumes": ("volume", "ls")}
-    names = {"containers": "{{.ID}}", "networks": "{{.ID}}", "volumes": "{{.Name}}"}
+    names = {"containers": "{{.ID}}", "networks": "{{.Name}}", "volumes": "{{.Name}}"}
     return {what: sorted(docker.run(*command, "--format", names[what]).split()) for what, command in listed.items()}
 
 
