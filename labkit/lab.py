@@ -20,6 +20,7 @@ from .cluster.local import SERVERS
 from .cluster.node_image import NodeImage, pass_over
 from .display import Findings, Table
 from .environment import ask_loopback_directly
+from .errors import ClusterError
 from .identity.credential import exec_credential
 from .identity.credential_cache import CredentialCache
 from .identity.keycloak import Keycloak
@@ -199,11 +200,18 @@ class Lab:
 
         Returns:
             The names of those that ran.
+
+        Raises:
+            ClusterError: The cluster's part can't be done; the servers are stopped all the same.
         """
         stopped = [_in_practice(name) for inner in self._inner() for name in inner.down()]
         with self.processes.lock():
             stopped += [name for name in reversed(self.processes.names()) if self.processes.stop(name)]
-            return stopped + self.cluster.leave()
+            try:
+                return stopped + self.cluster.leave()
+            except ClusterError as error:
+                why = f"{error.why}\nstopped all the same: {', '.join(stopped) or 'nothing else ran'}"
+                raise ClusterError(error.what, why=why, fix=error.fix) from None
 
     def sign_in(self, username: str) -> Person:
         """Sign a user of the workshop in through the client that the cluster trusts, and write their kubectl context; see `session`."""
