@@ -155,8 +155,8 @@ def test_a_wrong_path_is_taken_for_a_realm_that_is_not_there(team: Any, tmp_path
 @pytest.mark.fault(
     "Keycloak", "a hosted one's certificate is of a CA that was not named", "nothing is sent; the error names the CA file in use"
 )
-def test_a_wrong_authority_is_named_and_nothing_is_sent(team: Any, idle_lab: Lab, tmp_path: Path) -> None:
-    for ca in (PUBLIC_CA, idle_lab.settings.home / "tls" / "ca-servers.crt"):
+def test_a_wrong_authority_is_named_and_nothing_is_sent(team: Any, tmp_path: Path) -> None:
+    for ca in (PUBLIC_CA, Certificates(tmp_path / "tls").authority("servers")):
         lab = team.lab(tmp_path / "home", CA=str(ca))
         for ask in (lab.keycloak.start, lab.keycloak.admin, lab.realm.plan, lambda lab=lab: lab.session("user-dev")):
             error = refusal(ask)
