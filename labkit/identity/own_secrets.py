@@ -103,8 +103,8 @@ def with_own_secrets(workshop: Workshop, file: Path, place: str, portal: str) ->
     """The workshop with every user's password and every client's secret replaced by one that only this home knows.
 
     They are made at first use and stay the same. Who has accounts there already may write their passwords into the file.
-    What else the published values open is closed: emails are in a domain that is nobody's, and of redirect URIs on this machine
-    the portal's alone is left, since anybody might listen at another.
+    What else the published values open is closed: emails are in a domain that is nobody's, and of redirect URIs and web
+    origins on this machine the portal's alone are left, since anybody might listen at another.
 
     Args:
         workshop: As declared, with secrets that everybody knows.
@@ -128,9 +128,10 @@ def with_own_secrets(workshop: Workshop, file: Path, place: str, portal: str) ->
     for i, client in enumerate(workshop.realm.representation.get("clients", [])):
         if not client["publicClient"]:
             values["clients", i, "secret"] = kept["clients"][client["clientId"]]
-        uris = [uri for uri in client["redirectUris"] if uri.startswith(f"{portal}/") or not is_loopback(uri)]
-        if uris != client["redirectUris"]:
-            values["clients", i, "redirectUris"] = uris
+        for field in ("redirectUris", "webOrigins"):
+            kept_uris = [uri for uri in client[field] if f"{uri}/".startswith(f"{portal}/") or not is_loopback(uri)]
+            if kept_uris != client[field]:
+                values["clients", i, field] = kept_uris
     return replace(workshop, realm=workshop.realm.with_values(values))
 
 

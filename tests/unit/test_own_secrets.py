@@ -129,12 +129,14 @@ def test_addresses_of_a_workshop_of_ones_own_stay_but_for_those_on_this_machine(
         .replace("user-dev@kratix.io", "ada@corp.example")
         .replace("http://localhost:3003", "https://corp.example")
     )
+    mine = mine.replace("webOrigins: []", "webOrigins: [http://localhost:3000, https://corp.example, +]")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "realm.yaml").write_text(mine.replace("http://localhost:3000", "http://127.0.0.1:3000"))
     workshop = make(LABKIT_SECRETS="own", LABKIT_WORKSHOP=str(tmp_path / "mine")).workshop
     assert workshop.user("user-dev").email == "ada@corp.example"
     hosts = [uri.partition("/api/")[0] for uri in redirect_uris(workshop)]
     assert hosts[1:] == ["https://corp.example"]
+    assert workshop.realm.representation["clients"][1]["webOrigins"] == ["https://corp.example", "+"]
 
 
 def test_the_practice_lab_has_the_same_kind_of_secrets(make: Make, published: Workshop) -> None:
