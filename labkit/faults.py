@@ -96,19 +96,21 @@ def _tell(change: Callable[[Trust], Trust]) -> Callable[[Lab], None]:
     return lambda lab: lab.cluster.provider.start(change(lab.cluster.trust))
 
 
-class _Prefixed(Trust):
-    """A trust that puts a prefix before groups."""
+def _asking_for(client_id: str) -> Callable[[Trust], Trust]:
+    def change(trust: Trust) -> Trust:
+        flags = trust.declared.flags.with_values({("oidc-client-id",): client_id})
+        file = trust.file.with_values({("jwt", 0, "issuer", "audiences"): [client_id]})
+        return replace(trust, declared=replace(trust.declared, flags=flags, authentication=file))
 
-    def flags(self) -> tuple[str, ...]:
-        return (*super().flags(), "--oidc-groups-prefix=oidc:")
-
-    @property
-    def groups_expression(self) -> str:
-        return f"{super().groups_expression}.map(group, 'oidc:' + group)"
+    return change
 
 
 def _prefixed(trust: Trust) -> Trust:
-    return _Prefixed(trust.issuer, trust.ca, trust.declared, trust.groups, trust.style)
+    """A trust that puts a prefix before groups."""
+    flags = replace(trust.declared.flags, text=f"{trust.declared.flags.text}\noidc-groups-prefix: 'oidc:'\n")
+    expression = f"{trust.groups_expression}.map(group, 'oidc:' + group)"
+    file = trust.file.with_values({("jwt", 0, "claimMappings", "groups", "expression"): expression})
+    return replace(trust, declared=replace(trust.declared, flags=flags, authentication=file))
 
 
 def _let_the_session_end(lab: Lab) -> None:
@@ -169,7 +171,7 @@ FAULTS: Mapping[str, Fault] = {
             "wrong-audience",
             "the API server asks for a client that people do not sign in through",
             "wrong-audience",
-            _tell(lambda trust: replace(trust, declared=trust.declared.model_copy(update={"client_id": "kubernetes"}))),
+            _tell(_asking_for("kubernetes")),
             _start_cluster,
         ),
         Fault(

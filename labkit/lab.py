@@ -250,7 +250,7 @@ class Lab:
 
     def kind_files(self) -> KindFiles:
         """What this lab's cluster would be made from in KinD, wherever it comes from now."""
-        return kind_files(self.cluster.trust, self.settings.ports)
+        return kind_files(self.cluster.trust, self.settings)
 
     def kind_checks(self) -> Findings:
         """Whether this machine can make a KinD cluster, and how to go on with one, or what is missing for it."""

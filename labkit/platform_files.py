@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,13 +24,14 @@ Place = tuple[str | int, ...]
 _PLACEHOLDER = re.compile(r"\$(\$?)\{([A-Z][A-Z0-9_]*)\}")
 
 
-def read(name: str, values: Mapping[str, str], folder: Path = OWN) -> Document:
+def read(name: str, values: Mapping[str, str], folder: Path = OWN, later: Collection[str] = ()) -> Document:
     """Read a YAML file and fill it in.
 
     Args:
         name: Its name in the platform folder.
         values: What stands for each ``${NAME}``.
         folder: The folder that lies over labkit's own.
+        later: Names that are not known yet, if any: then nothing is filled in before `Document.filled_in`.
 
     Raises:
         WorkshopError: It can't be read, is no YAML, or has an unknown ``${NAME}``.
@@ -42,7 +43,11 @@ def read(name: str, values: Mapping[str, str], folder: Path = OWN) -> Document:
         why = (error.strerror if isinstance(error, OSError) else None) or "it is no text in UTF-8"
         msg = f"{file} can't be read"
         raise WorkshopError(msg, why=why, fix=UNREADABLE) from None
-    document = Document(file, _filled_in(file, text, values))
+    filled = _filled_in(file, text, {**values, **dict.fromkeys(later, "")})
+    return _parsed(Document(file, text if later else filled))
+
+
+def _parsed(document: Document) -> Document:
     try:
         _ = document.documents
     except yaml.MarkedYAMLError as error:
@@ -52,7 +57,7 @@ def read(name: str, values: Mapping[str, str], folder: Path = OWN) -> Document:
     else:
         return document
     # Not chained: YAML's own error quotes the file, passwords included.
-    raise refusal([f"{file}: {problem}"])
+    raise refusal([f"{document.file}: {problem}"])
 
 
 def _filled_in(file: Path, text: str, values: Mapping[str, str]) -> str:
@@ -63,7 +68,9 @@ def _filled_in(file: Path, text: str, values: Mapping[str, str]) -> str:
         if name not in values:
             line = text.count("\n", 0, found.start()) + 1
             raise refusal([f"{file}:{line}: labkit knows no {found[0]}{nearest(name, values)}; it fills in {', '.join(sorted(values))}"])
-        return values[name]
+        # What has several lines stands below itself, as a block of YAML has to.
+        before = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
+        return values[name].removesuffix("\n").replace("\n", "\n" + before[: len(before) - len(before.lstrip())])
 
     return _PLACEHOLDER.sub(value, text)
 
@@ -77,7 +84,7 @@ def refusal(problems: list[str]) -> WorkshopError:
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file that was filled in.
+    """A YAML file.
 
     Attributes:
         file: Where it was read.
@@ -109,7 +116,15 @@ class Document:
         path = dotted(place if many else place[1:]) or "the file"
         return f"{self.file}:{line}: {path}: {what}"
 
-    def with_values(self, values: Mapping[Place, str | list[str]]) -> Document:
+    def filled_in(self, values: Mapping[str, str]) -> Document:
+        """The same file with a value for each ``${NAME}``.
+
+        Raises:
+            WorkshopError: It is no YAML with them.
+        """
+        return _parsed(replace(self, text=_filled_in(self.file, self.text, values)))
+
+    def with_values(self, values: Mapping[Place, Any]) -> Document:
         """The same file with other values; comments stay, but for those inside a list that is replaced.
 
         Args:

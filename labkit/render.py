@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,10 +13,9 @@ import yaml
 from .cluster import kind_config, relay
 from .cluster.kind_lesson import GATEWAY
 from .cluster.kubeconfig import exec_user
-from .cluster.trust import Trust
+from .cluster_files import PATCH
 from .display import Table
 from .errors import ClusterError, LabkitError
-from .hosting import PUBLIC_CA
 from .lab import Lab
 from .ownership import make_private
 from .platform_folder import OWN, find
@@ -36,7 +35,7 @@ class Rendering:
         file: Its name.
         what: What it holds, in a few words.
         use: What to do with it.
-        text: Makes its content; empty when there is no need of it.
+        text: Makes its content.
         secret: Whether it holds secrets.
     """
 
@@ -69,12 +68,9 @@ def render(lab: Lab, folder: Path) -> Table:
     texts, unwritten = {}, []
     for each in RENDERINGS:
         try:
-            text = each.text(lab)
+            texts[each] = each.text(lab)
         except ClusterError as error:
             unwritten.append((each.file, each.what, f"not yet written: {error.what}"))
-            continue
-        if text:
-            texts[each] = text
     with writing(folder):
         make_private(folder)
     for each, text in texts.items():
@@ -86,11 +82,6 @@ def render(lab: Lab, folder: Path) -> Table:
 
 def _is_ours(file: Path) -> bool:
     return file.is_file() and file.read_bytes().startswith(_MARK.encode())
-
-
-def _trust(lab: Lab) -> Trust:
-    trust = lab.cluster.trust
-    return trust if trust.ca == PUBLIC_CA else replace(trust, ca=kind_config.CA)
 
 
 def _kubeconfig(lab: Lab) -> str:
@@ -107,16 +98,11 @@ def _kubeconfig(lab: Lab) -> str:
     return yaml.safe_dump(config, sort_keys=False)
 
 
-def _kind(lab: Lab) -> str:
-    then = "# labkit then takes the cluster as one that you have: LABKIT_CLUSTER=external LABKIT_CONTEXT=kind-platform\n"
-    return then + lab.kind_files().config
-
-
 def _reaching_keycloak(lab: Lab) -> str:
     """The patch for a node that is to reach a Keycloak on this machine; its address there is known once Docker's network is."""
     patch = lab.kind_files().patch
     if not patch:
-        return ""
+        return kind_config.pod_patch(lab.cluster.trust, kind_config.LOOPBACK)
     port = urlsplit(lab.cluster.trust.issuer).port or 443
     steps = (
         "In the node, localhost is to be this machine as well. So, before kind creates the cluster:",
@@ -161,7 +147,7 @@ RENDERINGS = (
         "issuer-ca.crt",
         "the CA of Keycloak's certificate",
         f"Copy it to the API server's machine as {kind_config.CA}",
-        lambda lab: "" if lab.keycloak.ca == PUBLIC_CA else lab.keycloak.ca.read_text(),
+        lambda lab: kind_config.mounted(lab.cluster.trust)[kind_config.CA.name],
     ),
     Rendering(
         "authentication.yaml",
@@ -170,21 +156,27 @@ RENDERINGS = (
         lambda lab: lab.cluster.trust.configuration(),
     ),
     Rendering(
-        "oidc-flags.txt",
+        "oidc-flags.yaml",
         "the same by flags, which take any group that the realm names, system:masters too",
-        "Add them to the API server's command line where it can't have authentication.yaml",
-        lambda lab: "\n".join(_trust(lab).flags()),
+        "Add them to the API server's command line, as --NAME=VALUE, where it can't have authentication.yaml",
+        lambda lab: kind_config.in_node(lab.cluster.trust).flags_file.text,
     ),
     Rendering(
-        "config.yaml",
+        "audit-policy.yaml",
+        "what an API server logs of requests",
+        "Name it to the API server: --audit-policy-file=FILE, with --audit-log-path=LOG",
+        lambda lab: find("audit-policy.yaml", lab.settings.workshop_folder).read_text(),
+    ),
+    Rendering(
+        "kind.yaml",
         "a KinD cluster whose API server believes this issuer",
-        "Run kind create cluster --name platform --config config.yaml in this very folder: what it mounts lies there",
-        _kind,
+        "Run kind create cluster --name platform --config kind.yaml in this very folder: what it mounts lies there",
+        lambda lab: lab.kind_files().config,
     ),
     Rendering(
-        str(kind_config.PATCH),
+        PATCH,
         "the way from a KinD node to a Keycloak on this machine",
-        f"Fill in {GATEWAY} first; config.yaml has kubeadm read the file",
+        f"Fill in {GATEWAY} first, if it is there; kind.yaml has kubeadm read the file",
         _reaching_keycloak,
     ),
     _copy(

@@ -12,21 +12,16 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
+from .cluster_files import FILLED_IN, Authentication, Kind, Name, Oidc, in_authentication, in_flags, in_kind
 from .errors import WorkshopError
 from .platform_files import Document, Place, read, refusal
 from .platform_folder import OWN, nearest, require_folder
-from .realm_file import Problems, Representation, contradictions, faults, group_paths, name_fault, undeclared
+from .realm_file import Problems, Representation, contradictions, faults, group_paths, undeclared
 
 BUILT_IN_ROLES = frozenset(("cluster-admin", "admin", "edit", "view"))
 """The user-facing cluster roles of Kubernetes: https://kubernetes.io/docs/reference/access-authn-authz/rbac/#user-facing-roles"""
 
 _LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
-
-
-def _name(value: str) -> str:
-    if fault := name_fault(value):
-        raise ValueError(fault)
-    return value
 
 
 def _resource(value: str) -> str:
@@ -36,7 +31,6 @@ def _resource(value: str) -> str:
     return value
 
 
-Name = Annotated[str, AfterValidator(_name)]
 Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete"]
 
 
@@ -122,14 +116,6 @@ def _user(user: Representation) -> User:
     )
 
 
-class Oidc(_Model):
-    """How the API server reads a token: the audience it asks for, and the claims that name user and groups."""
-
-    client_id: Name = Field(validation_alias="oidc-client-id")
-    username_claim: Name = Field(validation_alias="oidc-username-claim")
-    groups_claim: Name = Field(validation_alias="oidc-groups-claim")
-
-
 class _Named(BaseModel):
     name: Name
 
@@ -165,12 +151,23 @@ class ClusterSpec:
     """What the workshop declares of its cluster.
 
     Attributes:
-        oidc: ``oidc-flags.yaml``.
         rbac: ``rbac.yaml``: cluster roles and their bindings, as the API server takes them.
+        flags: ``oidc-flags.yaml``; like what follows it is to be filled in.
+        authentication: ``authentication.yaml``.
+        kind: ``kind.yaml``.
+        patch: What kubeadm changes in the pod of a KinD cluster's API server.
     """
 
-    oidc: Oidc
     rbac: Document
+    flags: Document
+    authentication: Document
+    kind: Document
+    patch: Document
+
+    @cached_property
+    def oidc(self) -> Oidc:
+        """How the API server reads a token."""
+        return Oidc.model_validate(self.flags.data)
 
     @property
     def bindings(self) -> tuple[Binding, ...]:
@@ -212,25 +209,28 @@ class Workshop:
             WorkshopError: A file can't be read or says something that can't be done; ``why`` has a line per problem.
         """
         require_folder(folder)
-        names = ("realm.yaml", "rbac.yaml", "oidc-flags.yaml", "access.yaml")
-        realm, rbac, flags, access = (read(name, {"PORTAL_URL": portal_url}, folder) for name in names)
+        realm, rbac, access = (read(name, {"PORTAL_URL": portal_url}, folder) for name in ("realm.yaml", "rbac.yaml", "access.yaml"))
+        flags, authentication, kind, patch = (read(name, {}, folder, later) for name, later in FILLED_IN.items())
         problems = [realm.problem((0, *place), what) for place, what in faults(realm.data)]
-        one_document = (realm, flags, access)
+        one_document = (realm, flags, authentication, kind, patch, access)
         problems += [each.problem((1,), "should be one document: --- begins another") for each in one_document if len(each.documents) > 1]
         roles = [_checked(rbac, _Rbac, i, problems) for i in range(len(rbac.documents))]
         oidc, expected = _checked(flags, Oidc, 0, problems), _checked(access, Access, 0, problems)
-        if oidc and expected and not problems:
+        trust, node = _checked(authentication, Authentication, 0, problems), _checked(kind, Kind, 0, problems)
+        if oidc and expected and trust and node and not problems:
             found = (
                 (realm, contradictions(realm.data)),
                 (rbac, _in_rbac([role for role in roles if role], RealmSpec(realm).groups)),
-                (flags, _in_flags(oidc, realm.data)),
+                (flags, in_flags(oidc, realm.data)),
+                (authentication, in_authentication(trust, oidc)),
+                (kind, in_kind(node)),
                 (access, _in_access(expected, realm.data)),
             )
             problems = [
                 document.problem(place if document is rbac else (0, *place), what) for document, all_ in found for place, what in all_
             ]
             if not problems:
-                return cls(RealmSpec(realm), ClusterSpec(oidc, rbac), expected)
+                return cls(RealmSpec(realm), ClusterSpec(rbac, flags, authentication, kind, patch), expected)
         raise refusal(problems)
 
     def user(self, username: str) -> User:
@@ -301,10 +301,6 @@ def _in_rbac(objects: list[_Rbac], groups: tuple[str, ...]) -> Problems:
             yield from undeclared((i, "subjects", number, "name"), "group", subject.name, groups)
         if each.role:
             yield from undeclared((i, "roleRef", "name"), "role", each.role.name, BUILT_IN_ROLES.union(roles))
-
-
-def _in_flags(oidc: Oidc, realm: Representation) -> Problems:
-    yield from undeclared(("oidc-client-id",), "client", oidc.client_id, [client["clientId"] for client in realm.get("clients", [])])
 
 
 def _in_access(access: Access, realm: Representation) -> Problems:

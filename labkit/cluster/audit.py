@@ -9,28 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..exchanges import Exchange
-from ..settings import write_private
 
 _MEGABYTES = 5
 _CALLERS = {"kubectl": "kubectl", "OpenAPI-Generator": "labkit"}
 """By what their programs call themselves; the portal passes on what its caller does, or says nothing."""
-
-_ACCOUNTS = ("generic-garbage-collector", "namespace-controller", "resourcequota-controller")
-_BUSY = (
-    *("system:anonymous", "system:apiserver", "system:kube-controller-manager"),
-    *(f"system:serviceaccount:kube-system:{account}" for account in _ACCOUNTS),
-)
-"""The control plane's own users whose requests would bury the people's.
-
-By name: a token may claim to be in any group, while a trust by a file takes nobody whose name begins with ``system:``.
-"""
-
-_POLICY: dict[str, Any] = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "omitStages": ["RequestReceived"],
-    "rules": [{"level": "None", "users": _BUSY}, {"level": "Metadata"}],
-}
 
 
 class Audit:
@@ -43,12 +25,11 @@ class Audit:
         policy: The file that says what is logged; it is read at a start only.
     """
 
-    def __init__(self, home: Path) -> None:
-        self.policy, self._log = home / "audit-policy.json", home / "logs" / "kube-apiserver-audit.log"
+    def __init__(self, home: Path, policy: Path) -> None:
+        self.policy, self._log = policy, home / "logs" / "kube-apiserver-audit.log"
 
     def flags(self) -> tuple[str, ...]:
-        """What has the API server keep the log; writes the policy file that they name."""
-        write_private(self.policy, json.dumps(_POLICY, indent=1) + "\n")
+        """What has the API server keep the log."""
         return (
             f"--audit-policy-file={self.policy}",
             f"--audit-log-path={self._log}",

@@ -62,7 +62,7 @@ class Causes:
 
     def of_403(self, token: str) -> Cause | None:
         """Why nothing is allowed to the bearer of this token, who is known; None when their groups have roles, and RBAC's answer is all."""
-        claim = self._trust.declared.groups_claim
+        claim = self._trust.declared.oidc.groups_claim
         groups = (read_claims(token) or {}).get(claim)
         if not groups:
             return Cause(f'the token names no groups (claim "{claim}"), so that no group\'s binding applies', _MEND_REALM)
@@ -79,7 +79,7 @@ class Causes:
         return next(faults, None)
 
     def _faults(self, claims: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        oidc = self._trust.declared
+        oidc = self._trust.declared.oidc
         issuer, audience, name = claims.get("iss"), claims.get("aud") or (), oidc.username_claim
         if issuer != self._trust.issuer:
             why = f"the token's issuer (iss) is {issuer}, and the API server trusts {self._trust.issuer}, to the letter"

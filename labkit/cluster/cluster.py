@@ -84,8 +84,8 @@ class Cluster:
     @property
     def trust(self) -> Trust:
         """How its API server is told to trust the realm."""
-        declared, groups = self._workshop.cluster.oidc, self._workshop.realm.groups
-        return Trust(self._keycloak.issuer, self._keycloak.ca, declared, groups, self._settings.oidc)
+        workshop = self._workshop
+        return Trust(self._keycloak.issuer, self._keycloak.ca, workshop.cluster, workshop.realm.groups, self._settings.oidc)
 
     def prepare(self) -> None:
         """Look whether it can be started, and fetch what that takes besides programs; nothing is started.
@@ -109,7 +109,7 @@ class Cluster:
             ClusterError: A cluster that is not local processes is not as it must be; what is wrong and who can mend it is said.
         """
         self._keycloak.discovery()
-        if not isinstance(self.provider, LocalCluster):
+        if not self.provider.servers:
             # Not by a realm that still has the secrets that everybody knows: its clients are given new ones last.
             self._session()
         self.provider.start(self.trust)

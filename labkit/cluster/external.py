@@ -42,6 +42,7 @@ class ExternalCluster:
 
     name = "external-platform"
     programs = ()
+    servers = ()
     shared = True
 
     def __init__(self, settings: Settings, tools: Toolchain, somebody: Callable[[], Somebody]) -> None:

@@ -28,7 +28,7 @@ from ..toolchain import Toolchain
 from . import relay
 from .docker import INSTEAD, Docker, Network, run_kind
 from .kind_checks import NAME, KindChecks, mark_of
-from .kind_config import KindConfig, told
+from .kind_config import LOOPBACK, KindConfig, told
 from .kind_faults import AGAIN, UNREACHED, not_created, not_fetched, unreached
 from .node_image import NodeImage
 from .provider import Endpoint
@@ -55,6 +55,7 @@ class KindCluster:
 
     name = f"kind-{NAME}"
     programs = ("kind",)
+    servers = ()
     shared = False
 
     def __init__(
@@ -107,13 +108,13 @@ class KindCluster:
         with self._processes.lock():
             begun = False
             try:
-                alias = self._reach(trust) if is_loopback(trust.issuer) else ""
-                stale = self._config.write(trust, alias)
-                if stale or not self._can_be_taken_over(trust, alias):
+                gateway = self._reach(trust) if is_loopback(trust.issuer) else LOOPBACK
+                stale = self._config.write(trust, gateway)
+                if stale or not self._can_be_taken_over(trust, gateway):
                     self._fetch_image()
                     self._delete()
                     begun = True
-                    self._create(trust, alias)
+                    self._create(trust, gateway)
                 insist(self._somebody(), lambda: self._discovery_fault(trust))
             except BaseException:
                 if begun or not self._kubeconfig.exists():
@@ -216,7 +217,7 @@ class KindCluster:
             except ClusterError as error:
                 raise not_fetched(self._image.name, error) from None
 
-    def _create(self, trust: Trust, alias: str) -> None:
+    def _create(self, trust: Trust, gateway: str) -> None:
         kind = self._tools.ensure("kind")["kind"].path
         command = (
             # A node that was not made whole is looked into before it is deleted.
@@ -227,7 +228,7 @@ class KindCluster:
         with progress(f"making the KinD cluster {NAME}"):
             done = run_kind(*command, seconds=_CREATE_SECONDS)
             write_private(log, done.stdout + done.stderr)
-            fault = self._fault(trust, alias) if self._nodes() else None
+            fault = self._fault(trust, gateway) if self._nodes() else None
             if fault is not None or done.returncode:
                 raise fault or not_created(done.stderr, log)
 
@@ -246,15 +247,15 @@ class KindCluster:
         self._kubeconfig.unlink(missing_ok=True)
         return bool(nodes)
 
-    def _can_be_taken_over(self, trust: Trust, alias: str) -> bool:
+    def _can_be_taken_over(self, trust: Trust, gateway: str) -> bool:
         """Whether this home's cluster is there, whole and as it is to be; a stopped node is started for that."""
         nodes = self._nodes() if self._kubeconfig.exists() else {}
         for name, runs in nodes.items():
             if not runs:
                 self._docker.run("start", name)
-        return bool(nodes) and self._fault(trust, alias) is None
+        return bool(nodes) and self._fault(trust, gateway) is None
 
-    def _fault(self, trust: Trust, alias: str) -> ClusterError | None:
+    def _fault(self, trust: Trust, gateway: str) -> ClusterError | None:
         """Read back from the node what the API server was told, and by which files."""
         wanted, node = told(trust), self._node()
         for path, text in wanted.files.items():
@@ -274,7 +275,7 @@ class KindCluster:
             msg = "kind made the cluster, but its API server was not told whom to believe"
             why = f"kubeadm dropped, without a word: {' '.join(missing)}"
             return ClusterError(msg, why=why, fix=f"kind 0.32 or newer hands them over in the node's own form; {AGAIN}")
-        if alias and {"ip": alias, "hostnames": ["localhost"]} not in pod.get("hostAliases", ()):
+        if {"ip": gateway, "hostnames": ["localhost"]} not in pod.get("hostAliases", ()):
             msg = "kind made the cluster, but its API server would look for Keycloak in the node itself"
             return ClusterError(msg, why="kubeadm did not apply the patch that has localhost lead to this machine too", fix=AGAIN)
         return None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from ..cluster_files import MARK
 from ..display import Finding, Findings
 from ..errors import ClusterError, LabkitError, PortInUse
 from ..hosting import is_loopback
@@ -22,7 +23,6 @@ NAME = "platform"
 PORT_NAMES = ("kind_31337", "kind_31340", "kind_31333")
 """The seed's ports, by their names in `labkit.settings.PORTS`, where they may have other numbers on this machine."""
 
-_MARK = "/kind/labkit"
 _ANSWER_SECONDS = 5
 _OFFER_SECONDS = 2
 _KEPT = "this folder's cluster is a KinD, until labkit down deletes it"
@@ -39,7 +39,7 @@ def mark_of(settings: Settings) -> str:
 
     kind can put no label on a container; a mount shows on a stopped one too, and is there from the very moment the container is.
     """
-    return f"{_MARK}/{settings.home_id}"
+    return MARK.replace("${HOME_ID}", settings.home_id)
 
 
 def look(settings: Settings, issuer: str, kind: Path | None) -> Findings:

@@ -1,31 +1,27 @@
-"""The files that a KinD cluster is made from: the seed's config, and what lets a node reach a Keycloak on this machine.
-
-Inside a node ``localhost`` is the node, and an issuer's name can't be changed: it stands in every token. So the API server's pod gets
-an alias: ``localhost`` is also the gateway of the node's network, which is this machine. Go tries the node's own loopback first, where
-nobody listens, then the gateway.
-"""
+"""The files that a KinD cluster is made from: ``kind.yaml``, and what it mounts into the node."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from ..hosting import PUBLIC_CA, is_loopback
+from ..cluster_files import PATCH
+from ..hosting import PUBLIC_CA
 from ..settings import Settings, write_private
-from .kind_checks import PORT_NAMES, mark_of
+from .kind_checks import PORT_NAMES
 from .node_image import NodeImage
-from .trust import Dumper, Trust
+from .trust import Trust
 
 CA = Path("/etc/kubernetes/pki/issuer-ca.crt")
 AUTHENTICATION = Path("/etc/kubernetes/pki/authentication.yaml")
 """Where kubeadm's API servers, KinD's among them, can read a file without being given another mount."""
 
-PATCH = Path("kubeadm-patches/kube-apiserver+strategic.yaml")
-"""By its name kubeadm knows what it is a patch of; it is told of the folder, which holds nothing else."""
+LOOPBACK = "127.0.0.1"
+"""Stands in for the gateway when the issuer is not on this machine: localhost means this address anyway."""
 
 
 @dataclass(frozen=True)
@@ -51,95 +47,72 @@ class KindConfig:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._folder = settings.home / "kind"
-        self.file = self._folder / "config.yaml"
+        self.file = self._folder / "kind.yaml"
 
-    def text(self, trust: Trust, alias: str) -> str:
+    def text(self, trust: Trust) -> str:
         """The config, in which the node bears this home's mark."""
-        wanted = told(trust)
-        mounts = {mark_of(self._settings): self._patches, **{str(inside): self._copy(inside) for inside in wanted.files}}
-        whole = _config(wanted.flags, self._settings.ports, mounts, mark_of(self._settings) if alias else "")
-        # For people, who see it with kubectl get nodes --show-labels; what labkit goes by is MARK.
-        whole["nodes"][0]["labels"] = {"labkit/home": self._settings.home_id}
-        whole["nodes"][0]["image"] = NodeImage.of(self._settings).name
-        return yaml.dump(whole, Dumper=Dumper, sort_keys=False)
+        return config(trust, self._settings, self._folder, self._settings.home_id)
 
-    def write(self, trust: Trust, alias: str) -> bool:
+    def write(self, trust: Trust, gateway: str) -> bool:
         """Write everything; returns whether a cluster made from what was there before would not be as declared any more.
 
         A mounted file is changed in place: under a new name the node would never see it.
         """
-        text = self.text(trust, alias)
-        changed = not self.file.exists() or self.file.read_text() != text
-        for inside, content in told(trust).files.items():
-            copy = self._copy(inside)
+        text = self.text(trust)
+        # By value: another comment is no other cluster.
+        changed = not self.file.exists() or yaml.safe_load(self.file.read_text()) != yaml.safe_load(text)
+        for name, content in mounted(trust).items():
+            copy = self._folder / name
             if not copy.exists():
                 write_private(copy, content)
             elif copy.read_text() != content:
                 # The API server reads an AuthenticationConfiguration again when it changes; a CA of its flags only at its start.
-                changed = changed or trust.style == "flags"
+                changed = changed or (trust.style == "flags" and name == CA.name)
                 copy.write_text(content)
-        write_private(self._folder / PATCH, pod_patch(alias))
+        write_private(self._folder / PATCH, pod_patch(trust, gateway))
         write_private(self.file, text)
         return changed
 
-    @property
-    def _patches(self) -> Path:
-        return self._folder / PATCH.parent
 
-    def _copy(self, inside: Path) -> Path:
-        return self._folder / inside.name
-
-
-def by_hand(trust: Trust, ports: Mapping[str, int]) -> str:
-    """The config for whoever calls kind themselves, in a folder that has the files to be mounted: those of the node, by their names.
+def config(trust: Trust, settings: Settings, folder: Path, home_id: str) -> str:
+    """Fill in ``kind.yaml``.
 
     Args:
         trust: Whom the API server is to believe.
-        ports: The settings' ports.
+        settings: Has the ports, and the node image.
+        folder: Where what is mounted lies, by the names that `mounted` gives it.
+        home_id: Marks the node.
     """
-    wanted = told(trust)
-    mounts = {str(inside): Path(inside.name) for inside in wanted.files}
-    patches = "/kind/kubeadm-patches" if is_loopback(trust.issuer) else ""
-    if patches:
-        mounts[patches] = PATCH.parent
-    return yaml.dump(_config(wanted.flags, ports, mounts, patches), Dumper=Dumper, sort_keys=False)
+    flags: Mapping[str, str] = dict(flag.removeprefix("--").split("=", 1) for flag in told(trust).flags)
+    values = {
+        # JSON is YAML too, and leaves no question of quoting.
+        "API_SERVER_FLAGS": "\n".join(f"{name}: {json.dumps(value)}" for name, value in flags.items()),
+        "FOLDER": str(folder),
+        "HOME_ID": home_id,
+        "NODE_IMAGE": NodeImage.of(settings).name,
+        **{f"{name.upper()}_PORT": str(settings.ports[name]) for name in PORT_NAMES},
+    }
+    return trust.declared.kind.filled_in(values).text
 
 
 def told(trust: Trust) -> Told:
-    """What an API server in KinD is to be told; paths are the node's."""
+    """What an API server in KinD has to be told; paths are the node's."""
     if trust.style == "structured":
         return Told((f"--authentication-config={AUTHENTICATION}",), {AUTHENTICATION: trust.configuration()})
-    if trust.ca == PUBLIC_CA:
-        return Told(trust.flags(), {})
-    return Told(replace(trust, ca=CA).flags(), {CA: trust.ca.read_text()})
+    return Told(in_node(trust).flags(), {CA: mounted(trust)[CA.name]})
 
 
-def pod_patch(alias: str) -> str:
+def in_node(trust: Trust) -> Trust:
+    """Name the CA by its path in the node."""
+    return trust if trust.ca == PUBLIC_CA else replace(trust, ca=CA)
+
+
+def mounted(trust: Trust) -> dict[str, str]:
+    """The files that are mounted besides the patch, by name. An API server reads only those that its flags name."""
+    ca = "# None: a public authority has signed Keycloak's certificate.\n" if trust.ca == PUBLIC_CA else trust.ca.read_text()
+    return {AUTHENTICATION.name: trust.configuration(), CA.name: ca}
+
+
+def pod_patch(trust: Trust, gateway: str) -> str:
     """What kubeadm is to change in the API server's pod."""
-    pod = {"spec": {"hostAliases": [{"ip": alias, "hostnames": ["localhost"]}]}} if alias else {}
-    return yaml.safe_dump(pod, sort_keys=False)
-
-
-def _config(flags: tuple[str, ...], ports: Mapping[str, int], mounts: Mapping[str, Path], patches: str) -> dict[str, Any]:
-    """The seed's config, on loopback only, and with mounts.
-
-    kubeadm drops, without a word, flags in a form that is not its version's. This one, without ``apiVersion`` and as a mapping,
-    kind converts to whatever version the node's kubeadm has (kind 0.32 and newer).
-    """
-    extra = dict(flag.removeprefix("--").split("=", 1) for flag in flags)
-    kubeadm: list[dict[str, Any]] = [{"kind": "ClusterConfiguration", "apiServer": {"extraArgs": extra}}]
-    if patches:
-        kubeadm.append({"kind": "InitConfiguration", "patches": {"directory": patches}})
-    node = {
-        "role": "control-plane",
-        "extraMounts": [{"hostPath": str(here), "containerPath": inside, "readOnly": True} for inside, here in mounts.items()],
-        "extraPortMappings": [
-            {"containerPort": int(name.removeprefix("kind_")), "hostPort": ports[name], "listenAddress": "127.0.0.1"} for name in PORT_NAMES
-        ],
-    }
-    return {
-        "kind": "Cluster",
-        "apiVersion": "kind.x-k8s.io/v1alpha4",
-        "kubeadmConfigPatches": [yaml.safe_dump(each, sort_keys=False) for each in kubeadm],
-        "nodes": [node],
-    }
+    return trust.declared.patch.filled_in({"GATEWAY": gateway}).text

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..display import Table, shown
 from ..hosting import is_loopback
+from ..settings import Settings
 from . import kind_config
 from .trust import Trust
 
@@ -34,12 +35,12 @@ class KindFiles:
         return Table(("flag", "here", "in KinD"), tuple((name, shown(here.get(name)), value) for name, value in there.items()))
 
 
-def kind_files(trust: Trust, ports: Mapping[str, int]) -> KindFiles:
+def kind_files(trust: Trust, settings: Settings) -> KindFiles:
     """Write, as text, what a KinD cluster with this trust is made from.
 
     Args:
         trust: Whom the API server is to believe.
-        ports: The settings' ports.
+        settings: Has the ports, and the node image.
     """
-    patch = kind_config.pod_patch(GATEWAY) if is_loopback(trust.issuer) else ""
-    return KindFiles(kind_config.by_hand(trust, ports), patch, kind_config.told(trust).flags)
+    patch = kind_config.pod_patch(trust, GATEWAY) if is_loopback(trust.issuer) else ""
+    return KindFiles(kind_config.config(trust, settings, Path(), "by-hand"), patch, kind_config.told(trust).flags)

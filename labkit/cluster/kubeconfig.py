@@ -6,6 +6,7 @@ kubectl writes this file too, when it renews a token, so every change here reads
 from __future__ import annotations
 
 import base64
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 import yaml
 from filelock import SoftFileLock, Timeout
 
+from ..certificates import Pair
 from ..errors import ClusterError
 from ..identity.session import Session
 from ..settings import write_private
@@ -41,6 +43,36 @@ def exec_user(username: str, variables: Mapping[str, str]) -> dict[str, Any]:
         "provideClusterInfo": False,
     }
     return {"exec": plugin}
+
+
+def certificate_user(pair: Pair) -> dict[str, Any]:
+    """A user's entry by which a certificate is shown, with the files' contents so that the kubeconfig can be carried elsewhere."""
+    return {
+        "client-certificate-data": base64.b64encode(pair.certificate.read_bytes()).decode(),
+        "client-key-data": base64.b64encode(pair.key.read_bytes()).decode(),
+    }
+
+
+def component_kubeconfig(home: Path, name: str, endpoint: Endpoint, user: Mapping[str, Any]) -> Path:
+    """Write a kubeconfig of its own for a component; JSON is YAML, so no writer is needed for it.
+
+    Args:
+        home: The home.
+        name: The component's.
+        endpoint: Where the API server is.
+        user: The user's entry; with ``as`` the component impersonates somebody, for which it needs the right.
+    """
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "local", "cluster": {"server": endpoint.url, "certificate-authority": str(endpoint.ca)}}],
+        "users": [{"name": name, "user": user}],
+        "contexts": [{"name": name, "context": {"cluster": "local", "user": name}}],
+        "current-context": name,
+    }
+    file = home / "secrets" / f"{name}.kubeconfig"
+    write_private(file, json.dumps(config))
+    return file
 
 
 class Kubeconfig:

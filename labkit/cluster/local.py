@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import time
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import psutil
 from requests import RequestException
@@ -18,10 +15,12 @@ from ..display import progress
 from ..errors import ServerError
 from ..exchanges import Exchange
 from ..http_session import request
+from ..platform_folder import find
 from ..processes import Processes, Server
 from ..settings import Settings, write_private
 from ..toolchain import Toolchain
 from .audit import Audit
+from .kubeconfig import certificate_user, component_kubeconfig
 from .provider import Endpoint
 from .trust import Trust
 
@@ -42,17 +41,18 @@ class LocalCluster:
 
     name = "local-platform"
     programs = SERVERS
+    servers = SERVERS
     shared = False
 
     def __init__(self, settings: Settings, processes: Processes, certificates: Certificates, tools: Toolchain) -> None:
         self._settings, self._processes, self._certificates, self._tools = settings, processes, certificates, tools
-        self._audit = Audit(settings.home)
+        self._audit = Audit(settings.home, find("audit-policy.yaml", settings.workshop_folder))
 
     @cached_property
     def endpoint(self) -> Endpoint:
         """The API server on this machine, with certificates that are made at first use."""
         ca = self._certificates.authority("servers")
-        return Endpoint(self.name, self._settings.url("kubernetes"), ca, _certificate_user(self._admin))
+        return Endpoint(self.name, self._settings.url("kubernetes"), ca, certificate_user(self._admin))
 
     @cached_property
     def _admin(self) -> Pair:
@@ -108,27 +108,6 @@ class LocalCluster:
         """The three processes."""
         ports = ("etcd", "kubernetes", "controller_manager")
         return [self._processes.row(name, self._settings.url(port)) for name, port in zip(SERVERS, ports, strict=True)]
-
-    def component_kubeconfig(self, name: str, user: str, acts_as: str = "") -> Path:
-        """A kubeconfig for a component that calls as that user, by certificate; JSON is YAML, so no writer is needed for it.
-
-        Args:
-            name: The component's.
-            user: What its certificate says.
-            acts_as: Whom it impersonates, if anybody; it needs the right to.
-        """
-        person = _certificate_user(self._certificates.client(f"{name}-client", user=user)) | ({"as": acts_as} if acts_as else {})
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "local", "cluster": {"server": self.endpoint.url, "certificate-authority": str(self.endpoint.ca)}}],
-            "users": [{"name": name, "user": person}],
-            "contexts": [{"name": name, "context": {"cluster": "local", "user": name}}],
-            "current-context": name,
-        }
-        file = self._settings.home / "secrets" / f"{name}.kubeconfig"
-        write_private(file, json.dumps(config))
-        return file
 
     def _etcd(self, program: str) -> Server:
         client, peer = (f"https://localhost:{self._settings.ports[name]}" for name in ("etcd", "etcd_peer"))
@@ -232,7 +211,8 @@ class LocalCluster:
         own = self._certificates.server("kube-controller-manager")
         accounts = self._certificates.signing_key("service-accounts")
         url = self._settings.url("controller_manager")
-        kubeconfig = self.component_kubeconfig("kube-controller-manager", "system:kube-controller-manager")
+        shown = self._certificates.client("kube-controller-manager-client", user="system:kube-controller-manager")
+        kubeconfig = component_kubeconfig(self._settings.home, "kube-controller-manager", self.endpoint, certificate_user(shown))
         return Server(
             name="kube-controller-manager",
             argv=(
@@ -260,14 +240,6 @@ class LocalCluster:
     def _answers(url: str, ca: Path, caller: Pair | None = None) -> bool:
         shown = (str(caller.certificate), str(caller.key)) if caller else None
         return request("GET", url, ca=ca, cert=shown, timeout=_ANSWER_SECONDS).ok
-
-
-def _certificate_user(pair: Pair) -> dict[str, Any]:
-    """A kubeconfig's user that shows a certificate, with the files' contents so that the kubeconfig can be carried elsewhere."""
-    return {
-        "client-certificate-data": base64.b64encode(pair.certificate.read_bytes()).decode(),
-        "client-key-data": base64.b64encode(pair.key.read_bytes()).decode(),
-    }
 
 
 def _tls_flags(prefix: str, own: Pair, authority: Path) -> tuple[str, ...]:

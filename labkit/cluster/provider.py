@@ -46,6 +46,10 @@ class Provider(Protocol):
         """What it needs of the toolchain, besides kubectl."""
 
     @property
+    def servers(self) -> tuple[str, ...]:
+        """Its servers that are processes of this home's, in the order of their start; none where it runs in another way."""
+
+    @property
     def shared(self) -> bool:
         """Whether others use the cluster as well, so that not everything in it is the lab's."""
 

@@ -10,13 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import requests
 import yaml
 from requests.exceptions import SSLError
 
 from ..cluster.access import matrix
-from ..cluster.local import LocalCluster
 from ..cluster.trust import Trust
 from ..errors import ForeignIssuer, IdentityError, KeycloakUnreachable, SignInRefused, TokenInvalid, Unauthorized
 from ..http_session import HttpSession
@@ -45,6 +43,7 @@ _NEW = {
     "default scopes": "client-scopes",
     "optional scopes": "client-scopes",
 }
+_DOWN = {"etcd": "etcd-down", "kube-apiserver": "api-server-down", "kube-controller-manager": "controller-manager-down"}
 _CHANGED = {
     "realm.enabled": "realm-disabled",
     "user.enabled": "user-disabled",
@@ -149,18 +148,12 @@ def people(lab: Lab, sign_in: SignIn) -> Causes:
 
 def servers(lab: Lab, _: SignIn) -> Causes:
     """Whether the cluster's servers run and answer; of a cluster that is not local processes, whether it is up."""
-    if not isinstance(lab.cluster.provider, LocalCluster):
-        if not lab.cluster.is_running():
-            state = lab.cluster.provider.rows()[-1][1]
-            yield "api-server-down", f"the cluster {lab.cluster.provider.name} is not up: {state}"
-        return
-    for name, cause in (
-        ("etcd", "etcd-down"),
-        ("kube-apiserver", "api-server-down"),
-        ("kube-controller-manager", "controller-manager-down"),
-    ):
+    provider = lab.cluster.provider
+    if not provider.servers and not provider.is_running():
+        yield "api-server-down", f"the cluster {provider.name} is not up: {provider.rows()[-1][1]}"
+    for name in provider.servers:
         if lab.processes.running(name) is None:
-            yield cause, f"no process of {name} runs in {lab.settings.home}\n{lab.processes.log_tail(name, 1)}".strip()
+            yield _DOWN[name], f"no process of {name} runs in {lab.settings.home}\n{lab.processes.log_tail(name, 1)}".strip()
     if lab.processes.running("kube-apiserver"):
         endpoint = lab.cluster.endpoint
         try:
@@ -174,10 +167,9 @@ def servers(lab: Lab, _: SignIn) -> Causes:
 
 def trust(lab: Lab, _: SignIn) -> Causes:
     """What the API server was in fact told, beside what it should have been; only where it is a process of the lab's."""
-    if not isinstance(lab.cluster.provider, LocalCluster):
+    if not lab.cluster.provider.servers:
         return
-    running = lab.processes.running("kube-apiserver")
-    line = psutil.Process(running.pid).cmdline() if running else []
+    line = lab.cluster.provider.flags()
     file = next((argument.partition("=")[2] for argument in line if argument.startswith("--authentication-config=")), "")
     wanted = lab.cluster.trust
     if file:
@@ -205,7 +197,7 @@ def _in_file(text: str) -> dict[str, str]:
     }
 
 
-def _in_flags(line: list[str] | tuple[str, ...]) -> dict[str, str]:
+def _in_flags(line: tuple[str, ...]) -> dict[str, str]:
     found = dict(argument.removeprefix("--oidc-").split("=", 1) for argument in line if argument.startswith("--oidc-"))
     ca = found.pop("ca-file", "")
     return {**found, "ca": Path(ca).read_text()} if ca else found
@@ -213,7 +205,7 @@ def _in_flags(line: list[str] | tuple[str, ...]) -> dict[str, str]:
 
 def _of_groups(expression: str, wanted: Trust) -> str:
     """Which cause it is that a file has another expression for groups than the declared one."""
-    if json.dumps(wanted.declared.groups_claim) not in expression:
+    if json.dumps(wanted.declared.oidc.groups_claim) not in expression:
         return "other-claims"
     return "swapped-prefix" if expression.startswith(wanted.groups_expression) else "undeclared-groups"
 

@@ -11,7 +11,6 @@ from typing import Any
 from ..certificates import Certificates
 from ..cluster.cluster import Cluster
 from ..cluster.kubectl import KubectlAnswer
-from ..cluster.local import LocalCluster
 from ..display import Displayed, Finding, Table, progress
 from ..errors import KratixError, KratixUnavailable
 from ..processes import Processes
@@ -53,7 +52,7 @@ class Kratix:
     @property
     def _server(self) -> LocalKratix | ReleasedKratix:
         # On use: what kind of cluster it is may take asking Docker.
-        return self._local if isinstance(self._cluster.provider, LocalCluster) else ReleasedKratix(self._cluster, self._tools)
+        return self._local if self._cluster.provider.servers else ReleasedKratix(self._cluster, self._tools)
 
     @property
     def lacking(self) -> str:

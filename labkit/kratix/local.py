@@ -14,7 +14,7 @@ import requests
 
 from ..certificates import Certificates
 from ..cluster.cluster import Cluster
-from ..cluster.local import LocalCluster
+from ..cluster.kubeconfig import certificate_user, component_kubeconfig
 from ..http_session import request
 from ..processes import Processes, Running, Server
 from ..settings import Settings, write_private
@@ -149,9 +149,8 @@ class LocalKratix:
         return folder / "tls.crt"
 
     def _kubeconfig(self) -> Path:
-        provider = self._cluster.provider
-        assert isinstance(provider, LocalCluster)  # noqa: S101 - whoever starts a local Kratix has asked
-        return provider.component_kubeconfig(NAME, _USER, _ACTS_AS)
+        shown = certificate_user(self._certificates.client(f"{NAME}-client", user=_USER))
+        return component_kubeconfig(self._settings.home, NAME, self._cluster.endpoint, {**shown, "as": _ACTS_AS})
 
 
 def _impersonation() -> list[dict[str, Any]]:

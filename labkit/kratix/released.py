@@ -18,7 +18,6 @@ import yaml
 
 from ..cluster.cluster import Cluster
 from ..cluster.docker import Docker
-from ..cluster.kind import KindCluster
 from ..display import Displayed, Finding, Findings, progress
 from ..errors import ClusterError, KratixError
 from ..http_session import request
@@ -167,7 +166,7 @@ class ReleasedKratix:
         if not self._is_there():
             with progress("fetching Kratix's manifests"):
                 texts = {manifest: manifest.fetch() for manifest in self._manifests}
-            if isinstance(self._cluster.provider, KindCluster):
+            if "kind" in self._cluster.provider.programs:
                 wanted = [image for manifest, text in texts.items() for image in manifest.images(text)]
                 images.require(wanted, self._tools.ensure("kind")["kind"].path, self._docker)
             for manifest, text in texts.items():

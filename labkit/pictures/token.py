@@ -107,7 +107,7 @@ def lifetime(session: Session) -> Countdown:
 
 
 def _parts(trust: Trust, bindings: tuple[Binding, ...], claims: Claims) -> Iterator[Part]:
-    oidc, flags = trust.declared, trust.style == "flags"
+    oidc, flags = trust.declared.oidc, trust.style == "flags"
     issuer, audience = claims.get("iss"), claims.get("aud") or ()
     left = int(claims["exp"] - time.time())
     name, email_verified = claims.get(oidc.username_claim), claims.get("email_verified")

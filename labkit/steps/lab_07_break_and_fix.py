@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-
-import yaml
+from dataclasses import replace
 
 from ..cluster.trust import Trust
 from ..display import Finding
@@ -43,19 +41,17 @@ VERIFIED, UNVERIFIED = "user-admin", "user-dev"
 _NAME_CLAIM = "sub"
 
 
-@dataclass(frozen=True)
-class _ByRule(Trust):
+def _by_rule(trust: Trust, rule: str) -> Trust:
     """A trust whose file goes by one rule about claims, and by what Kubernetes insists on.
 
     With the email as user name that would be that it is not unverified; with another claim it is nothing.
     """
-
-    rule: str = "true"
-
-    def configuration(self) -> str:
-        whole = yaml.safe_load(super().configuration())
-        whole["jwt"][0]["claimValidationRules"] = [{"expression": self.rule, "message": "your rule says no"}]
-        return yaml.safe_dump(whole)
+    values = {
+        ("jwt", 0, "claimValidationRules"): [{"expression": rule, "message": "your rule says no"}],
+        ("jwt", 0, "claimMappings", "username", "claim"): _NAME_CLAIM,
+    }
+    declared = replace(trust.declared, authentication=trust.file.with_values(values))
+    return replace(trust, declared=declared, style="structured")
 
 
 def take_by(lab: Lab, rule: str) -> None:
@@ -75,12 +71,10 @@ def take_by(lab: Lab, rule: str) -> None:
     practice.insist_on_up()
     patient = practice.lab
     FAULTS["unverified-email"].switch_on(patient)
-    trust = patient.cluster.trust
-    declared = trust.declared.model_copy(update={"username_claim": _NAME_CLAIM})
     with patient.processes.lock():
         # A server that runs would read the changed file in its own time, and pass over a wrong one without a word.
         patient.cluster.stop()
-        patient.cluster.provider.start(_ByRule(trust.issuer, trust.ca, declared, trust.groups, "structured", rule))
+        patient.cluster.provider.start(_by_rule(patient.cluster.trust, rule))
     with suppress(Unauthorized):
         patient.cluster.api(patient.session(VERIFIED)).wait_until_known()
     print(*(finding.text for finding in _seen_by_rule(patient)), sep="\n")

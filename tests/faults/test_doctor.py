@@ -23,7 +23,6 @@ from labkit.errors import ServerError
 from labkit.faults import FAULTS, Fault
 from labkit.lab import Lab
 from labkit.machine import Machine
-from labkit.workshop import Workshop
 from tests.support import wait_for
 
 Break = Callable[[Lab], object]
@@ -259,11 +258,6 @@ def test_a_cause_in_the_realm_is_named(whole: Lab, cause: str, spoil: Break, men
             whole.sign_in(username)
 
 
-def tell(cluster: Workshop, **oidc: str) -> Workshop:
-    changed = cluster.cluster.oidc.model_copy(update=oidc)
-    return replace(cluster, cluster=replace(cluster.cluster, oidc=changed))
-
-
 def bind(name: str, role: str, group: str) -> Break:
     return lambda lab: lab.cluster.admin_kubectl("create", "clusterrolebinding", name, f"--clusterrole={role}", f"--group={group}")
 
@@ -322,9 +316,10 @@ def test_a_cause_in_the_cluster_is_named(whole: Lab, cause: str, spoil: Break, m
 
 
 def test_another_claim_than_declared_is_named(whole: Lab) -> None:
-    other = Lab(whole.settings)
-    other.cluster._workshop = tell(whole.workshop, groups_claim="teams")
-    other.cluster.provider.start(other.cluster.trust)
+    trust = whole.cluster.trust
+    teams = """["kube-dev"].filter(group, group in claims[?"teams"].orValue([]))"""
+    file = trust.file.with_values({("jwt", 0, "claimMappings", "groups", "expression"): teams})
+    whole.cluster.provider.start(replace(trust, declared=replace(trust.declared, authentication=file)))
     try:
         assert diagnose(whole).names == ["other-claims"]
     finally:

@@ -171,7 +171,7 @@ def test_a_home_goes_on_with_its_kind_cluster_and_others_are_local(cluster: Clus
 
 
 def test_what_lab_02_shows_of_kind_is_what_its_api_server_was_told(cluster: Cluster, home: Settings) -> None:
-    rows = kind_files(cluster.trust, home.ports).beside(cluster.provider.flags()).rows
+    rows = kind_files(cluster.trust, home).beside(cluster.provider.flags()).rows
     assert rows
     assert all(here == there for _, here, there in rows)
 
@@ -213,8 +213,8 @@ def altered(monkeypatch: pytest.MonkeyPatch, make: Callable[..., Cluster], stand
     def change(by: Callable[[dict[str, Any]], Any]) -> Cluster:
         text = KindConfig.text
 
-        def changed(self: KindConfig, trust: Trust, alias: str) -> str:
-            config = yaml.safe_load(text(self, trust, alias))
+        def changed(self: KindConfig, trust: Trust) -> str:
+            config = yaml.safe_load(text(self, trust))
             by(config)
             return yaml.safe_dump(config, sort_keys=False)
 
@@ -289,7 +289,7 @@ def test_by_hand_kind_makes_the_same_api_server_from_the_rendered_files(
     kind = str(lab.toolchain.ensure("kind")["kind"].path)
     named = ("--name=platform", f"--kubeconfig={tmp_path / 'admin'}")
     made = subprocess.run(
-        [kind, "create", "cluster", *named, "--config=config.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [kind, "create", "cluster", *named, "--config=kind.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert made.returncode == 0, made.stderr
     try:
@@ -305,7 +305,7 @@ def test_by_hand_kind_makes_the_same_api_server_from_the_rendered_files(
     finally:
         docker("rm", "-f", "-v", NODE)
     assert pod["hostAliases"] == [{"ip": GATEWAY, "hostnames": ["localhost"]}]
-    assert not any(str(lab.settings.home) in line for line in (tmp_path / "config.yaml").read_text().splitlines())
+    assert not any(str(lab.settings.home) in line for line in (tmp_path / "kind.yaml").read_text().splitlines())
 
 
 @pytest.mark.fault("Programs", "a machine with cgroup v1", "it is told before anything is started, unless another node image is named")

@@ -448,8 +448,9 @@ def test_a_file_that_is_wrong_is_counted_and_the_old_one_stays_in_force(structur
 def test_another_claim_is_followed_without_a_restart(structured: Cluster, home: Settings, realm: Lab) -> None:
     session, pid = realm.session("user-dev"), pid_of(home)
     assert structured.api(session).whoami().username == DEV
-    oidc = realm.workshop.cluster.oidc.model_copy(update={"username_claim": "sub"})
-    workshop = replace(realm.workshop, cluster=replace(realm.workshop.cluster, oidc=oidc))
+    declared = realm.workshop.cluster
+    file = declared.authentication.with_values({("jwt", 0, "claimMappings", "username", "claim"): "sub"})
+    workshop = replace(realm.workshop, cluster=replace(declared, authentication=file))
     other = cluster_of(home, realm, "structured", workshop)
     other.start()
     wait_for(lambda: other.api(session).whoami().username == session.claims["sub"])

@@ -71,9 +71,9 @@ def test_the_authentication_file_names_the_labs_issuer_and_its_authority(lab: La
     (jwt,) = yaml.safe_load((folder / "authentication.yaml").read_text())["jwt"]
     assert jwt["issuer"]["url"] == lab.keycloak.issuer
     assert jwt["issuer"]["certificateAuthority"] == lab.keycloak.ca.read_text()
-    flags = (folder / "oidc-flags.txt").read_text().splitlines()
-    assert f"--oidc-issuer-url={lab.keycloak.issuer}" in flags
-    assert [flag for flag in flags if str(lab.settings.home) in flag] == []
+    text = (folder / "oidc-flags.yaml").read_text()
+    assert yaml.safe_load(text)["oidc-issuer-url"] == lab.keycloak.issuer
+    assert str(lab.settings.home) not in text
 
 
 def test_the_portals_files_say_what_the_labs_own_portal_is_told(lab: Lab, folder: Path) -> None:
@@ -115,9 +115,10 @@ def test_before_there_is_a_kind_cluster_all_is_written_that_one_can_be_made_by(
     written = written_in(tmp_path / "by-hand")
     assert {each.file for each in RENDERINGS} - written == {"kubeconfig", "portal.env"}
     assert str(told).count("not yet written: this home has no cluster platform yet") == 2
-    config = yaml.safe_load((tmp_path / "by-hand" / "config.yaml").read_text())
-    mounted = {mount["hostPath"] for mount in config["nodes"][0]["extraMounts"]}
-    assert mounted == {file, "kubeadm-patches"}
+    config = yaml.safe_load((tmp_path / "by-hand" / "kind.yaml").read_text())
+    mounted = {str(Path(mount["hostPath"])) for mount in config["nodes"][0]["extraMounts"]}
+    assert mounted == {"authentication.yaml", "issuer-ca.crt", "kubeadm-patches"}
+    assert any(file in patch for patch in config["kubeadmConfigPatches"])
     assert mounted < {part for name in written for part in (name, str(Path(name).parent))}
 
 

@@ -13,12 +13,11 @@ from labkit.cluster.kind_faults import not_created, not_fetched, unreached
 from labkit.cluster.trust import Trust
 from labkit.errors import ClusterError, PortInUse
 from labkit.toolchain import PROGRAMS, Toolchain
-from labkit.workshop import Oidc
+from labkit.workshop import Workshop
 
 NO_DAEMON = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
 NO_PERMISSION = "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock"
-OIDC = Oidc(client_id="kube", username_claim="email", groups_claim="groups")
-TRUST = Trust("https://localhost:8443/realms/myrealm", Path("ca.crt"), OIDC, ("kube-dev", "kube-admin"))
+TRUST = Trust("https://localhost:8443/realms/myrealm", Path("ca.crt"), Workshop.load().cluster, ("kube-dev", "kube-admin"))
 
 
 def script(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, *lines: str) -> None:

@@ -25,10 +25,10 @@ from labkit.pictures.timeline import Timeline, within
 from labkit.pictures.token import token_parts
 from labkit.portal.token_way import TokenWay
 from labkit.settings import Settings, open_home
-from labkit.workshop import Binding, Oidc
+from labkit.workshop import Binding, Workshop
 
 ISSUER = "https://localhost:8443/realms/r"
-TRUST = Trust(ISSUER, Path("ca.crt"), Oidc(client_id="kube", username_claim="email", groups_claim="groups"), ("kube-dev",))
+TRUST = Trust(ISSUER, Path("ca.crt"), Workshop.load().cluster, ("kube-dev",))
 BINDINGS = (Binding(name="b", group="kube-dev", role="cr-reader"),)
 GOOD = {"iss": ISSUER, "aud": ["kube"], "exp": time.time() + 86_400, "email": "a@b.example", "email_verified": True, "groups": ["kube-dev"]}
 START = 1_800_000_000.0
@@ -163,7 +163,7 @@ def test_keycloaks_access_log_tells_who_asked_by_what_their_programs_call_themse
 
 def test_without_logs_there_is_nothing_to_tell(tmp_path: Path) -> None:
     assert access_log.exchanges(tmp_path) == []
-    assert Audit(tmp_path).exchanges() == []
+    assert Audit(tmp_path, tmp_path / "policy.yaml").exchanges() == []
 
 
 def test_the_audit_log_tells_who_asked_and_which_binding_allowed_it(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_the_audit_log_tells_who_asked_and_which_binding_allowed_it(tmp_path: Pa
     (tmp_path / "logs").mkdir()
     lines = (json.dumps({**event, "stage": "ResponseStarted"}), json.dumps(event), '{"stage": "Resp')
     (tmp_path / "logs" / "kube-apiserver-audit.log").write_text("\n".join(lines))
-    (seen,) = Audit(tmp_path).exchanges()
+    (seen,) = Audit(tmp_path, tmp_path / "policy.yaml").exchanges()
     assert (seen.what, seen.answer) == (
         "create /api/v1/namespaces/default/configmaps",
         '201 for a@b.example, allowed by ClusterRoleBinding "kube-admin"',

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import yaml
 
 from labkit.cluster.trust import Trust
+from labkit.errors import WorkshopError
+from labkit.faults import FAULTS
 from labkit.hosting import PUBLIC_CA
+from labkit.lab import Lab
+from labkit.platform_folder import OWN
 from labkit.settings import OidcStyle
-from labkit.workshop import Oidc
+from labkit.workshop import Workshop
 
 ISSUER = "https://localhost:8443/realms/myrealm"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+GROUPS = ("kube-dev", "kube-admin")
 
 
 @pytest.fixture
@@ -25,16 +32,8 @@ def ca(tmp_path: Path) -> Path:
     return file
 
 
-GROUPS = ("kube-dev", "kube-admin")
-
-
-def trust(ca: Path, *, username_claim: str = "email", groups_claim: str = "groups", style: OidcStyle = "flags") -> Trust:
-    return Trust(ISSUER, ca, Oidc(client_id="kube", username_claim=username_claim, groups_claim=groups_claim), GROUPS, style)
-
-
-def jwt_of(told: Trust) -> dict[str, Any]:
-    (jwt,) = yaml.safe_load(told.configuration())["jwt"]
-    return dict(jwt)
+def trust(ca: Path, style: OidcStyle = "flags", folder: Path = OWN) -> Trust:
+    return Trust(ISSUER, ca, Workshop.load(folder).cluster, GROUPS, style)
 
 
 def test_the_flags_are_the_seeds_five(ca: Path) -> None:
@@ -47,32 +46,81 @@ def test_the_flags_are_the_seeds_five(ca: Path) -> None:
     )
 
 
-def test_the_file_says_the_same_with_the_certificate_in_it(ca: Path) -> None:
-    jwt = jwt_of(trust(ca))
-    assert jwt["issuer"] == {"url": ISSUER, "audiences": ["kube"], "certificateAuthority": CERTIFICATE}
-    groups = """["kube-dev", "kube-admin"].filter(group, group in claims[?"groups"].orValue([]))"""
-    assert jwt["claimMappings"] == {"username": {"claim": "email", "prefix": ""}, "groups": {"expression": groups}}
-
-
-def test_what_is_declared_stands_in_the_files_expressions_as_text(ca: Path) -> None:
-    told = replace(trust(ca, groups_claim='te"am'), groups=('a"b',))
-    assert told.groups_expression == """["a\\"b"].filter(group, group in claims[?"te\\"am"].orValue([]))"""
-
-
-def test_a_name_from_another_claim_gets_no_prefix_in_either_style_and_needs_no_verified_email(ca: Path) -> None:
-    told = trust(ca, username_claim="sub")
-    assert "--oidc-username-prefix=-" in told.flags()
-    assert jwt_of(told)["claimMappings"]["username"] == {"claim": "sub", "prefix": ""}
-    assert [rule["message"][:20] for rule in jwt_of(told)["claimValidationRules"]] == ["a group with a colon"]
+def test_group_names_stand_in_the_files_expression_as_text(ca: Path) -> None:
+    told = replace(trust(ca), groups=('a"b', "it's"))
+    expression = """["a\\"b", "it's"].filter(group, group in claims[?"groups"].orValue([]))"""
+    assert told.groups_expression == expression
+    assert yaml.safe_load(told.configuration())["jwt"][0]["claimMappings"]["groups"] == {"expression": expression}
 
 
 def test_as_text_it_is_what_is_in_force(ca: Path) -> None:
     assert str(trust(ca)).splitlines() == list(trust(ca).flags())
-    text = str(trust(ca, style="structured"))
-    assert text.startswith("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n")
-    assert "    certificateAuthority: |\n      -----BEGIN CERTIFICATE-----\n      MIIB\n" in text
+    text = str(trust(ca, "structured"))
+    assert text == (OWN / "authentication.yaml").read_text().rstrip().replace("${ISSUER}", ISSUER).replace(
+        "${ISSUER_CA}", CERTIFICATE.rstrip().replace("\n", "\n        ")
+    ).replace("${GROUPS}", '["kube-dev", "kube-admin"]')
 
 
 def test_an_issuer_with_a_public_certificate_needs_no_authority_to_be_named(ca: Path) -> None:
     assert set(trust(ca).flags()) - set(trust(PUBLIC_CA).flags()) == {f"--oidc-ca-file={ca}"}
-    assert set(jwt_of(trust(ca))["issuer"]) - set(jwt_of(trust(PUBLIC_CA))["issuer"]) == {"certificateAuthority"}
+    (jwt,) = yaml.safe_load(trust(PUBLIC_CA).configuration())["jwt"]
+    assert jwt["issuer"]["certificateAuthority"] == ""
+
+
+@pytest.mark.fault("Workshop", "the cluster's files don't agree with each other or with the realm", "each is named, with file and line")
+@pytest.mark.parametrize(
+    ("name", "text", "by", "where", "what"),
+    [
+        ("oidc-flags.yaml", "client-id: kube ", "client-id: k8s ", "8: oidc-client-id", 'there is no client "k8s" (clients: kube, b'),
+        ("oidc-flags.yaml", "groups-claim: groups", "groups-claim: teams", "10: oidc-groups-claim", 'there is no claim "teams" (claims: '),
+        ("oidc-flags.yaml", "username-claim: email", "username-claim: sub", "9: oidc-username-claim", 'needs oidc-username-prefix: "-"'),
+        (
+            "oidc-flags.yaml",
+            "oidc-groups-claim",
+            "oidc-group-claim",
+            "10: oidc-group-claim",
+            "unknown key (did you mean oidc-groups-claim?)",
+        ),
+        ("oidc-flags.yaml", "${ISSUER_CA_FILE}", "${ISSUER_CA}", "11", "labkit knows no ${ISSUER_CA} (did you mean ISSUER?)"),
+        ("authentication.yaml", "url: ${ISSUER}", "url: https://x", "11: jwt[0].issuer.url", "should be '${ISSUER}'"),
+        ("authentication.yaml", "[kube]", "[kube, k8s]", "12: jwt[0].issuer.audiences", 'should be "kube" alone'),
+        ("authentication.yaml", "claim: email", "claim: sub", "17: jwt[0].claimMappings.username.claim", 'should be "email", which is'),
+        ("authentication.yaml", 'prefix: ""', "prefix: x", "18: jwt[0].claimMappings.username.prefix", "should be ''"),
+        ("authentication.yaml", 'in claims[?"groups"]', 'in claims[?"g"]', "21: jwt[0].claimMappings.groups.expression", "does not read"),
+        ("authentication.yaml", "${GROUPS}", "['a']", "21: jwt[0].claimMappings.groups.expression", "only groups that realm.yaml"),
+        ("authentication.yaml", "claimMappings", "claimMapping", "10: jwt[0].claimMappings", "is missing"),
+        ("kind.yaml", "containerPath: /kind/labkit/", "containerPath: /kind/", "27: nodes[0].extraMounts", "by which labkit knows its own"),
+        ("kind.yaml", "listenAddress: 127.0.0.1", "listenAddress: 0.0.0.0", "41: nodes[0].extraPortMappings[0].listenAddress", "should be"),
+        ("kind.yaml", "        listenAddress: 127.0.0.1\n", "", "39: nodes[0].extraPortMappings[0].listenAddress", "is missing"),
+    ],
+)
+def test_what_does_not_agree_is_named_with_its_place(tmp_path: Path, name: str, text: str, by: str, where: str, what: str) -> None:
+    own = (OWN / name).read_text()
+    assert text in own
+    (tmp_path / name).write_text(own.replace(text, by, 1))
+    with pytest.raises(WorkshopError) as caught:
+        Workshop.load(tmp_path)
+    assert [line for line in caught.value.why.splitlines() if line.startswith(f"{tmp_path / name}:{where}: ") and what in line]
+
+
+def test_a_name_from_another_claim_is_declared_in_both_files(tmp_path: Path, ca: Path) -> None:
+    flags, file = ((OWN / name).read_text() for name in ("oidc-flags.yaml", "authentication.yaml"))
+    (tmp_path / "oidc-flags.yaml").write_text(flags.replace("username-claim: email", "username-claim: sub") + "oidc-username-prefix: '-'\n")
+    (tmp_path / "authentication.yaml").write_text(file.replace("claim: email", "claim: sub"))
+    told = trust(ca, folder=tmp_path)
+    assert "--oidc-username-prefix=-" in told.flags()
+    (jwt,) = yaml.safe_load(told.configuration())["jwt"]
+    assert jwt["claimMappings"]["username"] == {"claim": "sub", "prefix": ""}
+
+
+@pytest.mark.parametrize("name", ["wrong-issuer", "wrong-audience", "swapped-prefix"])
+def test_a_fault_of_the_practice_lab_is_told_in_both_styles(ca: Path, name: str) -> None:
+    told: list[Trust] = []
+    declared = trust(ca)
+    lab = SimpleNamespace(cluster=SimpleNamespace(trust=declared, provider=SimpleNamespace(start=told.append)))
+    FAULTS[name].switch_on(cast("Lab", lab))
+    wanted = {"wrong-issuer": f"{ISSUER}s", "wrong-audience": "kubernetes", "swapped-prefix": "oidc:"}[name]
+    assert [flag for flag in told[0].flags() if flag.endswith(f"={wanted}")]
+    (good,), (bad,) = (yaml.safe_load(each.configuration())["jwt"] for each in (declared, told[0]))
+    assert good != bad
+    assert wanted in json.dumps(bad)

@@ -339,14 +339,17 @@ def test_a_bad_redirect_uri_is_told(tmp_path: Path, uri: str) -> None:
 @pytest.mark.fault("Workshop", "several mistakes, in more than one platform file", "all are told at once, each with its file and line")
 def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     realm = (OWN / REALM).read_text().replace("groups: [/kube-dev]", "groups: [nobody]", 1)
-    (tmp_path / FLAGS).write_text("# mine\noidc-client-id: nothing\noidc-username-claim: email\noidc-groups-claim: groups\n")
+    (tmp_path / FLAGS).write_text(
+        "# mine\noidc-client-id: nothing\noidc-issuer-url: ${ISSUER}\noidc-username-claim: email\noidc-groups-claim: groups\n"
+    )
     with pytest.raises(WorkshopError) as caught:
         load_text(tmp_path, REALM, realm)
-    assert caught.value.what == "the platform files have 2 problems"
+    assert caught.value.what == "the platform files have 3 problems"
     line = next(number for number, text in enumerate(realm.splitlines(), 1) if "nobody" in text)
-    assert [text.rpartition(": there")[0] for text in caught.value.why.splitlines()] == [
-        f"{tmp_path / REALM}:{line}: users[0].groups[0]",
-        f"{tmp_path / FLAGS}:2: oidc-client-id",
+    assert [text.rpartition(": ")[0] for text in caught.value.why.splitlines()] == [
+        f'{tmp_path / REALM}:{line}: users[0].groups[0]: there is no group "nobody" (groups',
+        f'{tmp_path / FLAGS}:2: oidc-client-id: there is no client "nothing" (clients',
+        f"{OWN / 'authentication.yaml'}:12: jwt[0].issuer.audiences",
     ]
     assert caught.value.fix.startswith("correct the file")
 
@@ -384,8 +387,8 @@ def test_a_file_that_is_no_yaml_or_no_realm_is_told_by_line(tmp_path: Path, text
 @pytest.mark.fault("Workshop", "a platform file has a `${NAME}` that labkit does not know", "a line with its line and the names there are")
 def test_an_unknown_name_to_fill_in_is_told(tmp_path: Path) -> None:
     with pytest.raises(WorkshopError) as caught:
-        load_text(tmp_path, FLAGS, "oidc-client-id: kube\noidc-username-claim: ${PORTAL_URI}\n")
-    name = "labkit knows no ${PORTAL_URI} (did you mean PORTAL_URL?); it fills in PORTAL_URL"
+        load_text(tmp_path, FLAGS, "oidc-client-id: kube\noidc-username-claim: ${ISSUED}\n")
+    name = "labkit knows no ${ISSUED} (did you mean ISSUER?); it fills in ISSUER, ISSUER_CA_FILE"
     assert caught.value.why == f"{tmp_path / FLAGS}:2: {name}"
 
 
