@@ -13,8 +13,8 @@ from labkit.display import progress
 from labkit.errors import ToolchainError
 from labkit.kratix.released import MANIFESTS
 from labkit.toolchain import downloads
-from labkit.toolchain.pins import PINNED, PINS
-from labkit.toolchain.recipes import HERE
+from labkit.toolchain.downloads import HERE, PINNED
+from labkit.toolchain.pins import PINS
 
 from .programs import KUBEADM
 

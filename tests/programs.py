@@ -24,11 +24,8 @@ class ModuleOfTests(GoModule):
 assert KUBERNETES.official is not None
 KUBEADM = ModuleOfTests(
     name="kubeadm",
-    source="built from its Go module",
-    doing="building",
     takes="about 4 min",
     kept_mb=75,
-    needs=("go",),
     disk_gb=3,
     memory_gb=2,
     packages={"kubeadm": "k8s.io/kubernetes/cmd/kubeadm"},

@@ -22,7 +22,7 @@ from ..display import Displayed, Finding, Findings, progress
 from ..errors import ClusterError, KratixError
 from ..http_session import request
 from ..toolchain import Toolchain
-from ..toolchain.pins import PINNED
+from ..toolchain.downloads import PINNED
 from . import images
 from .source import NAMESPACE, WEBHOOKS
 

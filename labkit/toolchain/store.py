@@ -16,7 +16,7 @@ from ..display import progress
 from ..errors import ToolchainError
 from ..ownership import make_private, privately, require_own
 from ..settings import write_private
-from .looking import Program
+from .programs import Program
 from .recipes import Recipe
 
 _FACTS = "program.json"
@@ -100,10 +100,10 @@ class Store:
         disk, memory = shutil.disk_usage(self._programs).free / _GB, psutil.virtual_memory().available / _GB
         if disk < recipe.disk_gb:
             msg = f"too little disk space to make {recipe.name}: {disk:.1f} GB free at {self._programs}, {recipe.disk_gb:g} GB needed"
-            raise ToolchainError(msg, fix=f"make room, set LABKIT_CACHE to a folder on a larger disk, or\n{recipe.instead}")
+            raise ToolchainError(msg, fix="make room, or set LABKIT_CACHE to a folder on a larger disk")
         if memory < recipe.memory_gb:
             msg = f"too little memory to make {recipe.name}: {memory:.1f} GB available, {recipe.memory_gb:g} GB needed"
-            raise ToolchainError(msg, fix=f"close other programs, or\n{recipe.instead}")
+            raise ToolchainError(msg, fix="close other programs")
 
     def _require_own(self) -> None:
         require_own(self._cache, "the programs that labkit runs", "export LABKIT_CACHE=~/labkit-cache")

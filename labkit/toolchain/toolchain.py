@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ..display import Table, progress
 from ..errors import ToolchainError
-from . import bundle, downloads, making, npm
-from .looking import Found, Program, identify, look
+from . import bundle
 from .pins import PINS
-from .recipes import GoModule, KeycloakDistribution, NpmPages, NpmWorkspace, Pin, Recipe, Wheel
+from .programs import Found, Pin, Program
+from .recipes import Recipe
 from .store import Store
 from .tools import Tools
 
@@ -57,10 +57,10 @@ class Toolchain:
         Raises:
             ToolchainError: There is no such name.
         """
-        found = self._look(name).program
-        if found is not None and not isinstance(self._pins[name].recipe, KeycloakDistribution):
+        found, pin = self._look(name).program, self._pins[name]
+        if found is not None and pin.recipe.used_as_is:
             return found
-        return self._store.get(self._slot(name, found))
+        return self._store.get(pin.slot(found))
 
     def pack(self, file: Path, *names: str, image: Callable[[Path], bundle.Image | None] | None = None) -> None:
         """Write a bundle of these programs, which must be there: cached ones as they are, others copied from where they were found.
@@ -76,9 +76,10 @@ class Toolchain:
         programs = {}
         for name in names:
             program = self._have(name)
-            # A Java is nothing without its home.
-            alone = program.path.parent.parent if self._pins[name].home else program.path
-            programs[self._slot(name, None)] = program, self._store.folder(program) or alone
+            pin = self._pins[name]
+            # What has a home is nothing without it.
+            alone = program.path.parent.parent if pin.home else program.path
+            programs[pin.slot()] = program, self._store.folder(program) or alone
         with self._store.making("bundle") as work:
             saved = image(work) if image is not None else None
             with progress(f"packing {', '.join(names)} into {file}") as shown:
@@ -94,7 +95,7 @@ class Toolchain:
         Raises:
             ToolchainError: It is damaged, or meant for another kind of machine or version of labkit; or a program does not work here.
         """
-        slots = {name: self._slot(name, None) for name in self._pins}
+        slots = {name: pin.slot() for name, pin in self._pins.items()}
         with self._store.making("bundle") as work:
             with progress(f"unpacking {file}") as shown:
                 unpacked, saved = bundle.unpack(file, work, slots, shown)
@@ -118,7 +119,7 @@ class Toolchain:
             if program is not None:
                 rows.append((name, program.version, program.source, str(program.path)))
             elif found.program is not None:
-                rows.append((name, found.program.version, f"missing: copied from {found.program.source} and built", pin.recipe.effort))
+                rows.append((name, found.program.version, f"missing: {_copied(found.program)}", pin.recipe.effort))
             else:
                 rows.append((name, pin.version, f"missing: {pin.recipe.sources(name)}", pin.recipe.effort))
         note = "\n".join(("Passed over:", *(f"  {line}" for line in passed_over))) if passed_over else ""
@@ -128,14 +129,7 @@ class Toolchain:
         if name not in self._pins:
             msg = f"labkit knows no program {name!r}"
             raise ToolchainError(msg, fix=f"name one of {', '.join(self._pins)}")
-        return look(self._pins[name], self._environ)
-
-    def _slot(self, name: str, found: Program | None) -> str:
-        """The name of the program's folder in the cache."""
-        pin = self._pins[name]
-        if found is None:
-            return f"{name}-{pin.version}-{pin.recipe.key()}"
-        return f"{name}-{found.version}-{pin.recipe.key()}-{making.keycloak_state(found.path)}"
+        return self._pins[name].look(self._environ)
 
     def _have(self, name: str) -> Program:
         program = self.find(name)
@@ -147,39 +141,41 @@ class Toolchain:
     def _make(self, recipe: Recipe, names: list[str]) -> None:
         with self._store.making(recipe.name) as work:
             missing = [name for name in names if self.find(name) is None]
-            archive, refused = self._download(recipe, missing, work)
+            given, refused = self._given(recipe, missing, work)
             missing = [name for name in missing if self.find(name) is None]
             try:
                 if missing:
-                    self._make_here(recipe, missing, archive, work)
+                    self._build(recipe, missing, given, work)
             except ToolchainError as error:
                 what = f"{', '.join(missing)} can't be had: {error.what}"
-                why = "\n".join(filter(None, (*refused, error.why)))
+                passed_over = (line for name in missing for line in self._look(name).passed_over)
+                why = "\n".join(filter(None, (*refused, *passed_over, error.why)))
                 ways = dict.fromkeys(line.removesuffix(", or") for line in (*error.fix.splitlines(), *recipe.instead.splitlines()))
                 raise ToolchainError(what, why=why, fix=", or\n".join(ways)) from error
 
-    def _download(self, recipe: Recipe, names: list[str], work: Path) -> tuple[Path | None, list[str]]:
-        """Have what the project publishes, as far as it can be had, and say in a line what can't.
+    def _given(self, recipe: Recipe, names: list[str], work: Path) -> tuple[dict[str, Program], list[str]]:
+        """Have what there is without building: what was found, and what the project publishes, as far as it can be had.
 
         Returns:
-            Keycloak's archive (programs are in the cache by now), and why something could not be had.
+            What a program is to be made of, by its name (what is used as it is is in the cache by now); and why something
+            could not be had, a line each.
         """
+        given = {name: dataclasses.replace(found, source=_copied(found)) for name in names if (found := self._look(name).program)}
         official = recipe.official
-        wanted = [name for name in names if official is not None and official.has(name) and self._look(name).program is None]
+        wanted = [name for name in names if official is not None and official.has(name) and name not in given]
         if official is None or not wanted:
-            return None, []
-        archive: Path | None = None
+            return given, []
         refused: dict[str, None] = {}
         try:
             with progress(f"downloading {', '.join(wanted)} from {official.host}") as shown:
                 for name in wanted:
-                    folder = work / "downloaded" / name
+                    folder, pin = work / "downloaded" / name, self._pins[name]
                     try:
-                        file = downloads.fetch(official, name, folder, shown)
-                        if isinstance(recipe, KeycloakDistribution):
-                            archive = file
+                        file = official.fetch(name, folder, shown)
+                        if recipe.used_as_is:
+                            self._keep(name, file, folder, pin.slot(), official.source)
                         else:
-                            self._keep(name, file, folder, self._slot(name, None), f"downloaded from {official.host}")
+                            given[name] = Program(name, pin.version, file, official.source)
                     except ToolchainError as error:
                         refused[error.what] = None
                 if refused:
@@ -187,48 +183,33 @@ class Toolchain:
                     raise ToolchainError(msg)
         except ToolchainError as error:
             print(f"  {error}; instead: {recipe.source}", flush=True)
-        return archive, list(refused)
+        return given, list(refused)
 
-    def _make_here(self, recipe: Recipe, names: list[str], archive: Path | None, work: Path) -> None:
-        source, looked = recipe.source, self._look("keycloak")
-        if isinstance(recipe, KeycloakDistribution):
-            if looked.program is not None:
-                source = f"copied from {looked.program.source} and built"
-            elif archive is not None and recipe.official is not None:
-                source = f"downloaded from {recipe.official.host}"
-            else:
-                # Said before Java is fetched for nothing.
-                making.require_maven(recipe, self._environ, looked.passed_over)
+    def _build(self, recipe: Recipe, names: list[str], given: Mapping[str, Program], work: Path) -> None:
+        if not given:
+            recipe.require(self._environ)
         needs = self.ensure(*recipe.needs)
         self._store.require_room(recipe)
         with progress(f"{recipe.doing} {', '.join(names)}, {recipe.takes}") as shown:
-            tools = Tools(self._environ, work, self._store.log(recipe.name), shown, recipe.instead)
-            match recipe:
-                case GoModule():
-                    made = making.build_go(recipe, names, needs["go"].path, tools)
-                case KeycloakDistribution() if looked.program is not None:
-                    made = {"keycloak": making.copy_keycloak(recipe, looked.program.path, needs["java"], tools)}
-                case KeycloakDistribution():
-                    archive = archive or making.fetch_keycloak(recipe, needs["java"], tools)
-                    made = {"keycloak": making.unpack_keycloak(recipe, archive, needs["java"], tools)}
-                case Wheel():
-                    made = {name: making.install_wheel(recipe, name, tools) for name in names}
-                case NpmWorkspace():
-                    made = {name: npm.install(recipe, name, needs["node"], tools) for name in names}
-                case NpmPages():
-                    made = {name: npm.build(recipe, name, needs["node"], tools) for name in names}
-                case _:
-                    raise NotImplementedError(recipe.name)
-            for name, path in made.items():
-                slot = self._slot(name, looked.program if name == "keycloak" else None)
-                self._keep(name, path, work / "made" / name, slot, source)
+            tools = Tools(self._environ, work, self._store.log(recipe.name), shown, _paths(needs), _paths(given))
+            for name, path in recipe.build(names, tools).items():
+                source = given[name].source if name in given else recipe.source
+                self._keep(name, path, tools.made(name), self._pins[name].slot(self._look(name).program), source)
 
     def _keep(self, name: str, path: Path, folder: Path, slot: str, source: str) -> None:
         pin = self._pins[name]
-        program = identify(pin, path, self._environ, source=source)
+        program = pin.identify(path, self._environ, source=source)
         if program is None or not pin.accepts(program.version):
             said = program.version if program is not None else "nothing"
             msg = f"{name} ({source}) does not work here"
             raise ToolchainError(msg, why=f"asked for its version it says {said}; wants {pin.wants}", fix=pin.recipe.instead)
         # A Java tells the real path of its home; the cache may have been named by another way to it.
         self._store.put(slot, folder, dataclasses.replace(program, path=path))
+
+
+def _copied(found: Program) -> str:
+    return f"copied from {found.source} and built"
+
+
+def _paths(programs: Mapping[str, Program]) -> dict[str, Path]:
+    return {name: program.path for name, program in programs.items()}

@@ -17,6 +17,7 @@ from ..display import Progress
 from ..environment import EVERYBODY, listed
 from ..errors import ToolchainError
 
+_ANSWER_SECONDS = 8.0
 _TAIL_LINES = 20
 _DETAIL_WIDTH = 70
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -36,14 +37,22 @@ class Tools:
         work: A temporary folder; they run in it and keep their temporary files below it.
         log: The file that keeps their output.
         progress: Where it is said what goes on.
-        instead: What a person can do when a tool fails.
+        needs: The path of each program that the recipe needs.
+        given: What a program is to be made of, by its name, where one was found or downloaded; see `Recipe.used_as_is`.
     """
 
     environ: Mapping[str, str]
     work: Path
     log: Path
     progress: Progress
-    instead: str
+    needs: Mapping[str, Path]
+    given: Mapping[str, Path]
+
+    def made(self, name: str) -> Path:
+        """The folder for a program that is made here: it goes into the cache, and nothing else does."""
+        folder = self.work / "made" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def run(
         self,
@@ -68,20 +77,10 @@ class Tools:
         temporary = self.work / "tmp"
         temporary.mkdir(exist_ok=True)
         env = {**listed(names, self.environ), "TMPDIR": str(temporary), **(environ or {})}
-        leash = [sys.executable, "-I", "-S", str(Path(__file__).with_name("leash.py"))]
+        leash = (sys.executable, "-I", "-S", Path(__file__).with_name("leash.py"))
         tail: deque[str] = deque(maxlen=_TAIL_LINES)
         with self.log.open("a", encoding="utf-8") as log:
-            process = subprocess.Popen(
-                [*leash, *map(str, argv)],
-                cwd=cwd or self.work,
-                env=env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-            )
+            process = _start(*leash, *argv, env=env, cwd=cwd or self.work, stdin=subprocess.PIPE)
             try:
                 assert process.stdout is not None  # noqa: S101
                 for coloured in process.stdout:
@@ -95,32 +94,17 @@ class Tools:
                 _end(process)
         if code:
             msg = f"{Path(argv[0]).name} failed with exit code {code}"
-            raise ToolchainError(msg, why="\n".join(tail), fix=f"read {self.log} and try again, or\n{self.instead}")
+            raise ToolchainError(msg, why="\n".join(tail), fix=f"read {self.log} and try again")
 
 
-def answer(argv: tuple[str, ...], environ: Mapping[str, str], *, timeout: float) -> str:
-    """What a program prints when asked something quick, on both streams.
-
-    Args:
-        argv: The program and its arguments.
-        environ: Its environment.
-        timeout: Seconds until it is ended and counts as having said nothing.
-    """
+def answer(*argv: str | Path, env: Mapping[str, str]) -> str:
+    """Return what a program prints within a few seconds, on both streams; nothing if it takes longer, and it is ended then."""
     try:
-        process = subprocess.Popen(
-            argv,
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,
-        )
+        process = _start(*argv, env=env)
     except OSError:
         return ""
     try:
-        return process.communicate(timeout=timeout)[0]
+        return process.communicate(timeout=_ANSWER_SECONDS)[0]
     except subprocess.TimeoutExpired:
         return ""
     finally:
@@ -128,6 +112,20 @@ def answer(argv: tuple[str, ...], environ: Mapping[str, str], *, timeout: float)
         if process.stdout is not None and not process.stdout.closed:
             _kill_group(process)
             process.stdout.close()
+
+
+def _start(*argv: str | Path, env: Mapping[str, str], cwd: Path | None = None, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        argv,
+        env=env,
+        cwd=cwd,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
 
 
 def _end(process: subprocess.Popen[str]) -> None:

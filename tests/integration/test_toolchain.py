@@ -10,7 +10,6 @@ import pytest
 
 from labkit.settings import Settings
 from labkit.toolchain import Toolchain
-from labkit.toolchain.looking import identify
 from labkit.toolchain.pins import PINS
 
 LAB_PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "java", "keycloak", "node", "backstage")
@@ -25,7 +24,7 @@ def cache(lab_home: Path) -> Path:
 
 def test_every_program_answers_with_the_version_it_is_listed_with(cache: Path) -> None:
     for name, program in Toolchain(cache).ensure(*LAB_PROGRAMS).items():
-        answered = identify(PINS[name], program.path, os.environ, source=program.source)
+        answered = PINS[name].identify(program.path, os.environ, source=program.source)
         assert answered is not None
         assert answered.version == program.version
         assert PINS[name].accepts(program.version)

@@ -23,7 +23,7 @@ from labkit.cli import main
 from labkit.errors import ToolchainError
 from labkit.toolchain import PROGRAMS, Toolchain
 from labkit.toolchain.pins import ETCD, KUBERNETES, PINS
-from labkit.toolchain.recipes import Pin
+from labkit.toolchain.programs import Pin
 from tests.support import DOCKER_LINES
 
 NAMES = tuple(name for name in PROGRAMS if name not in ("go", "kind"))

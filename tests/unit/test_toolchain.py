@@ -25,10 +25,10 @@ import pytest
 
 from labkit.display import Progress, progress
 from labkit.errors import ToolchainError
-from labkit.toolchain import PROGRAMS, Program, Toolchain, looking, store
+from labkit.toolchain import PROGRAMS, Program, Toolchain, store, tools
 from labkit.toolchain import toolchain as room
 from labkit.toolchain.pins import KEYCLOAK, PINS
-from labkit.toolchain.recipes import Pin
+from labkit.toolchain.programs import Pin
 
 # Nothing here asks the network; test_downloads.py has a site of its own.
 OFFLINE = {name: dataclasses.replace(pin, recipe=dataclasses.replace(pin.recipe, official=None)) for name, pin in PINS.items()}
@@ -140,7 +140,7 @@ def test_status_says_what_was_passed_over_and_what_missing_programs_take(machine
 
 @pytest.mark.fault("Programs", "a program on PATH that hangs when asked for its version", "it is ended and passed over")
 def test_a_program_that_does_not_answer_is_ended_and_passed_over(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "_ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(tools, "_ANSWER_SECONDS", 0.5)
     pid = tmp_path / "pid"
     machine.program("etcd", f"echo $$ > {pid}\n/bin/sleep 100 & wait")
     started = time.monotonic()
