@@ -8,6 +8,7 @@ are as requests takes them from the environment.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import platform
 import queue
@@ -90,13 +91,14 @@ class Official:
     def urls(self) -> Iterator[str]:
         """The addresses for every program, on every system and kind of machine; some may be the same."""
         for name, systems in self.systems.items():
-            for system in systems:
-                yield from (f"{self.site}/{_path(self.file, name, system, machine)}" for machine in _GO_MACHINES.values())
+            for kind in itertools.product(systems, _GO_MACHINES.values()):
+                yield f"{self.site}/{self.path(self.file, name, kind)}"
 
-    def path(self, template: str, name: str) -> str:
-        """One of the paths, for this program and this machine."""
+    def path(self, template: str, name: str, kind: tuple[str, str] | None = None) -> str:
+        """One of the paths for a program, on this machine or on another system and kind of machine."""
         machine = platform.machine()
-        return _path(template, name, platform.system().lower(), _GO_MACHINES.get(machine, machine))
+        system, machine = kind or (platform.system().lower(), _GO_MACHINES.get(machine, machine))
+        return template.format(name=name, system=system, machine=machine, packed="zip" if system == "darwin" else "tar.gz")
 
     def fetch(self, name: str, folder: Path, shown: Progress) -> Path:
         """Download a program, or the archive that is wanted whole, into a folder that holds nothing else afterwards.
@@ -154,10 +156,6 @@ class _SystemTrust(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         return super().proxy_manager_for(proxy, **options, ssl_context=ssl.create_default_context())
-
-
-def _path(template: str, name: str, system: str, machine: str) -> str:
-    return template.format(name=name, system=system, machine=machine, packed="zip" if system == "darwin" else "tar.gz")
 
 
 def _stream(url: str, target: Path, name: str, shown: Progress) -> str:

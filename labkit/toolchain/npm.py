@@ -11,7 +11,7 @@ from pathlib import Path
 from ..environment import EVERYBODY, NPM
 from ..errors import ToolchainError
 from .recipes import Recipe
-from .tools import Tools, last_line
+from .tools import Tools
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +125,6 @@ def _npm_counter() -> Callable[[str], str]:
     def say(line: str) -> str:
         nonlocal fetched
         fetched += line.startswith("npm http ") and ".tgz" in line
-        return f"{fetched} packages fetched" if line.startswith("npm http ") else last_line(line)
+        return f"{fetched} packages fetched" if line.startswith("npm http ") else line
 
     return say

@@ -22,8 +22,8 @@ class Program:
     Attributes:
         name: Its name in the table.
         version: The version that it tells.
-        path: The executable; for ``keycloak``, ``backstage`` and ``pages`` the folder of what was built or installed, which nobody
-            writes to. Java's home is ``path.parent.parent``.
+        path: The executable, or the folder of what was built or installed, which nobody writes to. Of one that has a home, as Java
+            does, it is ``path.parent.parent``.
         source: Where it comes from, for people.
     """
 
@@ -72,7 +72,7 @@ class Pin:
     places: tuple[tuple[str, str], ...]
     ask: tuple[str, ...] = ()
     ask_environ: Mapping[str, str] = field(default_factory=dict)
-    told: str = "version.txt"
+    told: str = ""
     answer: str
     home: str = ""
     recipe: Recipe

@@ -46,8 +46,8 @@ class Recipe:
     source: str
     takes: str
     kept_mb: int
-    disk_gb: float
-    memory_gb: float
+    disk_gb: float = 1
+    memory_gb: float = 1
     instead: str
     official: Official | None = None
 
@@ -155,7 +155,6 @@ class Wheel(Recipe):
 
     doing = "fetching"
 
-    disk_gb: float = 1
     memory_gb: float = 0.2
     executable: str
 

@@ -23,11 +23,6 @@ _DETAIL_WIDTH = 70
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def last_line(line: str) -> str:
-    """A line of output as a progress detail: its beginning."""
-    return line[:_DETAIL_WIDTH]
-
-
 @dataclass(frozen=True)
 class Tools:
     """Runs tools for one piece of work.
@@ -60,7 +55,7 @@ class Tools:
         cwd: Path | None = None,
         names: tuple[str, ...] = EVERYBODY,
         environ: Mapping[str, str] | None = None,
-        say: Callable[[str], str] = last_line,
+        say: Callable[[str], str] = str,
     ) -> None:
         """Run a tool to its end.
 
@@ -69,7 +64,7 @@ class Tools:
             cwd: Where it runs, if not in the work folder.
             names: The variables that it gets of the environment; see `labkit.environment`.
             environ: Variables to set.
-            say: Makes the progress detail from a line of output.
+            say: Makes the progress detail from a line of output; its beginning is shown.
 
         Raises:
             ToolchainError: It failed; ``why`` holds its last lines of output.
@@ -88,7 +83,7 @@ class Tools:
                     log.write(f"{line}\n")
                     if line:
                         tail.append(line)
-                        self.progress.update(say(line))
+                        self.progress.update(say(line)[:_DETAIL_WIDTH])
                 code = process.wait()
             finally:
                 _end(process)

@@ -40,6 +40,7 @@ from labkit.toolchain.programs import Pin
 from tests import pins
 
 KUBECTL = b"#!/bin/sh\necho Client Version: v1.37.2\n"
+KEYCLOAK_VERSION = PINS["keycloak"].version
 ETCD_PROGRAM = b"#!/bin/sh\necho etcd Version: 3.7.3\n"
 GO = """#!/bin/sh
 echo "$1" >> "${0}.calls"
@@ -225,7 +226,7 @@ def test_addresses_are_those_of_the_projects_for_each_kind_of_machine(monkeypatc
             if recipe.official.has(name):
                 found[system, machine, name] = f"{recipe.official.site}/{recipe.official.path(recipe.official.file, name)}"
     etcd = "https://github.com/etcd-io/etcd/releases/download/v3.7.3/etcd-v3.7.3"
-    keycloak = "https://github.com/keycloak/keycloak/releases/download/26.7.3/keycloak-26.7.3.tar.gz"
+    keycloak = f"https://github.com/keycloak/keycloak/releases/download/{KEYCLOAK_VERSION}/keycloak-{KEYCLOAK_VERSION}.tar.gz"
     assert found == {
         ("Linux", "x86_64", "kubectl"): "https://dl.k8s.io/v1.37.2/bin/linux/amd64/kubectl",
         ("Linux", "x86_64", "kube-apiserver"): "https://dl.k8s.io/v1.37.2/bin/linux/amd64/kube-apiserver",
@@ -496,9 +497,9 @@ def keycloak_archive() -> bytes:
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         for name, text in (
             ("bin/kc.sh", '#!/bin/sh\n/bin/echo "$@" > "${0%/bin/kc.sh}/built"\n'),
-            ("version.txt", "Keycloak - Version 26.7.3\n"),
+            ("version.txt", f"Keycloak - Version {KEYCLOAK_VERSION}\n"),
         ):
-            info = tarfile.TarInfo(f"keycloak-26.7.3/{name}")
+            info = tarfile.TarInfo(f"keycloak-{KEYCLOAK_VERSION}/{name}")
             info.size, info.mode = len(text), 0o755
             tar.addfile(info, io.BytesIO(text.encode()))
     return packed.getvalue()
@@ -514,7 +515,7 @@ def test_keycloak_needs_no_maven_when_its_pinned_archive_can_be_downloaded(machi
     with_java(machine)
     site.publish(official("keycloak"), "keycloak", keycloak_archive())
     keycloak = machine.ensure("keycloak")["keycloak"]
-    assert (keycloak.version, keycloak.source) == ("26.7.3", f"downloaded from {site.host}")
+    assert (keycloak.version, keycloak.source) == (KEYCLOAK_VERSION, f"downloaded from {site.host}")
     assert (keycloak.path / "built").read_text() == f"build {' '.join(KEYCLOAK.options)}\n"
 
 

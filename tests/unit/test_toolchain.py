@@ -16,7 +16,7 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -29,6 +29,8 @@ from labkit.toolchain import PROGRAMS, Program, Toolchain, store, tools
 from labkit.toolchain import toolchain as room
 from labkit.toolchain.pins import KEYCLOAK, PINS
 from labkit.toolchain.programs import Pin
+from labkit.toolchain.recipes import Recipe
+from labkit.toolchain.tools import Tools
 
 # Nothing here asks the network; test_downloads.py has a site of its own.
 OFFLINE = {name: dataclasses.replace(pin, recipe=dataclasses.replace(pin.recipe, official=None)) for name, pin in PINS.items()}
@@ -227,6 +229,51 @@ def test_a_failed_build_says_its_last_lines_and_the_ways_out_and_leaves_nothing(
     assert "GOPROXY" in error.fix
     assert log.read_text().splitlines() == [*(f"line {i}" for i in range(1, 31)), "no room"]
     assert machine.kept() == []
+
+
+@pytest.mark.fault("Programs", "a program on PATH that is too old, and one that can't be built", "the error names what was passed over")
+def test_a_failed_build_names_what_was_passed_over(machine: Machine) -> None:
+    machine.go("exit 1")
+    old = machine.program("etcd", "echo etcd Version: 3.5.21")
+    with pytest.raises(ToolchainError) as caught:
+        machine.tools().ensure("etcd")
+    assert caught.value.why == f"etcd 3.5.21 of PATH ({old}): wants >= 3.6, < 4"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Copied(Recipe):
+    """A kind of recipe that labkit does not have: a found program is copied, else one is written."""
+
+    doing = "copying"
+    used_as_is = False
+
+    def state(self, found: Path) -> str:
+        return hashlib.sha256(found.read_bytes()).hexdigest()[:10]
+
+    def build(self, names: Sequence[str], tools: Tools) -> dict[str, Path]:
+        (name,) = names
+        copy, given = tools.made(name) / name, tools.given.get(name)
+        copy.write_text(given.read_text() if given else "#!/bin/sh\necho etcd Version: 3.7.0\n")
+        copy.chmod(0o755)
+        return {name: copy}
+
+    def _ingredients(self) -> tuple[str, ...]:
+        return ()
+
+
+def test_a_recipe_of_another_kind_brings_all_that_the_toolchain_needs_of_it(machine: Machine) -> None:
+    recipe = Copied(name="copied", source="written", takes="a moment", kept_mb=1, instead="nothing", memory_gb=0)
+    pin = dataclasses.replace(PINS["etcd"], recipe=recipe)
+    written = machine.tools(pin).ensure("etcd")["etcd"]
+    assert (written.version, written.source) == ("3.7.0", "written")
+    found = machine.program("etcd", "echo etcd Version: 3.6.4")
+    copied = machine.tools(pin).ensure("etcd")["etcd"]
+    assert (copied.version, copied.source) == ("3.6.4", "copied from PATH and built")
+    assert copied.path.is_relative_to(machine.cache)
+    machine.program("etcd", "echo etcd Version: 3.6.5")
+    assert machine.tools(pin).find("etcd") is None, "what it would copy has changed"
+    found.unlink()
+    assert machine.tools(pin).find("etcd") == written
 
 
 @pytest.mark.fault("Programs", "a built program that tells another version", "it is not kept")
@@ -469,7 +516,7 @@ def test_without_maven_and_keycloak_the_error_names_the_ways_out_and_what_was_pa
     assert caught.value.what == "keycloak can't be had: there is no Maven to fetch it with"
     assert caught.value.why == f"keycloak 25.0.1 of KEYCLOAK_HOME ({keycloak_home}): wants >= 26.7, < 27"
     assert caught.value.fix.splitlines() == [
-        "unpack Keycloak 26.7.3 and name its folder in KEYCLOAK_HOME, or",
+        f"unpack Keycloak {PINS['keycloak'].version} and name its folder in KEYCLOAK_HOME, or",
         "install Maven (mvn) and name your network's mirror in its settings.xml, or",
         "start from a bundle that somebody with network made (labkit setup --offline-bundle FILE)",
     ]
