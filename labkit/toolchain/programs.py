@@ -88,8 +88,8 @@ class Pin:
         return _numbers(self.at_least) <= number and (not self.below or number < _numbers(self.below))
 
     def slot(self, found: Program | None = None) -> str:
-        """The name of the program's folder in the cache: when none was found, or for what is made of the found one."""
-        if found is None:
+        """The name of the program's folder in the cache; for one that is made of what was found, it changes with that."""
+        if found is None or self.recipe.used_as_is:
             return f"{self.name}-{self.version}-{self.recipe.key()}"
         return f"{self.name}-{found.version}-{self.recipe.key()}-{self.recipe.state(found.path)}"
 

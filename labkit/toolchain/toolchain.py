@@ -75,8 +75,7 @@ class Toolchain:
         """
         programs = {}
         for name in names:
-            program = self._have(name)
-            pin = self._pins[name]
+            program, pin = self._have(name), self._pins[name]
             # What has a home is nothing without it.
             alone = program.path.parent.parent if pin.home else program.path
             programs[pin.slot()] = program, self._store.folder(program) or alone

@@ -276,6 +276,13 @@ def test_a_recipe_of_another_kind_brings_all_that_the_toolchain_needs_of_it(mach
     assert machine.tools(pin).find("etcd") == written
 
 
+def test_a_program_that_appears_on_path_while_it_is_built_is_taken_from_there(machine: Machine, tmp_path: Path) -> None:
+    mine = machine.program("etcd", "echo etcd Version: 3.6.4", folder=tmp_path)
+    machine.go(f"/bin/cp {mine} {machine.bin}\n{GO_BUILD}")
+    assert machine.tools().ensure("etcd")["etcd"].source == "PATH"
+    assert machine.kept() == ["etcd-3.7.3"]
+
+
 @pytest.mark.fault("Programs", "a built program that tells another version", "it is not kept")
 def test_a_program_that_was_made_but_tells_another_version_is_not_kept(machine: Machine) -> None:
     machine.go(GO_BUILD.replace("Version: 3.7.3", "Version: 0.0.0"))
