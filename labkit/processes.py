@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from . import _launch
 from .display import Displayed, progress
@@ -31,6 +31,7 @@ from .machine import shortage
 from .ownership import privately
 from .ports import NAMELESS, hold, is_listened_on, listener
 from .settings import Settings, write_private, writing
+from .waiting import locked, wait_until
 
 _POLL_SECONDS = 0.1
 _RELEASE_SECONDS = 5
@@ -111,17 +112,10 @@ class Processes:
         """
         self._settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FileLock(self._settings.home / "servers.lock", timeout=_LOCK_SECONDS, mode=0o600, is_singleton=True)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            msg = f"another process has been starting or stopping servers of {self._settings.home} for {_LOCK_SECONDS} s"
-            raise ServerError(msg, fix="end the other notebook or shell, then try again") from error
-        try:
-            # What is laid out for a server is the person's alone, whatever umask the notebook has.
-            with privately():
-                yield
-        finally:
-            lock.release()
+        msg = f"another process has been starting or stopping servers of {self._settings.home} for {_LOCK_SECONDS} s"
+        # What is laid out for a server is the person's alone, whatever umask the notebook has.
+        with locked(lock, ServerError(msg, fix="end the other notebook or shell, then try again")), privately():
+            yield
 
     def start(self, server: Server) -> Running:
         """Start a server, or take over the one that already runs; either way it is ready on return.
@@ -248,12 +242,13 @@ class Processes:
         return child, Running(server.name, child.pid, fingerprint, log)
 
     def _wait(self, server: Server, running: Running, child: subprocess.Popen[bytes] | None = None) -> None:
-        deadline = time.monotonic() + server.ready_seconds
         reason = ""
-        while True:
+
+        def is_ready() -> bool:
+            nonlocal reason
             try:
                 if server.ready() and self._listens(server):
-                    return
+                    return True
             except PortInUse:
                 raise
             except Exception as error:  # noqa: BLE001 - a probe may fail in any way while a server starts
@@ -262,9 +257,12 @@ class Processes:
                 self._listens(server)
                 killed = child is not None and child.returncode in _KILLED
                 raise self._failed(server, "ended at once" if not reason else "ended before it was ready", _KILLED_WHY if killed else "")
-            if time.monotonic() > deadline:
-                raise self._failed(server, f"was not ready within {server.ready_seconds:.0f} s", reason)
-            time.sleep(_POLL_SECONDS)
+            return False
+
+        def late(_: Exception) -> ServerError:
+            return self._failed(server, f"was not ready within {server.ready_seconds:.0f} s", reason)
+
+        wait_until(is_ready, server.ready_seconds, late, pause=_POLL_SECONDS)
 
     def _failed(self, server: Server, how: str, reason: str) -> ServerError:
         log, tail = self.log_file(server.name), self.log_tail(server.name)

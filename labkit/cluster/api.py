@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..display import Displayed, shown
 from ..errors import ApiUnreachable, ClusterError, Forbidden, Unauthorized
+from ..waiting import wait_until
 from .causes import Causes
 from .provider import Endpoint
 from .refusals import forbidden, unauthorized, unreachable
@@ -110,14 +110,7 @@ class Api:
         Raises:
             Unauthorized: It still refuses after 45 seconds, or the token is one that it never takes.
         """
-        deadline = time.monotonic() + _DISCOVERY_SECONDS
-        while True:
-            try:
-                return self.whoami()
-            except (Unauthorized, ApiUnreachable) as error:
-                if time.monotonic() > deadline or (isinstance(error, Unauthorized) and error.lasting):
-                    raise
-                time.sleep(0.5)
+        return wait_until(self.whoami, _DISCOVERY_SECONDS, pause=0.5, passing=lambda error: may_pass(error, Unauthorized, ApiUnreachable))
 
     def wait_until(self, verb: str, resource: str, *, allowed: bool) -> None:
         """Wait until `can` gives that answer: RBAC looks at copies of its objects, which follow a change within a moment.
@@ -125,12 +118,9 @@ class Api:
         Raises:
             ClusterError: The answer is still the other one after 15 seconds.
         """
-        deadline = time.monotonic() + _RBAC_SECONDS
-        while self.can(verb, resource) != allowed:
-            if time.monotonic() > deadline:
-                msg = f"after {_RBAC_SECONDS} s the caller still {'may not' if allowed else 'may'} {verb} {resource}"
-                raise ClusterError(msg, fix="look at the bindings of the caller's groups: lab 03-rbac")
-            time.sleep(0.1)
+        msg = f"after {_RBAC_SECONDS} s the caller still {'may not' if allowed else 'may'} {verb} {resource}"
+        late = ClusterError(msg, fix="look at the bindings of the caller's groups: lab 03-rbac")
+        wait_until(lambda: self.can(verb, resource) == allowed, _RBAC_SECONDS, lambda _: late, pause=0.1)
 
     def ask(self, question: Callable[[ApiClient], Any], client: ApiClient | None = None) -> Any:
         """Put a question to the API server, its refusals turned into labkit's errors.
@@ -166,3 +156,8 @@ class Api:
 
 def _in_time(request: Callable[..., Any], *args: Any, _request_timeout: Any = None, **options: Any) -> Any:
     return request(*args, _request_timeout=_request_timeout or _ANSWER_SECONDS, **options)
+
+
+def may_pass(error: Exception, *kinds: type[ClusterError]) -> bool:
+    """Whether an error is of one of these kinds, and asking again with the same token can help."""
+    return isinstance(error, kinds) and not (isinstance(error, Unauthorized) and error.lasting)

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import SoftFileLock, Timeout
+from filelock import SoftFileLock
 
 from ..certificates import Pair
 from ..errors import ClusterError
 from ..identity.session import Session
 from ..settings import write_private
+from ..waiting import locked
 from ..workshop import Client
 from .kubeconfig_file import SECTIONS, load
 from .provider import Endpoint
@@ -186,17 +187,11 @@ class Kubeconfig:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # client-go guards its own writes by the same file.
         lock = SoftFileLock(f"{self.path}.lock", timeout=_LOCK_SECONDS)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            msg = f"{self.path} has been locked for {_LOCK_SECONDS} s"
-            raise ClusterError(msg, fix=f"if no kubectl or labkit is running, remove {lock.lock_file}") from error
-        try:
+        msg = f"{self.path} has been locked for {_LOCK_SECONDS} s"
+        with locked(lock, ClusterError(msg, fix=f"if no kubectl or labkit is running, remove {lock.lock_file}")):
             whole = load(self.path)
             yield whole
             write_private(self.path, yaml.safe_dump(whole, sort_keys=False))
-        finally:
-            lock.release()
 
 
 def _identity(cluster: dict[str, Any], folder: Path) -> tuple[object, str]:

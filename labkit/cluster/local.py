@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from ..platform_folder import find
 from ..processes import Processes, Server
 from ..settings import Settings, write_private
 from ..toolchain import Toolchain
+from ..waiting import wait_until
 from .audit import Audit
 from .kubeconfig import certificate_user, component_kubeconfig
 from .provider import Endpoint
@@ -184,19 +184,17 @@ class LocalCluster:
         return self._settings.home / "authentication.yaml"
 
     def _wait_until_followed(self) -> None:
-        digest, deadline = hashlib.sha256(self._told.read_bytes()).hexdigest(), time.monotonic() + _FOLLOW_SECONDS
+        digest = hashlib.sha256(self._told.read_bytes()).hexdigest()
         if self._goes_by(digest):
             return
+
+        def late(_: Exception) -> ServerError:
+            msg = f"the API server does not go by {self._told}"
+            fix = "mend what its log says, then lab.cluster.start(); until then the file before counts"
+            return ServerError(msg, why=self.server_log(3), fix=fix)
+
         with progress("having the API server read its changed file"):
-            while not self._goes_by(digest):
-                if time.monotonic() > deadline:
-                    msg = f"the API server does not go by {self._told}"
-                    raise ServerError(
-                        msg,
-                        why=self.server_log(3),
-                        fix="mend what its log says, then lab.cluster.start(); until then the file before counts",
-                    )
-                time.sleep(0.5)
+            wait_until(lambda: self._goes_by(digest), _FOLLOW_SECONDS, late, pause=0.5)
 
     def _goes_by(self, digest: str) -> bool:
         """Whether that is the file in force: ``apiserver_authentication_config_controller_last_config_info`` names its digest."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..errors import ClusterError, Unauthorized
-from .api import Api, Identity
+from ..errors import ClusterError
+from ..waiting import wait_until
+from .api import Api, Identity, may_pass
 
 _PATIENCE_SECONDS = 45
 _PAUSE_SECONDS = 0.5
@@ -37,22 +37,17 @@ def insist(somebody: Somebody, fault: Callable[[], ClusterError | None] = lambda
         Unauthorized: The API server doesn't know them, after 45 seconds or with a token that it can never take.
         ClusterError: It takes them for somebody else, or gives another refusal for 45 seconds; or what ``fault`` gave.
     """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            found = somebody.api.whoami()
-        except ClusterError as error:
-            # A fresh control plane answers before it knows keys (401), has read its RBAC rules (403), or has caches (500, 503).
-            known = fault()
-            if known is not None:
-                raise known from None
-            if time.monotonic() > deadline or (isinstance(error, Unauthorized) and error.lasting):
-                raise
-            time.sleep(_PAUSE_SECONDS)
-            continue
-        if found.username != somebody.expected.username or not set(somebody.expected.groups) <= set(found.groups):
-            msg = f"the API server takes {somebody.expected} for {found}"
-            raise ClusterError(
-                msg, why="it reads the token's claims in another way than the workshop declares", fix="compare lab.cluster.trust"
-            )
-        return
+
+    def passing(error: Exception) -> bool:
+        known = fault() if isinstance(error, ClusterError) else None
+        if known is not None:
+            raise known from None
+        # A fresh control plane answers before it knows keys (401), has read its RBAC rules (403), or has caches (500, 503).
+        return may_pass(error, ClusterError)
+
+    found = wait_until(somebody.api.whoami, _PATIENCE_SECONDS, pause=_PAUSE_SECONDS, passing=passing)
+    if found.username != somebody.expected.username or not set(somebody.expected.groups) <= set(found.groups):
+        msg = f"the API server takes {somebody.expected} for {found}"
+        raise ClusterError(
+            msg, why="it reads the token's claims in another way than the workshop declares", fix="compare lab.cluster.trust"
+        )

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from ..errors import IdentityError, SignInRefused
+from ..waiting import locked
 from ..workshop import Client, User
 from .credential_cache import CredentialCache, answer
 from .keycloak import Keycloak
@@ -38,28 +35,16 @@ def exec_credential(keycloak: Keycloak, client: Client, user: User, cache: Crede
     """
     if kept := cache.credential(user.username):
         return kept
-    with _lock(cache.folder):
+    # Beside the folder, in which whatever lies is somebody's token; the system frees the lock of one that was killed.
+    lock = FileLock(cache.folder.with_suffix(".lock"), timeout=_LOCK_SECONDS, mode=0o600)
+    msg = f"another process has been getting tokens for {_LOCK_SECONDS} s"
+    fix = f"see whether Keycloak is well: labkit status; whoever holds {lock.lock_file} is the one"
+    with locked(lock, IdentityError(msg, fix=fix)):
         if kept := cache.credential(user.username):
             return kept
         before = cache.kept(user.username)
         session = (_renewed(keycloak, client, user, before["refresh_token"]) if before else None) or sign_in(keycloak, client, user)
         return answer(cache.keep(user.username, session.tokens.id_token, session.tokens.refresh_token, session.expires))
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Be the only one to get new tokens; the system frees the lock of one that was killed."""
-    # Beside the folder, in which whatever lies is somebody's token.
-    lock = FileLock(folder.with_suffix(".lock"), timeout=_LOCK_SECONDS, mode=0o600)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        msg = f"another process has been getting tokens for {_LOCK_SECONDS} s"
-        raise IdentityError(msg, fix=f"see whether Keycloak is well: labkit status; whoever holds {lock.lock_file} is the one") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _renewed(keycloak: Keycloak, client: Client, user: User, refresh_token: str) -> Session | None:

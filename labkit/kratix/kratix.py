@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ..errors import KratixError, KratixUnavailable
 from ..processes import Processes
 from ..settings import Settings
 from ..toolchain import Toolchain
+from ..waiting import wait_until
 from ..workshop import Workshop
 from .local import LocalKratix
 from .promise import PROMISE_KIND, PROMISES, Promise
@@ -141,13 +141,13 @@ class Kratix:
             ClusterError: Another refusal, such as one of Kratix's webhooks.
         """
         answer = (run or self._cluster.admin_kubectl)("apply", "-f", "-", stdin=json.dumps(promise.manifest))
-        deadline = time.monotonic() + _AVAILABLE_SECONDS
+
+        def late(_: Exception) -> KratixError:
+            msg = f"the Promise {promise.name} is not available after {_AVAILABLE_SECONDS} s"
+            return KratixError(msg, why=self.unavailable(promise), fix="see what keeps it: labkit doctor")
+
         with progress(f"waiting for the Promise {promise.name} to be available"):
-            while waits_for := self.unavailable(promise):
-                if time.monotonic() > deadline:
-                    msg = f"the Promise {promise.name} is not available after {_AVAILABLE_SECONDS} s"
-                    raise KratixError(msg, why=waits_for, fix="see what keeps it: labkit doctor")
-                time.sleep(0.2)
+            wait_until(lambda: not self.unavailable(promise), _AVAILABLE_SECONDS, late)
         return answer
 
     def unavailable(self, promise: Promise) -> str:

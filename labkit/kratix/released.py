@@ -8,7 +8,6 @@ where `PINNED` has one; where it is open, TLS, the version in the address and a 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from ..errors import ClusterError, KratixError
 from ..http_session import request
 from ..toolchain import Toolchain
 from ..toolchain.downloads import PINNED
+from ..waiting import wait_until
 from . import images
 from .source import NAMESPACE, WEBHOOKS
 
@@ -224,16 +224,12 @@ class ReleasedKratix:
 
     def _until_taken(self, what: str, *args: str, stdin: str = "") -> None:
         """Try again while the cluster is not ready for it yet."""
-        deadline = time.monotonic() + _READY_SECONDS
-        while True:
-            try:
-                self._cluster.admin_kubectl(*args, stdin=stdin)
-            except ClusterError as error:
-                if not any(words in str(error) for words in _NOT_YET):
-                    raise
-                if time.monotonic() > deadline:
-                    msg = f"{what} is not ready after {_READY_SECONDS} s"
-                    raise KratixError(msg, why=str(error), fix="see what its pods say: kubectl get pods --all-namespaces") from None
-                time.sleep(1)
-            else:
-                return
+
+        def late(last: Exception) -> KratixError:
+            msg = f"{what} is not ready after {_READY_SECONDS} s"
+            return KratixError(msg, why=str(last), fix="see what its pods say: kubectl get pods --all-namespaces")
+
+        def passing(error: Exception) -> bool:
+            return isinstance(error, ClusterError) and any(words in str(error) for words in _NOT_YET)
+
+        wait_until(lambda: self._cluster.admin_kubectl(*args, stdin=stdin), _READY_SECONDS, late, pause=1, passing=passing)

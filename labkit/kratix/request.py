@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..display import Table, Tabular, progress, shown
 from ..errors import KratixError
+from ..waiting import wait_until
 
 _WAIT_SECONDS = 60
 
@@ -74,12 +74,14 @@ def wait_until_taken(read: Callable[[], Mapping[str, Any]], seconds: float = _WA
     Raises:
         KratixError: It is still pending then; the reason is Kratix's own.
     """
-    deadline = time.monotonic() + seconds
     with progress("waiting for Kratix to take the request") as work:
-        while not (now := RequestStatus.of(read())).taken:
-            work.update(now.pending)
-            if time.monotonic() > deadline:
+
+        def taken() -> RequestStatus:
+            now = RequestStatus.of(read())
+            if now.pending:
+                work.update(now.pending)
                 msg = f"{now.name} is still pending after {seconds:.0f} s"
                 raise KratixError(msg, why=now.pending, fix="see what keeps it: labkit doctor")
-            time.sleep(0.2)
-    return now
+            return now
+
+        return wait_until(taken, seconds, passing=lambda error: isinstance(error, KratixError))

@@ -19,6 +19,7 @@ from ..errors import InvalidValues, NotPermitted, NotSignedIn, PortalError, Temp
 from ..exchanges import Exchange
 from ..http_session import request
 from ..settings import write_private
+from ..waiting import wait_until
 from .browser import Browser, SignedIn
 from .catalog import Catalog, location_ref, read_template, ref_of
 from .config import PROVIDER
@@ -276,12 +277,13 @@ class PortalSession:
 
     def _wait_for_template(self, ref: str, spec: object = None) -> None:
         """The catalog reads what it is told of within a second or two."""
-        deadline = time.monotonic() + _CATALOG_SECONDS
-        while not any(ref_of(entity) == ref and spec in (None, entity["spec"]) for entity in self.catalog("template").entities):
-            if time.monotonic() > deadline:
-                msg = f"the catalog has not taken {ref} within {_CATALOG_SECONDS} s"
-                raise PortalError(msg, fix="its log may say why: labkit status names it")
-            time.sleep(0.2)
+
+        def is_there() -> bool:
+            return any(ref_of(entity) == ref and spec in (None, entity["spec"]) for entity in self.catalog("template").entities)
+
+        msg = f"the catalog has not taken {ref} within {_CATALOG_SECONDS} s"
+        late = PortalError(msg, fix="its log may say why: labkit status names it")
+        wait_until(is_there, _CATALOG_SECONDS, lambda _: late)
 
     def _fresh(self) -> SignedIn:
         if self._signed_out:

@@ -1,0 +1,65 @@
+"""Waiting with an end: for a condition that comes true, and for a lock that another process holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from filelock import BaseFileLock, Timeout
+
+T = TypeVar("T")
+
+
+def wait_until(
+    condition: Callable[[], T],
+    seconds: float,
+    late: Callable[[Exception], Exception] = lambda last: last,
+    *,
+    pause: float = 0.2,
+    passing: Callable[[Exception], bool] = lambda _: False,
+) -> T:
+    """Wait until a condition holds, and return what it gave.
+
+    Args:
+        condition: Asked at once, then again after each pause, until what it returns is true.
+        seconds: How long to go on asking.
+        late: Makes the error that is raised at the end, of the last exception; that exception itself when left out.
+        pause: How long to wait between two questions, in seconds.
+        passing: Whether an exception of the condition means "not yet"; any other one ends the waiting.
+
+    Raises:
+        Exception: What ``late`` makes. A condition that was false to the end gives it a TimeoutError.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        last: Exception = TimeoutError(f"not within {seconds:.0f} s")
+        try:
+            if found := condition():
+                return found
+        except Exception as error:
+            if not passing(error):
+                raise
+            last = error
+        if time.monotonic() > deadline:
+            raise late(last)
+        time.sleep(pause)
+
+
+@contextmanager
+def locked(lock: BaseFileLock, late: Exception) -> Iterator[None]:
+    """Hold a lock; its own ``timeout`` says how long to wait for it.
+
+    Args:
+        lock: The lock.
+        late: The error that is raised when the time is over.
+    """
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise late from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,51 @@
+"""Waiting for a condition, and for a lock."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from labkit.errors import ServerError
+from labkit.waiting import locked, wait_until
+
+
+def test_what_a_condition_gives_once_it_is_true_comes_back() -> None:
+    asked = count()
+    assert wait_until(lambda: next(asked) == 2 and "ready", 5, pause=0.01) == "ready"
+    assert next(asked) == 3
+
+
+def test_a_condition_is_asked_also_when_there_is_no_time() -> None:
+    assert wait_until(lambda: "ready", 0) == "ready"
+
+
+def test_an_exception_that_passes_is_not_yet() -> None:
+    asked = count()
+    assert wait_until(lambda: 1 // next(asked), 5, pause=0.01, passing=lambda error: isinstance(error, ZeroDivisionError)) == 1
+
+
+def test_another_exception_ends_the_waiting() -> None:
+    asked = count()
+    with pytest.raises(ZeroDivisionError):
+        wait_until(lambda: 1 // next(asked), 5, passing=lambda error: isinstance(error, OSError))
+    assert next(asked) == 1
+
+
+def test_the_error_at_the_end_is_made_of_the_last_exception() -> None:
+    with pytest.raises(ServerError, match="by zero"):
+        wait_until(lambda: 1 // 0, 0, lambda last: ServerError(str(last)), passing=lambda _: True)
+    with pytest.raises(ZeroDivisionError):
+        wait_until(lambda: 1 // 0, 0, passing=lambda _: True)
+    with pytest.raises(TimeoutError, match="not within 0 s"):
+        wait_until(lambda: False, 0)
+
+
+def test_a_lock_that_another_holds_is_waited_for_and_then_an_error(tmp_path: Path) -> None:
+    file, late = tmp_path / "lock", ServerError("it is locked")
+    with locked(FileLock(file), late), pytest.raises(ServerError, match="it is locked"), locked(FileLock(file, timeout=0.1), late):
+        pytest.fail("it was held twice")
+    with locked(FileLock(file, timeout=0.1), late):
+        pass
