@@ -109,7 +109,7 @@ def _reaching_keycloak(lab: Lab) -> str:
         "1. docker network create kind          (if docker network ls does not have it)",
         f"2. docker network inspect kind         and write its IPv4 gateway in place of {GATEWAY} below",
         "3. have Keycloak answer there, for as long as the cluster is used, with that network's subnet in place of SUBNET:",
-        f"   python {relay.__name__.replace('.', '/')}.py {GATEWAY} {port} 127.0.0.1 {port} SUBNET",
+        f"   python {relay.__name__.replace('.', '/')}.py tcp:{GATEWAY}:{port}=tcp:127.0.0.1:{port}=SUBNET",
     )
     return "\n".join((*(f"# {line}" for line in steps), patch))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import shutil
 import socket
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -207,7 +206,7 @@ class KindCluster:
             with socket.create_connection((network.gateway, port), timeout=5):
                 return True
 
-        argv = (sys.executable, "-P", relay.__file__, network.gateway, str(port), "127.0.0.1", str(port), network.subnet)
+        argv = (*relay.SCRIPT, f"tcp:{network.gateway}:{port}=tcp:127.0.0.1:{port}={network.subnet}")
         self._processes.start(Server(name=RELAY, argv=argv, ports=(), ready=answers))
 
     def _fetch_image(self) -> None:

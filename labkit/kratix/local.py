@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,12 @@ from typing import Any
 import requests
 
 from ..certificates import Certificates
+from ..cluster import relay
 from ..cluster.cluster import Cluster
 from ..cluster.kubeconfig import certificate_user, component_kubeconfig
 from ..http_session import request
 from ..processes import Processes, Running, Server
 from ..settings import Settings, write_private
-from . import apart
 from .source import ACCOUNT, NAMESPACE, WEBHOOKS, Source, source
 
 NAME = "kratix"
@@ -32,7 +31,7 @@ _ITS_PORT = 9443
 
 
 class LocalKratix:
-    """The controller in a network of its own, of which only its webhooks are seen, on loopback; see `labkit.kratix.apart`.
+    """The controller in a network of its own, of which only its webhooks are seen, on loopback; see `labkit.cluster.relay`.
 
     It calls the API server by certificate and acts as its service account, with the rights that Kratix's manifests give that one.
     """
@@ -124,16 +123,15 @@ class LocalKratix:
     def _server(self, checkout: Source) -> Server:
         certificate, kubeconfig = self._certificate(), self._kubeconfig()
         api = self._settings.ports["kubernetes"]
-        python = (sys.executable, "-I", "-S", apart.__file__)
-        outside = (f"tcp:{self._settings.ports['kratix_webhook']}=unix:in", f"unix:out=tcp:{api}")
-        inside = (f"unix:in=tcp:{_ITS_PORT}", f"tcp:{api}=unix:out")
+        outside = (f"tcp:127.0.0.1:{self._settings.ports['kratix_webhook']}=unix:in", f"unix:out=tcp:127.0.0.1:{api}")
+        inside = (f"unix:in=tcp:127.0.0.1:{_ITS_PORT}", f"tcp:127.0.0.1:{api}=unix:out")
         unshare = (str(shutil.which("unshare")), "--user", "--map-root-user", "--net")
         # No metrics, no profiles and no probes: its webhooks tell that it is up.
         off = ("--metrics-bind-address=0", "--pprof-bind-address=0", "--health-probe-bind-address=0")
         controller = (str(checkout.controller), f"--kubeconfig={kubeconfig}", *off)
         return Server(
             name=NAME,
-            argv=(*python, *outside, "--", *unshare, *python, *inside, "--", *controller),
+            argv=(*relay.SCRIPT, *outside, "--", *unshare, *relay.SCRIPT, *inside, "--", *controller),
             ports=("kratix_webhook",),
             # It looks for its certificate below the folder for temporary files.
             env={"TMPDIR": str(self._folder)},

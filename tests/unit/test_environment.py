@@ -20,8 +20,8 @@ from labkit.http_session import HttpSession, request
 from labkit.settings import find_root
 
 OWN = find_root(Path(__file__)) / "labkit"
-# The launcher and the leash are given their environment, and hand on what they got.
-HAND_ON = {"kratix/apart.py", "toolchain/leash.py"}
+# The relay and the leash are given their environment, and hand on what they got.
+HAND_ON = {"cluster/relay.py", "toolchain/leash.py"}
 
 
 def test_a_variable_is_handed_on_in_the_spelling_that_it_has() -> None:
