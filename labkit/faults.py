@@ -164,7 +164,7 @@ FAULTS: Mapping[str, Fault] = {
             "wrong-ca",
             "Keycloak's certificate was renewed by another authority, and nobody told the API server",
             "wrong-ca",
-            lambda lab: lab.cluster.provider.start(replace(lab.cluster.trust, ca=lab.settings.home / "tls" / "ca-etcd.crt")),
+            lambda lab: lab.cluster.provider.start(replace(lab.cluster.trust, ca=lab.settings.state.tls / "ca-etcd.crt")),
             _start_cluster,
         ),
         Fault(

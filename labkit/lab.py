@@ -25,13 +25,14 @@ from .identity.credential import exec_credential
 from .identity.credential_cache import CredentialCache
 from .identity.keycloak import Keycloak
 from .identity.local import LocalKeycloak
-from .identity.own_secrets import Given, Secrets, kept_in, note_of, secrets_of, with_own_secrets
+from .identity.own_secrets import Given, Secrets, secrets_of, with_own_secrets
 from .identity.session import Claims, Session, key_id, sign_in
 from .kratix.kratix import Kratix
 from .platform_folder import find
 from .portal.server import Portal
 from .processes import Processes
 from .settings import Settings
+from .state_folder import StateFolder
 from .toolchain import PROGRAMS, Toolchain
 from .workshop import Workshop
 
@@ -44,9 +45,6 @@ NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name not in {"go", "kind", 
 
 Go is only fetched when one of them has to be built; the portal's pages are for people with a browser.
 """
-
-PRACTICE = "practice"
-"""The folder of a home that holds a second lab, made to be broken: `labkit.practice`."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ class Lab:
         self.secrets, self.workshop = _workshop(settings)
         self.toolchain = Toolchain(settings.cache)
         self.processes = Processes(settings)
-        certificates = Certificates(settings.home / "tls")
+        certificates = Certificates(settings.state.tls)
         self.keycloak: Keycloak
         if settings.hosted:
             from .identity.hosted import HostedKeycloak
@@ -139,7 +137,7 @@ class Lab:
         """The realm's plan and apply."""
         from .identity.realm import Realm
 
-        given = None if self.settings.hosted else Given(note_of(self.settings.home, self.workshop.realm.name), self.secrets)
+        given = None if self.settings.hosted else Given(self.settings.state.secrets_note(self.workshop.realm.name), self.secrets)
         return Realm(self.keycloak.admin, self.workshop, given)
 
     @property
@@ -276,13 +274,13 @@ class Lab:
 
     def _inner(self) -> list[Lab]:
         """The practice lab within this home, once there is one."""
-        there = (self.settings.home / PRACTICE / "home.json").exists()
+        there = StateFolder(self.settings.state.practice).facts.exists()
         return [Lab(self.practice_settings)] if there else []
 
     @property
     def practice_settings(self) -> Settings:
         """The settings of the practice lab within this home, whose secrets are of the same kind; the home is made when it is asked for."""
-        return replace(self.settings, secrets=self.secrets).within(PRACTICE)
+        return replace(self.settings, secrets=self.secrets).within(self.settings.state.practice)
 
     def access_matrix(self) -> AccessMatrix:
         """Who can do what, as the API server says, beside what the workshop expects of each."""
@@ -303,7 +301,7 @@ class Lab:
 
 
 def _in_practice(name: str) -> str:
-    return f"{PRACTICE}: {name}"
+    return f"practice: {name}"
 
 
 def _workshop(settings: Settings) -> tuple[Secrets, Workshop]:
@@ -313,8 +311,8 @@ def _workshop(settings: Settings) -> tuple[Secrets, Workshop]:
         realm, place = settings.hosted.realm or workshop.realm.name, settings.hosted.url
         workshop = replace(workshop, realm=workshop.realm.with_values({("realm",): realm}))
     realm = workshop.realm.name
-    secrets = secrets_of(settings, note_of(settings.home, realm))
+    secrets = secrets_of(settings, settings.state.secrets_note(realm))
     if secrets == "demo":
         return secrets, workshop
-    own = with_own_secrets(workshop, kept_in(settings.home), f"{place}/realms/{realm}", settings.url("portal", "http"))
+    own = with_own_secrets(workshop, settings.state.own_secrets, f"{place}/realms/{realm}", settings.url("portal", "http"))
     return secrets, own

@@ -16,8 +16,9 @@ from .doctor import Diagnosis, diagnose
 from .errors import CheckFailed, PracticeError
 from .faults import FAULTS, Fault
 from .identity.local import LocalKeycloak
-from .lab import PRACTICE, Lab
+from .lab import Lab
 from .settings import write_private
+from .state_folder import StateFolder
 
 PROGRAMS = (*LocalKeycloak.programs, *SERVERS, "kubectl")
 """What it runs."""
@@ -54,7 +55,7 @@ class Practice(Displayed):
 
     def is_up(self) -> bool:
         """Whether it was started, and not stopped since; a server that a fault took down doesn't count."""
-        return any((self._folder / "run").glob("*.json"))
+        return any(StateFolder(self._folder).run.glob("*.json"))
 
     def start(self) -> Lab:
         """Bring it up whole: the realm, the cluster that trusts it, RBAC, everybody signed in. A fault that was left on is mended.
@@ -163,7 +164,7 @@ class Practice(Displayed):
 
     @property
     def _folder(self) -> Path:
-        return self._learners.settings.home / PRACTICE
+        return self._learners.settings.state.practice
 
     @property
     def _note(self) -> Path:

@@ -1,7 +1,7 @@
 """Detached servers: start, wait until ready, adopt, read the log, stop.
 
-A server outlives the notebook that started it. What is known of it lies in the home's ``run/`` folder, one JSON file a server,
-so that any other notebook, shell or test takes it over. One lock per home serialises starting and stopping.
+A server outlives the notebook that started it. What is known of it lies in the state folder's ``run/``, one JSON file a server,
+so that any other notebook, shell or test takes it over. One lock per state folder serialises starting and stopping.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Server:
         env: Added to what every server gets of the environment (`labkit.environment.SERVER`); secrets go here.
         ready_seconds: How long it may take.
         inputs: Files that the server reads once at its start; when one has changed, it is started anew.
-        cwd: The folder that it runs in; the home when left out.
+        cwd: The folder that it runs in; the state folder when left out.
     """
 
     name: str
@@ -97,22 +97,26 @@ class Running(Displayed):
 
 
 class Processes:
-    """The servers of one home."""
+    """The servers of one lab.
+
+    Args:
+        settings: Its state folder and its ports.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._run, self._logs = settings.home / "run", settings.home / "logs"
+        self._state = settings.state
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the home's lock; whoever starts or stops servers holds it. May be taken again by its holder.
+        """Hold the servers' lock; whoever starts or stops servers holds it. May be taken again by its holder.
 
         Raises:
             ServerError: Another process held it for five minutes.
         """
-        self._settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = FileLock(self._settings.home / "servers.lock", timeout=_LOCK_SECONDS, mode=0o600, is_singleton=True)
-        msg = f"another process has been starting or stopping servers of {self._settings.home} for {_LOCK_SECONDS} s"
+        self._state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(self._state.servers_lock, timeout=_LOCK_SECONDS, mode=0o600, is_singleton=True)
+        msg = f"another process has been starting or stopping servers of {self._state.root} for {_LOCK_SECONDS} s"
         # What is laid out for a server is the person's alone, whatever umask the notebook has.
         with locked(lock, ServerError(msg, fix="end the other notebook or shell, then try again")), privately():
             yield
@@ -164,7 +168,7 @@ class Processes:
 
     def names(self) -> list[str]:
         """The servers that are recorded, first started first."""
-        records = {file.stem: record for file in self._run.glob("*.json") if (record := self._record(file.stem))}
+        records = {file.stem: record for file in self._state.run.glob("*.json") if (record := self._record(file.stem))}
         # Not by the files' dates, which go back when the clock does.
         return sorted(records, key=lambda name: float(str(records[name]["start"])))
 
@@ -190,12 +194,12 @@ class Processes:
                 left = ", ".join(str(process.pid) for process in _launch.session_members(record))
                 msg = f"{name} could not be stopped"
                 raise ServerError(msg, why=f"still there after SIGKILL: pid {left}", fix="try again; only the system can hold them")
-            (self._run / f"{name}.json").unlink(missing_ok=True)
+            (self._state.run / f"{name}.json").unlink(missing_ok=True)
             return ran
 
     def log_file(self, name: str) -> Path:
         """Where the server writes what it says."""
-        return self._logs / f"{name}.log"
+        return self._state.logs / f"{name}.log"
 
     def log_tail(self, name: str, lines: int = _TAIL_LINES) -> str:
         """The last lines of a server's log; empty when there is none."""
@@ -207,15 +211,15 @@ class Processes:
 
     def _record(self, name: str) -> dict[str, object] | None:
         try:
-            loaded = json.loads((self._run / f"{name}.json").read_text())
+            loaded = json.loads((self._state.run / f"{name}.json").read_text())
         except (FileNotFoundError, ValueError):
             return None
         return dict(loaded)
 
     def _launch(self, server: Server) -> tuple[subprocess.Popen[bytes], Running]:
-        log, fingerprint, temporary = self.log_file(server.name), server.fingerprint(), self._settings.home / "tmp"
+        log, fingerprint, temporary = self.log_file(server.name), server.fingerprint(), self._state.temporary
         with writing(log):
-            for folder in (self._run, self._logs, temporary):
+            for folder in (self._state.run, self._state.logs, temporary):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with ExitStack() as ours:
@@ -228,7 +232,7 @@ class Processes:
                 stdout=handle,
                 stderr=subprocess.STDOUT,
                 bufsize=0,
-                cwd=server.cwd or self._settings.home,
+                cwd=server.cwd or self._state.root,
                 env={**listed(SERVER), "TMPDIR": str(temporary), **server.env},
                 pass_fds=[each.fileno() for each in held],
                 start_new_session=True,
@@ -236,7 +240,7 @@ class Processes:
         assert child.stdin is not None  # noqa: S101 - asked for above
         with child.stdin as word:
             facts = {"name": server.name, "fingerprint": fingerprint, **_launch.marks(child.pid)}
-            write_private(self._run / f"{server.name}.json", json.dumps(facts, indent=1) + "\n")
+            write_private(self._state.run / f"{server.name}.json", json.dumps(facts, indent=1) + "\n")
             with suppress(BrokenPipeError):
                 word.write(b"go\n")
         return child, Running(server.name, child.pid, fingerprint, log)
@@ -266,7 +270,7 @@ class Processes:
 
     def _failed(self, server: Server, how: str, reason: str) -> ServerError:
         log, tail = self.log_file(server.name), self.log_tail(server.name)
-        lacking = _NO_MEMORY if _NO_MEMORY_WORDS.search(tail) else shortage(self._settings.home)
+        lacking = _NO_MEMORY if _NO_MEMORY_WORDS.search(tail) else shortage(self._state.root)
         why, fix = lacking or (reason, "mend what the log names and run this again; the log file holds the rest")
         why = "\n".join(part for part in (why, f"the last lines of {log}:", tail) if part)
         return ServerError(f"{server.name} {how}", why=why, fix=fix)

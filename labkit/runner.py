@@ -22,12 +22,12 @@ from .display import BAD, OK
 from .environment import KERNEL, listed
 from .errors import LabRunFailed
 from .hosting import SECRET_VARIABLE
-from .identity.own_secrets import kept_in
 from .lab import Lab
 from .ownership import privately
 from .practice import PROGRAMS
 from .report import write_page
 from .settings import open_home, own_root, write_private
+from .state_folder import StateFolder
 from .steps import LABS, solved
 
 CELL_SECONDS = 900
@@ -221,9 +221,9 @@ def _home_of_its_own(home: Path) -> Iterator[Lab]:
     before = os.environ.get("LABKIT_HOME")
     os.environ["LABKIT_HOME"] = str(home)
     try:
-        if (home / "home.json").exists():
+        if StateFolder(home).facts.exists():
             Lab.open().down()
-        secrets = kept_in(home)
+        secrets = StateFolder(home).own_secrets
         kept = secrets.read_bytes() if secrets.exists() else b""
         shutil.rmtree(home, ignore_errors=True)
         open_home(home, environ={}, free_ports=True)

@@ -49,6 +49,7 @@ from .hosting import Hosted, hosted_from
 from .ownership import CODE, make_private, require_own
 from .platform_folder import OWN
 from .ports import port_is_free
+from .state_folder import StateFolder
 
 PORTS = {
     "keycloak": 8443,
@@ -157,6 +158,11 @@ class Settings:
             kratix_source=_path(env.get("LABKIT_KRATIX_SOURCE")),
         )
 
+    @property
+    def state(self) -> StateFolder:
+        """What lies where in the state folder."""
+        return StateFolder(self.home)
+
     def variables(self) -> dict[str, str]:
         """The variables that lead another process to this lab, also one that has others of them; none is a secret."""
         folders = {"LABKIT_HOME": self.home, "LABKIT_CACHE": self.cache, "LABKIT_WORKSHOP": self.workshop_folder}
@@ -165,15 +171,15 @@ class Settings:
         keycloak = self.hosted.variables if self.hosted else {"LABKIT_KEYCLOAK": "local"}
         return {**{name: str(path) for name, path in folders.items()}, **chosen, **keycloak}
 
-    def within(self, name: str) -> Settings:
-        """The settings of a lab in a folder of this home's, to be broken: on this machine, on ports of its own, with labkit's own workshop.
+    def within(self, home: Path) -> Settings:
+        """The settings of a lab in another state folder, to be broken: on this machine, on ports of its own, with labkit's own workshop.
 
         Its secrets are chosen as this home's are.
 
         Raises:
             SettingsError: The folder can't be made, read or used by this version.
         """
-        home = (self.home / name).resolve()
+        home = home.resolve()
         state = open_home(home, environ={}, free_ports=True)
         return Settings(
             root=self.root,
@@ -240,15 +246,16 @@ def open_home(home: Path, *, environ: Mapping[str, str] | None = None, free_port
     with writing(home):
         make_private(home)
         require_own(home, "a lab's keys and passwords, and commands that kubectl runs", "export LABKIT_HOME=~/labkit-home")
-        state = _read(home / "home.json")
+        there = StateFolder(home)
+        state = _read(there.facts)
         ports: dict[str, int] = dict(state.get("ports", {}))  # type: ignore[call-overload]
         if ports.keys() == PORTS.keys() and ports == {**ports, **wanted}:
             return state
         # Only what changes it needs the lock, whose import takes longer than all of this.
         from filelock import FileLock
 
-        with FileLock(home / "home.lock", mode=0o600):
-            return _read_or_make(home / "home.json", wanted, free_ports)
+        with FileLock(there.facts_lock, mode=0o600):
+            return _read_or_make(there.facts, wanted, free_ports)
 
 
 def write_private(path: Path, text: str | bytes, mode: int = 0o600) -> None:
@@ -288,7 +295,7 @@ def _kept_in(home: Path) -> ClusterChoice:
 
     kind writes the kubeconfig once its cluster is made, and labkit removes it with the cluster.
     """
-    return "kind" if (home / "kind" / "kubeconfig").exists() else CLUSTERS[0]
+    return "kind" if StateFolder(home).kind_kubeconfig.exists() else CLUSTERS[0]
 
 
 def _has_labs(folder: Path) -> bool:

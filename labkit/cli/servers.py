@@ -30,7 +30,7 @@ def setup(args: argparse.Namespace) -> int:
 
 def up(_: argparse.Namespace) -> int:
     lab = Lab.open()
-    new = lab.settings.cluster == "local" and not (lab.settings.home / "etcd").exists()
+    new = lab.settings.cluster == "local" and not lab.settings.state.etcd.exists()
     lab.up()
     print(lab.status())
     tell_of_neighbours(lab)

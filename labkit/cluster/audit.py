@@ -16,17 +16,18 @@ _CALLERS = {"kubectl": "kubectl", "OpenAPI-Generator": "labkit"}
 
 
 class Audit:
-    """The audit log of an API server that runs as a process of the home's.
+    """The audit log of an API server that runs as a process of the lab's.
 
     Args:
-        home: The home.
+        logs: The folder with the servers' logs.
+        policy: The file that says what is logged.
 
     Attributes:
-        policy: The file that says what is logged; it is read at a start only.
+        policy: That file; it is read at a start only.
     """
 
-    def __init__(self, home: Path, policy: Path) -> None:
-        self.policy, self._log = policy, home / "logs" / "kube-apiserver-audit.log"
+    def __init__(self, logs: Path, policy: Path) -> None:
+        self.policy, self._log = policy, logs / "kube-apiserver-audit.log"
 
     def flags(self) -> tuple[str, ...]:
         """What has the API server keep the log."""

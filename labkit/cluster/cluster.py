@@ -56,9 +56,9 @@ class Cluster:
     ) -> None:
         self._settings, self._workshop, self._keycloak = settings, workshop, keycloak
         self._processes, self._certificates, self._tools = processes, certificates, tools
-        self.kubeconfig = Kubeconfig(settings.home / "kubeconfig")
+        self.kubeconfig = Kubeconfig(settings.state.kubeconfig)
         names = EXTERNAL_KUBECTL if settings.cluster == "external" else KUBECTL
-        self._kubectl = Kubectl(lambda: tools.ensure("kubectl")["kubectl"].path, self.kubeconfig.path, settings.home, names)
+        self._kubectl = Kubectl(lambda: tools.ensure("kubectl")["kubectl"].path, self.kubeconfig.path, settings.state.kubectl_cache, names)
 
     @cached_property
     def provider(self) -> Provider:
@@ -123,7 +123,7 @@ class Cluster:
     def erase(self) -> None:
         """Stop it and remove all that is in it; from a cluster that others use, what the labs made."""
         self.stop()
-        shutil.rmtree(self._settings.home / "etcd", ignore_errors=True)
+        shutil.rmtree(self._settings.state.etcd, ignore_errors=True)
         self.leave()
 
     def remove_objects(self) -> list[str]:
@@ -138,7 +138,7 @@ class Cluster:
         Returns:
             The names of what was there.
         """
-        if (self._settings.home / "kind").exists():
+        if self._settings.state.kind.exists():
             kind = KindCluster(self._settings, self._processes, self._tools, self._somebody)
             return [kind.name] if kind.stop() else []
         return self.remove_objects() if self._is_used else []

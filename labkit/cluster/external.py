@@ -62,7 +62,7 @@ class ExternalCluster:
             msg = f"context {self._settings.context} does not verify its API server's certificate"
             why = "it says insecure-skip-tls-verify, and whoever is in between could read the tokens"
             raise ClusterError(msg, why=why, fix="ask the cluster's administrator for its CA, and put it there as certificate-authority")
-        ca = self._settings.home / "external" / "ca.crt"
+        ca = self._settings.state.external_ca
         authority = cluster.get("certificate-authority-data")
         # Without one, the authorities that are trusted everywhere count.
         pem = base64.b64decode(authority) if authority else Path(requests.utils.DEFAULT_CA_BUNDLE_PATH).read_bytes()
@@ -141,7 +141,7 @@ class ExternalCluster:
         """kubectl with the person's own kubeconfig, which it only reads."""
         named = (f"--context={self._settings.context}",) if context else ()
         argv = [str(self._tools.ensure("kubectl")["kubectl"].path), *named, *args]
-        env = environment(self._settings.home, EXTERNAL_KUBECTL)
+        env = environment(self._settings.state.kubectl_cache, EXTERNAL_KUBECTL)
         return subprocess.run(argv, capture_output=True, text=True, timeout=_SECONDS, env=env, stdin=subprocess.DEVNULL, check=False)
 
     def _ask_it(self, url: str) -> None:

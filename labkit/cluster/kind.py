@@ -62,7 +62,7 @@ class KindCluster:
     ) -> None:
         self._settings, self._processes, self._tools, self._somebody = settings, processes, tools, somebody
         self._docker = docker or Docker()
-        self._folder = settings.home / "kind"
+        self._folder = settings.state.kind
         self._config, self._image = KindConfig(settings), NodeImage.of(settings, self._docker)
 
     @property

@@ -46,7 +46,7 @@ class KindConfig:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._folder = settings.home / "kind"
+        self._folder = settings.state.kind
         self.file = self._folder / "kind.yaml"
 
     def text(self, trust: Trust) -> str:

@@ -39,12 +39,12 @@ class Kubectl:
     Args:
         program: Gives the executable; asked at the first command.
         kubeconfig: The lab's kubeconfig.
-        home: Where it keeps what it caches of the API server.
+        cache: Where it keeps what it caches of the API server.
         names: The variables that it gets of the environment.
     """
 
-    def __init__(self, program: Callable[[], Path], kubeconfig: Path, home: Path, names: tuple[str, ...] = KUBECTL) -> None:
-        self._program, self._kubeconfig, self._home, self._names = program, kubeconfig, home, names
+    def __init__(self, program: Callable[[], Path], kubeconfig: Path, cache: Path, names: tuple[str, ...] = KUBECTL) -> None:
+        self._program, self._kubeconfig, self._cache, self._names = program, kubeconfig, cache, names
 
     def run(self, context: str, *args: str, stdin: str = "") -> KubectlAnswer:
         """Run ``kubectl --context CONTEXT ARGS``.
@@ -64,7 +64,7 @@ class Kubectl:
             msg = "this lab's cluster has not been started yet"
             raise ClusterError(msg, fix="lab.cluster.start(), as in 02-cluster.ipynb; or labkit up")
         argv = [str(self._program()), f"--kubeconfig={self._kubeconfig}", "--context", context, *args]
-        env = environment(self._home, self._names)
+        env = environment(self._cache, self._names)
         command = shlex.join(["kubectl", "--context", context, *args])
         try:
             done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, env=env, check=False)
@@ -76,9 +76,9 @@ class Kubectl:
         return KubectlAnswer(command, done.stdout)
 
 
-def environment(home: Path, names: tuple[str, ...]) -> dict[str, str]:
-    """An environment for kubectl, with these variables of this process's and what it caches in the home."""
-    return {**listed(names), "KUBECACHEDIR": str(home / "kubectl-cache"), "KUBERC": "off"}
+def environment(cache: Path, names: tuple[str, ...]) -> dict[str, str]:
+    """An environment for kubectl, with these variables of this process's and what it caches in that folder."""
+    return {**listed(names), "KUBECACHEDIR": str(cache), "KUBERC": "off"}
 
 
 def _error(command: str, said: str) -> ClusterError:

@@ -46,7 +46,7 @@ class LocalCluster:
 
     def __init__(self, settings: Settings, processes: Processes, certificates: Certificates, tools: Toolchain) -> None:
         self._settings, self._processes, self._certificates, self._tools = settings, processes, certificates, tools
-        self._audit = Audit(settings.home, find("audit-policy.yaml", settings.workshop_folder))
+        self._audit = Audit(settings.state.logs, find("audit-policy.yaml", settings.workshop_folder))
 
     @cached_property
     def endpoint(self) -> Endpoint:
@@ -119,7 +119,7 @@ class LocalCluster:
             name="etcd",
             argv=(
                 program,
-                f"--data-dir={self._settings.home / 'etcd'}",
+                f"--data-dir={self._settings.state.etcd}",
                 f"--listen-client-urls={listen}",
                 f"--advertise-client-urls={client}",
                 f"--listen-peer-urls={listen_peer}",
@@ -152,7 +152,7 @@ class LocalCluster:
                 f"--tls-cert-file={own.certificate}",
                 f"--tls-private-key-file={own.key}",
                 # Where it would write a certificate of its own making if it were given none.
-                f"--cert-dir={self._settings.home / 'tls'}",
+                f"--cert-dir={self._settings.state.tls}",
                 f"--client-ca-file={clients}",
                 "--authorization-mode=RBAC",
                 "--service-account-issuer=https://kubernetes.default.svc",
@@ -181,7 +181,7 @@ class LocalCluster:
     @property
     def _told(self) -> Path:
         """The AuthenticationConfiguration, which an API server that runs reads again every ten seconds."""
-        return self._settings.home / "authentication.yaml"
+        return self._settings.state.authentication
 
     def _wait_until_followed(self) -> None:
         digest = hashlib.sha256(self._told.read_bytes()).hexdigest()

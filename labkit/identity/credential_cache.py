@@ -40,7 +40,7 @@ class CredentialCache:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.folder = settings.home / "credentials"
+        self.folder = settings.state.credentials
 
     @property
     def origin(self) -> str:

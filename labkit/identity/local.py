@@ -35,7 +35,7 @@ class LocalKeycloak(Keycloak):
     def __init__(self, settings: Settings, workshop: Workshop, processes: Processes, certificates: Certificates, tools: Toolchain) -> None:
         super().__init__(settings.url("keycloak"), workshop.realm.name, Administrator("master", user=_ADMIN))
         self._settings, self._processes, self._tools, self._certificates = settings, processes, tools, certificates
-        self._folder = settings.home / "keycloak"
+        self._folder = settings.state.keycloak
 
     @cached_property
     def ca(self) -> Path:
@@ -78,7 +78,7 @@ class LocalKeycloak(Keycloak):
                 env={
                     "JAVA_HOME": str(programs["java"].path.parent.parent),
                     # A lab is used for minutes: compiling less halves the time to start. Java knows no TMPDIR.
-                    "JAVA_OPTS_APPEND": f"-XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir='{self._settings.home / 'tmp'}'",
+                    "JAVA_OPTS_APPEND": f"-XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir='{self._settings.state.temporary}'",
                     **access_log.ENVIRONMENT,
                     # Read by Keycloak at its very first start, ignored afterwards.
                     "KC_BOOTSTRAP_ADMIN_USERNAME": _ADMIN,
@@ -155,7 +155,7 @@ class LocalKeycloak(Keycloak):
 
     @property
     def _secret_file(self) -> Path:
-        return self._settings.home / "secrets" / "keycloak-admin"
+        return self._settings.state.keycloak_admin
 
     def _secret(self) -> str:
         if not self._secret_file.exists():

@@ -24,11 +24,6 @@ Secrets = Literal["demo", "own"]
 _ARTICLES_DOMAIN, _NOBODYS_DOMAIN = "@kratix.io", "@example.com"
 
 
-def kept_in(home: Path) -> Path:
-    """The file with a home's own passwords and client secrets, by Keycloak and realm."""
-    return home / "secrets" / "own.json"
-
-
 @dataclass(frozen=True)
 class Given:
     """Which secrets the people of a realm in the home's own Keycloak have, since no password can be read back from there.
@@ -36,7 +31,7 @@ class Given:
     That is noted beside Keycloak's database, and goes with it.
 
     Attributes:
-        file: The note.
+        file: The note, `StateFolder.secrets_note`.
         wanted: Which they are to have.
     """
 
@@ -57,11 +52,6 @@ class Given:
         write_private(self.file, "")
         yield
         write_private(self.file, self.wanted)
-
-
-def note_of(home: Path, realm: str) -> Path:
-    """Where the note of `Given` lies."""
-    return home / "keycloak" / "data" / f"secrets-of-{realm}"
 
 
 def given_now(note: Path) -> str:
@@ -85,7 +75,7 @@ def secrets_of(settings: Settings, note: Path) -> Secrets:
         return "own"
     if settings.hosted:
         where = "the Keycloak is a hosted one"
-    elif (settings.home / "kind").exists() or settings.cluster == "kind":
+    elif settings.state.kind.exists() or settings.cluster == "kind":
         where = "the cluster is a KinD"
     elif settings.cluster == "external":
         where = "the cluster is an external one"

@@ -46,7 +46,7 @@ class Kratix:
         cluster: Cluster,
     ) -> None:
         self._workshop, self._tools, self._cluster = workshop, tools, cluster
-        self._folder = settings.home / "kratix"
+        self._templates = settings.state.kratix / "templates"
         self._local = LocalKratix(settings, processes, certificates, cluster)
 
     @property
@@ -171,7 +171,7 @@ class Kratix:
 
     def template_file(self, promise: Promise) -> Path:
         """That template as a file, to be registered with `PortalSession.register_template`."""
-        return self.template(promise).write(self._folder / "templates")
+        return self.template(promise).write(self._templates)
 
     def let_request(self, promise: Promise, group: str) -> KubectlAnswer:
         """Let a group ask for what a Promise offers, and nothing more."""

@@ -38,7 +38,7 @@ class LocalKratix:
 
     def __init__(self, settings: Settings, processes: Processes, certificates: Certificates, cluster: Cluster) -> None:
         self._settings, self._processes, self._certificates, self._cluster = settings, processes, certificates, cluster
-        self._folder = settings.home / "kratix"
+        self._folder = settings.state.kratix
         self.url = settings.url("kratix_webhook")
 
     def start(self) -> Running:

@@ -53,7 +53,7 @@ class Portal:
     ) -> None:
         self._settings, self._workshop, self._processes, self._tools = settings, workshop, processes, tools
         self._keycloak, self._endpoint = keycloak, endpoint
-        self._folder = settings.home / "portal"
+        self._folder = settings.state.portal
         self._templates = self._folder / "templates"
         self.app_config, self._catalog = (find(file.name, settings.workshop_folder) for file in (config.APP_CONFIG, config.CATALOG))
         self.url = settings.url("portal", "http")
@@ -192,14 +192,14 @@ class Portal:
 
     def _trusted(self) -> Path:
         """What Node trusts besides its own list: what it is told to on this machine, and the lab's authority."""
-        file, told = self._settings.home / "tls" / "portal-trust.pem", os.environ.get("NODE_EXTRA_CA_CERTS")
+        file, told = self._settings.state.portal_trust, os.environ.get("NODE_EXTRA_CA_CERTS")
         bundles = [Path(told)] if told and Path(told).is_file() else []
         write_private(file, b"\n".join(bundle.read_bytes().strip() for bundle in (*bundles, self._keycloak.ca)) + b"\n", mode=0o644)
         return file
 
     def _secrets(self) -> Path:
         """The variables with the secrets, as JSON: a file too, since another secret is another portal."""
-        file = self._settings.home / "secrets" / "portal.json"
+        file = self._settings.state.portal_secrets
         kept = json.loads(file.read_text()) if file.exists() else {}
         client = self._workshop.client(config.CLIENT_ID).secret.get_secret_value()
         wanted = {config.SESSION_SECRET: kept.get(config.SESSION_SECRET) or secrets.token_urlsafe(32), config.CLIENT_SECRET: client}

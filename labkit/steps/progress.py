@@ -74,7 +74,7 @@ def note(lab: Lab, name: str, *, done: bool) -> None:
 
 
 def _file(lab: Lab) -> Path:
-    return lab.settings.home / "progress.json"
+    return lab.settings.state.progress
 
 
 def _read(file: Path) -> set[str]:

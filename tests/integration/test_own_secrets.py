@@ -18,7 +18,6 @@ import pytest
 from nbclient import NotebookClient
 
 from labkit.errors import SignInRefused
-from labkit.identity.own_secrets import kept_in
 from labkit.identity.plan import Action
 from labkit.lab import Lab
 from labkit.platform_folder import OWN
@@ -250,7 +249,7 @@ def test_a_user_whom_there_is_not_is_named_to_a_terminal(named: Lab) -> None:
 
 
 def test_the_file_with_them_is_its_owners_only_and_they_are_in_no_other(own: Lab) -> None:
-    file = kept_in(own.settings.home)
+    file = own.settings.state.own_secrets
     assert file.stat().st_mode & 0o777 == 0o600
     own_ones = [s for kind in json.loads(file.read_text())["local/realms/myrealm"].values() for s in kind.values()]
     logs = "".join(log.read_text(errors="replace") for log in (own.settings.home / "logs").iterdir())

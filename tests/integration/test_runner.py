@@ -17,11 +17,11 @@ import pytest
 
 from labkit.errors import LabRunFailed
 from labkit.hosting import SECRET_VARIABLE
-from labkit.identity.own_secrets import kept_in
 from labkit.lab import Lab
 from labkit.ownership import make_private
 from labkit.runner import run
 from labkit.settings import Settings
+from labkit.state_folder import StateFolder
 from tests.hostile import HOSTILE
 from tests.support import QUICK_LABS, given_away, labkit, on_record
 
@@ -48,12 +48,12 @@ def test_an_emptied_home_keeps_its_secrets_in_hosted_realms_and_nothing_else(tmp
     root = _root_with(tmp_path / "checkout", monkeypatch, "1 + 1")
     home = root / "build" / "run-home"
     run(["00-start-here"], root / "build" / "labs")
-    kept_in(home).parent.mkdir(exist_ok=True)
-    kept_in(home).write_text("{}")
+    StateFolder(home).own_secrets.parent.mkdir(exist_ok=True)
+    StateFolder(home).own_secrets.write_text("{}")
     (home / "left-over").touch()
     run(["00-start-here"], root / "build" / "labs")
-    assert kept_in(home).read_text() == "{}"
-    assert kept_in(home).stat().st_mode & 0o777 == 0o600
+    assert StateFolder(home).own_secrets.read_text() == "{}"
+    assert StateFolder(home).own_secrets.stat().st_mode & 0o777 == 0o600
     assert not (home / "left-over").exists()
 
 

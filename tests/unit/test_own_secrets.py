@@ -15,7 +15,7 @@ from labkit import machine
 from labkit.cli import output
 from labkit.cli.output import tell_of_neighbours
 from labkit.errors import SettingsError
-from labkit.identity.own_secrets import Given, kept_in, note_of
+from labkit.identity.own_secrets import Given
 from labkit.lab import Lab
 from labkit.platform_folder import OWN
 from labkit.settings import Settings
@@ -58,7 +58,7 @@ def test_a_local_cluster_has_the_published_secrets_unless_told_otherwise(make: M
     lab = make()
     assert lab.secrets == "demo"
     assert lab.workshop == Workshop.load(portal_url=lab.settings.url("portal", "http"))
-    assert not kept_in(lab.settings.home).exists()
+    assert not lab.settings.state.own_secrets.exists()
     assert make(LABKIT_SECRETS="demo").workshop == lab.workshop
 
 
@@ -73,7 +73,7 @@ def test_where_others_can_reach_it_secrets_are_the_homes_own(make: Make, publish
     assert lab.secrets == "own"
     assert len(every_secret(lab.workshop)) == len(every_secret(published))
     assert every_secret(lab.workshop) & every_secret(published) == set()
-    assert kept_in(lab.settings.home).stat().st_mode & 0o777 == 0o600
+    assert lab.settings.state.own_secrets.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.fault(
@@ -96,7 +96,7 @@ def test_a_home_with_a_kind_cluster_has_its_own_whatever_a_shell_says(make: Make
 def test_a_realm_that_has_the_homes_own_keeps_them_until_the_published_ones_are_asked_for(make: Make) -> None:
     own = make(LABKIT_SECRETS="own")
     assert make().secrets == "demo"
-    with Given(note_of(own.settings.home, REALM), "own").changing():
+    with Given(own.settings.state.secrets_note(REALM), "own").changing():
         assert make().secrets == "own"
     again = make()
     assert (again.secrets, again.workshop) == ("own", own.workshop)
@@ -105,7 +105,7 @@ def test_a_realm_that_has_the_homes_own_keeps_them_until_the_published_ones_are_
 
 def test_while_passwords_are_being_changed_neither_kind_counts_as_given(make: Make) -> None:
     lab = make()
-    note = note_of(lab.settings.home, REALM)
+    note = lab.settings.state.secrets_note(REALM)
     assert [Given(note, "demo").outdated, Given(note, "own").outdated] == [False, True]
     with Given(note, "own").changing():
         pass
@@ -148,7 +148,7 @@ def test_the_practice_lab_has_the_same_kind_of_secrets(make: Make, published: Wo
 def test_each_keycloak_has_secrets_of_its_own(make: Make) -> None:
     seen = [every_secret(make(**environ).workshop) for environ in (HOSTED, {"LABKIT_SECRETS": "own"})]
     assert seen[0] & seen[1] == set()
-    assert len(json.loads(kept_in(make().settings.home).read_text())) == 2
+    assert len(json.loads(make().settings.state.own_secrets.read_text())) == 2
 
 
 def accounts(monkeypatch: pytest.MonkeyPatch, shells: dict[int, str]) -> None:

@@ -163,7 +163,7 @@ def test_keycloaks_access_log_tells_who_asked_by_what_their_programs_call_themse
 
 def test_without_logs_there_is_nothing_to_tell(tmp_path: Path) -> None:
     assert access_log.exchanges(tmp_path) == []
-    assert Audit(tmp_path, tmp_path / "policy.yaml").exchanges() == []
+    assert Audit(tmp_path / "logs", tmp_path / "policy.yaml").exchanges() == []
 
 
 def test_the_audit_log_tells_who_asked_and_which_binding_allowed_it(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_the_audit_log_tells_who_asked_and_which_binding_allowed_it(tmp_path: Pa
     (tmp_path / "logs").mkdir()
     lines = (json.dumps({**event, "stage": "ResponseStarted"}), json.dumps(event), '{"stage": "Resp')
     (tmp_path / "logs" / "kube-apiserver-audit.log").write_text("\n".join(lines))
-    (seen,) = Audit(tmp_path, tmp_path / "policy.yaml").exchanges()
+    (seen,) = Audit(tmp_path / "logs", tmp_path / "policy.yaml").exchanges()
     assert (seen.what, seen.answer) == (
         "create /api/v1/namespaces/default/configmaps",
         '201 for a@b.example, allowed by ClusterRoleBinding "kube-admin"',

@@ -66,13 +66,13 @@ def test_the_practice_lab_is_local_and_its_own_whatever_the_learners_is(tmp_path
     elsewhere = {"LABKIT_CLUSTER": "external", "LABKIT_CONTEXT": "theirs", "LABKIT_KEYCLOAK_URL": "https://sso.example.com"}
     own = {"LABKIT_OIDC": "structured", "LABKIT_WORKSHOP": str(tmp_path / "another"), "LABKIT_HOME": str(tmp_path / "home")}
     learners = Settings.load({**elsewhere, **own})
-    inner = learners.within("practice")
+    inner = learners.within(learners.state.practice)
     assert (inner.cluster, inner.context, inner.hosted, inner.oidc) == ("local", "", None, "flags")
     assert inner.workshop_folder == OWN
     assert inner.home == learners.home / "practice"
     assert inner.home_id != learners.home_id
     assert set(inner.ports.values()).isdisjoint(learners.ports.values())
-    assert learners.within("practice") == inner
+    assert learners.within(learners.state.practice) == inner
 
 
 def test_before_it_is_started_nothing_can_be_done_with_it_and_nothing_is_made(lab: Lab) -> None:

@@ -33,7 +33,7 @@ def program_kubectl(tmp_path: Path, script: str) -> Kubectl:
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     (tmp_path / "kubeconfig").touch()
-    return Kubectl(lambda: program, tmp_path / "kubeconfig", tmp_path)
+    return Kubectl(lambda: program, tmp_path / "kubeconfig", tmp_path / "kubectl-cache")
 
 
 def test_before_the_cluster_was_ever_started_that_is_said_and_not_kubectls_words_about_a_file(tmp_path: Path) -> None:
