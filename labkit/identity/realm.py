@@ -9,7 +9,6 @@ What ``realm.yaml`` does not declare is left alone.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from http import HTTPStatus
@@ -27,6 +26,7 @@ from keycloak.exceptions import (
 from ..display import shown
 from ..errors import IdentityError
 from ..realm_file import Representation, built_in
+from ..waiting import wait_until
 from ..workshop import RealmSpec, Workshop
 from . import lookalikes
 from .keycloak import unreachable, words_of
@@ -123,18 +123,17 @@ class Realm:
             admin.change_current_realm(self._workshop.realm.name)
         return admin
 
-    def preview(self, username: str, scope: str = "openid", client_id: str = "") -> Claims:
-        """What an ID token of somebody's would say, without their signing in; Keycloak's console shows the same under *Evaluate*.
+    def preview(self, username: str, scope: str = "openid") -> Claims:
+        """What an ID token for the cluster would say of somebody who has not signed in; Keycloak's console shows it under *Evaluate*.
 
         Args:
             username: Anybody in the realm, declared or not.
             scope: The scopes that the client would ask for, separated by spaces.
-            client_id: Through which client; the one that the cluster trusts unless another is named.
 
         Raises:
             IdentityError: There is no such user or client.
         """
-        client_id = client_id or self._workshop.cluster.oidc.client_id
+        client_id = self._workshop.cluster.oidc.client_id
         admin, title = self.admin(), f"an ID token of {username}, made for {client_id}, would say"
         with failures(f"a token of {username} through {client_id}"):
             user, client = admin.get_user_id(username), _by("clientId", admin.get_clients()).get(client_id)
@@ -266,11 +265,8 @@ class _Walk:
         except KeycloakPostError as error:
             if error.response_code != HTTPStatus.CONFLICT and words_of(error) != _LOCKED_OUT:
                 raise
-            deadline = time.monotonic() + _MAKING_SECONDS
-            while self._realm_now() is None:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
+            refused = error
+            wait_until(self._realm_now, _MAKING_SECONDS, lambda _: refused)
 
     def _groups(self, declared: list[Representation], there: list[Representation], above: str = "", made_at: str = "") -> dict[str, str]:
         """The ids of these groups and those below them, by their paths."""

@@ -183,13 +183,13 @@ class Kratix:
         _, binding = requester(promise, group)
         return self._cluster.admin_kubectl("delete", "--ignore-not-found", "clusterrolebinding", binding["metadata"]["name"])
 
-    def find(self, kind: str, name: str, namespace: str = "default") -> dict[str, Any] | None:
-        """An object of the cluster as its administrator sees it; None when there is none.
+    def find(self, kind: str, name: str) -> dict[str, Any] | None:
+        """An object of the cluster, in the namespace ``default`` if it is in any, as its administrator sees it; None when there is none.
 
         Raises:
             ClusterError: There is no such kind.
         """
-        answer = self._cluster.admin_kubectl("get", kind, name, f"--namespace={namespace}", "--ignore-not-found", "-o", "json")
+        answer = self._cluster.admin_kubectl("get", kind, name, "--namespace=default", "--ignore-not-found", "-o", "json")
         return dict(json.loads(answer.output)) if answer.output.strip() else None
 
     @property

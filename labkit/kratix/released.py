@@ -144,15 +144,12 @@ class ReleasedKratix:
         cluster: The cluster.
         tools: Where kind comes from.
         manifests: What to apply.
-        docker: Docker.
     """
 
     url = CONTROLLER
 
-    def __init__(
-        self, cluster: Cluster, tools: Toolchain, manifests: tuple[Manifest, ...] = MANIFESTS, docker: Docker | None = None
-    ) -> None:
-        self._cluster, self._tools, self._manifests, self._docker = cluster, tools, manifests, docker or Docker()
+    def __init__(self, cluster: Cluster, tools: Toolchain, manifests: tuple[Manifest, ...] = MANIFESTS) -> None:
+        self._cluster, self._tools, self._manifests = cluster, tools, manifests
 
     def start(self) -> Displayed:
         """Apply what is missing, each once the one before it is ready; a Kratix that is there already is taken as it is.
@@ -168,7 +165,7 @@ class ReleasedKratix:
                 texts = {manifest: manifest.fetch() for manifest in self._manifests}
             if "kind" in self._cluster.provider.programs:
                 wanted = [image for manifest, text in texts.items() for image in manifest.images(text)]
-                images.require(wanted, self._tools.ensure("kind")["kind"].path, self._docker)
+                images.require(wanted, self._tools.ensure("kind")["kind"].path, Docker())
             for manifest, text in texts.items():
                 with progress(f"applying {manifest.what}"):
                     self._until_taken(manifest.what, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
