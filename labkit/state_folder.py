@@ -12,28 +12,14 @@ class StateFolder:
     Attributes:
         root: The folder itself, mode 0700; ``LABKIT_HOME`` names it.
         facts: What it was made with: its id, its ports, its format.
-        facts_lock: Held by whoever changes them.
         run: A record per server.
-        servers_lock: Held by whoever starts or stops servers.
-        logs: A log per server.
-        temporary: Servers' folder for temporary files.
         tls: The authorities and the certificates that they sign.
-        portal_trust: What Node trusts.
         secrets: Passwords, and kubeconfigs of the components that call the API server.
-        keycloak_admin: The password of Keycloak's administrator.
         own_secrets: Users' and clients' secrets in place of the published ones, by Keycloak and realm.
-        portal_secrets: The portal's secrets, as environment variables.
-        keycloak: Keycloak, as laid out for this lab, with its database below ``data``.
+        keycloak: Keycloak as laid out for this lab, with its database below ``data``.
         credentials: The tokens that ``labkit credential`` keeps.
-        kubeconfig: The lab's kubeconfig.
-        kubectl_cache: What kubectl keeps of the API server's answers.
-        authentication: The AuthenticationConfiguration of a local API server.
-        etcd: The data of a local cluster.
-        kind: The files that a KinD cluster is made from; there as long as the cluster is.
-        kind_kubeconfig: Written by kind.
-        external_ca: The authority of an external cluster.
-        portal: The portal's configuration, app and database.
-        kratix: What Kratix's controller reads.
+        authentication: The AuthenticationConfiguration, which an API server that runs reads again every ten seconds.
+        kind: What a KinD cluster is made from; there as long as the cluster is.
         practice: The state folder of the practice lab.
         progress: The steps that are done.
     """

@@ -11,7 +11,6 @@ import shutil
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
@@ -62,7 +61,7 @@ class KindCluster:
     ) -> None:
         self._settings, self._processes, self._tools, self._somebody = settings, processes, tools, somebody
         self._docker = docker or Docker()
-        self._folder = settings.state.kind
+        self._folder, self._kubeconfig = settings.state.kind, settings.state.kind_kubeconfig
         self._config, self._image = KindConfig(settings), NodeImage.of(settings, self._docker)
 
     @property
@@ -163,10 +162,6 @@ class KindCluster:
         state = self._state()
         node = (self.name, state, "", self.endpoint.url if state == "runs" else "", "")
         return [self._processes.row(RELAY, "the gateway of Docker's network"), node]
-
-    @property
-    def _kubeconfig(self) -> Path:
-        return self._folder / "kubeconfig"
 
     def _state(self) -> str:
         if not self._kubeconfig.exists():

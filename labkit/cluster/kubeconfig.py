@@ -54,11 +54,11 @@ def certificate_user(pair: Pair) -> dict[str, Any]:
     }
 
 
-def component_kubeconfig(home: Path, name: str, endpoint: Endpoint, user: Mapping[str, Any]) -> Path:
+def component_kubeconfig(folder: Path, name: str, endpoint: Endpoint, user: Mapping[str, Any]) -> Path:
     """Write a kubeconfig of its own for a component; JSON is YAML, so no writer is needed for it.
 
     Args:
-        home: The home.
+        folder: Where to write it.
         name: The component's.
         endpoint: Where the API server is.
         user: The user's entry; with ``as`` the component impersonates somebody, for which it needs the right.
@@ -71,7 +71,7 @@ def component_kubeconfig(home: Path, name: str, endpoint: Endpoint, user: Mappin
         "contexts": [{"name": name, "context": {"cluster": "local", "user": name}}],
         "current-context": name,
     }
-    file = home / "secrets" / f"{name}.kubeconfig"
+    file = folder / f"{name}.kubeconfig"
     write_private(file, json.dumps(config))
     return file
 

@@ -47,6 +47,7 @@ class LocalCluster:
     def __init__(self, settings: Settings, processes: Processes, certificates: Certificates, tools: Toolchain) -> None:
         self._settings, self._processes, self._certificates, self._tools = settings, processes, certificates, tools
         self._audit = Audit(settings.state.logs, find("audit-policy.yaml", settings.workshop_folder))
+        self._told = settings.state.authentication
 
     @cached_property
     def endpoint(self) -> Endpoint:
@@ -178,11 +179,6 @@ class LocalCluster:
         write_private(self._told, trust.configuration())
         return (f"--authentication-config={self._told}",), ()
 
-    @property
-    def _told(self) -> Path:
-        """The AuthenticationConfiguration, which an API server that runs reads again every ten seconds."""
-        return self._settings.state.authentication
-
     def _wait_until_followed(self) -> None:
         digest = hashlib.sha256(self._told.read_bytes()).hexdigest()
         if self._goes_by(digest):
@@ -210,7 +206,7 @@ class LocalCluster:
         accounts = self._certificates.signing_key("service-accounts")
         url = self._settings.url("controller_manager")
         shown = self._certificates.client("kube-controller-manager-client", user="system:kube-controller-manager")
-        kubeconfig = component_kubeconfig(self._settings.home, "kube-controller-manager", self.endpoint, certificate_user(shown))
+        kubeconfig = component_kubeconfig(self._settings.state.secrets, "kube-controller-manager", self.endpoint, certificate_user(shown))
         return Server(
             name="kube-controller-manager",
             argv=(

@@ -35,7 +35,7 @@ class LocalKeycloak(Keycloak):
     def __init__(self, settings: Settings, workshop: Workshop, processes: Processes, certificates: Certificates, tools: Toolchain) -> None:
         super().__init__(settings.url("keycloak"), workshop.realm.name, Administrator("master", user=_ADMIN))
         self._settings, self._processes, self._tools, self._certificates = settings, processes, tools, certificates
-        self._folder = settings.state.keycloak
+        self._folder, self._secret_file = settings.state.keycloak, settings.state.keycloak_admin
 
     @cached_property
     def ca(self) -> Path:
@@ -152,10 +152,6 @@ class LocalKeycloak(Keycloak):
             shutil.rmtree(data)
         if not (data / "h2").exists():
             write_private(self._first_start, "")
-
-    @property
-    def _secret_file(self) -> Path:
-        return self._settings.state.keycloak_admin
 
     def _secret(self) -> str:
         if not self._secret_file.exists():

@@ -148,7 +148,7 @@ class LocalKratix:
 
     def _kubeconfig(self) -> Path:
         shown = certificate_user(self._certificates.client(f"{NAME}-client", user=_USER))
-        return component_kubeconfig(self._settings.home, NAME, self._cluster.endpoint, {**shown, "as": _ACTS_AS})
+        return component_kubeconfig(self._settings.state.secrets, NAME, self._cluster.endpoint, {**shown, "as": _ACTS_AS})
 
 
 def _impersonation() -> list[dict[str, Any]]:

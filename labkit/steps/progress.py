@@ -54,7 +54,7 @@ class Overview(Tabular):
 
 def overview(lab: Lab) -> Overview:
     """All labs with their minutes, and how far one has come."""
-    done = _read(_file(lab))
+    done = _read(lab.settings.state.progress)
     return Overview(tuple((info, tuple(step.name for step in info.steps if step.name in done)) for info in LABS))
 
 
@@ -65,16 +65,12 @@ def line(lab: Lab) -> str:
 
 def note(lab: Lab, name: str, *, done: bool) -> None:
     """Keep what a step's check has just told."""
-    file = _file(lab)
+    file = lab.settings.state.progress
     with FileLock(file.with_suffix(".lock"), mode=0o600):
         names = _read(file)
         if (name in names) != done:
             kept = [other for other in STEPS if other in (names | {name} if done else names - {name})]
             write_private(file, json.dumps(kept) + "\n")
-
-
-def _file(lab: Lab) -> Path:
-    return lab.settings.state.progress
 
 
 def _read(file: Path) -> set[str]:
