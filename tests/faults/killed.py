@@ -1,8 +1,9 @@
 """`labkit up` that kills itself with SIGKILL at a named point.
 
 Run as a script: ``killed.py MOMENT FUNCTION CALL``, where FUNCTION is ``module.name`` or ``module:Class.name`` and CALL is the number
-of the call to die in, from 1. The moments are ``before`` the call; ``asked``, when what it asks of Keycloak or kubectl has been sent
-and no answer read; ``unnamed``, when a file that it writes has not got its name yet.
+of the call to die in, from 1. With ``FUNCTION?PATTERN``, those calls count whose arguments, as words, match the pattern.
+The moments are ``before`` the call; ``asked``, when what it asks of Keycloak or kubectl has been sent and no answer read;
+``unnamed``, when a file that it writes has not got its name yet.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import itertools
 import os
 import pathlib
 import pkgutil
+import re
 import signal
 import subprocess
 import sys
@@ -27,13 +29,14 @@ def die(*_: object, **__: object) -> NoReturn:
 
 def die_at(moment: str, function: str, call: int) -> None:
     """Wrap a function so that this process dies in it."""
+    function, _, pattern = function.partition("?")
     owner_name, _, name = function.rpartition(".")
     owner = pkgutil.resolve_name(owner_name)
     whole, calls = getattr(owner, name), itertools.count(1)
 
     @functools.wraps(whole)
     def deadly(*args: Any, **kwargs: Any) -> Any:
-        if next(calls) != call:
+        if not re.search(pattern, " ".join(map(str, args))) or next(calls) != call:
             return whole(*args, **kwargs)
         if moment == "before":
             die()

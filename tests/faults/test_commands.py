@@ -54,9 +54,9 @@ def point(
     return pytest.param(moment, function, call, undo, id=what.replace(" ", "-"), marks=mark)
 
 
-def in_realm(what: str, function: str, call: int = 1) -> ParameterSet:
-    """A point in the middle of a call to Keycloak: it has been sent, its answer is not read."""
-    return point(f"while Keycloak makes {what}", "asked", f"keycloak:KeycloakAdmin.{function}", call, undo=remove_realm)
+def in_realm(what: str, request: str, call: int = 1) -> ParameterSet:
+    """A point in the middle of a request to Keycloak: it has been sent, its answer is not read."""
+    return point(f"while Keycloak makes {what}", "asked", f"labkit.identity.realm:_Walk._send?{request}", call, undo=remove_realm)
 
 
 @pytest.mark.parametrize(
@@ -72,15 +72,15 @@ def in_realm(what: str, function: str, call: int = 1) -> ParameterSet:
             undo=stop("etcd"),
             outcome="the next `labkit up` takes the server over",
         ),
-        in_realm("the realm", "create_realm"),
-        in_realm("a group", "create_group", 2),
-        in_realm("a user", "create_user", 2),
-        in_realm("a membership", "group_user_add"),
-        in_realm("a client scope", "create_client_scope"),
-        in_realm("a client scope's mapper", "add_mapper_to_client_scope"),
-        in_realm("a client", "create_client", 2),
-        in_realm("a client's mapper", "add_mapper_to_client"),
-        in_realm("a client's default scopes", "delete_client_default_client_scope", 2),
+        point("while Keycloak makes the realm", "asked", "keycloak:KeycloakAdmin.create_realm", undo=remove_realm),
+        in_realm("a group", " post groups ", 2),
+        in_realm("a user", " post users ", 2),
+        in_realm("a membership", " put users/.*/groups/"),
+        in_realm("a client scope", " post client-scopes "),
+        in_realm("a client scope's mapper", " post client-scopes/.*/protocol-mappers"),
+        in_realm("a client", " post clients ", 2),
+        in_realm("a client's mapper", " post clients/.*/protocol-mappers"),
+        in_realm("a client's default scopes", " delete clients/.*/default-client-scopes", 2),
         point(
             "between realm and cluster",
             "before",
