@@ -100,7 +100,11 @@ class Docker:
             why = "labkit reads networks, mounts and logs as Docker gives them"
             msg = f"the command docker is not Docker here but says: {said.strip()}"
             raise ClusterError(msg, why=why, fix=INSTEAD)
-        info = json.loads(self.run("info", "--format", "{{json .}}"))
+        info = json.loads(self.run("info", "--format", "{{json .}}") or "{}")
+        if not info.get("ServerVersion"):
+            # Without a daemon the command may end well all the same, as it does before Docker 23.
+            refused = _refusal("info", "\n".join(info.get("ServerErrors") or ()))
+            raise refused
         return Daemon(
             version=info["ServerVersion"],
             system=info["OperatingSystem"],
@@ -128,8 +132,7 @@ class Docker:
         except subprocess.TimeoutExpired as error:
             msg = f"Docker gave no answer within {seconds:.0f} s"
             raise ClusterError(msg, why=f"docker {args[0]} still waited", fix=f"restart Docker, or\n{INSTEAD}") from error
-        # Without a daemon, `docker info` may still end with 0, and has nothing to tell then.
-        if done.returncode or (args[0] == "info" and ('"ServerVersion":""' in done.stdout or not done.stdout.strip())):
+        if done.returncode:
             raise _refusal(args[0], done.stderr.strip())
         return done.stdout
 

@@ -14,7 +14,7 @@ from ..display import Finding
 from ..errors import ForeignIssuer, IdentityError, KeycloakUnreachable
 from ..exchanges import Exchange
 from ..processes import Processes, Running, Server
-from ..settings import Settings, write_private
+from ..settings import Settings, write_private, writing
 from ..toolchain import Toolchain
 from ..workshop import Workshop
 from . import access_log
@@ -172,12 +172,16 @@ class LocalKeycloak(Keycloak):
 
     def _lay_out(self, distribution: Path) -> None:
         """Give the home a Keycloak folder: what it only reads is linked to the cache, what it writes is its own."""
-        for folder in ("bin", "data", "conf"):
-            (self._folder / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.copy2(distribution / "bin" / "kc.sh", self._folder / "bin" / "kc.sh")
-        shutil.copytree(distribution / "conf", self._folder / "conf", dirs_exist_ok=True)
-        for folder in ("lib", "providers", "themes"):
-            link, target = self._folder / folder, distribution / folder
-            if not link.is_symlink() or link.readlink() != target:
-                link.unlink(missing_ok=True)
-                link.symlink_to(target)
+        with writing(self._folder):
+            for folder in ("bin", "data", "conf"):
+                (self._folder / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.copy2(distribution / "bin" / "kc.sh", self._folder / "bin" / "kc.sh")
+            for source in sorted((distribution / "conf").rglob("*")):
+                # Not by copytree, whose error no longer has the system's number.
+                target = self._folder / source.relative_to(distribution)
+                target.mkdir(exist_ok=True) if source.is_dir() else shutil.copy2(source, target)
+            for folder in ("lib", "providers", "themes"):
+                link, target = self._folder / folder, distribution / folder
+                if not link.is_symlink() or link.readlink() != target:
+                    link.unlink(missing_ok=True)
+                    link.symlink_to(target)

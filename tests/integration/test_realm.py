@@ -321,13 +321,14 @@ def everything(keycloak_admin: AdminSource, tmp_path_factory: pytest.TempPathFac
     """A realm with a value in every kind of field, applied."""
     access = "verbs: [get]\nresources: [pods]\nexpected: {ada: [get]}\n"
     folder = tmp_path_factory.mktemp("everything")
-    declared = declared_by(folder, realm=EVERYTHING, access=access, rbac="", **{"oidc-flags": FLAGS.replace("kube", "page")})
+    # Its client's tokens name nobody by email, and no groups.
+    flags = (OWN / "oidc-flags.yaml").read_text().replace(": kube", ": page").replace(": groups", ": hard").replace(": email", ": sub")
+    trust = (OWN / "authentication.yaml").read_text().replace("[kube]", "[page]").replace('"groups"', '"hard"').replace(": email", ": sub")
+    files = {"oidc-flags": flags + 'oidc-username-prefix: "-"\n', "authentication": trust}
+    declared = declared_by(folder, realm=EVERYTHING, access=access, rbac="", **files)
     with new_place(keycloak_admin, declared) as place:
         place.realm.apply()
         yield place
-
-
-FLAGS = "{oidc-client-id: kube, oidc-username-claim: email, oidc-groups-claim: groups}\n"
 
 
 def test_whatever_a_realm_file_can_hold_is_applied_and_planned(everything: Place) -> None:

@@ -34,7 +34,12 @@ def script(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, *lines: str
     ("lines", "what", "fix"),
     [
         (
-            ['case $1 in --version) echo "Docker version 28.2.2";; *) echo', f'echo "{NO_DAEMON}" >&2;; esac'],
+            [f"""case $1 in --version) echo Docker version 20.10.24;; *) echo '{{"ID":"","ServerErrors":["{NO_DAEMON}"]}}';; esac"""],
+            "Docker does not run",
+            "systemctl start docker",
+        ),
+        (
+            ['case $1 in --version) echo "Docker version 28.2.2";; *)', 'echo "{}"', f'echo "{NO_DAEMON}" >&2; exit 1;; esac'],
             "Docker does not run",
             "systemctl start docker",
         ),
@@ -45,7 +50,7 @@ def script(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, *lines: str
         ),
         (['echo "podman version 5.6.2"'], "is not Docker here but says: podman", "LABKIT_CLUSTER=local"),
     ],
-    ids=["no daemon", "no permission", "podman"],
+    ids=["no daemon, old", "no daemon", "no permission", "podman"],
 )
 def test_a_docker_that_cannot_be_used_is_told_for_what_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str], what: str, fix: str
