@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
+from labkit.ownership import make_private
 from labkit.settings import find_root
 
 from .hostile import friendliness, friendly
@@ -22,6 +23,8 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 @contextmanager
 def driver() -> Iterator[Playwright]:
     """Playwright, whose driver is a Node of its own."""
+    # Else Playwright makes it, with whatever umask a test has, and a run of the labs refuses a build/ that others may write to.
+    make_private(SCREENSHOTS)
     starting = sync_playwright()
     with friendliness():
         started = starting.__enter__()
