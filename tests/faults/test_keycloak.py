@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -33,8 +34,11 @@ def kubectl_knows_dev(lab: Lab) -> bool:
 )
 def test_a_session_outlives_keycloak(lab: Lab) -> None:
     session = lab.session("user-dev")
-    begun = session.claims["sid"]
+    begun, signed_in = session.claims["sid"], time.time()
     assert kubectl_knows_dev(lab)
+    # Keycloak's database (H2) writes what was committed within half a second (WRITE_DELAY).
+    database = lab.settings.home / "keycloak" / "data" / "h2" / "keycloakdb.mv.db"
+    wait_for(lambda: database.stat().st_mtime > signed_in and time.time() > signed_in + 1)
     kill(lab, ["java"])
     wait_for(lambda: not lab.keycloak.is_running())
     assert lab.cluster.api(session).whoami().username == DEV
@@ -128,6 +132,7 @@ def test_a_new_signing_key_is_followed_everywhere(styled: Lab, keys: SigningKeys
     session, other = styled.session("user-dev"), styled.session("user-dev")
     styled.cluster.api(session).wait_until_known()
     old = session.tokens.id_token
+    assert kubectl_knows_dev(styled)
     keys.add()
     session.renew()
     assert key_of(session.tokens.id_token) != key_of(old)
