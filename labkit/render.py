@@ -21,6 +21,7 @@ from .ownership import make_private
 from .platform_folder import OWN, find
 from .portal import config
 from .portal.server import TEMPLATES
+from .ports import LOOPBACK
 from .settings import write_private, writing
 
 _MARK = "# Written by labkit render"
@@ -102,7 +103,7 @@ def _reaching_keycloak(lab: Lab) -> str:
     """The patch for a node that is to reach a Keycloak on this machine; its address there is known once Docker's network is."""
     patch = lab.kind_files().patch
     if not patch:
-        return kind_config.pod_patch(lab.cluster.trust, kind_config.LOOPBACK)
+        return kind_config.pod_patch(lab.cluster.trust, LOOPBACK)
     port = urlsplit(lab.cluster.trust.issuer).port or 443
     steps = (
         "In the node, localhost is to be this machine as well. So, before kind creates the cluster:",

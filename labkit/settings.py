@@ -166,8 +166,12 @@ class Settings:
     def variables(self) -> dict[str, str]:
         """The variables that lead another process to this lab, also one that has others of them; none is a secret."""
         folders = {"LABKIT_HOME": self.home, "LABKIT_CACHE": self.cache, "LABKIT_WORKSHOP": self.workshop_folder}
-        chosen = {"LABKIT_CLUSTER": self.cluster, "LABKIT_CONTEXT": self.context, "LABKIT_SECRETS": self.secrets}
-        chosen["LABKIT_KIND_IMAGE"] = self.kind_image
+        chosen = {
+            "LABKIT_CLUSTER": self.cluster,
+            "LABKIT_CONTEXT": self.context,
+            "LABKIT_SECRETS": self.secrets,
+            "LABKIT_KIND_IMAGE": self.kind_image,
+        }
         keycloak = self.hosted.variables if self.hosted else {"LABKIT_KEYCLOAK": "local"}
         return {**{name: str(path) for name, path in folders.items()}, **chosen, **keycloak}
 

@@ -11,6 +11,7 @@ import shutil
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
@@ -19,14 +20,14 @@ from ..display import progress
 from ..errors import ClusterError, PortInUse
 from ..exchanges import Exchange
 from ..hosting import is_loopback
-from ..ports import listener
+from ..ports import LOOPBACK, listener
 from ..processes import Processes, Server
 from ..settings import Settings, write_private
 from ..toolchain import Toolchain
 from . import relay
 from .docker import INSTEAD, Docker, Network, run_kind
-from .kind_checks import NAME, KindChecks, mark_of
-from .kind_config import LOOPBACK, KindConfig, told
+from .kind_checks import NAME, KindChecks, mark_of, no_node
+from .kind_config import KindConfig, told
 from .kind_faults import AGAIN, UNREACHED, not_created, not_fetched, unreached
 from .node_image import NodeImage
 from .provider import Endpoint
@@ -106,6 +107,7 @@ class KindCluster:
         with self._processes.lock():
             begun = False
             try:
+                # An issuer elsewhere is found by its own name: localhost then leads where it leads anyway.
                 gateway = self._reach(trust) if is_loopback(trust.issuer) else LOOPBACK
                 stale = self._config.write(trust, gateway)
                 if stale or not self._can_be_taken_over(trust, gateway):
@@ -148,10 +150,9 @@ class KindCluster:
     def flags(self) -> tuple[str, ...]:
         """The API server's command line, read in the node."""
         try:
-            pod = yaml.safe_load(self._docker.read(self._node(), _MANIFEST))
+            return tuple(self._pod(self._node())["containers"][0]["command"][1:])
         except ClusterError:
             return ()
-        return tuple(pod["spec"]["containers"][0]["command"][1:])
 
     def exchanges(self) -> list[Exchange]:
         """Nothing: kind's API server keeps no audit log unless told to, and then within the node."""
@@ -178,8 +179,11 @@ class KindCluster:
     def _node(self) -> str:
         for name in self._nodes():
             return name
-        msg = f"there is no node of the cluster {NAME}"
-        raise ClusterError(msg, fix="labkit up")
+        raise no_node()
+
+    def _pod(self, node: str) -> dict[str, Any]:
+        """The API server's pod, as its manifest in the node specifies it."""
+        return dict(yaml.safe_load(self._docker.read(node, _MANIFEST))["spec"])
 
     def _reach(self, trust: Trust) -> str:
         """Make Keycloak reachable from the network of the nodes; returns the address."""
@@ -261,7 +265,7 @@ class KindCluster:
                 msg = f"the node has no {path}, or another one than this lab's"
                 return ClusterError(msg, why="the file was not mounted (extraMounts), or Docker may not read this home", fix=AGAIN)
         try:
-            pod = yaml.safe_load(self._docker.read(node, _MANIFEST))["spec"]
+            pod = self._pod(node)
         except ClusterError as error:
             return ClusterError("the node has no API server", why=error.why, fix=AGAIN)
         missing = [flag for flag in wanted.flags if flag not in pod["containers"][0]["command"]]

@@ -72,6 +72,24 @@ def docker_answers() -> bool:
     return True
 
 
+def node_names(kind: Path) -> list[str]:
+    """The nodes of the cluster, whoever made it, by the names that kind gives them.
+
+    Raises:
+        ClusterError: kind can't tell.
+    """
+    done = run_kind(kind, "get", "nodes", f"--name={NAME}")
+    if done.returncode:
+        msg = "kind can't list its nodes"
+        raise ClusterError(msg, why=done.stderr, fix=INSTEAD)
+    return done.stdout.split()
+
+
+def no_node() -> ClusterError:
+    """The error for what needs a node where there is none."""
+    return ClusterError(f"there is no node of the cluster {NAME}", fix="labkit up")
+
+
 class KindChecks:
     """The checks for one home.
 
@@ -133,11 +151,7 @@ class KindChecks:
             raise ClusterError(msg, why=why, fix=f"see kind.sigs.k8s.io/docs/user/rootless; or\n{INSTEAD}")
 
     def _refuse_foreign(self, kind: Path, own: dict[str, bool]) -> None:
-        done = run_kind(kind, "get", "nodes", f"--name={NAME}")
-        if done.returncode:
-            msg = "kind can't list its nodes"
-            raise ClusterError(msg, why=done.stderr, fix=INSTEAD)
-        others = sorted(set(done.stdout.split()) - set(own))
+        others = sorted(set(node_names(kind)) - set(own))
         if others:
             msg = f"there is a KinD cluster {NAME} that this lab has not made; it is left as it is"
             why = f"its nodes ({', '.join(others)}) have no folder {self._mark}"

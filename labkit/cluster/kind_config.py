@@ -20,9 +20,6 @@ CA = Path("/etc/kubernetes/pki/issuer-ca.crt")
 AUTHENTICATION = Path("/etc/kubernetes/pki/authentication.yaml")
 """Where kubeadm's API servers, KinD's among them, can read a file without being given another mount."""
 
-LOOPBACK = "127.0.0.1"
-"""Stands in for the gateway when the issuer is not on this machine: localhost means this address anyway."""
-
 
 @dataclass(frozen=True)
 class Told:

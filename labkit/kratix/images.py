@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from ..cluster.docker import Docker, run_kind
-from ..cluster.kind_checks import NAME
+from ..cluster.kind_checks import NAME, no_node, node_names
 from ..display import progress
 from ..errors import ClusterError, KratixError
 
@@ -45,7 +45,10 @@ def require(wanted: Iterable[str], kind: Path, docker: Docker) -> None:
         ClusterError: Docker or the node does not answer.
         KratixError: Some can't be had, each with the reason.
     """
-    node = run_kind(kind, "get", "nodes", f"--name={NAME}").stdout.split()[0]
+    nodes = node_names(kind)
+    if not nodes:
+        raise no_node()
+    node = nodes[0]
     images = list(dict.fromkeys(wanted))
     with progress(f"looking for {len(images)} images in KinD's node; what it lacks is fetched"):
         there = docker.run("exec", node, "ctr", "--namespace=k8s.io", "images", "ls", "-q").split()

@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from labkit.cluster import kind_config
-from labkit.cluster.kind_config import LOOPBACK
 from labkit.cluster.kind_lesson import kind_files
 from labkit.cluster.trust import Trust
 from labkit.hosting import PUBLIC_CA
 from labkit.platform_files import read
+from labkit.ports import LOOPBACK
 from labkit.settings import PORTS, OidcStyle, Settings
 from labkit.workshop import Workshop
 

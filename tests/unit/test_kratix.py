@@ -18,7 +18,7 @@ import yaml
 from labkit.cluster.docker import Docker
 from labkit.cluster.external import ExternalCluster
 from labkit.cluster.kind import KindCluster
-from labkit.errors import KratixError, KratixUnavailable
+from labkit.errors import ClusterError, KratixError, KratixUnavailable
 from labkit.kratix import source as sources
 from labkit.kratix.images import full_name, named_in
 from labkit.kratix.promise import PROMISES, Promise
@@ -411,6 +411,14 @@ def test_without_its_images_nothing_of_kratix_is_applied(on_kind: OnKind) -> Non
         on_kind.kratix().start()
     assert refused.value.why == "gone:1: dial tcp: no such host"
     assert f"{on_kind.folder / 'kind'} load image-archive kratix.tar --name platform" in refused.value.fix
+    assert on_kind.called("apply") == []
+
+
+def test_without_a_node_there_is_one_clear_error(on_kind: OnKind) -> None:
+    on_kind.program("kind")
+    with pytest.raises(ClusterError, match="there is no node of the cluster platform") as caught:
+        on_kind.kratix().start()
+    assert caught.value.fix == "labkit up"
     assert on_kind.called("apply") == []
 
 
