@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from .realm_file import Problems, Representation, name_fault, undeclared
+from .names import name_fault
+from .realm_file import Problems, Representation, undeclared
 
 PATCH = "kubeadm-patches/kube-apiserver+strategic.yaml"
 

@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 import certifi
 
 from .errors import SettingsError
+from .names import realm_name_fault
 
 PUBLIC_CA = Path(certifi.where())
 """The authorities that a browser trusts, as requests brings them along."""
@@ -144,8 +145,6 @@ def _base_url(text: str) -> str:
 
 def _realm(name: str) -> str:
     # Imported on use: most homes have no hosted Keycloak, and kubectl waits for `labkit credential`, which reads this too.
-    from .realm_file import realm_name_fault
-
     if name and (fault := realm_name_fault(name)):
         msg = f"{_PREFIX}_REALM is unusable"
         raise SettingsError(msg, why=fault, fix="name the realm that the workshop is to live in")
