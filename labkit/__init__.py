@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .errors import (
+    from .common.errors import (
         CheckFailed,
         ClusterError,
         Forbidden,
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
         TaskFailed,
         Unauthorized,
     )
-    from .expectation import expect
-    from .faults import FAULTS
+    from .common.expectation import expect
+    from .common.widgets import Again, Switcher
+    from .course.faults import FAULTS
+    from .course.pictures import lifetime, taken_apart, trust_chain
+    from .course.pictures.timeline import timeline
+    from .course.practice import Practice
+    from .course.steps import attempt, begin, check, overview, question
+    from .course.steps.lab_05_access import newcomer, one_right_too_many
+    from .course.steps.lab_07_break_and_fix import take_by
     from .identity.session import side_by_side
     from .kratix.request import RequestStatus, wait_until_taken
     from .kratix.roles import requester
     from .lab import Lab, Person
-    from .pictures import lifetime, taken_apart, trust_chain
-    from .pictures.timeline import timeline
     from .portal.server import TEMPLATES
-    from .practice import Practice
-    from .steps import attempt, begin, check, overview, question
-    from .steps.lab_05_access import newcomer, one_right_too_many
-    from .steps.lab_07_break_and_fix import take_by
-    from .widgets import Again, Switcher
 
 __all__ = [
     "FAULTS",
@@ -75,19 +75,19 @@ __all__ = [
 ]
 
 _PLACES = {
-    "expectation": ("expect",),
-    "faults": ("FAULTS",),
+    "common.expectation": ("expect",),
+    "course.faults": ("FAULTS",),
     "identity.session": ("side_by_side",),
     "kratix.request": ("RequestStatus", "wait_until_taken"),
     "kratix.roles": ("requester",),
     "lab": ("Lab", "Person"),
-    "pictures": ("lifetime", "taken_apart", "timeline", "trust_chain"),
+    "course.pictures": ("lifetime", "taken_apart", "timeline", "trust_chain"),
     "portal.server": ("TEMPLATES",),
-    "practice": ("Practice",),
-    "steps": ("attempt", "begin", "check", "overview", "question"),
-    "steps.lab_05_access": ("newcomer", "one_right_too_many"),
-    "steps.lab_07_break_and_fix": ("take_by",),
-    "widgets": ("Again", "Switcher"),
+    "course.practice": ("Practice",),
+    "course.steps": ("attempt", "begin", "check", "overview", "question"),
+    "course.steps.lab_05_access": ("newcomer", "one_right_too_many"),
+    "course.steps.lab_07_break_and_fix": ("take_by",),
+    "common.widgets": ("Again", "Switcher"),
 }
 """Where what is not an error comes from."""
 
@@ -97,7 +97,7 @@ if not TYPE_CHECKING:
         if name not in __all__:
             msg = f"module {__name__!r} has no attribute {name!r}"
             raise AttributeError(msg)
-        place = next((place for place, names in _PLACES.items() if name in names), "errors")
+        place = next((place for place, names in _PLACES.items() if name in names), "common.errors")
         globals()[name] = value = getattr(import_module(f"{__name__}.{place}"), name)
         return value
 

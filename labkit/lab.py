@@ -7,20 +7,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import machine
-from .certificates import Certificates
 from .cluster.access import AccessMatrix, matrix
 from .cluster.api import Api, Identity
 from .cluster.cluster import Cluster
-from .cluster.kind_checks import look
-from .cluster.kind_lesson import KindFiles, kind_files
+from .cluster.kind.checks import look
+from .cluster.kind.lesson import KindFiles, kind_files
+from .cluster.kind.node_image import NodeImage, pass_over
 from .cluster.kubeconfig import exec_context
 from .cluster.kubectl import KubectlAnswer
 from .cluster.local import SERVERS
-from .cluster.node_image import NodeImage, pass_over
-from .display import Findings, Table
-from .environment import ask_loopback_directly
-from .errors import ClusterError
+from .common.display import Findings, Table
+from .common.environment import ask_loopback_directly
+from .common.errors import ClusterError
+from .common.platform_folder import find
+from .config.settings import Settings
+from .config.state_folder import StateFolder
 from .identity.credential import exec_credential
 from .identity.credential_cache import CredentialCache
 from .identity.keycloak import Keycloak
@@ -28,13 +29,12 @@ from .identity.local import LocalKeycloak
 from .identity.own_secrets import Given, Secrets, secrets_of, with_own_secrets
 from .identity.session import Claims, Session, key_id, sign_in
 from .kratix.kratix import Kratix
-from .platform_folder import find
 from .portal.server import Portal
-from .processes import Processes
-from .settings import Settings
-from .state_folder import StateFolder
+from .servers import machine
+from .servers.certificates import Certificates
+from .servers.processes import Processes
 from .toolchain import PROGRAMS, Toolchain
-from .workshop import Workshop
+from .workshop.workshop import Workshop
 
 if TYPE_CHECKING:
     from .identity.realm import Realm

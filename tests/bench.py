@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 from statistics import median
 
-from labkit.display import Table
+from labkit.common.display import Table
+from labkit.config.settings import Settings
 from labkit.identity.credential_cache import CredentialCache
-from labkit.settings import Settings
 
 RUNS = 9
 LABKIT = ("-P", "-m", "labkit")

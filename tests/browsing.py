@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
-from labkit.ownership import make_private
-from labkit.settings import find_root
+from labkit.common.ownership import make_private
+from labkit.config.settings import find_root
 
 from .hostile import friendliness, friendly
 

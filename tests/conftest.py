@@ -14,8 +14,8 @@ import nbformat
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from labkit.settings import find_root
-from labkit.steps import solved
+from labkit.config.settings import find_root
+from labkit.course.steps import solved
 
 AREAS = (
     "Programs",

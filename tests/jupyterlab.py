@@ -18,9 +18,9 @@ import nbformat
 import requests
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
+from labkit.common.ownership import make_private
+from labkit.config.settings import find_root
 from labkit.lab import Lab
-from labkit.ownership import make_private
-from labkit.settings import find_root
 
 from .browsing import SCREENSHOTS, chromium, driver
 from .support import home_of_its_own, wait_for

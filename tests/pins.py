@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from labkit.display import progress
-from labkit.errors import ToolchainError
-from labkit.kratix.released import MANIFESTS
+from labkit.common.display import progress
+from labkit.common.errors import ToolchainError
+from labkit.kratix.released.controller import MANIFESTS
 from labkit.toolchain import downloads
 from labkit.toolchain.downloads import HERE, PINNED
 from labkit.toolchain.pins import PINS

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from labkit.settings import Settings
+from labkit.config.settings import Settings
 from labkit.toolchain import Toolchain
 from labkit.toolchain.pins import KEYCLOAK, KUBERNETES, PINS
 from labkit.toolchain.recipes import GoModule

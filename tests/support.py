@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labkit._launch import session_members
-from labkit.settings import open_home
-from labkit.steps import LABS
+from labkit.config.settings import open_home
+from labkit.course.steps import LABS
+from labkit.servers._launch import session_members
 
 LABKIT = (sys.executable, "-P", "-m", "labkit")
 PATIENCE_SECONDS = 60

@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..browsers import stores
-from ..display import OK
-from ..errors import TrustError
+from ..common.display import OK
+from ..common.errors import TrustError
 from ..lab import Lab
+from .browsers import stores
 
 _TRUST = """\
 The portal sends your browser to Keycloak at {url}, and the browser warns: it does not know who vouches for that address.
@@ -42,7 +42,7 @@ def realm(args: argparse.Namespace) -> int:
 
 
 def render(args: argparse.Namespace) -> int:
-    from ..render import render
+    from .render import render
 
     print(render(Lab.open(), args.folder))
     return 0

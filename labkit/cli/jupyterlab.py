@@ -8,13 +8,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from ..errors import ToolchainError
-from ..hosting import SECRET_VARIABLE
+from ..common.errors import ToolchainError
+from ..config.hosting import SECRET_VARIABLE
+from ..config.settings import own_root
 from ..lab import Lab
-from ..settings import own_root
 from .output import tell_of_neighbours
 
-_SETTINGS = Path(__file__).parents[1] / "jupyter"
+_SETTINGS = Path(__file__).with_name("jupyter_settings")
 """Settings of ours for JupyterLab, in the layout of its configuration folders: no questions, and no requests to anywhere else."""
 
 _SAYS = """\

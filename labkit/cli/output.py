@@ -7,10 +7,10 @@ import sys
 
 import psutil
 
-from ..cluster.kind_checks import docker_answers
-from ..errors import NoTerminal
+from ..cluster.kind.checks import docker_answers
+from ..common.errors import NoTerminal
 from ..lab import Lab
-from ..machine import other_people
+from ..servers.machine import other_people
 
 _NEIGHBOURS = """
 ! other people's processes run on this machine: {people} (by their accounts' numbers and login shells).

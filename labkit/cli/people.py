@@ -7,8 +7,8 @@ import argparse
 
 def credential(args: argparse.Namespace) -> int:
     # kubectl runs this for each command and waits: what is kept is handed over before anything else is imported.
+    from ..config.settings import Settings
     from ..identity.credential_cache import CredentialCache
-    from ..settings import Settings
 
     kept = CredentialCache(Settings.load()).credential(args.user)
     if not kept:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ..display import BAD, OK
+from ..common.display import BAD, OK
 from ..lab import Lab
 
 _BROKEN = """\
@@ -16,8 +16,8 @@ _BROKEN = """\
 
 
 def break_(args: argparse.Namespace) -> int:
-    from ..faults import FAULTS
-    from ..practice import Practice
+    from ..course.faults import FAULTS
+    from ..course.practice import Practice
 
     practice = Practice(Lab.open())
     if not args.fault:
@@ -34,7 +34,7 @@ def break_(args: argparse.Namespace) -> int:
 
 
 def mend(_: argparse.Namespace) -> int:
-    from ..practice import Practice
+    from ..course.practice import Practice
 
     fault = Practice(Lab.open()).mend()
     print(f"{OK} mended: {fault}" if fault else f"{OK} no fault is on")

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 
 from ..cluster.provider import NOT_OURS
-from ..display import OK
+from ..common.display import OK
 from ..lab import Lab
 from .output import print_json, tell_of_kind, tell_of_neighbours
 
@@ -58,8 +58,8 @@ def status(args: argparse.Namespace) -> int:
 
 
 def doctor(args: argparse.Namespace) -> int:
+    from ..course.practice import Practice
     from ..doctor import diagnose
-    from ..practice import Practice
 
     lab = Lab.open()
     diagnosis = Practice(lab).doctor() if args.practice else diagnose(lab)

@@ -9,17 +9,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..display import BAD, OK
+from ..common.display import BAD, OK
+from ..config.settings import find_root, own_root
 from ..lab import Lab
-from ..settings import find_root, own_root
 from .output import print_json
 
 if TYPE_CHECKING:
-    from ..steps import LabInfo
+    from ..course.steps import LabInfo
 
 
 def check(args: argparse.Namespace) -> int:
-    from ..steps import LABS, STEPS, attempt, examine
+    from ..course.steps import LABS, STEPS, attempt, examine
 
     wanted = [s for s in STEPS.values() if args.lab in (s.lab, s.lab[:2], s.name)]
     if args.lab and not wanted:
@@ -38,7 +38,7 @@ def check(args: argparse.Namespace) -> int:
 
 
 def solve(args: argparse.Namespace) -> int:
-    from ..steps import STEPS, insist_on_what_is_needed, solve
+    from ..course.steps import STEPS, insist_on_what_is_needed, solve
 
     lab_name, _, step_name = (STEPS[args.what].path if args.what in STEPS else args.what).partition(".")
     info = _named(lab_name)
@@ -58,7 +58,7 @@ def solve(args: argparse.Namespace) -> int:
 
 
 def reset(args: argparse.Namespace) -> int:
-    from ..steps import reset_lab
+    from ..course.steps import reset_lab
 
     info = _named(args.lab)
     if info is None:
@@ -71,7 +71,7 @@ def reset(args: argparse.Namespace) -> int:
 
 
 def catch_up(args: argparse.Namespace) -> int:
-    from ..steps import catch_up
+    from ..course.steps import catch_up
 
     info = _named(args.lab)
     if info is None:
@@ -84,15 +84,15 @@ def catch_up(args: argparse.Namespace) -> int:
 
 
 def agenda(_: argparse.Namespace) -> int:
-    from ..steps import agenda
+    from ..course.steps import agenda
 
     print(agenda(find_root() / "build" / "labs" / "summary.json"))
     return 0
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..runner import run
-    from ..steps import LABS
+    from ..course.runner import run
+    from ..course.steps import LABS
 
     unknown = set(args.labs) - {info.name for info in LABS}
     if unknown:
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _named(name: str) -> LabInfo | None:
     """The lab of that name or number; None, once that has been said, when there is none."""
-    from ..steps import LABS, the_lab
+    from ..course.steps import LABS, the_lab
 
     try:
         return the_lab(name)

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from ..display import write_plainly_where_needed
-from ..errors import LabkitError
-from ..ownership import privately
+from ..common.display import write_plainly_where_needed
+from ..common.errors import LabkitError
+from ..common.ownership import privately
 
 _EPILOG = """\
 exit codes: 0 all is well; 1 something failed, and the message says what, why and the fix;

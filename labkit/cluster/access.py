@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ..display import BAD, OK, text_table
-from ..drawing import BAD_COLOUR, GOOD_COLOUR, QUIET_COLOUR, Drawn, box, svg, words
-from ..errors import CheckFailed
-from ..workshop import Access
+from ..common.display import BAD, OK, text_table
+from ..common.drawing import BAD_COLOUR, GOOD_COLOUR, QUIET_COLOUR, Drawn, box, svg, words
+from ..common.errors import CheckFailed
+from ..workshop.workshop import Access
 from .api import Api, Identity
 
 NAMESPACE = "default"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..display import Displayed, shown
-from ..errors import ApiUnreachable, ClusterError, Forbidden, Unauthorized
-from ..waiting import wait_until
+from ..common.display import Displayed, shown
+from ..common.errors import ApiUnreachable, ClusterError, Forbidden, Unauthorized
+from ..common.waiting import wait_until
 from .causes import Causes
 from .provider import Endpoint
 from .refusals import forbidden, unauthorized, unreachable

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..exchanges import Exchange
+from ..common.exchanges import Exchange
 
 _MEGABYTES = 5
 _CALLERS = {"kubectl": "kubectl", "OpenAPI-Generator": "labkit"}

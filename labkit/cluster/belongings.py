@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import ClusterError
+from ..common.errors import ClusterError
 from .kubectl import Kubectl, KubectlAnswer
 
 LABEL = "labkit/home"

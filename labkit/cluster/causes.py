@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..display import shown
+from ..common.display import shown
 from ..identity.session import read_claims
 from .trust import Trust
 

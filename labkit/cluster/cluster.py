@@ -6,20 +6,20 @@ import json
 import shutil
 from functools import cached_property
 
-from ..certificates import Certificates
-from ..environment import EXTERNAL_KUBECTL, KUBECTL
-from ..errors import Forbidden, Unauthorized
+from ..common.environment import EXTERNAL_KUBECTL, KUBECTL
+from ..common.errors import Forbidden, Unauthorized
+from ..config.settings import Settings
 from ..identity.keycloak import Keycloak
 from ..identity.session import Claims, Session, sign_in
-from ..processes import Processes
-from ..settings import Settings
+from ..servers.certificates import Certificates
+from ..servers.processes import Processes
 from ..toolchain import Toolchain
-from ..workshop import Workshop
+from ..workshop.workshop import Workshop
 from .api import Api, Identity
 from .belongings import Belongings
 from .causes import Causes
 from .external import ExternalCluster
-from .kind import KindCluster
+from .kind.provider import KindCluster
 from .kubeconfig import Kubeconfig
 from .kubectl import Kubectl, KubectlAnswer
 from .local import LocalCluster

@@ -16,12 +16,12 @@ from typing import Any
 
 import requests
 
-from ..environment import EXTERNAL_KUBECTL
-from ..errors import ApiUnreachable, ClusterError, SettingsError, Unauthorized
-from ..exchanges import Exchange
-from ..hosting import is_loopback
-from ..http_session import request
-from ..settings import Settings, write_private
+from ..common.environment import EXTERNAL_KUBECTL
+from ..common.errors import ApiUnreachable, ClusterError, SettingsError, Unauthorized
+from ..common.exchanges import Exchange
+from ..common.http_session import request
+from ..config.hosting import is_loopback
+from ..config.settings import Settings, write_private
 from ..toolchain import Toolchain
 from .kubectl import environment
 from .provider import NOT_OURS, Endpoint

@@ -16,12 +16,12 @@ from typing import Any
 import yaml
 from filelock import SoftFileLock
 
-from ..certificates import Pair
-from ..errors import ClusterError
+from ..common.errors import ClusterError
+from ..common.waiting import locked
+from ..config.settings import write_private
 from ..identity.session import Session
-from ..settings import write_private
-from ..waiting import locked
-from ..workshop import Client
+from ..servers.certificates import Pair
+from ..workshop.workshop import Client
 from .kubeconfig_file import SECTIONS, load
 from .provider import Endpoint
 

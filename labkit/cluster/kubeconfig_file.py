@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from ..errors import ClusterError
-from ..platform_files import UniqueKeyLoader, yaml_worded
+from ..common.errors import ClusterError
+from ..workshop.files import UniqueKeyLoader, yaml_worded
 
 SECTIONS = {"clusters": "cluster", "users": "user", "contexts": "context"}
 """The lists of a kubeconfig; an entry holds a name and, under this key, what goes by it."""

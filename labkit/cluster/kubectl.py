@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..display import Displayed
-from ..environment import KUBECTL, listed
-from ..errors import ClusterError, Unauthorized
+from ..common.display import Displayed
+from ..common.environment import KUBECTL, listed
+from ..common.errors import ClusterError, Unauthorized
 from .refusals import forbidden, unreachable
 
 _TIMEOUT_SECONDS = 60

@@ -9,16 +9,16 @@ from pathlib import Path
 import psutil
 from requests import RequestException
 
-from ..certificates import Certificates, Pair
-from ..display import progress
-from ..errors import ServerError
-from ..exchanges import Exchange
-from ..http_session import request
-from ..platform_folder import find
-from ..processes import Processes, Server
-from ..settings import Settings, write_private
+from ..common.display import progress
+from ..common.errors import ServerError
+from ..common.exchanges import Exchange
+from ..common.http_session import request
+from ..common.platform_folder import find
+from ..common.waiting import wait_until
+from ..config.settings import Settings, write_private
+from ..servers.certificates import Certificates, Pair
+from ..servers.processes import Processes, Server
 from ..toolchain import Toolchain
-from ..waiting import wait_until
 from .audit import Audit
 from .kubeconfig import certificate_user, component_kubeconfig
 from .provider import Endpoint

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..display import Displayed
-from ..exchanges import Exchange
+from ..common.display import Displayed
+from ..common.exchanges import Exchange
 from .trust import Trust
 
 NOT_OURS = "not ours"

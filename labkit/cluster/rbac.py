@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from ..workshop import ClusterSpec
+from ..workshop.workshop import ClusterSpec
 from .kubectl import KubectlAnswer
 
 LIST_BINDINGS = "kubectl get clusterrolebindings,rolebindings -A -o wide -l '!kubernetes.io/bootstrapping'"

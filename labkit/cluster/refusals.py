@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..errors import ApiUnreachable, Forbidden, Unauthorized
+from ..common.errors import ApiUnreachable, Forbidden, Unauthorized
 from .causes import Cause
 
 

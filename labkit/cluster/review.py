@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..errors import ClusterError
-from ..waiting import wait_until
+from ..common.errors import ClusterError
+from ..common.waiting import wait_until
 from .api import Api, Identity, may_pass
 
 _PATIENCE_SECONDS = 45

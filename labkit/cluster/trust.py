@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..display import Displayed
-from ..hosting import PUBLIC_CA
-from ..platform_files import Document
-from ..settings import OidcStyle
-from ..workshop import ClusterSpec
+from ..common.display import Displayed
+from ..config.hosting import PUBLIC_CA
+from ..config.settings import OidcStyle
+from ..workshop.files import Document
+from ..workshop.workshop import ClusterSpec
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
-from ..display import BAD, OK, Displayed
-from ..errors import LabkitError
+from ..common.display import BAD, OK, Displayed
+from ..common.errors import LabkitError
 from ..lab import Lab
 from . import probes
 from .known import KNOWN, Known

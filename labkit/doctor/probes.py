@@ -16,13 +16,13 @@ from requests.exceptions import SSLError
 
 from ..cluster.access import matrix
 from ..cluster.trust import Trust
-from ..errors import ForeignIssuer, IdentityError, KeycloakUnreachable, SignInRefused, TokenInvalid, Unauthorized
-from ..http_session import HttpSession
+from ..common.errors import ForeignIssuer, IdentityError, KeycloakUnreachable, SignInRefused, TokenInvalid, Unauthorized
+from ..common.http_session import HttpSession
+from ..config.ports import listener
 from ..identity.plan import Action, Change, FieldChange
 from ..identity.session import Session, key_id, read_claims
 from ..lab import Lab
-from ..machine import FULL_GB
-from ..ports import listener
+from ..servers.machine import FULL_GB
 
 Causes = Iterator[tuple[str, str]]
 SignIn = Callable[[str], Session]

@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from pathlib import Path
 
-from ..exchanges import Exchange
+from ..common.exchanges import Exchange
 
 OPTIONS = (
     "--http-access-log-enabled=true",

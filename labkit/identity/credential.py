@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from filelock import FileLock
 
-from ..errors import IdentityError, SignInRefused
-from ..waiting import locked
-from ..workshop import Client, User
+from ..common.errors import IdentityError, SignInRefused
+from ..common.waiting import locked
+from ..workshop.workshop import Client, User
 from .credential_cache import CredentialCache, answer
 from .keycloak import Keycloak
 from .session import Session, resume, sign_in

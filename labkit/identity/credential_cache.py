@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import TypedDict
 
-from ..platform_folder import find
-from ..settings import Settings, write_private
+from ..common.platform_folder import find
+from ..config.settings import Settings, write_private
 
 RENEW_SECONDS = 30
 """A token with less time left than this is renewed before it is used."""

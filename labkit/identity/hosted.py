@@ -9,10 +9,10 @@ from pathlib import Path
 
 import requests
 
-from ..display import Finding
-from ..errors import IdentityError, KeycloakUnreachable, SettingsError
-from ..hosting import SECRET_VARIABLE, Hosted
-from ..workshop import Workshop
+from ..common.display import Finding
+from ..common.errors import IdentityError, KeycloakUnreachable, SettingsError
+from ..config.hosting import SECRET_VARIABLE, Hosted
+from ..workshop.workshop import Workshop
 from .keycloak import Administrator, Keycloak
 from .preflight import Preflight, look
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from ..display import Displayed, Finding
-from ..errors import IdentityError, KeycloakUnreachable
-from ..exchanges import Exchange
-from ..http_session import HttpSession, request
+from ..common.display import Displayed, Finding
+from ..common.errors import IdentityError, KeycloakUnreachable
+from ..common.exchanges import Exchange
+from ..common.http_session import HttpSession, request
 
 if TYPE_CHECKING:
     from keycloak import KeycloakAdmin

@@ -9,14 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..certificates import Certificates
-from ..display import Finding
-from ..errors import ForeignIssuer, IdentityError, KeycloakUnreachable
-from ..exchanges import Exchange
-from ..processes import Processes, Running, Server
-from ..settings import Settings, write_private, writing
+from ..common.display import Finding
+from ..common.errors import ForeignIssuer, IdentityError, KeycloakUnreachable
+from ..common.exchanges import Exchange
+from ..config.settings import Settings, write_private, writing
+from ..servers.certificates import Certificates
+from ..servers.processes import Processes, Running, Server
 from ..toolchain import Toolchain
-from ..workshop import Workshop
+from ..workshop.workshop import Workshop
 from . import access_log
 from .keycloak import Administrator, Keycloak, unreachable
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from keycloak import KeycloakAdmin
 from keycloak.exceptions import KeycloakGetError, raise_error_from_response
 
-from ..display import shown
-from ..realm_file import Representation, group_paths
-from ..workshop import RealmSpec
+from ..common.display import shown
+from ..workshop.realm_file import Representation, group_paths
+from ..workshop.workshop import RealmSpec
 from .plan import Notice
 
 _SHOWN = 5

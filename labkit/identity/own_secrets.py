@@ -12,14 +12,14 @@ from typing import Literal
 
 from filelock import FileLock
 
-from ..errors import SettingsError
-from ..hosting import is_loopback
-from ..platform_files import Place
-from ..settings import Settings, write_private
-from ..workshop import Workshop
+from ..common.errors import SettingsError
+from ..config.hosting import is_loopback
+from ..config.settings import Settings, write_private
+from ..workshop.files import Place
+from ..workshop.workshop import Workshop
 
 Secrets = Literal["demo", "own"]
-"""What `labkit.settings.SECRETS` come to."""
+"""What `labkit.config.settings.SECRETS` come to."""
 
 _ARTICLES_DOMAIN, _NOBODYS_DOMAIN = "@kratix.io", "@example.com"
 

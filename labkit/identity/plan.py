@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from ..display import Displayed, Table, shown
-from ..realm_file import Representation
+from ..common.display import Displayed, Table, shown
+from ..workshop.realm_file import Representation
 
 _SECRET_FIELDS = frozenset(("secret", "password"))
 _WIDTH = 70

@@ -13,9 +13,9 @@ from typing import Any
 
 from keycloak import KeycloakAdmin
 
-from ..display import Finding, Findings
-from ..errors import IdentityError
-from ..workshop import Workshop
+from ..common.display import Finding, Findings
+from ..common.errors import IdentityError
+from ..workshop.workshop import Workshop
 from .keycloak import Keycloak
 from .plan import Plan
 from .realm import Realm, failures

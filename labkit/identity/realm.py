@@ -23,11 +23,11 @@ from keycloak.exceptions import (
     raise_error_from_response,
 )
 
-from ..display import shown
-from ..errors import IdentityError
-from ..realm_file import Representation, built_in
-from ..waiting import wait_until
-from ..workshop import RealmSpec, Workshop
+from ..common.display import shown
+from ..common.errors import IdentityError
+from ..common.waiting import wait_until
+from ..workshop.realm_file import Representation, built_in
+from ..workshop.workshop import RealmSpec, Workshop
 from . import lookalikes
 from .keycloak import unreachable, words_of
 from .own_secrets import Given

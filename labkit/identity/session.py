@@ -16,9 +16,9 @@ from typing import Any
 
 import requests
 
-from ..display import Table, Tabular, shown
-from ..errors import SignInRefused, TokenInvalid
-from ..workshop import Client, User
+from ..common.display import Table, Tabular, shown
+from ..common.errors import SignInRefused, TokenInvalid
+from ..workshop.workshop import Client, User
 from .credential_cache import RENEW_SECONDS
 from .keycloak import Keycloak
 

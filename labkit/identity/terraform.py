@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..display import Displayed, Table
-from ..hosting import PUBLIC_CA
-from ..workshop import RealmSpec
+from ..common.display import Displayed, Table
+from ..config.hosting import PUBLIC_CA
+from ..workshop.workshop import RealmSpec
 from .keycloak import Keycloak
 
 CA = "issuer-ca.crt"

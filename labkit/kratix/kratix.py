@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..certificates import Certificates
 from ..cluster.cluster import Cluster
 from ..cluster.kubectl import KubectlAnswer
-from ..display import Displayed, Finding, Table, progress
-from ..errors import KratixError, KratixUnavailable
-from ..processes import Processes
-from ..settings import Settings
+from ..common.display import Displayed, Finding, Table, progress
+from ..common.errors import KratixError, KratixUnavailable
+from ..common.waiting import wait_until
+from ..config.settings import Settings
+from ..servers.certificates import Certificates
+from ..servers.processes import Processes
 from ..toolchain import Toolchain
-from ..waiting import wait_until
-from ..workshop import Workshop
+from ..workshop.workshop import Workshop
 from .local import LocalKratix
 from .promise import PROMISE_KIND, PROMISES, Promise
-from .released import ReleasedKratix
+from .released.controller import ReleasedKratix
 from .request import RequestStatus
 from .roles import requester
 from .template import Template, template

@@ -11,13 +11,13 @@ from typing import Any
 
 import requests
 
-from ..certificates import Certificates
 from ..cluster import relay
 from ..cluster.cluster import Cluster
 from ..cluster.kubeconfig import certificate_user, component_kubeconfig
-from ..http_session import request
-from ..processes import Processes, Running, Server
-from ..settings import Settings, write_private
+from ..common.http_session import request
+from ..config.settings import Settings, write_private
+from ..servers.certificates import Certificates
+from ..servers.processes import Processes, Running, Server
 from .source import ACCOUNT, NAMESPACE, WEBHOOKS, Source, source
 
 NAME = "kratix"

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from ..display import Table, Tabular, shown
-from ..errors import KratixError
+from ..common.display import Table, Tabular, shown
+from ..common.errors import KratixError
 
 PROMISES = Path(__file__).with_name("promises")
 """Promises of our own."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..display import Table, Tabular, progress, shown
-from ..errors import KratixError
-from ..waiting import wait_until
+from ..common.display import Table, Tabular, progress, shown
+from ..common.errors import KratixError
+from ..common.waiting import wait_until
 
 _WAIT_SECONDS = 60
 

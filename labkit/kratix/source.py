@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from ..environment import EVERYBODY, listed
-from ..errors import KratixUnavailable
+from ..common.environment import EVERYBODY, listed
+from ..common.errors import KratixUnavailable
 
 VARIABLE = "LABKIT_KRATIX_SOURCE"
 NAMESPACE = "kratix-platform-system"

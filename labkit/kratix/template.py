@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from ..display import Table, Tabular
-from ..settings import write_private
+from ..common.display import Table, Tabular
+from ..config.settings import write_private
 from .promise import Promise
 
 _TAKEN_OVER = frozenset(

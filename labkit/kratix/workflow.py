@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..cluster.docker import Docker
-from ..display import progress
-from ..errors import KratixError
+from ..cluster.kind.docker import Docker
+from ..common.display import progress
+from ..common.errors import KratixError
 from ..toolchain import Toolchain
-from .images import load
 from .promise import Promise
+from .released.images import load
 
 _BUILD_SECONDS = 600
 

@@ -19,11 +19,11 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 
-from ..errors import NotSignedIn, PortalError, PortalUnreachable, SignInRefused
-from ..exchanges import Exchange
-from ..http_session import HttpSession
+from ..common.errors import NotSignedIn, PortalError, PortalUnreachable, SignInRefused
+from ..common.exchanges import Exchange
+from ..common.http_session import HttpSession
 from ..identity.keycloak import Keycloak
-from ..workshop import User
+from ..workshop.workshop import User
 from .config import PROVIDER
 from .refusals import refused
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from ..display import Table, Tabular
-from ..errors import PortalError
+from ..common.display import Table, Tabular
+from ..common.errors import PortalError
 
 
 @dataclass(frozen=True)

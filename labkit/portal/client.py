@@ -14,12 +14,12 @@ from typing import Any
 import requests
 
 from ..cluster.api import Identity
-from ..display import Table, Tabular, shown
-from ..errors import InvalidValues, NotPermitted, NotSignedIn, PortalError, TemplateUnknown
-from ..exchanges import Exchange
-from ..http_session import request
-from ..settings import write_private
-from ..waiting import wait_until
+from ..common.display import Table, Tabular, shown
+from ..common.errors import InvalidValues, NotPermitted, NotSignedIn, PortalError, TemplateUnknown
+from ..common.exchanges import Exchange
+from ..common.http_session import request
+from ..common.waiting import wait_until
+from ..config.settings import write_private
 from .browser import Browser, SignedIn
 from .catalog import Catalog, location_ref, read_template, ref_of
 from .config import PROVIDER

@@ -12,10 +12,10 @@ import yaml
 
 from ..cluster.belongings import LABEL
 from ..cluster.provider import Endpoint
-from ..platform_files import Document, Place, refusal
-from ..platform_folder import OWN
-from ..settings import Settings
-from ..workshop import Workshop
+from ..common.platform_folder import OWN
+from ..config.settings import Settings
+from ..workshop.files import Document, Place, refusal
+from ..workshop.workshop import Workshop
 
 APP_CONFIG, CATALOG = OWN / "app-config.yaml", OWN / "catalog-info.yaml"
 

@@ -8,7 +8,7 @@ from typing import Any
 import requests
 
 from ..cluster.refusals import forbidden
-from ..errors import ClusterError, Forbidden, LabkitError, NotPermitted, NotSignedIn, PortalError
+from ..common.errors import ClusterError, Forbidden, LabkitError, NotPermitted, NotSignedIn, PortalError
 
 _CLUSTERS = re.compile(r'[^\s:]+(?: "[^"]*")? is forbidden: User ".*')
 

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..cluster.provider import Endpoint
-from ..environment import PORTAL, listed
-from ..errors import PortalUnreachable
-from ..http_session import request
+from ..common.environment import PORTAL, listed
+from ..common.errors import PortalUnreachable
+from ..common.http_session import request
+from ..common.platform_folder import OWN, find
+from ..config.settings import Settings, write_private
 from ..identity.keycloak import Keycloak
-from ..platform_folder import OWN, find
-from ..processes import Processes, Running, Server
-from ..settings import Settings, write_private
+from ..servers.processes import Processes, Running, Server
 from ..toolchain import Toolchain
-from ..workshop import Workshop
+from ..workshop.workshop import Workshop
 from . import config
 from .browser import Browser, SignedIn
 from .client import PortalSession

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..display import Displayed
-from ..errors import LabkitError, TaskFailed
+from ..common.display import Displayed
+from ..common.errors import LabkitError, TaskFailed
 from .refusals import the_clusters
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")

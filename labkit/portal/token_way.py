@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..display import text_table
-from ..drawing import Drawn, arrow, svg, words
-from ..settings import PortalToken
+from ..common.display import text_table
+from ..common.drawing import Drawn, arrow, svg, words
+from ..config.settings import PortalToken
 
 _WHO = ("browser", "portal", "Keycloak", "API server")
 _BROWSER, _PORTAL, _KEYCLOAK, _API = range(4)

@@ -24,8 +24,8 @@ from typing import IO, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..display import Progress
-from ..errors import ToolchainError
+from ..common.display import Progress
+from ..common.errors import ToolchainError
 from .programs import Program
 
 _MANIFEST = "manifest.json"

@@ -26,9 +26,9 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-from ..display import Progress
-from ..errors import ToolchainError
-from ..http_session import HttpSession
+from ..common.display import Progress
+from ..common.errors import ToolchainError
+from ..common.http_session import HttpSession
 
 HERE = Path(__file__).parent
 _ANSWER_SECONDS = 5.0

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.utils import CryptographyDeprecationWarning
 
-from ..environment import MAVEN
-from ..errors import ToolchainError
+from ..common.environment import MAVEN
+from ..common.errors import ToolchainError
 from .recipes import Recipe
 from .tools import Tools
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..environment import EVERYBODY, NPM
-from ..errors import ToolchainError
+from ..common.environment import EVERYBODY, NPM
+from ..common.errors import ToolchainError
 from .recipes import Recipe
 from .tools import Tools
 

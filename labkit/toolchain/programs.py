@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..environment import EVERYBODY, listed
+from ..common.environment import EVERYBODY, listed
 from .recipes import Recipe
 from .tools import answer
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import psutil
 
-from ..environment import GO, PIP
+from ..common.environment import GO, PIP
 from .downloads import HERE, Official
 from .tools import Tools
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from ..display import progress
-from ..errors import ToolchainError
-from ..ownership import make_private, privately, require_own
-from ..settings import write_private
+from ..common.display import progress
+from ..common.errors import ToolchainError
+from ..common.ownership import make_private, privately, require_own
+from ..config.settings import write_private
 from .programs import Program
 from .recipes import Recipe
 

@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ..display import Table, progress
-from ..errors import ToolchainError
+from ..common.display import Table, progress
+from ..common.errors import ToolchainError
 from . import bundle
 from .pins import PINS
 from .programs import Found, Pin, Program

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..display import Progress
-from ..environment import EVERYBODY, listed
-from ..errors import ToolchainError
+from ..common.display import Progress
+from ..common.environment import EVERYBODY, listed
+from ..common.errors import ToolchainError
 
 _ANSWER_SECONDS = 8.0
 _TAIL_LINES = 20
@@ -62,7 +62,7 @@ class Tools:
         Args:
             argv: The tool and its arguments.
             cwd: Where it runs, if not in the work folder.
-            names: The variables that it gets of the environment; see `labkit.environment`.
+            names: The variables that it gets of the environment; see `labkit.common.environment`.
             environ: Variables to set.
             say: Makes the progress detail from a line of output; its beginning is shown.
 

@@ -6,8 +6,8 @@ import signal
 from collections.abc import Iterable
 
 from labkit.cluster.local import SERVERS
+from labkit.course.steps import LABS, STEPS, examine
 from labkit.lab import Lab
-from labkit.steps import LABS, STEPS, examine
 from tests.support import labkit, session_of
 
 KEPT = "kept"

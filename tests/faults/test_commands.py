@@ -62,12 +62,12 @@ def in_realm(what: str, request: str, call: int = 1) -> ParameterSet:
 @pytest.mark.parametrize(
     ("moment", "function", "call", "undo"),
     [
-        point("before a server is on record", "before", "labkit.processes.write_private", undo=stop("etcd")),
-        point("while a server's record is written", "unnamed", "labkit.processes.write_private", undo=stop("etcd")),
+        point("before a server is on record", "before", "labkit.servers.processes.write_private", undo=stop("etcd")),
+        point("while a server's record is written", "unnamed", "labkit.servers.processes.write_private", undo=stop("etcd")),
         point(
             "right after a server's launch",
             "before",
-            "labkit.processes:Processes._wait",
+            "labkit.servers.processes:Processes._wait",
             2,
             undo=stop("etcd"),
             outcome="the next `labkit up` takes the server over",

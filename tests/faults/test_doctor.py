@@ -15,14 +15,14 @@ from typing import Any
 import psutil
 import pytest
 
-from labkit._launch import session_members
 from labkit.cluster import local
+from labkit.common.errors import ServerError
+from labkit.course.faults import FAULTS, Fault
 from labkit.doctor import KNOWN, diagnose
 from labkit.doctor.diagnosis import PROBES
-from labkit.errors import ServerError
-from labkit.faults import FAULTS, Fault
 from labkit.lab import Lab
-from labkit.machine import Machine
+from labkit.servers._launch import session_members
+from labkit.servers.machine import Machine
 from tests.support import wait_for
 
 Break = Callable[[Lab], object]

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import pytest
 
-from labkit.errors import KeycloakUnreachable, TokenInvalid
+from labkit.common.errors import KeycloakUnreachable, TokenInvalid
+from labkit.config.settings import OIDC_STYLES
 from labkit.identity.session import verify
 from labkit.lab import Lab
-from labkit.settings import OIDC_STYLES
 from tests.faults.lab import assert_works, enter_everybody, kill
 from tests.support import wait_for
 

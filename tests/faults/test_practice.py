@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from labkit.errors import ServerError, SignInRefused
-from labkit.expectation import expect
+from labkit.common.errors import ServerError, SignInRefused
+from labkit.common.expectation import expect
+from labkit.config.settings import open_home
+from labkit.course.practice import Practice
+from labkit.course.steps import STEPS, attempt, examine, solve
+from labkit.course.steps.lab_07_break_and_fix import take_by
 from labkit.lab import Lab
-from labkit.practice import Practice
-from labkit.settings import open_home
-from labkit.steps import STEPS, attempt, examine, solve
-from labkit.steps.lab_07_break_and_fix import take_by
 from tests.faults.lab import enter_everybody
 from tests.support import labkit
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from labkit.course.steps import catch_up, examine, reset_lab, the_lab
 from labkit.lab import Lab
-from labkit.steps import catch_up, examine, reset_lab, the_lab
 
 from ..support import home_of_its_own
 

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from _pytest.mark.structures import ParameterSet
 
+from labkit.common.ownership import make_private
+from labkit.config.settings import find_root
 from labkit.lab import Lab
-from labkit.ownership import make_private
-from labkit.settings import find_root
 from tests.support import LABKIT, belonging_to, labkit, strays_of, wait_for
 
 GONE_SECONDS = 10

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from keycloak import KeycloakAdmin
 
-from labkit.certificates import Certificates
-from labkit.http_session import request
+from labkit.common.http_session import request
+from labkit.config.settings import Settings, open_home
 from labkit.lab import Lab
 from labkit.portal.config import CLIENT_ID
 from labkit.portal.server import Portal
-from labkit.processes import Processes, Server
-from labkit.settings import Settings, open_home
+from labkit.servers.certificates import Certificates
+from labkit.servers.processes import Processes, Server
 from labkit.toolchain import Toolchain
 from tests.hostile import Hostility
 from tests.programs import keycloak_for_auth

@@ -11,7 +11,7 @@ from keycloak import KeycloakAdmin
 from kubernetes.client import ApiClient, CoreV1Api
 
 from labkit.cluster.api import Api
-from labkit.errors import Forbidden, Unauthorized
+from labkit.common.errors import Forbidden, Unauthorized
 from labkit.identity.session import read_claims
 from labkit.lab import Lab
 

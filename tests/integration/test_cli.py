@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from labkit.config.settings import Settings
+from labkit.course.steps import STEPS, overview
 from labkit.lab import Lab
-from labkit.settings import Settings
-from labkit.steps import STEPS, overview
 from tests.support import labkit
 
 

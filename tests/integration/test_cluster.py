@@ -14,10 +14,10 @@ import requests
 
 from labkit.cluster.access import AccessMatrix
 from labkit.cluster.api import Api, Identity
+from labkit.common.errors import ApiUnreachable, CheckFailed, Forbidden, Unauthorized
+from labkit.common.expectation import expect
+from labkit.common.http_session import request
 from labkit.doctor.probes import contexts
-from labkit.errors import ApiUnreachable, CheckFailed, Forbidden, Unauthorized
-from labkit.expectation import expect
-from labkit.http_session import request
 from labkit.lab import Lab, Person
 
 PATIENCE_SECONDS = 30

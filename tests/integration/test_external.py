@@ -13,10 +13,10 @@ import yaml
 
 from labkit.cluster import review
 from labkit.cluster.trust import Trust
-from labkit.errors import ApiUnreachable, ClusterError, Forbidden, LabkitError, SettingsError
-from labkit.expectation import expect
+from labkit.common.errors import ApiUnreachable, ClusterError, Forbidden, LabkitError, SettingsError
+from labkit.common.expectation import expect
+from labkit.config.settings import Settings, open_home
 from labkit.lab import Lab
-from labkit.settings import Settings, open_home
 
 from ..snapshots import settled, snapshot
 

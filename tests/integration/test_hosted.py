@@ -16,14 +16,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from labkit.certificates import Certificates
-from labkit.errors import IdentityError, KeycloakUnreachable, SettingsError, SignInRefused
-from labkit.hosting import PUBLIC_CA
+from labkit.common.errors import IdentityError, KeycloakUnreachable, SettingsError, SignInRefused
+from labkit.config.hosting import PUBLIC_CA
+from labkit.course.steps import STEPS, examine
+from labkit.course.steps.lab_05_access import NEWCOMER, newcomer
 from labkit.identity.session import read_claims, sign_in
 from labkit.lab import Lab
-from labkit.steps import STEPS, examine
-from labkit.steps.lab_05_access import NEWCOMER, newcomer
-from labkit.workshop import Workshop
+from labkit.servers.certificates import Certificates
+from labkit.workshop.workshop import Workshop
 
 PASSWORD = "a-password-of-this-test"
 REALM_PLAN = [sys.executable, "-P", "-m", "labkit", "realm", "plan"]

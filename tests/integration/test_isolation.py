@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labkit.errors import Unauthorized
+from labkit.common.errors import Unauthorized
+from labkit.config.ports import hold, port_is_free
+from labkit.config.settings import open_home
 from labkit.lab import Lab
 from labkit.portal.server import TEMPLATES
-from labkit.ports import hold, port_is_free
-from labkit.settings import open_home
 from tests.hostile import HOSTILE
 from tests.support import given_away, neighbour_takes, on_record, secrets_in
 

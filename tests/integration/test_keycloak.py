@@ -10,10 +10,10 @@ import pytest
 import requests
 from keycloak import KeycloakAdmin
 
-from labkit.errors import IdentityError, KeycloakUnreachable, Unauthorized
-from labkit.http_session import request
+from labkit.common.errors import IdentityError, KeycloakUnreachable, Unauthorized
+from labkit.common.http_session import request
 from labkit.lab import Lab
-from labkit.processes import Processes, Running
+from labkit.servers.processes import Processes, Running
 
 
 @pytest.fixture

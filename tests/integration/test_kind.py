@@ -18,19 +18,19 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from labkit.certificates import Certificates
+from labkit.cli.render import render
 from labkit.cluster.api import Api, Identity
 from labkit.cluster.cluster import Cluster
-from labkit.cluster.kind_checks import look
-from labkit.cluster.kind_config import KindConfig
-from labkit.cluster.kind_lesson import kind_files
+from labkit.cluster.kind.checks import look
+from labkit.cluster.kind.config import KindConfig
+from labkit.cluster.kind.lesson import kind_files
 from labkit.cluster.provider import Endpoint
 from labkit.cluster.trust import Trust
-from labkit.errors import ClusterError, PortInUse
+from labkit.common.errors import ClusterError, PortInUse
+from labkit.config.settings import OIDC_STYLES, OidcStyle, Settings, open_home
 from labkit.lab import Lab
-from labkit.processes import Processes
-from labkit.render import render
-from labkit.settings import OIDC_STYLES, OidcStyle, Settings, open_home
+from labkit.servers.certificates import Certificates
+from labkit.servers.processes import Processes
 
 from ..programs import toolchain
 from .docker_stand_in import GATEWAY, MANIFEST

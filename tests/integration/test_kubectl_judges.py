@@ -13,8 +13,8 @@ import pytest
 
 from labkit.cluster.kubeconfig import Kubeconfig
 from labkit.cluster.provider import Endpoint
-from labkit.errors import ClusterError
-from labkit.settings import Settings
+from labkit.common.errors import ClusterError
+from labkit.config.settings import Settings
 from labkit.toolchain import Toolchain
 from tests.unit.test_kubeconfig import ODD, THEIRS
 

@@ -10,11 +10,11 @@ from typing import Any
 import psutil
 import pytest
 
-from labkit.errors import PortalError
-from labkit.hosting import SECRET_VARIABLE
+from labkit.common.errors import PortalError
+from labkit.config.hosting import SECRET_VARIABLE
+from labkit.config.settings import Settings, open_home
+from labkit.course.steps import LABS
 from labkit.lab import Lab
-from labkit.settings import Settings, open_home
-from labkit.steps import LABS
 
 from ..snapshots import settled, snapshot
 

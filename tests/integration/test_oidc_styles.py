@@ -21,17 +21,17 @@ from typing import Any
 import psutil
 import pytest
 
-from labkit.certificates import Certificates
 from labkit.cluster.api import Api, Identity
 from labkit.cluster.cluster import Cluster
+from labkit.common.errors import Unauthorized
+from labkit.common.http_session import request
+from labkit.config.settings import OIDC_STYLES, OidcStyle, Settings, find_root, open_home, write_private
 from labkit.doctor import probes
-from labkit.errors import Unauthorized
-from labkit.http_session import request
 from labkit.identity.session import sign_in
 from labkit.lab import Lab
-from labkit.processes import Processes
-from labkit.settings import OIDC_STYLES, OidcStyle, Settings, find_root, open_home, write_private
-from labkit.workshop import Workshop
+from labkit.servers.certificates import Certificates
+from labkit.servers.processes import Processes
+from labkit.workshop.workshop import Workshop
 
 PATIENCE_SECONDS = 90
 EVERYBODY = "system:authenticated"

@@ -17,12 +17,12 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from labkit.errors import SignInRefused
+from labkit.common.errors import SignInRefused
+from labkit.common.platform_folder import OWN
+from labkit.config.settings import SecretsChoice, Settings, open_home
 from labkit.identity.plan import Action
 from labkit.lab import Lab
-from labkit.platform_folder import OWN
-from labkit.settings import SecretsChoice, Settings, open_home
-from labkit.workshop import Client, User, Workshop
+from labkit.workshop.workshop import Client, User, Workshop
 from tests.support import LABKIT, labkit
 
 NOBODY = 65534

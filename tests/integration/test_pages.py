@@ -21,8 +21,8 @@ from axe_playwright_python.sync_playwright import Axe
 from keycloak import KeycloakAdmin
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright, expect
 
-from labkit.browsers import CHROMIUM_STORE, NssStore
-from labkit.http_session import request
+from labkit.cli.browsers import CHROMIUM_STORE, NssStore
+from labkit.common.http_session import request
 from labkit.lab import Lab
 from labkit.portal.server import TEMPLATES, Portal
 from labkit.toolchain import Toolchain

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from labkit.course.pictures import taken_apart, timeline, trust_chain
+from labkit.course.pictures.timeline import Timeline
 from labkit.lab import Lab
-from labkit.pictures import taken_apart, timeline, trust_chain
-from labkit.pictures.timeline import Timeline
-from labkit.platform_files import read
 from labkit.portal.client import PortalSession
+from labkit.workshop.files import read
 
 
 def test_in_a_lab_that_is_up_every_link_of_the_chain_holds(lab: Lab) -> None:

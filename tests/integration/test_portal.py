@@ -18,7 +18,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from labkit.errors import (
+from labkit.common.errors import (
     ClusterError,
     Forbidden,
     InvalidValues,
@@ -31,14 +31,14 @@ from labkit.errors import (
     TaskFailed,
     TemplateUnknown,
 )
-from labkit.expectation import expect
-from labkit.http_session import request
+from labkit.common.expectation import expect
+from labkit.common.http_session import request
+from labkit.config.settings import open_home
 from labkit.lab import Lab
 from labkit.portal import config
 from labkit.portal.browser import Browser
 from labkit.portal.client import PortalSession
 from labkit.portal.server import SOURCES, TEMPLATES
-from labkit.settings import open_home
 from tests.app_config import substituted
 from tests.hostile import friendly
 

@@ -13,10 +13,10 @@ import pytest
 import requests
 import yaml
 
+from labkit.config.settings import find_root, open_home
 from labkit.lab import Lab
 from labkit.portal.client import PortalSession
 from labkit.portal.server import SOURCES
-from labkit.settings import find_root, open_home
 
 RANKS = ("anybody", "guests", "signed-in", "publishers", "nobody", "bearers")
 TEMPLATE = {

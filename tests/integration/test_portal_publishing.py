@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from labkit.errors import NotPermitted, PortalError, TaskFailed
+from labkit.common.errors import NotPermitted, PortalError, TaskFailed
 from labkit.lab import Lab
 from labkit.portal.catalog import location_ref
 from labkit.portal.client import PortalSession

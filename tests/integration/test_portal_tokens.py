@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from keycloak import KeycloakAdmin
 
-from labkit.errors import Forbidden, KeycloakUnreachable, NotSignedIn, PortalError, PortInUse, TaskFailed
-from labkit.http_session import request
+from labkit.common.errors import Forbidden, KeycloakUnreachable, NotSignedIn, PortalError, PortInUse, TaskFailed
+from labkit.common.http_session import request
 from labkit.lab import Lab
 from labkit.portal import client
 from labkit.portal.client import PortalSession

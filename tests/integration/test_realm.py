@@ -14,13 +14,13 @@ import certifi
 import pytest
 from keycloak import KeycloakAdmin
 
-from labkit.errors import IdentityError, KeycloakUnreachable
+from labkit.common.errors import IdentityError, KeycloakUnreachable
+from labkit.common.platform_folder import OWN
 from labkit.identity.plan import Action, FieldChange, Plan
 from labkit.identity.realm import Realm
 from labkit.lab import Lab
-from labkit.platform_folder import OWN
-from labkit.realm_file import built_in, kinds
-from labkit.workshop import Workshop
+from labkit.workshop.realm_file import built_in, kinds
+from labkit.workshop.workshop import Workshop
 
 AdminSource = Callable[[], KeycloakAdmin]
 DEFAULT = Workshop.load()

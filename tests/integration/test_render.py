@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
-from labkit.errors import LabkitError
+from labkit.cli.render import RENDERINGS, render
+from labkit.common.errors import LabkitError
+from labkit.config.settings import OidcStyle, open_home
 from labkit.lab import Lab
-from labkit.render import RENDERINGS, render
-from labkit.settings import OidcStyle, open_home
 from tests.app_config import substituted
 
 

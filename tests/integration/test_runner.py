@@ -15,20 +15,20 @@ import nbformat
 import psutil
 import pytest
 
-from labkit.errors import LabRunFailed
-from labkit.hosting import SECRET_VARIABLE
+from labkit.common.errors import LabRunFailed
+from labkit.common.ownership import make_private
+from labkit.config.hosting import SECRET_VARIABLE
+from labkit.config.settings import Settings
+from labkit.config.state_folder import StateFolder
+from labkit.course.runner import run
 from labkit.lab import Lab
-from labkit.ownership import make_private
-from labkit.runner import run
-from labkit.settings import Settings
-from labkit.state_folder import StateFolder
 from tests.hostile import HOSTILE
 from tests.support import QUICK_LABS, given_away, labkit, on_record
 
 START_A_SERVER = """
 import sys
 from labkit.lab import Lab
-from labkit.processes import Server
+from labkit.servers.processes import Server
 lab = Lab.open()
 made = lab.settings.home / "by-the-server"
 lab.processes.start(Server("sleeper", (sys.executable, "-c", "open('by-the-server', 'w'); import time; time.sleep(600)"), (), made.exists))

@@ -22,10 +22,10 @@ from jwcrypto import jwk, jwt
 from keycloak import KeycloakAdmin
 from pydantic import SecretStr
 
-from labkit.errors import IdentityError, SignInRefused, TokenInvalid, WorkshopError
+from labkit.common.errors import IdentityError, SignInRefused, TokenInvalid, WorkshopError
 from labkit.identity.session import Session, read_claims, resume, sign_in, verify
 from labkit.lab import Lab
-from labkit.workshop import Client, User
+from labkit.workshop.workshop import Client, User
 from tests.support import session_of, wait_for
 
 AdminSource = Callable[[], KeycloakAdmin]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from labkit.config.settings import open_home
 from labkit.lab import Lab
-from labkit.settings import open_home
 from tests.support import belonging_to
 
 

@@ -10,13 +10,13 @@ import nbformat
 import pytest
 from keycloak import KeycloakAdmin
 
-from labkit import steps
-from labkit.errors import CheckFailed, EarlierLabMissing
+from labkit.common.errors import CheckFailed, EarlierLabMissing
+from labkit.config.settings import find_root
+from labkit.course import steps
+from labkit.course.steps import LABS, STARTER, STEPS, Step, attempt, begin, catch_up, check, examine, overview, reset_lab, solve, the_lab
 from labkit.lab import Lab
 from labkit.portal.catalog import location_ref
 from labkit.portal.server import TEMPLATES
-from labkit.settings import find_root
-from labkit.steps import LABS, STARTER, STEPS, Step, attempt, begin, catch_up, check, examine, overview, reset_lab, solve, the_lab
 
 # What the first names is made by lab 04, the second by lab 06, and the third by the last lab; exercises of labs 07 and 08 are in
 # tests/faults/test_practice.py and test_kratix.py.
@@ -191,7 +191,7 @@ def test_the_lab_that_the_instructors_guide_shows_is_one_like_the_others(lab: La
     (example,) = re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
     (tmp_path / "lab_10_quota.py").write_text(example)
     monkeypatch.setattr(steps, "__path__", [*steps.__path__, str(tmp_path)])
-    import_module("labkit.steps.lab_10_quota")
+    import_module("labkit.course.steps.lab_10_quota")
     try:
         assert not examine(lab, "quota").ok
         for _ in range(2):

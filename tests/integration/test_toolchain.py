@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.settings import Settings
+from labkit.config.settings import Settings
 from labkit.toolchain import Toolchain
 from labkit.toolchain.pins import PINS
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from labkit.cluster.docker import Docker
-from labkit.errors import ClusterError
+from labkit.cluster.kind.docker import Docker
+from labkit.common.errors import ClusterError
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from labkit.cluster.docker import Docker
-from labkit.errors import ClusterError
+from labkit.cluster.kind.docker import Docker
+from labkit.common.errors import ClusterError
 
 INFO = (
     "CgroupDriver",

@@ -18,9 +18,9 @@ from typing import ClassVar
 
 import pytest
 
-from labkit.cluster.docker import Docker
-from labkit.cluster.node_image import NodeImage
-from labkit.errors import ClusterError
+from labkit.cluster.kind.docker import Docker
+from labkit.cluster.kind.node_image import NodeImage
+from labkit.common.errors import ClusterError
 from labkit.toolchain import Toolchain
 
 _TYPE = "application/vnd.docker.distribution.manifest.v2+json"

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from labkit.cluster.docker import Docker
-from labkit.cluster.kind import RELAY
+from labkit.cluster.kind.docker import Docker
+from labkit.cluster.kind.provider import RELAY
+from labkit.config.settings import OIDC_STYLES, find_root
+from labkit.course.steps import LABS
 from labkit.kratix.promise import Promise
 from labkit.kratix.source import NAMESPACE
 from labkit.kratix.workflow import load_image
 from labkit.lab import Lab
-from labkit.settings import OIDC_STYLES, find_root
-from labkit.steps import LABS
 from tests.faults.lab import KEYCLOAK, kill
 from tests.integration.docker_stand_in import ANSWERS
 from tests.kind.record import record, shape

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from labkit.cluster.docker import Docker
-from labkit.cluster.node_image import NodeImage
+from labkit.cluster.kind.docker import Docker
+from labkit.cluster.kind.node_image import NodeImage
+from labkit.config.settings import Settings
 from labkit.lab import Lab
-from labkit.settings import Settings
 from tests.integration.docker_stand_in import ANSWERS
 from tests.support import home_of_its_own, labkit
 

@@ -17,8 +17,8 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect
 
+from labkit.course.steps import LABS, the_lab
 from labkit.lab import Lab
-from labkit.steps import LABS, the_lab
 
 from ..jupyterlab import SHOTS, JupyterLab, opened
 from ..support import QUICK_LABS
@@ -27,9 +27,9 @@ _WIDGETS = """\
 import time
 from itertools import count
 from IPython.display import display
-from labkit.display import Table
-from labkit.errors import LabkitError
-from labkit.widgets import Again, Countdown, Switcher
+from labkit.common.display import Table
+from labkit.common.errors import LabkitError
+from labkit.common.widgets import Again, Countdown, Switcher
 
 asked, expires = count(1), time.time() + 1
 

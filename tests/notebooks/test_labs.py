@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from labkit.config.settings import open_home
+from labkit.course.steps import the_lab
 from labkit.lab import Lab
-from labkit.settings import open_home
-from labkit.steps import the_lab
 from tests.support import QUICK_LABS
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from labkit.browsers import CHROMIUM_STORE, NssStore, stores
-from labkit.certificates import Certificates
-from labkit.errors import TrustError
+from labkit.cli.browsers import CHROMIUM_STORE, NssStore, stores
+from labkit.common.errors import TrustError
+from labkit.servers.certificates import Certificates
 
 NAME = "labkit lab CA test"
 

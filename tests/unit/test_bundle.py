@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from labkit.cli import main
-from labkit.errors import ToolchainError
+from labkit.common.errors import ToolchainError
 from labkit.toolchain import PROGRAMS, Toolchain
 from labkit.toolchain.pins import ETCD, KUBERNETES, PINS
 from labkit.toolchain.programs import Pin

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-import labkit.certificates
-from labkit.certificates import AUTHORITIES, Certificates, Pair
+import labkit.servers.certificates
+from labkit.servers.certificates import AUTHORITIES, Certificates, Pair
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_a_certificate_is_made_anew_a_month_before_it_ends(
     certificates: Certificates, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(labkit.certificates, "_DAYS", 29)
+        patch.setattr(labkit.servers.certificates, "_DAYS", 29)
         before = load(certificates.server("keycloak").certificate)
     after = load(Certificates(folder).server("keycloak").certificate)
     assert before.not_valid_after_utc < after.not_valid_after_utc
@@ -208,12 +208,12 @@ def test_authorities_sign_no_authorities(certificates: Certificates) -> None:
 
 def test_several_processes_that_need_the_first_certificate_at_once_agree(folder: Path) -> None:
     code = """
-import sys; from pathlib import Path; from labkit.certificates import Certificates
+import sys; from pathlib import Path; from labkit.servers.certificates import Certificates
 input()
 made = Certificates(Path(sys.argv[1]))
 print(made.server('keycloak').certificate.read_text(), made.authority('servers').read_text())
 """
-    root = Path(labkit.certificates.__file__).parent.parent
+    root = Path(labkit.servers.certificates.__file__).parent.parent
     argv = [sys.executable, "-c", code, str(folder)]
     makers = [subprocess.Popen(argv, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     for maker in makers:

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import yaml
 
-from labkit.cluster import kind_config
-from labkit.cluster.kind_lesson import kind_files
+from labkit.cluster.kind import config as kind_config
+from labkit.cluster.kind.lesson import kind_files
 from labkit.cluster.trust import Trust
-from labkit.hosting import PUBLIC_CA
-from labkit.platform_files import read
-from labkit.ports import LOOPBACK
-from labkit.settings import PORTS, OidcStyle, Settings
-from labkit.workshop import Workshop
+from labkit.config.hosting import PUBLIC_CA
+from labkit.config.ports import LOOPBACK
+from labkit.config.settings import PORTS, OidcStyle, Settings
+from labkit.workshop.files import read
+from labkit.workshop.workshop import Workshop
 
 GOLDEN: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "golden" / "cluster.yaml").read_text())
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from labkit.common.platform_folder import find
+from labkit.config.settings import Settings
+from labkit.course.steps import STEPS
 from labkit.identity.credential_cache import CredentialCache
 from labkit.lab import Lab
-from labkit.platform_folder import find
-from labkit.settings import Settings
-from labkit.steps import STEPS
 
 
 def test_a_kept_token_counts_as_long_as_it_has_time_left_and_the_realm_is_the_same(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-import labkit.display
-from labkit.display import Displayed, Table, progress, shown, text_table
+import labkit.common.display
+from labkit.common.display import Displayed, Table, progress, shown, text_table
 
 TABLE = Table(("name", "says"), (("<b>", "one\ntwo"), ("long name", "")), title="a & b", note="that is all")
 
@@ -63,7 +63,7 @@ def test_work_that_fails_is_marked_so(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_long_work_says_what_is_going_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(labkit.display, "_QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(labkit.common.display, "_QUIET_SECONDS", 0.01)
     out = ""
     with progress("making tea") as work:
         work.update("boiling water")

@@ -8,12 +8,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labkit.cluster.docker import Daemon, Docker, run_kind
-from labkit.cluster.kind_faults import not_created, not_fetched, unreached
+from labkit.cluster.kind.docker import Daemon, Docker, run_kind
+from labkit.cluster.kind.faults import not_created, not_fetched, unreached
 from labkit.cluster.trust import Trust
-from labkit.errors import ClusterError, PortInUse
+from labkit.common.errors import ClusterError, PortInUse
 from labkit.toolchain import PROGRAMS, Toolchain
-from labkit.workshop import Workshop
+from labkit.workshop.workshop import Workshop
 
 NO_DAEMON = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
 NO_PERMISSION = "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock"

@@ -30,9 +30,9 @@ from typing import Self
 
 import pytest
 
-from labkit.certificates import Certificates, Pair
-from labkit.display import Progress, progress
-from labkit.errors import ToolchainError
+from labkit.common.display import Progress, progress
+from labkit.common.errors import ToolchainError
+from labkit.servers.certificates import Certificates, Pair
 from labkit.toolchain import Program, Toolchain, downloads, store
 from labkit.toolchain.downloads import Official
 from labkit.toolchain.pins import ETCD, KEYCLOAK, KUBERNETES, PINS

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from labkit.environment import DOCKER, EVERYBODY, EXTERNAL_KUBECTL, KERNEL, KUBECTL, NPM, PIP, SERVER, listed
-from labkit.hosting import SECRET_VARIABLE, hosted_from
-from labkit.http_session import HttpSession, request
-from labkit.settings import find_root
+from labkit.common.environment import DOCKER, EVERYBODY, EXTERNAL_KUBECTL, KERNEL, KUBECTL, NPM, PIP, SERVER, listed
+from labkit.common.http_session import HttpSession, request
+from labkit.config.hosting import SECRET_VARIABLE, hosted_from
+from labkit.config.settings import find_root
 
 OWN = find_root(Path(__file__)) / "labkit"
 # The relay and the leash are given their environment, and hand on what they got.
@@ -60,7 +60,7 @@ def test_every_child_of_labkits_is_given_its_environment_by_name() -> None:
 
 @pytest.mark.fault("Neighbours", "a hosted Keycloak's administrator's secret is in the environment", "it leaves it once it was read")
 def test_the_administrators_secret_is_taken_out_of_the_environment_and_kept_for_whom_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labkit.hosting._taken", {})
+    monkeypatch.setattr("labkit.config.hosting._taken", {})
     monkeypatch.setenv("LABKIT_KEYCLOAK_URL", "https://sso.example.com")
     monkeypatch.delenv("LABKIT_KEYCLOAK", raising=False)
     monkeypatch.setenv(SECRET_VARIABLE, "an-administrators-password")
@@ -139,7 +139,7 @@ def test_a_ca_of_the_environment_counts_only_where_none_is_named(monkeypatch: py
 def test_what_an_encoding_lacks_is_written_plainly() -> None:
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(
-        [sys.executable, "-c", "import labkit.display as d; d.write_plainly_where_needed(); print('✔ ✘ … é')"],
+        [sys.executable, "-c", "import labkit.common.display as d; d.write_plainly_where_needed(); print('✔ ✘ … é')"],
         capture_output=True,
         text=True,
         env=env,

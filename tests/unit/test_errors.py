@@ -5,8 +5,8 @@ from __future__ import annotations
 import pickle
 import re
 
-import labkit.errors
-from labkit.errors import Forbidden, LabkitError, SignInRefused
+import labkit.common.errors
+from labkit.common.errors import Forbidden, LabkitError, SignInRefused
 
 
 def test_an_error_says_what_why_and_the_fix_with_later_lines_indented() -> None:
@@ -30,14 +30,14 @@ def test_errors_keep_their_facts_between_processes() -> None:
 def test_the_documented_tree_is_the_real_one() -> None:
     path: list[str] = []
     documented = {}
-    for line in (labkit.errors.__doc__ or "").splitlines():
+    for line in (labkit.common.errors.__doc__ or "").splitlines():
         found = re.match(r"([\s│├└─]*)(\w+)  ", line)
-        if found and found.group(2).isidentifier() and hasattr(labkit.errors, found.group(2)):
+        if found and found.group(2).isidentifier() and hasattr(labkit.common.errors, found.group(2)):
             path[len(found.group(1)) // 4 - 1 :] = [found.group(2)]
             documented[path[-1]] = path[-2] if len(path) > 1 else None
     real = {
         name: None if kind is LabkitError else kind.__mro__[1].__name__
-        for name, kind in vars(labkit.errors).items()
+        for name, kind in vars(labkit.common.errors).items()
         if isinstance(kind, type) and issubclass(kind, LabkitError)
     }
     assert documented == real

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from labkit.errors import CheckFailed, Forbidden, NotSignedIn, SignInRefused, Unauthorized
-from labkit.expectation import expect
+from labkit.common.errors import CheckFailed, Forbidden, NotSignedIn, SignInRefused, Unauthorized
+from labkit.common.expectation import expect
 
 
 class Dev:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from labkit.errors import SettingsError
-from labkit.hosting import PUBLIC_CA, Hosted, hosted_from
+from labkit.common.errors import SettingsError
+from labkit.config.hosting import PUBLIC_CA, Hosted, hosted_from
 
 URL = "https://sso.example.com/auth"
 SECRET = "an-administrators-password"

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-import labkit.runner
+import labkit.course.runner
 from labkit.cli.verbs import main
-from labkit.cluster import kind_checks
 from labkit.cluster.cluster import Cluster
-from labkit.cluster.kind_checks import docker_answers, look
-from labkit.cluster.kind_config import AUTHENTICATION
+from labkit.cluster.kind import checks as kind_checks
+from labkit.cluster.kind.checks import docker_answers, look
+from labkit.cluster.kind.config import AUTHENTICATION
+from labkit.config.settings import Settings
+from labkit.course.runner import run
 from labkit.lab import Lab
-from labkit.runner import run
-from labkit.settings import Settings
 from labkit.toolchain import Toolchain
 from tests.support import DOCKER_LINES
 
@@ -122,7 +122,7 @@ def test_a_run_has_the_programs_of_lab_07_before_its_cells_begin_whatever_the_cl
     monkeypatch.setenv("LABKIT_CLUSTER", "kind")
     monkeypatch.setattr(Toolchain, "ensure", lambda _, *names: asked.update(names))
     monkeypatch.setattr(Cluster, "prepare", lambda _: None)
-    monkeypatch.setattr(labkit.runner, "_run_lab", lambda *_: None)
+    monkeypatch.setattr(labkit.course.runner, "_run_lab", lambda *_: None)
     run(["02-cluster"], tmp_path / "labs")
     assert "kube-apiserver" not in asked
     run(["07-break-and-fix"], tmp_path / "labs")

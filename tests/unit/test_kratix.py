@@ -15,20 +15,20 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from labkit.cluster.docker import Docker
 from labkit.cluster.external import ExternalCluster
-from labkit.cluster.kind import KindCluster
-from labkit.errors import ClusterError, KratixError, KratixUnavailable
+from labkit.cluster.kind.docker import Docker
+from labkit.cluster.kind.provider import KindCluster
+from labkit.common.errors import ClusterError, KratixError, KratixUnavailable
+from labkit.config.settings import Settings, find_root
 from labkit.kratix import source as sources
-from labkit.kratix.images import full_name, named_in
 from labkit.kratix.promise import PROMISES, Promise
-from labkit.kratix.released import MANIFESTS, Manifest, ReleasedKratix
+from labkit.kratix.released.controller import MANIFESTS, Manifest, ReleasedKratix
+from labkit.kratix.released.images import full_name, named_in
 from labkit.kratix.request import RequestStatus, wait_until_taken
 from labkit.kratix.roles import expected, requester
 from labkit.kratix.source import Source, source
 from labkit.kratix.template import template
 from labkit.kratix.workflow import load_image
-from labkit.settings import Settings, find_root
 from labkit.toolchain import Toolchain
 
 OWNER = "group:default/kube-admin"

@@ -11,7 +11,7 @@ import yaml
 
 from labkit.cluster.kubeconfig import Kubeconfig
 from labkit.cluster.provider import Endpoint
-from labkit.errors import ClusterError
+from labkit.common.errors import ClusterError
 
 LAB = Endpoint("local-platform", "https://localhost:6443", Path("/lab/ca.crt"), {"client-key-data": "a2V5"})
 THEIRS = """\

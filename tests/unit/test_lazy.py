@@ -14,12 +14,12 @@ import pytest
 
 import labkit
 from labkit.cli.verbs import parser
+from labkit.config.settings import Settings
 from labkit.identity.credential_cache import CredentialCache
-from labkit.settings import Settings
 
 HEAVY = {
     *("asyncio", "cryptography", "filelock", "ipywidgets", "jwcrypto", "keycloak", "kubernetes", "nbformat", "papermill", "psutil"),
-    *("pydantic", "requests", "urllib3", "yaml", "labkit.lab", "labkit.steps", "labkit.workshop"),
+    *("pydantic", "requests", "urllib3", "yaml", "labkit.lab", "labkit.course.steps", "labkit.workshop.workshop"),
 }
 """What takes longest to load, and what of labkit loads it."""
 

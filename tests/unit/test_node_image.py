@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from labkit.cluster.node_image import NodeImage, pass_over
-from labkit.errors import ClusterError, ToolchainError
+from labkit.cluster.kind.node_image import NodeImage, pass_over
+from labkit.common.errors import ClusterError, ToolchainError
 from labkit.toolchain import Toolchain
 from tests.support import DOCKER_LINES
 from tests.unit.test_bundle import repacked

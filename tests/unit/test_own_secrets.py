@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from labkit import machine
 from labkit.cli import output
 from labkit.cli.output import tell_of_neighbours
-from labkit.errors import SettingsError
+from labkit.common.errors import SettingsError
+from labkit.common.platform_folder import OWN
+from labkit.config.settings import Settings
 from labkit.identity.own_secrets import Given
 from labkit.lab import Lab
-from labkit.platform_folder import OWN
-from labkit.settings import Settings
-from labkit.workshop import Workshop
+from labkit.servers import machine
+from labkit.workshop.workshop import Workshop
 
 HOSTED = {"LABKIT_KEYCLOAK_URL": "https://sso.example.com"}
 REALM = "myrealm"

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-import labkit.ownership
-import labkit.settings
+import labkit.common.ownership
+import labkit.config.settings
 from labkit.cli import main
-from labkit.errors import SettingsError
+from labkit.common.errors import SettingsError
+from labkit.common.ownership import make_private, require_own
+from labkit.config.settings import FIRST_LAB, Settings, find_root, open_home, own_root
 from labkit.lab import Lab
-from labkit.ownership import make_private, require_own
-from labkit.settings import FIRST_LAB, Settings, find_root, open_home, own_root
 from labkit.toolchain.programs import Program
 from labkit.toolchain.store import Store
 from tests.support import labkit as run_labkit
@@ -172,7 +172,7 @@ def test_what_lies_where_others_may_rename_it_is_refused(tmp_path: Path, use: Ca
 def test_what_lies_below_a_folder_of_somebody_elses_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "theirs" / "mine").mkdir(parents=True)
     if os.geteuid():
-        monkeypatch.setattr(labkit.ownership, "_is_trusted_above", lambda _: False)
+        monkeypatch.setattr(labkit.common.ownership, "_is_trusted_above", lambda _: False)
     else:
         os.chown(tmp_path / "theirs", NOBODY, NOBODY)
     with pytest.raises(SettingsError, match="may put another folder in the place of") as caught:
@@ -186,8 +186,8 @@ def test_the_checkout_of_this_very_code_needs_no_look_nor_does_what_is_above_it(
     root = checkout(tmp_path / "mounted" / "checkout")
     root.chmod(0o777)
     root.parent.chmod(0o777)
-    monkeypatch.setattr(labkit.ownership, "CODE", root)
-    monkeypatch.setattr(labkit.settings, "CODE", root)
+    monkeypatch.setattr(labkit.common.ownership, "CODE", root)
+    monkeypatch.setattr(labkit.config.settings, "CODE", root)
     a_checkout(root)
     a_home(root / ".labkit")
     give_away(root)

@@ -15,17 +15,17 @@ from labkit.cluster.access import AccessMatrix, Answer
 from labkit.cluster.api import Identity
 from labkit.cluster.audit import Audit
 from labkit.cluster.trust import Trust
-from labkit.drawing import Drawn, shortened, svg, words
-from labkit.exchanges import Exchange
+from labkit.common.drawing import Drawn, shortened, svg, words
+from labkit.common.exchanges import Exchange
+from labkit.config.settings import Settings, open_home
+from labkit.course.pictures import trust_chain
+from labkit.course.pictures.timeline import Timeline, within
+from labkit.course.pictures.token import token_parts
 from labkit.identity import access_log
 from labkit.identity.session import Claims
 from labkit.lab import Lab
-from labkit.pictures import trust_chain
-from labkit.pictures.timeline import Timeline, within
-from labkit.pictures.token import token_parts
 from labkit.portal.token_way import TokenWay
-from labkit.settings import Settings, open_home
-from labkit.workshop import Binding, Workshop
+from labkit.workshop.workshop import Binding, Workshop
 
 ISSUER = "https://localhost:8443/realms/r"
 TRUST = Trust(ISSUER, Path("ca.crt"), Workshop.load().cluster, ("kube-dev",))

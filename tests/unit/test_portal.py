@@ -20,9 +20,8 @@ import pytest
 import requests
 import yaml
 
-from labkit.certificates import Certificates, Pair
 from labkit.cluster.provider import Endpoint
-from labkit.errors import (
+from labkit.common.errors import (
     Forbidden,
     LabkitError,
     NotPermitted,
@@ -33,17 +32,18 @@ from labkit.errors import (
     TaskFailed,
     WorkshopError,
 )
+from labkit.common.platform_folder import OWN
+from labkit.config.settings import PORTS, Settings
 from labkit.identity.keycloak import Keycloak
 from labkit.lab import Lab
-from labkit.platform_folder import OWN
 from labkit.portal import config
 from labkit.portal.browser import Browser, login_form
 from labkit.portal.catalog import Catalog, read_template
 from labkit.portal.refusals import problems, translated
 from labkit.portal.tasks import follow
 from labkit.portal.token_way import TokenWay
-from labkit.settings import PORTS, Settings
-from labkit.workshop import Workshop
+from labkit.servers.certificates import Certificates, Pair
+from labkit.workshop.workshop import Workshop
 from tests.app_config import by_path, substituted, variables_in
 
 WORDS = 'configmaps is forbidden: User "user-dev@kratix.io" cannot create resource "configmaps" in API group "" in the namespace "default"'

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-import labkit.practice
+import labkit.course.practice
+from labkit.common.errors import CheckFailed, PracticeError
+from labkit.common.platform_folder import OWN
+from labkit.config.settings import Settings, write_private
+from labkit.course.faults import FAULTS
+from labkit.course.practice import Practice
+from labkit.course.steps import examine
 from labkit.doctor import KNOWN, Diagnosis
 from labkit.doctor.diagnosis import Found
-from labkit.errors import CheckFailed, PracticeError
-from labkit.faults import FAULTS
 from labkit.lab import Lab
-from labkit.platform_folder import OWN
-from labkit.practice import Practice
-from labkit.processes import Server
-from labkit.settings import Settings, write_private
-from labkit.steps import examine
+from labkit.servers.processes import Server
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ class Patient:
         self.practice = practice
         for name, fault in FAULTS.items():
             monkeypatch.setitem(FAULTS, name, dataclasses.replace(fault, switch_on=self._fall_ill(name), mend=lambda _: self.recover()))
-        monkeypatch.setattr(labkit.practice, "diagnose", self._diagnose)
+        monkeypatch.setattr(labkit.course.practice, "diagnose", self._diagnose)
 
     def recover(self) -> None:
         self.ills.clear()

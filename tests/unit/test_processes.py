@@ -18,13 +18,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-import labkit.processes
-from labkit.environment import SERVER
-from labkit.errors import PortInUse, ServerError
-from labkit.hosting import SECRET_VARIABLE
-from labkit.ports import is_listened_on, port_is_free
-from labkit.processes import Processes, Server
-from labkit.settings import Settings, open_home
+import labkit.servers.processes
+from labkit.common.environment import SERVER
+from labkit.common.errors import PortInUse, ServerError
+from labkit.config.hosting import SECRET_VARIABLE
+from labkit.config.ports import is_listened_on, port_is_free
+from labkit.config.settings import Settings, open_home
+from labkit.servers.processes import Processes, Server
 
 PATIENCE_SECONDS = 60
 
@@ -108,7 +108,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def starter(home: Path, code: str) -> subprocess.Popen[str]:
     """Another process, with ``processes`` and ``server`` of the same home at hand."""
-    env = {**os.environ, "PYTHONPATH": str(Path(labkit.processes.__file__).parent.parent)}
+    env = {**os.environ, "PYTHONPATH": str(Path(labkit.servers.processes.__file__).parent.parent)}
     argv = [sys.executable, "-c", STARTER + code, __file__, f"{home}"]
     return subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -296,7 +296,7 @@ def test_what_cannot_be_stopped_stays_on_record(settings: Settings, processes: P
     running = processes.start(listener(settings))
     with monkeypatch.context() as patch:
         # A process that survives SIGKILL can't be had without a broken disk.
-        patch.setattr("labkit._launch.end_session", lambda *_: False)
+        patch.setattr("labkit.servers._launch.end_session", lambda *_: False)
         with pytest.raises(ServerError, match=rf"could not be stopped[^$]*pid {running.pid}"):
             processes.stop("listener")
     assert processes.running("listener") == running
@@ -323,7 +323,7 @@ def test_a_server_without_its_first_thread_is_stopped(processes: Processes, sett
 
 @pytest.mark.fault("Servers", "kill -9 of the starter after the fork, before the record", "no server runs")
 def test_a_starter_killed_before_the_record_is_written_leaves_no_server(settings: Settings) -> None:
-    die = "import labkit.processes\nlabkit.processes.write_private = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+    die = "import labkit.servers.processes\nlabkit.servers.processes.write_private = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
     other = starter(settings.home, f"{die}processes.start(server)")
     end_of(other)
     assert other.returncode == -signal.SIGKILL
@@ -447,7 +447,7 @@ def test_an_interrupt_before_the_record_is_written_leaves_nothing(
         raise KeyboardInterrupt
 
     # Ctrl-C can't be aimed at this moment from outside.
-    monkeypatch.setattr("labkit.processes.write_private", interrupted)
+    monkeypatch.setattr("labkit.servers.processes.write_private", interrupted)
     with pytest.raises(KeyboardInterrupt):
         processes.start(listener(settings))
     wait_for(lambda: of_home(settings.home) == [])
@@ -481,7 +481,7 @@ def test_a_log_that_is_not_there_is_empty(processes: Processes) -> None:
 def test_a_lock_that_others_keep_is_given_up_with_the_home_named(
     settings: Settings, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labkit.processes._LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("labkit.servers.processes._LOCK_SECONDS", 0.1)
     held, enough = threading.Event(), threading.Event()
 
     def hold() -> None:

@@ -7,10 +7,10 @@ from typing import cast
 import ipywidgets
 import pytest
 
-from labkit.errors import LabkitError
-from labkit.questions import Question
-from labkit.settings import find_root
-from labkit.steps import LABS, question
+from labkit.common.errors import LabkitError
+from labkit.config.settings import find_root
+from labkit.course.questions import Question
+from labkit.course.steps import LABS, question
 
 ASKED = Question("Is 403 a <no>?", {"yes": "RBAC said it", "no": "it was heard & understood"}, right="yes")
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 from keycloak import KeycloakAdmin
 
-from labkit.errors import IdentityError, KeycloakUnreachable
+from labkit.common.errors import IdentityError, KeycloakUnreachable
+from labkit.config.ports import port_is_free
 from labkit.identity.plan import Action, Change, FieldChange, Plan, compare, merge
 from labkit.identity.realm import Realm
-from labkit.ports import port_is_free
-from labkit.workshop import Workshop
+from labkit.workshop.workshop import Workshop
 
 WORKSHOP = Workshop.load()
 

@@ -8,7 +8,7 @@ import pytest
 
 from labkit.cluster.kubectl import Kubectl
 from labkit.cluster.refusals import forbidden
-from labkit.errors import ApiUnreachable, ClusterError, Forbidden, Unauthorized
+from labkit.common.errors import ApiUnreachable, ClusterError, Forbidden, Unauthorized
 
 PATCH = r"""Error from server (Forbidden): error when applying patch:
 {"data":{"k":"forbidden: User \"someone\""},"metadata":{"annotations":{}}}

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-import labkit.settings
-from labkit.errors import SettingsError
+import labkit.config.settings
+from labkit.common.errors import SettingsError
+from labkit.config.ports import listener, port_is_free
+from labkit.config.settings import PORTS, Settings, find_root, open_home, write_private
 from labkit.lab import Lab
-from labkit.ports import listener, port_is_free
-from labkit.settings import PORTS, Settings, find_root, open_home, write_private
 
 
 @pytest.fixture(autouse=True)
@@ -24,12 +24,12 @@ def free_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     """Well-known ports that are free, whatever else this machine runs."""
     ports: dict[str, int] = {}
     for name in PORTS:
-        ports[name] = labkit.settings._free_port(ports)
-    monkeypatch.setattr(labkit.settings, "PORTS", ports)
+        ports[name] = labkit.config.settings._free_port(ports)
+    monkeypatch.setattr(labkit.config.settings, "PORTS", ports)
 
 
 def defaults() -> dict[str, int]:
-    return labkit.settings.PORTS
+    return labkit.config.settings.PORTS
 
 
 def ports_of(home: Path, **environ: str) -> dict[str, int]:
@@ -181,7 +181,7 @@ def test_a_home_goes_on_with_the_kind_cluster_that_it_has_unless_a_variable_says
 
 def test_without_variables_the_home_is_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "notebooks").mkdir(mode=0o700)
-    (tmp_path / "notebooks" / labkit.settings.FIRST_LAB).touch()
+    (tmp_path / "notebooks" / labkit.config.settings.FIRST_LAB).touch()
     monkeypatch.chdir(tmp_path / "notebooks")
     settings = Settings.load({})
     assert settings.home == tmp_path / ".labkit"
@@ -191,7 +191,7 @@ def test_without_variables_the_home_is_in_the_checkout(tmp_path: Path, monkeypat
 def test_the_checkout_is_found_from_the_notebooks_folder_and_the_learners_copy(tmp_path: Path) -> None:
     for folder in ("notebooks", "work/deeper"):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "notebooks" / labkit.settings.FIRST_LAB).touch()
+    (tmp_path / "notebooks" / labkit.config.settings.FIRST_LAB).touch()
     assert [find_root(tmp_path / folder) for folder in (".", "notebooks", "work/deeper")] == [tmp_path] * 3
 
 
@@ -239,7 +239,7 @@ def test_a_private_file_is_its_owners_only_and_replaces_the_old_one_whole(tmp_pa
     "Settings", "kill -9 while a file of the home is written", "the old one stays whole; the next writer removes what is left"
 )
 def test_what_a_killed_writer_left_is_removed_by_the_next_one_and_what_others_write_now_is_not(tmp_path: Path) -> None:
-    die = "import os, pathlib, signal, sys\nfrom labkit.settings import write_private\n"
+    die = "import os, pathlib, signal, sys\nfrom labkit.config.settings import write_private\n"
     die += "pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\nwrite_private(pathlib.Path(sys.argv[1]), 'secret')\n"
     file, of_a_living_writer = tmp_path / "file", tmp_path / f".file.{os.getppid()}.x"
     of_a_living_writer.touch()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labkit.state_folder import StateFolder
+from labkit.config.state_folder import StateFolder
 
 
 def test_every_path_is_its_own_and_nothing_is_made(tmp_path: Path) -> None:

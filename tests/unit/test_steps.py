@@ -14,12 +14,27 @@ from typing import Any
 import nbformat
 import pytest
 
-from labkit import steps
-from labkit.display import Finding
-from labkit.errors import CheckFailed, EarlierLabMissing, IdentityError, LabkitError
+from labkit.common.display import Finding
+from labkit.common.errors import CheckFailed, EarlierLabMissing, IdentityError, LabkitError
+from labkit.config.settings import Settings, find_root
+from labkit.course import steps
+from labkit.course.steps import (
+    LABS,
+    STARTER,
+    STEPS,
+    LabInfo,
+    Step,
+    add_lab,
+    agenda,
+    attempt,
+    begin,
+    check,
+    examine,
+    overview,
+    solve,
+    solved,
+)
 from labkit.lab import Lab
-from labkit.settings import Settings, find_root
-from labkit.steps import LABS, STARTER, STEPS, LabInfo, Step, add_lab, agenda, attempt, begin, check, examine, overview, solve, solved
 
 
 @pytest.fixture

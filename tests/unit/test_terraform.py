@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from labkit.common.platform_folder import OWN
 from labkit.identity.keycloak import Administrator
 from labkit.identity.terraform import CA, Terraform, quoted
-from labkit.platform_folder import OWN
-from labkit.realm_file import kinds
-from labkit.workshop import Workshop
+from labkit.workshop.realm_file import kinds
+from labkit.workshop.workshop import Workshop
 
 FILE = OWN / "keycloak.tf"
 DEFAULT = Workshop.load()

@@ -23,8 +23,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labkit.display import Progress, progress
-from labkit.errors import ToolchainError
+from labkit.common.display import Progress, progress
+from labkit.common.errors import ToolchainError
 from labkit.toolchain import PROGRAMS, Program, Toolchain, store, tools
 from labkit.toolchain import toolchain as room
 from labkit.toolchain.pins import KEYCLOAK, PINS

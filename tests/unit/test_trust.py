@@ -12,13 +12,13 @@ import pytest
 import yaml
 
 from labkit.cluster.trust import Trust
-from labkit.errors import WorkshopError
-from labkit.faults import FAULTS
-from labkit.hosting import PUBLIC_CA
+from labkit.common.errors import WorkshopError
+from labkit.common.platform_folder import OWN
+from labkit.config.hosting import PUBLIC_CA
+from labkit.config.settings import OidcStyle
+from labkit.course.faults import FAULTS
 from labkit.lab import Lab
-from labkit.platform_folder import OWN
-from labkit.settings import OidcStyle
-from labkit.workshop import Workshop
+from labkit.workshop.workshop import Workshop
 
 ISSUER = "https://localhost:8443/realms/myrealm"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from labkit.errors import ServerError
-from labkit.waiting import locked, wait_until
+from labkit.common.errors import ServerError
+from labkit.common.waiting import locked, wait_until
 
 
 def test_what_a_condition_gives_once_it_is_true_comes_back() -> None:

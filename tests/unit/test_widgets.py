@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from labkit.display import Displayed, Table
-from labkit.errors import LabkitError
-from labkit.widgets import Again, Countdown, Switcher
+from labkit.common.display import Displayed, Table
+from labkit.common.errors import LabkitError
+from labkit.common.widgets import Again, Countdown, Switcher
 
 ONE, TWO = Table(("says",), (("one",),)), Table(("says",), (("two",),))
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from labkit.errors import WorkshopError
-from labkit.platform_folder import OWN
-from labkit.workshop import Workshop
+from labkit.common.errors import WorkshopError
+from labkit.common.platform_folder import OWN
+from labkit.workshop.workshop import Workshop
 
 GOLDEN = Path(__file__).with_name("golden")
 Edit = Callable[[Any], Any]

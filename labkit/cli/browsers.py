@@ -1,0 +1,94 @@
+"""The lab's certificate authority in browsers' own certificate stores: put there on request, and taken out again.
+
+Chromium (and Chrome) on Linux reads an NSS database in the user's home, Firefox one per profile; ``certutil`` of NSS edits both
+(https://chromium.googlesource.com/chromium/src/+/HEAD/docs/linux/cert_management.md).
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..common.environment import EVERYBODY, listed
+from ..common.errors import TrustError
+
+CHROMIUM_STORE = Path(".pki/nssdb")
+"""Below the user's home."""
+
+_FIREFOX_PROFILES = (".mozilla/firefox/*/cert9.db", "snap/firefox/common/.mozilla/firefox/*/cert9.db")
+
+
+@dataclass(frozen=True)
+class NssStore:
+    """One NSS database.
+
+    Attributes:
+        browser: Whose, for people.
+        folder: Where it lies.
+    """
+
+    browser: str
+    folder: Path
+
+    def has(self, name: str) -> bool:
+        """Whether an authority of this name is in it."""
+        return (self.folder / "cert9.db").exists() and self._certutil("-L", "-n", name).returncode == 0
+
+    def add(self, name: str, certificate: Path) -> None:
+        """Have the browser trust an authority for servers' certificates, and for nothing else.
+
+        Args:
+            name: What it is called in the store; an authority of that name there is replaced.
+            certificate: Its certificate, as PEM.
+
+        Raises:
+            TrustError: There is no certutil, or it refuses.
+        """
+        if not (self.folder / "cert9.db").exists():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._require("-N", "--empty-password")
+        self.remove(name)
+        self._require("-A", "-n", name, "-t", "C,,", "-i", str(certificate))
+
+    def remove(self, name: str) -> bool:
+        """Take it out again. Returns whether it was in.
+
+        Raises:
+            TrustError: There is no certutil, or it refuses.
+        """
+        there = self.has(name)
+        if there:
+            self._require("-D", "-n", name)
+        return there
+
+    def _require(self, *arguments: str) -> None:
+        done = self._certutil(*arguments)
+        if done.returncode:
+            msg = f"the certificate store of {self.browser} can't be changed"
+            raise TrustError(msg, why=done.stderr, fix=f"close {self.browser} and try again; the store is {self.folder}")
+
+    def _certutil(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        certutil = shutil.which("certutil")
+        if certutil is None:
+            msg = "there is no certutil, which edits browsers' certificate stores"
+            fix = "install it (Debian and Ubuntu: apt install libnss3-tools), or import the authority in the browser's settings"
+            raise TrustError(msg, fix=fix)
+        argv = [certutil, "-d", f"sql:{self.folder}", *arguments]
+        return subprocess.run(
+            argv, capture_output=True, text=True, env=listed(EVERYBODY), check=False, stdin=subprocess.DEVNULL, timeout=30
+        )
+
+
+def stores(home: Path) -> Iterator[NssStore]:
+    """The stores of the browsers that a user has: Chromium's, and one for each profile of Firefox.
+
+    Args:
+        home: The user's home folder.
+    """
+    yield NssStore("Chromium", home / CHROMIUM_STORE)
+    for pattern in _FIREFOX_PROFILES:
+        for database in sorted(home.glob(pattern)):
+            yield NssStore(f"Firefox ({database.parent.name})", database.parent)

@@ -1,0 +1,252 @@
+"""The ``docker`` command, as far as a KinD cluster is looked after with it, and its refusals as errors that name the fix."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ...common.display import progress
+from ...common.environment import DOCKER, listed
+from ...common.errors import ClusterError
+from ...config.hosting import is_loopback
+
+INSTEAD = "do without Docker: LABKIT_CLUSTER=local"
+_SILENT_SECONDS = 60
+_VIRTUAL_MACHINES = {"colima": "Colima", "lima": "Lima", ".rd": "Rancher Desktop", "orbstack": "OrbStack", "minikube": "minikube"}
+"""What the endpoint or the daemon's host is called where Docker runs in a virtual machine of that program."""
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """What a Docker daemon tells of itself.
+
+    Attributes:
+        version: Its version.
+        system: The operating system that it runs on; ``Docker Desktop`` there.
+        host: The name of the machine that it runs on.
+        endpoint: Where the ``docker`` command finds it: a socket's path as ``unix://…``, or an address.
+        cgroups: The version of control groups that it uses: ``1`` or ``2``.
+        limits: Whether it can limit a container's memory, which kubelet asks for.
+        rootless: Whether it runs as an ordinary user.
+        root: The folder that its images lie in, on its machine.
+    """
+
+    version: str
+    system: str
+    host: str
+    endpoint: str
+    cgroups: str
+    limits: bool
+    rootless: bool
+    root: Path
+
+    @property
+    def is_desktop(self) -> bool:
+        """Whether it is Docker Desktop, where containers reach this machine as ``host.docker.internal``."""
+        return self.system == "Docker Desktop"
+
+    @property
+    def elsewhere(self) -> str:
+        """Where it runs, if that is not this machine itself, so that a container's gateway is not this machine; else empty."""
+        if self.is_desktop:
+            return ""
+        if self.rootless:
+            return "Docker runs rootless, in a network of its own"
+        for mark, name in _VIRTUAL_MACHINES.items():
+            if mark in self.endpoint.lower() or mark in self.host.lower():
+                return f"Docker runs in a virtual machine of {name}"
+        address = urlsplit(self.endpoint)
+        if address.scheme not in ("unix", "") and not is_loopback(self.endpoint):
+            return f"Docker runs on another machine ({address.hostname})"
+        return ""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of Docker's: its name, and the IPv4 subnet and gateway; the gateway is this machine as its containers see it."""
+
+    name: str
+    subnet: str
+    gateway: str
+
+
+class Docker:
+    """Docker, by its command.
+
+    Args:
+        seconds: How long it may take to answer, unless a command is given more.
+    """
+
+    def __init__(self, seconds: float = 30) -> None:
+        self._seconds = seconds
+
+    def require(self) -> Daemon:
+        """Insist on a Docker that answers.
+
+        Raises:
+            ClusterError: There is none, it doesn't run or answer, this user may not use it, or it is Podman by Docker's name.
+        """
+        said = self.run("--version")
+        if not said.startswith("Docker version"):
+            why = "labkit reads networks, mounts and logs as Docker gives them"
+            msg = f"the command docker is not Docker here but says: {said.strip()}"
+            raise ClusterError(msg, why=why, fix=INSTEAD)
+        info = json.loads(self.run("info", "--format", "{{json .}}") or "{}")
+        if not info.get("ServerVersion"):
+            # Without a daemon the command may end well all the same, as it does before Docker 23.
+            refused = _refusal("info", "\n".join(info.get("ServerErrors") or ()))
+            raise refused
+        return Daemon(
+            version=info["ServerVersion"],
+            system=info["OperatingSystem"],
+            host=info["Name"],
+            endpoint=self.run("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").strip(),
+            cgroups=info.get("CgroupVersion", ""),
+            limits=bool(info.get("MemoryLimit")),
+            rootless="name=rootless" in (info.get("SecurityOptions") or ()),
+            root=Path(info["DockerRootDir"]),
+        )
+
+    def run(self, *args: str, seconds: float = 0) -> str:
+        """Run ``docker ARGS``; returns its standard output. ``seconds`` is for what takes longer than an answer.
+
+        Raises:
+            ClusterError: It failed.
+        """
+        seconds = seconds or self._seconds
+        argv, env = ["docker", *args], listed(DOCKER)
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds, env=env, stdin=subprocess.DEVNULL, check=False)
+        except FileNotFoundError as error:
+            msg = "there is no docker command on PATH"
+            raise ClusterError(msg, fix=f"install Docker (docs.docker.com/engine/install), or\n{INSTEAD}") from error
+        except subprocess.TimeoutExpired as error:
+            msg = f"Docker gave no answer within {seconds:.0f} s"
+            raise ClusterError(msg, why=f"docker {args[0]} still waited", fix=f"restart Docker, or\n{INSTEAD}") from error
+        if done.returncode:
+            raise _refusal(args[0], done.stderr.strip())
+        return done.stdout
+
+    def containers_with(self, mount: str) -> dict[str, bool]:
+        """The containers that have something mounted at that path, by name, each with whether it runs."""
+        names = self.run("ps", "-a", f"--filter=volume={mount}", "--format", "{{.Names}}").split()
+        found = json.loads(self.run("inspect", "--type=container", *names)) if names else []
+        return {each["Name"].removeprefix("/"): bool(each["State"]["Running"]) for each in found}
+
+    def pull(self, image: str, silent_seconds: float = _SILENT_SECONDS) -> None:
+        """Fetch an image from its registry. It may take as long as it gets on, and ends with its command if that is interrupted.
+
+        Args:
+            image: Its reference.
+            silent_seconds: For how long nothing may come.
+
+        Raises:
+            ClusterError: It can't be had, or nothing more comes.
+        """
+        # Only to a terminal does docker tell how far it is.
+        ours, terminal = pty.openpty()
+        argv, env = ["docker", "pull", image], {**listed(DOCKER), "TERM": "xterm"}
+        said = ""
+        with progress(f"fetching the image {image}") as shown, os.fdopen(ours, "rb", buffering=0) as output:
+            try:
+                pull = subprocess.Popen(argv, stdout=terminal, stderr=terminal, stdin=subprocess.DEVNULL, env=env)
+            finally:
+                os.close(terminal)
+            try:
+                heard = time.monotonic()
+                while select.select([output], [], [], max(0, heard + silent_seconds - time.monotonic()))[0]:
+                    with suppress(OSError):  # What a terminal's end is on Linux.
+                        if chunk := output.read(1 << 16):
+                            said, heard = (said + chunk.decode(errors="replace"))[-4000:], time.monotonic()
+                            shown.update(_last_words(said))
+                            continue
+                    pull.wait()
+                    break
+                else:
+                    msg = f"the image {image} can't be fetched: nothing came for {silent_seconds:.0f} s"
+                    raise ClusterError(msg, why=_last_words(said) or "its registry, or a firewall on the way, does not answer")
+            finally:
+                pull.terminate()
+                pull.wait()
+            if pull.returncode:
+                msg = f"the image {image} can't be fetched"
+                raise ClusterError(msg, why=_last_words(said))
+
+    def has_image(self, image: str) -> bool:
+        """Whether Docker has an image of that name.
+
+        Raises:
+            ClusterError: Docker can't be asked.
+        """
+        try:
+            self.run("image", "inspect", "--format={{.Id}}", image)
+        except ClusterError as error:
+            if "no such image" in error.why.lower():
+                return False
+            raise
+        return True
+
+    def network(self, name: str) -> Network:
+        """A bridge network, made if it is missing; it outlives the clusters in it.
+
+        Raises:
+            ClusterError: It has no IPv4 gateway.
+        """
+        names = self.run("network", "ls", f"--filter=name=^{re.escape(name)}$", "--format", "{{.Name}}").split()
+        if name not in names:
+            # As kind itself would make it.
+            self.run("network", "create", "-d=bridge", "-o", "com.docker.network.bridge.enable_ip_masquerade=true", name)
+        found = json.loads(self.run("network", "inspect", name))[0]
+        for each in found["IPAM"]["Config"] or ():
+            if "." in each.get("Gateway", ""):
+                return Network(name, each["Subnet"], each["Gateway"])
+        msg = f"Docker's network {name} has no IPv4 gateway"
+        raise ClusterError(
+            msg, why="a node reaches Keycloak on this machine by it", fix=f"docker network rm {name} and try again, or\n{INSTEAD}"
+        )
+
+    def read(self, container: str, path: str) -> str:
+        """A file in a running container."""
+        return self.run("exec", container, "cat", path)
+
+
+def _last_words(said: str) -> str:
+    """The last line of what a terminal was sent, without what moves its cursor."""
+    lines = [line.strip() for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said))]
+    return next((line for line in reversed(lines) if line), "")
+
+
+def run_kind(kind: Path, *args: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run kind, which is to use Docker and its own network, whatever a person has set for other clusters.
+
+    Raises:
+        ClusterError: It does not end in time.
+    """
+    argv, env = [str(kind), *args], {**listed(DOCKER), "KIND_EXPERIMENTAL_PROVIDER": "docker"}
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, timeout=seconds, env=env, stdin=subprocess.DEVNULL, check=False)
+    except subprocess.TimeoutExpired as error:
+        msg = f"kind {' '.join(args[:2])} did not end within {seconds:.0f} s"
+        raise ClusterError(msg, fix=f"see what Docker is busy with: docker ps -a, docker info; or\n{INSTEAD}") from error
+
+
+def _refusal(verb: str, said: str) -> ClusterError:
+    if re.search("permission denied", said, re.IGNORECASE):
+        fix = f"join the group that may (sudo usermod -aG docker $USER), then log in again, or\n{INSTEAD}"
+        return ClusterError("this user may not talk to Docker", why=said, fix=fix)
+    if re.search("cannot connect|daemon running|failed to connect to the docker API", said, re.IGNORECASE):
+        fix = f"start Docker (sudo systemctl start docker, or Docker Desktop), or\n{INSTEAD}"
+        return ClusterError("Docker does not run", why=said, fix=fix)
+    if re.search("error during connect|context .* not found|unable to resolve docker endpoint", said, re.IGNORECASE):
+        fix = f"docker context ls shows which Docker is meant, and DOCKER_HOST overrides it; or\n{INSTEAD}"
+        return ClusterError("the Docker that is set here can't be reached", why=said, fix=fix)
+    return ClusterError(f"docker {verb} failed", why=said)

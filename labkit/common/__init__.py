@@ -1,0 +1,1 @@
+"""What every other package uses: errors, display, waiting, HTTP, environment variables, whose a folder is."""

@@ -1,0 +1,128 @@
+"""Whose a folder is: what lies in the home, the cache and a checkout is read and run as the person, so nobody else may change it.
+
+Git asks the same of a repository (git-config(1), ``safe.directory``), and OpenSSH of ``~/.ssh`` (sshd_config(5), ``StrictModes``).
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shlex
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .errors import SettingsError
+
+CODE = Path(__file__).resolve().parents[2]
+"""The folder that holds this package: whoever may change it, or a folder above it, decides already what this process does."""
+
+_PRIVATE = 0o077
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+@contextmanager
+def privately() -> Iterator[int]:
+    """Have whatever is made meanwhile, by this process and its children, be the person's alone; gives the umask that they had set."""
+    before = os.umask(_PRIVATE)
+    try:
+        yield before
+    finally:
+        os.umask(before)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, with mode 0700 whatever the umask.
+
+    Raises:
+        OSError: It can't be made.
+    """
+    if not folder.is_dir():
+        make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def require_own(folder: Path, holds: str, instead: str) -> None:
+    """Insist that a folder is the person's own, that nobody else may write to it, and that nobody else may put another in its place.
+
+    Root's own is good for root only: it came there by a command that was run as root. A group that is the person's alone may
+    write, as on systems with a umask of 002. Of what lies above, no look is taken at what decides already what the person does:
+    the folder of this code, the person's home directory, and what these lie in.
+
+    Args:
+        folder: The folder; it is there.
+        holds: What lies in it, for the error.
+        instead: The command that takes another folder.
+
+    Raises:
+        SettingsError: It is not.
+    """
+    folder = folder.resolve()
+    found = folder.stat()
+    why = f"it holds {holds}: whoever may change that acts as you"
+    if found.st_uid != os.geteuid():
+        msg = f"{folder} belongs to {_user(found.st_uid)}, and not to {_user(os.geteuid())}"
+        raise SettingsError(msg, why=why, fix=f"{instead}\nor, if all in it is your own: sudo chown -R {os.geteuid()} {_word(folder)}")
+    if _others_write(found):
+        msg = f"others than {_user(found.st_uid)} may write to {folder}"
+        raise SettingsError(
+            msg,
+            why=why,
+            fix=f"look for what others may have left in it, then: chmod -R go-w {_word(folder)}\nor, on a disk without modes: {instead}",
+        )
+    for parent in folder.parents:
+        if any(place.is_relative_to(parent) for place in (CODE, _home_directory())):
+            return
+        above = parent.stat()
+        if not _is_trusted_above(above.st_uid):
+            msg = f"{_user(above.st_uid)} may put another folder in the place of {folder}"
+            raise SettingsError(msg, why=f"{parent} is theirs; {why}", fix=instead)
+        # Where the sticky bit is set, as in /tmp, only an entry's owner may rename it.
+        if _others_write(above) and not above.st_mode & stat.S_ISVTX:
+            msg = f"others may put another folder in the place of {folder}"
+            own = above.st_uid == os.geteuid()
+            raise SettingsError(msg, why=f"they may write to {parent}; {why}", fix=f"chmod go-w {_word(parent)}" if own else instead)
+
+
+def _home_directory() -> Path:
+    """Where the person's shell and tools read their settings; this code's folder when the system knows of none."""
+    try:
+        return Path.home().resolve()
+    except RuntimeError:
+        return CODE
+
+
+def _others_write(found: os.stat_result) -> bool:
+    writable = found.st_mode & _OTHERS_WRITE
+    return bool(writable) and not (writable == stat.S_IWGRP and _is_ones_own(found.st_gid))
+
+
+def _is_ones_own(gid: int) -> bool:
+    """Whether a group is the person's alone: the one that ``useradd`` makes along with them, with nobody added to it since."""
+    try:
+        person, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return person.pw_gid == gid and person.pw_name == group.gr_name and set(group.gr_mem) <= {person.pw_name}
+
+
+def _is_trusted_above(uid: int) -> bool:
+    """Root and the person; in a user namespace also who is nobody in it, as the machine's root is there (user_namespaces(7))."""
+    trusted = {0, os.geteuid()}
+    with suppress(OSError):
+        if Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]:
+            trusted.add(int(Path("/proc/sys/kernel/overflowuid").read_text()))
+    return uid in trusted
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def _word(path: Path) -> str:
+    return shlex.quote(str(path))

@@ -1,0 +1,56 @@
+"""The platform folder: files in the formats of the programs that read them.
+
+``labkit/platform`` has them all. A folder that LABKIT_WORKSHOP names lies over it: a file there replaces the file of the same name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from pathlib import Path
+
+from .errors import WorkshopError
+
+OWN = Path(__file__).parents[1] / "platform"
+"""labkit's own platform folder."""
+
+UNREADABLE = "set LABKIT_WORKSHOP to a folder that you may read, or unset it to use labkit's own"
+"""What mends a workshop folder that can't be read."""
+
+_MOVED = (
+    "realm is now realm.yaml, as Keycloak's RealmRepresentation; cluster.roles and cluster.bindings are rbac.yaml, as kubectl applies it; "
+    "cluster.oidc is oidc-flags.yaml; access is access.yaml"
+)
+
+
+def find(name: str, folder: Path = OWN) -> Path:
+    """The file of that name: the folder's, or labkit's own where the folder has none."""
+    return folder / name if (folder / name).exists() else OWN / name
+
+
+def require_folder(folder: Path) -> None:
+    """Refuse what can't lie over labkit's own folder.
+
+    Raises:
+        WorkshopError: It is a file, as it used to be; it is not there; or a file in it has nearly the name of one of labkit's.
+    """
+    try:
+        there = {file.name for file in folder.iterdir()}
+    except NotADirectoryError:
+        msg = f"LABKIT_WORKSHOP names the file {folder}, and is now a folder"
+        fix = f"make a folder, copy into it the files of {OWN} that you change, and name it"
+        raise WorkshopError(msg, why=_MOVED, fix=fix) from None
+    except OSError as error:
+        msg = f"the workshop folder {folder} can't be read"
+        raise WorkshopError(msg, why=error.strerror or str(error), fix=UNREADABLE) from None
+    own = {file.name for file in OWN.iterdir()}
+    for name in sorted(there - own):
+        if meant := nearest(name, own - there):
+            msg = f"{folder / name} replaces no file of labkit's{meant}"
+            raise WorkshopError(msg, why="it would be passed over", fix="rename it, or move it out of the folder")
+
+
+def nearest(name: object, known: Collection[str]) -> str:
+    """Such as `` (did you mean users?)``; nothing if no known name is close."""
+    close = difflib.get_close_matches(str(name), sorted(known), 1, cutoff=0.75)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -1,0 +1,167 @@
+"""A Keycloak that one already has: the ``LABKIT_KEYCLOAK*`` variables that say where it is and who administers the realm.
+
+================================  ===========================================================  ===========================
+variable                          what it says                                                 default
+================================  ===========================================================  ===========================
+``LABKIT_KEYCLOAK``               whose Keycloak: ``local``, ``hosted``, or ``auto``, which    ``auto``
+                                  is hosted when the next one is set
+``LABKIT_KEYCLOAK_URL``           its base URL, with ``/auth`` where it has that
+``LABKIT_KEYCLOAK_REALM``         the realm                                                    the workshop's
+``LABKIT_KEYCLOAK_CA``            a PEM file with the CA of its certificate                    the public authorities
+``LABKIT_KEYCLOAK_ADMIN_REALM``   the realm that the administrator is in                       the realm itself
+``LABKIT_KEYCLOAK_ADMIN``         the administrator's user name                                ``admin``
+``LABKIT_KEYCLOAK_ADMIN_CLIENT``  instead of a user: a client that has a service account
+``LABKIT_KEYCLOAK_ADMIN_SECRET``  the user's password or the client's secret                   asked for
+``…_ADMIN_SECRET_FILE``           a file that holds it
+================================  ===========================================================  ===========================
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import certifi
+
+from ..common.errors import SettingsError
+from ..common.names import realm_name_fault
+
+PUBLIC_CA = Path(certifi.where())
+"""The authorities that a browser trusts, as requests brings them along."""
+
+KINDS = ("auto", "local", "hosted")
+SECRET_VARIABLE = "LABKIT_KEYCLOAK_ADMIN_SECRET"  # noqa: S105 - the variable's name
+_PREFIX = "LABKIT_KEYCLOAK"
+_taken: dict[tuple[str, ...], str] = {}
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """Where a hosted Keycloak is, and who administers the realm there.
+
+    Attributes:
+        url: Its base URL, without a slash at the end.
+        realm: The realm's name; empty for the workshop's.
+        ca: The certificate authorities to verify it with.
+        admin_realm: The realm that the administrator is in; empty for the realm itself.
+        user: The administrator's user name; empty when it is a client.
+        client: The client that signs in with a service account; empty when it is a user.
+        secret: The password or secret, if the environment holds it.
+        secret_file: The file that holds it, if one is named.
+        variables: The variables behind all this but the secret, for a process that is to find the same Keycloak.
+    """
+
+    url: str
+    realm: str
+    ca: Path
+    admin_realm: str
+    user: str
+    client: str
+    secret: str = field(repr=False)
+    secret_file: Path | None
+    variables: Mapping[str, str] = field(repr=False)
+
+
+def hosted_from(env: Mapping[str, str]) -> Hosted | None:
+    """The hosted Keycloak that the environment names; None when the lab is to start its own.
+
+    The administrator's secret leaves this process's environment here, so that no child of it ever has it.
+
+    Raises:
+        SettingsError: A variable is missing or can't be used.
+    """
+    secret = _secret(env)
+    given = {name: value for name, value in env.items() if value}
+    kind, url = given.get(_PREFIX, "auto"), given.get(f"{_PREFIX}_URL", "")
+    if kind not in KINDS:
+        msg = f"{_PREFIX} is {kind!r}, which is no way to have a Keycloak"
+        raise SettingsError(msg, fix=f"set it to {', '.join(KINDS[:-1])} or {KINDS[-1]}, or unset it for auto")
+    if kind == "local" or not (url or kind == "hosted"):
+        return None
+    user, client = given.get(f"{_PREFIX}_ADMIN", ""), given.get(f"{_PREFIX}_ADMIN_CLIENT", "")
+    if user and client:
+        msg = f"{_PREFIX}_ADMIN and {_PREFIX}_ADMIN_CLIENT are both set"
+        raise SettingsError(msg, why="the administrator is a user or a client", fix="unset one of them")
+    file_variable, ca_variable = f"{SECRET_VARIABLE}_FILE", f"{_PREFIX}_CA"
+    # Whole, for a process in another folder.
+    files = {name: _file(given[name]) for name in (file_variable, ca_variable) if name in given}
+    return Hosted(
+        url=_base_url(url),
+        realm=_realm(given.get(f"{_PREFIX}_REALM", "")),
+        # A file in every case, for whoever else has to trust the issuer: the API server, kubectl, the portal.
+        ca=_ca(files.get(ca_variable, PUBLIC_CA)),
+        admin_realm=given.get(f"{_PREFIX}_ADMIN_REALM", ""),
+        user=user or ("" if client else "admin"),
+        client=client,
+        secret=secret,
+        secret_file=files.get(file_variable),
+        variables={name: str(files.get(name, value)) for name, value in given.items() if _says_where(name)},
+    )
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL names the machine that reads it, whichever that is."""
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or host.endswith(".localhost") or host.startswith("127.") or host == "::1"
+
+
+def _secret(env: Mapping[str, str]) -> str:
+    if env is not os.environ:
+        return env.get(SECRET_VARIABLE, "")
+    # Never said to another Keycloak, or for somebody else, than it was given for.
+    whose = tuple(env.get(f"{_PREFIX}_{name}", "") for name in ("URL", "ADMIN_REALM", "ADMIN", "ADMIN_CLIENT"))
+    if SECRET_VARIABLE in os.environ:
+        _taken[whose] = os.environ.pop(SECRET_VARIABLE)
+    return _taken.get(whose, "")
+
+
+def _says_where(variable: str) -> bool:
+    return variable == _PREFIX or (variable.startswith(f"{_PREFIX}_") and variable not in (SECRET_VARIABLE, f"{_PREFIX}_PORT"))
+
+
+def _base_url(text: str) -> str:
+    name = f"{_PREFIX}_URL"
+    if not text:
+        msg = f"{_PREFIX} is hosted, and {name} is not set"
+        raise SettingsError(msg, fix=f"export {name}=https://…, the part before /realms/… of any address there; or unset {_PREFIX}")
+    try:
+        parts = urlsplit(text)
+        whole = bool(parts.hostname) and parts.port != 0 and not (parts.query or parts.fragment or parts.username or parts.password)
+    except ValueError:
+        whole = False
+    if not whole or "/realms/" in text or "/admin/" in text:
+        # Not shown: what is wrong with it may be a password.
+        msg = f"{name} is no base URL"
+        raise SettingsError(msg, fix="give what stands before /realms/… in any address there, such as https://sso.example.com/auth")
+    if parts.scheme != "https":
+        msg = f"{name} does not begin with https://"
+        why = "passwords and tokens would pass for all to read, and an API server takes no other issuer"
+        raise SettingsError(msg, why=why, fix="give the https address; a Keycloak without one has to get a certificate first")
+    return text.rstrip("/")
+
+
+def _realm(name: str) -> str:
+    # Imported on use: most homes have no hosted Keycloak, and kubectl waits for `labkit credential`, which reads this too.
+    if name and (fault := realm_name_fault(name)):
+        msg = f"{_PREFIX}_REALM is unusable"
+        raise SettingsError(msg, why=fault, fix="name the realm that the workshop is to live in")
+    return name
+
+
+def _ca(file: Path) -> Path:
+    try:
+        holds_one = b"-----BEGIN CERTIFICATE-----" in file.read_bytes()
+    except OSError as error:
+        msg = f"the CA file {file} can't be read"
+        raise SettingsError(msg, why=error.strerror or str(error), fix=f"name another in {_PREFIX}_CA") from None
+    if not holds_one:
+        msg = f"the CA file {file} holds no certificate"
+        raise SettingsError(msg, fix=f"name a file in PEM format in {_PREFIX}_CA: it has a line -----BEGIN CERTIFICATE-----")
+    return file
+
+
+def _file(text: str) -> Path:
+    return Path(text).expanduser().resolve()

@@ -1,0 +1,164 @@
+"""The chain from a person to the cluster, and which of its links hold at the moment."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TypeVar
+
+import requests
+
+from ...cluster.api import Identity
+from ...common.display import BAD, OK, shown
+from ...common.drawing import LINE, Drawn, arrow, box, mark, shortened, svg, words
+from ...common.errors import LabkitError
+from ...lab import Lab
+from ...portal.config import CLIENT_ID
+from ...workshop.workshop import User
+
+_WIDTH, _LEFT, _GAP, _PAD = 860, 300, 40, 12
+_STATE_CHARS, _FACT_CHARS = 40, 66
+_SIGNS = {True: OK, False: BAD, None: "·"}
+
+
+@dataclass(frozen=True)
+class Link:
+    """One of the chain.
+
+    Attributes:
+        name: Who or what it is.
+        ok: Whether it does its part; None for one that was not built yet.
+        state: What was seen.
+        facts: What it goes by, by name.
+        passes_on: What gets from it to the next; empty for the last.
+    """
+
+    name: str
+    ok: bool | None
+    state: str
+    facts: tuple[tuple[str, str], ...]
+    passes_on: str = ""
+
+
+@dataclass(frozen=True)
+class TrustChain(Drawn):
+    """The links, from the person on."""
+
+    links: tuple[Link, ...]
+
+    def __str__(self) -> str:
+        lines = []
+        for link in self.links:
+            lines.append(f"{_SIGNS[link.ok]} {link.name}: {link.state}")
+            wide = max(len(name) for name, _ in link.facts)
+            lines += [f"    {name.ljust(wide)}  {value}" for name, value in link.facts]
+            lines += [f"  ↓ {link.passes_on}"] if link.passes_on else []
+        return "\n".join(lines)
+
+    def picture(self) -> str:
+        parts, y = [], 1.0
+        for link in self.links:
+            state = textwrap.wrap(link.state, _STATE_CHARS, max_lines=3, placeholder=" …")
+            height = 2 * _PAD + LINE * max(1 + len(state), len(link.facts))
+            parts.append(box(1, y, _WIDTH - 2, height))
+            parts += [mark(22, y + _PAD + 8, link.ok), words(40, y + _PAD + 13, link.name, weight="bold")]
+            parts += [words(40, y + _PAD + 13 + LINE * (i + 1), line) for i, line in enumerate(state)]
+            for i, (name, value) in enumerate(link.facts):
+                base = y + _PAD + 13 + LINE * i
+                parts += [words(_LEFT + 105, base, name, anchor="end"), words(_LEFT + 115, base, shortened(value, _FACT_CHARS))]
+            y += height
+            if link.passes_on:
+                parts += [arrow(22, y + 2, 22, y + _GAP - 2), words(40, y + _GAP / 2 + 4, link.passes_on)]
+                y += _GAP
+        broken = [link.name for link in self.links if link.ok is False]
+        says = f"{len(self.links)} boxes below each other; {f'not in order: {shown(broken)}' if broken else 'all in order'}"
+        return svg("The chain of trust, as it is at the moment", says, _WIDTH, y + 1, *parts)
+
+
+def trust_chain(lab: Lab, username: str) -> TrustChain:
+    """Follow a person's identity through the lab as far as it gets: sign them in, ask who they are, look at the bindings and the portal.
+
+    Args:
+        lab: The lab; whatever of it is not up is shown as such.
+        username: A user of the workshop; the sign-in is ended again.
+    """
+    session, refused = _look(lambda: lab.session(username))
+    seen, unknown = _look(lambda: lab.cluster.api(session).whoami()) if session else (None, "there is nobody to ask it about")
+    if session:
+        _look(session.sign_out)
+    return TrustChain(
+        (
+            _person(lab.workshop.user(username), refused),
+            _keycloak(lab),
+            _api_server(lab, seen, unknown),
+            _rbac(lab, seen.groups if seen else lab.workshop.user(username).groups),
+            _portal(lab),
+        )
+    )
+
+
+def _person(user: User, refused: str) -> Link:
+    facts = (("email", user.email), ("groups", shown(user.groups)))
+    next_one = "shows name and password; gets a signed token with email and groups"
+    return Link(user.username, not refused, refused or "can sign in", facts, next_one)
+
+
+def _keycloak(lab: Lab) -> Link:
+    document, silent = _look(lab.keycloak.discovery)
+    facts = (("issuer", str(document["issuer"]) if document else lab.keycloak.realm_url), ("CA", str(lab.keycloak.ca)))
+    state = silent or "answers, and its certificate is verified"
+    return Link("Keycloak", not silent, state, facts, "publishes the keys that its signatures are checked with")
+
+
+def _api_server(lab: Lab, seen: Identity | None, unknown: str) -> Link:
+    oidc = lab.workshop.cluster.oidc
+    trust, _ = _look(lambda: lab.cluster.trust)
+    endpoint, _ = _look(lambda: lab.cluster.endpoint)
+    facts = (
+        ("address", endpoint.url if endpoint else "not known yet"),
+        ("wants issuer", trust.issuer if trust else "not known yet"),
+        ("audience", oidc.client_id),
+        ("name from", f"the claim {oidc.username_claim}"),
+        ("groups from", f"the claim {oidc.groups_claim}"),
+        ("told by", "flags" if lab.settings.oidc == "flags" else "an AuthenticationConfiguration"),
+    )
+    return Link(
+        "API server", seen is not None, f"knows {seen.username}" if seen else unknown, facts, "hands over the user name and the groups"
+    )
+
+
+def _rbac(lab: Lab, groups: Collection[str]) -> Link:
+    differences, silent = _look(lab.cluster.rbac.differences)
+    if differences and len(differences) == len(lab.cluster.rbac.objects()) and all("is missing" in each for each in differences):
+        return Link("RBAC", None, "to come: lab 03", (("roles", "none is given yet"),), "will allow, or refuse with 403")
+    has = "has" if differences == [] else "is to have"
+    bound = tuple((each.group, f"{has} the role {each.role}") for each in lab.workshop.cluster.bindings if each.group in groups)
+    state = silent or (differences[0] if differences else "as declared")
+    next_one = "allows, or refuses with 403, whoever asks: kubectl, or the portal for them"
+    return Link("RBAC", differences == [], state, bound or (("roles", "none is declared for these groups"),), next_one)
+
+
+def _portal(lab: Lab) -> Link:
+    if not lab.processes.log_file("portal").exists():
+        return Link("Portal", None, "to come: lab 06", (("address", lab.portal.url),))
+    ready, silent = _look(lab.portal.is_ready)
+    facts = (
+        ("address", lab.portal.url),
+        ("signs in by", f"the client {CLIENT_ID}, at the same Keycloak"),
+        ("acts as", "whoever signed in, with their own token"),
+    )
+    return Link("Portal", ready is True, "is ready" if ready else silent or "is not ready yet", facts)
+
+
+_Answer = TypeVar("_Answer")
+
+
+def _look(ask: Callable[[], _Answer]) -> tuple[_Answer | None, str]:
+    """The answer; or, as a broken link is what there is to see, nothing and what went wrong."""
+    try:
+        return ask(), ""
+    except LabkitError as error:
+        return None, error.what
+    except requests.RequestException:
+        return None, "does not answer"

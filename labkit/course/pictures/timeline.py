@@ -1,0 +1,118 @@
+"""One request on its way through portal, Keycloak and API server, as each of them measured it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from ...common.display import shown, text_table
+from ...common.drawing import GOOD_COLOUR, QUIET_COLOUR, Drawn, box, shortened, svg, words
+from ...common.errors import ClusterError, PortalError
+from ...common.exchanges import Exchange
+from ...lab import Lab
+from ...portal.client import PortalSession
+
+_WHO, _WHAT, _BARS, _ROW, _TOP = 165, 425, 330, 24, 46
+_WHAT_CHARS = 56
+_EARLY_SECONDS, _LATE_SECONDS = 0.002, 0.02
+"""How far what is measured within a request may reach out of it: one log tells whole milliseconds, and writes a moment after the answer."""
+
+
+@dataclass(frozen=True)
+class Timeline(Drawn):
+    """What was asked of whom, in the order of its beginning.
+
+    Attributes:
+        username: Who signed in.
+        rows: The exchanges; those that the browser did not make lie within one that it made.
+        outcome: What became of the request.
+        unseen: The servers whose own times can't be had here.
+    """
+
+    username: str
+    rows: tuple[Exchange, ...]
+    outcome: str
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """From the first question to the last answer."""
+        return max(row.ended for row in self.rows) - self._start
+
+    @property
+    def _start(self) -> float:
+        return min(row.began for row in self.rows)
+
+    def __str__(self) -> str:
+        rows = [
+            (f"{1000 * (row.began - self._start):.0f}", f"{1000 * row.seconds:.0f}", _who(row), row.what, row.answer) for row in self.rows
+        ]
+        table = text_table(("at ms", "took ms", "who asks whom", "what", "answer"), rows)
+        return "\n".join([self._title(), *table, f"outcome: {self.outcome}", *self._notes()])
+
+    def picture(self) -> str:
+        bars, height = _WHO + _WHAT, _TOP + _ROW * len(self.rows)
+        scale = (_BARS - 60) / max(self.seconds, 0.001)
+        parts = [words(1, 14, self._title(), weight="bold")]
+        parts += [words(x, 36, name, weight="bold") for x, name in ((1, "who asks whom"), (_WHO, "what"), (bars, "when, and for how long"))]
+        for number, row in enumerate(self.rows):
+            y = _TOP + _ROW * number
+            x, width = bars + scale * (row.began - self._start), max(2.0, scale * row.seconds)
+            answer = row.answer.partition(",")[0]
+            what = f"{shortened(row.what, _WHAT_CHARS - len(answer))} → {answer}"
+            colour = GOOD_COLOUR if row.caller == "browser" else QUIET_COLOUR
+            parts += [words(1, y + 13, _who(row)), words(_WHO, y + 13, what), box(x, y + 3, width, _ROW - 10, colour)]
+            parts.append(words(x + width + 5, y + 13, f"{1000 * row.seconds:.0f} ms"))
+        says = f"{len(self.rows)} requests below each other, each with a bar from its beginning to its end, in {self.seconds:.1f} seconds"
+        return svg(self._title(), says, bars + _BARS, height + 4, *parts)
+
+    def html(self) -> str:
+        notes = "".join(f"<div>{html.escape(note)}</div>" for note in (f"Outcome: {self.outcome}", *self._notes()))
+        return f"{super().html()}{notes}"
+
+    def _title(self) -> str:
+        return f"{self.username} signs in to the portal, asks, and signs out: {self.seconds:.2f} s"
+
+    def _notes(self) -> list[str]:
+        sources = dict.fromkeys(row.source for row in self.rows)
+        notes = [f"Times: {'; '.join(sources)}. What a row of the browser's has left is the portal's own work."]
+        if self.unseen:
+            notes.append(f"Not to be had here: the times of {shown(self.unseen)}, whose logs are not this lab's.")
+        return notes
+
+
+def timeline(lab: Lab, username: str, ask: Callable[[PortalSession], object]) -> Timeline:
+    """Sign somebody in to the portal, have them ask for something, sign them out, and gather what all that took where.
+
+    Args:
+        lab: The lab, with everything up. Requests of other people who use the same portal at the very same moment would show as well.
+        username: A user of the workshop.
+        ask: What they ask for; a refusal is a result.
+
+    Raises:
+        LabkitError: They can't sign in.
+    """
+    portal = lab.portal.sign_in(username)
+    try:
+        ask(portal)
+        outcome = "granted"
+    except (ClusterError, PortalError) as refusal:
+        outcome = f"refused: {refusal.what}"
+    finally:
+        portal.sign_out()
+    own, seen_by = portal.exchanges, {"Keycloak": lab.keycloak.exchanges(), "the API server": lab.cluster.provider.exchanges()}
+    others = within(own, [each for found in seen_by.values() for each in found])
+    rows = tuple(sorted((*own, *others), key=lambda row: (row.began, -row.seconds)))
+    return Timeline(username, rows, outcome, tuple(name for name, found in seen_by.items() if not found))
+
+
+def within(own: Collection[Exchange], others: Collection[Exchange]) -> list[Exchange]:
+    """Those exchanges of others that happened while the portal had one of the browser's own to answer."""
+    spans = [(each.began - _EARLY_SECONDS, each.ended + _LATE_SECONDS) for each in own if each.server == "portal"]
+    theirs = [each for each in others if each.caller in ("portal", "API server")]
+    return [each for each in theirs if any(begin <= each.began and each.ended <= end for begin, end in spans)]
+
+
+def _who(row: Exchange) -> str:
+    return f"{'' if row.caller == 'browser' else '  · '}{row.caller} → {row.server}"

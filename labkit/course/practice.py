@@ -1,0 +1,174 @@
+"""A lab to be broken: a second one within the learner's home, so that nothing of theirs is at risk.
+
+It is local whatever the learner's own lab is, has no portal, and starts from labkit's own workshop. Which fault is on is kept in its
+folder, so that notebook and terminal know of the same one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from ..cluster.local import SERVERS
+from ..common.display import OK, Displayed, Table
+from ..common.errors import CheckFailed, PracticeError
+from ..config.settings import write_private
+from ..config.state_folder import StateFolder
+from ..doctor import Diagnosis, diagnose
+from ..identity.local import LocalKeycloak
+from ..lab import Lab
+from .faults import FAULTS, Fault
+
+PROGRAMS = (*LocalKeycloak.programs, *SERVERS, "kubectl")
+"""What it runs."""
+
+
+class Practice(Displayed):
+    """The practice lab of a learner's lab.
+
+    Args:
+        lab: The learner's.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        self._learners = lab
+
+    @cached_property
+    def lab(self) -> Lab:
+        """The practice lab itself; its folder is made when it is asked for first."""
+        return Lab(self._learners.practice_settings)
+
+    @property
+    def fault(self) -> Fault | None:
+        """The fault that was switched on and of which nobody has yet seen that it is gone."""
+        try:
+            return FAULTS.get(self._note.read_text())
+        except FileNotFoundError:
+            return None
+
+    def insist_on_up(self) -> None:
+        """Raises `PracticeError` unless it runs."""
+        if not self.is_up():
+            msg = "the practice lab does not run"
+            raise PracticeError(msg, fix="practice.start() in a notebook, or labkit break NAME in a terminal")
+
+    def is_up(self) -> bool:
+        """Whether it was started, and not stopped since; a server that a fault took down doesn't count."""
+        return any(StateFolder(self._folder).run.glob("*.json"))
+
+    def start(self) -> Lab:
+        """Bring it up whole: the realm, the cluster that trusts it, RBAC, everybody signed in. A fault that was left on is mended.
+
+        Raises:
+            ToolchainError: A program can't be had.
+            ServerError: A server did not come up.
+        """
+        # Before the lock, as for `Lab.up`.
+        self.lab.toolchain.ensure(*PROGRAMS)
+        with self.lab.processes.lock():
+            left = self.fault
+            self.lab.start_chain()
+            for username in self.lab.workshop.access.expected:
+                self.lab.sign_in(username).whoami()
+            self._forget()
+        if left:
+            print(f"{OK} {left.name}, which was still on, is mended")
+        return self.lab
+
+    def stop(self) -> list[str]:
+        """Stop it; its data stays. Returns the names of the servers that ran."""
+        return self.lab.down() if self.is_up() else []
+
+    def switch_on(self, name: str) -> None:
+        """Break it, and say what people see of that, which is all one knows at first; broken in this way already, it is left so.
+
+        Args:
+            name: One of `labkit.course.faults.FAULTS`.
+
+        Raises:
+            PracticeError: There is no such fault, another is on, or the practice lab doesn't run.
+        """
+        if name not in FAULTS:
+            msg = f"there is no fault {name!r}"
+            raise PracticeError(msg, fix=f"name one of {', '.join(FAULTS)}")
+        self.insist_on_up()
+        fault = FAULTS[name]
+        with self.lab.processes.lock():
+            # One of which nobody has seen that it is gone may have been mended all the same.
+            left = self.fault if self.fault and self.doctor().found else None
+            if left not in (None, fault):
+                # Which one it is may be just what somebody is trying to find out.
+                msg = "another fault is still on, and it is one fault at a time"
+                raise PracticeError(
+                    msg, fix="practice.doctor() says what it is and how to mend it; practice.mend(), or labkit mend, does it"
+                )
+            if left is None:
+                # Before anything is done, so that a fault that is half on is known as well.
+                write_private(self._note, name)
+                fault.switch_on(self.lab)
+        print(f"{OK} broken. What people see: {fault.symptom}")
+
+    def doctor(self) -> Diagnosis:
+        """What `labkit.doctor.diagnose` says of it; one who finds nothing takes note that the fault is gone.
+
+        What mends it is said of ``patient``, as lab 07 calls `lab`, since there ``lab`` is the learner's own.
+
+        Raises:
+            PracticeError: It doesn't run.
+        """
+        self.insist_on_up()
+        diagnosis = diagnose(self.lab)
+        if not diagnosis.found:
+            self._forget()
+        found = (replace(each, known=replace(each.known, fix=each.known.fix.replace("lab.", "patient."))) for each in diagnosis.found)
+        return replace(diagnosis, found=tuple(found))
+
+    def mended(self) -> None:
+        """Insist that nothing is wrong any more.
+
+        Raises:
+            CheckFailed: Something is; the doctor's words for it.
+            PracticeError: It doesn't run.
+        """
+        diagnosis = self.doctor()
+        if diagnosis.found:
+            first = diagnosis.found[0]
+            msg = f"the practice lab is not whole: {first.known.cause}"
+            raise CheckFailed(msg, why=first.evidence, fix=first.known.fix)
+        print(f"{OK} whole again: {len(diagnosis.well)} things looked at, and nothing is wrong")
+
+    def mend(self) -> Fault | None:
+        """Mend the fault that is on, as the doctor says; returns it, or None when none is on.
+
+        Raises:
+            CheckFailed: Something is wrong all the same.
+            PracticeError: It doesn't run.
+        """
+        fault = self.fault
+        if fault:
+            self.insist_on_up()
+            with self.lab.processes.lock():
+                fault.mend(self.lab)
+                self.mended()
+        return fault
+
+    def faults(self) -> Table:
+        """The faults, with how each comes about in real life, and which is on."""
+        rows = tuple((fault.name, "on" if fault == self.fault else "", fault.story) for fault in FAULTS.values())
+        return Table(("fault", "", "how it comes about"), rows)
+
+    def __str__(self) -> str:
+        state = f"up, {self.fault.name} is on" if self.fault else "up, no fault is on"
+        return f"practice lab {self._folder}: {state if self.is_up() else 'not up'}"
+
+    @property
+    def _folder(self) -> Path:
+        return self._learners.settings.state.practice
+
+    @property
+    def _note(self) -> Path:
+        return self._folder / "fault"
+
+    def _forget(self) -> None:
+        self._note.unlink(missing_ok=True)

@@ -1,0 +1,241 @@
+"""The labs, headless: in order, by papermill, in a home of their own, with a report to look through."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partialmethod
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from traitlets.config import Config
+
+from ..common.display import BAD, OK
+from ..common.environment import KERNEL, listed
+from ..common.errors import LabRunFailed
+from ..common.ownership import privately
+from ..config.hosting import SECRET_VARIABLE
+from ..config.settings import open_home, own_root, write_private
+from ..config.state_folder import StateFolder
+from ..lab import Lab
+from .practice import PROGRAMS
+from .report import write_page
+from .steps import LABS, solved
+
+CELL_SECONDS = 900
+"""How long one cell may take."""
+
+_OUTPUT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One code cell: its place in the notebook (from 0), its first line, how long it took, whether it passed."""
+
+    index: int
+    first_line: str
+    seconds: float
+    ok: bool
+
+
+@dataclass
+class LabResult:
+    """One lab: its name, whether it passed, how long it took in all, and its cells.
+
+    One that this machine can't run has not passed; ``not_run`` then says why.
+    """
+
+    lab: str
+    ok: bool = False
+    not_run: str = ""
+    seconds: float = 0.0
+    cells: list[CellResult] = field(default_factory=list)
+
+
+@dataclass
+class RunResult:
+    """A whole run, as ``summary.json`` holds it.
+
+    Attributes:
+        ok: Whether every lab passed that could be run on this machine.
+        seconds: The labs' time in all; setting up programs is not in it.
+        machine: Operating system, architecture and cores.
+        labs: The labs, those among them that can't be run here; after a failure the later ones are missing.
+    """
+
+    ok: bool
+    seconds: float
+    machine: str
+    labs: list[LabResult]
+
+    def headline(self) -> str:
+        """The result in one line, with what was not run and why."""
+        passed = sum(lab.ok for lab in self.labs)
+        not_run = "".join(f"; {lab.lab} not run, because {lab.not_run}" for lab in self.labs if lab.not_run)
+        mark = BAD if not self.ok else OK if passed else "·"
+        return f"{mark} {passed} labs in {self.seconds:.0f} s{not_run}"
+
+
+def run(names: list[str], output: Path) -> RunResult:
+    """Run labs in order and leave executed notebooks, ``index.html`` and ``summary.json`` in ``output``.
+
+    The run's home is ``run-home`` beside ``output``. It is emptied first, so that every run starts from an empty realm. After a success
+    or an interruption nothing of it runs; after a failure its servers stay up to be looked at.
+
+    Args:
+        names: The labs, as named in `labkit.course.steps.LABS`; all of them when empty.
+        output: The folder for the results; what a run before left there is removed.
+
+    Raises:
+        LabRunFailed: A cell failed; the message names it, its error, the servers' last log lines and how to look further.
+    """
+    from papermill.exceptions import PapermillExecutionError
+
+    root = own_root()
+    chosen = [info for info in LABS if info.name in names or not names]
+    # The kernels' too: what they make is the person's alone.
+    with privately(), _home_of_its_own(output.with_name("run-home")) as lab:
+        shutil.rmtree(output, ignore_errors=True)
+        output.mkdir(parents=True)
+        lab.setup()
+        if any(info.name == "07-break-and-fix" for info in chosen):
+            # That lab's control plane is always local, and a cell has less time than it takes to build one.
+            lab.toolchain.ensure(*PROGRAMS)
+        kernels = _kernels(lab)
+        result = RunResult(True, 0.0, _machine(lab), [])
+        started = time.monotonic()
+        try:
+            for number, info in enumerate(chosen, 1):
+                result.labs.append(LabResult(info.name, not_run=info.lacks(lab)))
+                _run_lab(root, output, result.labs[-1], f"[{number}/{len(chosen)}]", kernels)
+        except PapermillExecutionError as error:
+            result.ok = False
+            raise _failure(lab, result.labs[-1], error, output) from None
+        except BaseException:
+            result.ok = False
+            print(f"\n{BAD} interrupted; stopping what was started", flush=True)
+            lab.down()
+            raise
+        else:
+            lab.down()
+        finally:
+            result.seconds = round(time.monotonic() - started, 1)
+            (output / "summary.json").write_text(json.dumps(asdict(result), indent=1) + "\n")
+            write_page(output, [(r.lab, _state(r), f"{r.seconds:.1f} s") for r in result.labs])
+    return result
+
+
+def _run_lab(root: Path, output: Path, result: LabResult, number: str, kernels: type) -> None:
+    from papermill.execute import execute_notebook
+
+    if result.not_run:
+        _say(f"· {number} {result.lab}  {_state(result)}", last=True)
+        return
+    source = root / "notebooks" / f"{result.lab}.ipynb"
+    notebook = solved(nbformat.read(source, as_version=4))
+    total = sum(cell.cell_type == "code" for cell in notebook.cells)
+    began = cell_began = time.monotonic()
+
+    def cell_starts(cell: Any, cell_index: int) -> None:
+        nonlocal cell_began
+        cell_began = time.monotonic()
+        _say(f"… {number} {result.lab}  cell {len(result.cells) + 1} of {total}")
+
+    def cell_ends(cell: Any, cell_index: int, execute_reply: Any) -> None:
+        ok = execute_reply["content"]["status"] == "ok"
+        seconds = round(time.monotonic() - cell_began, 2)
+        result.cells.append(CellResult(cell_index, cell.source.partition("\n")[0], seconds, ok))
+
+    try:
+        execute_notebook(
+            notebook,
+            output / source.name,
+            kernel_name="python3",
+            kernel_manager_class=kernels,
+            progress_bar=False,
+            cwd=str(root),
+            execution_timeout=CELL_SECONDS,
+            iopub_timeout=_OUTPUT_SECONDS,
+            config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+            on_cell_start=cell_starts,
+            on_cell_executed=cell_ends,
+        )
+        result.ok = True
+    finally:
+        result.seconds = round(time.monotonic() - began, 1)
+        mark = OK if result.ok else BAD
+        _say(f"{mark} {number} {result.lab}  {sum(c.ok for c in result.cells)} of {total} cells  {result.seconds:.1f} s", last=True)
+
+
+def _kernels(lab: Lab) -> type:
+    """What starts kernels with the variables that they need by name, and alone hands them a hosted administrator's secret."""
+    from jupyter_client.manager import AsyncKernelManager
+
+    hosted = lab.settings.hosted
+    env = {**listed(KERNEL), **({SECRET_VARIABLE: hosted.secret} if hosted and hosted.secret else {})}
+
+    return type("Kernels", (AsyncKernelManager,), {"start_kernel": partialmethod(AsyncKernelManager.start_kernel, env=env)})
+
+
+def _state(result: LabResult) -> str:
+    if result.not_run:
+        return f"not run, because {result.not_run}"
+    return f"{OK} passed" if result.ok else f"{BAD} failed"
+
+
+def _say(line: str, *, last: bool = False) -> None:
+    """One line that is rewritten in a terminal; elsewhere only a lab's last one is printed."""
+    if sys.stdout.isatty():
+        print(f"\r\x1b[K{line}", end="\n" if last else "", flush=True)
+    elif last:
+        print(line, flush=True)
+
+
+def _failure(lab: Lab, result: LabResult, error: Any, output: Path) -> LabRunFailed:
+    home = lab.settings.home
+    source = "\n".join(f"    {line}" for line in error.source.splitlines()[:8])
+    logs = [f"the last lines of {lab.processes.log_file(name)}:\n{lab.processes.log_tail(name, 6)}" for name in lab.processes.names()]
+    what = f"{result.lab} stopped at code cell {len(result.cells)}:\n{source}\n{error.evalue}"
+    fix = (
+        f"look at the executed labs: {output / 'index.html'}\n"
+        f"see the servers, which are still up: LABKIT_HOME={home} labkit status\n"
+        f"stop them: LABKIT_HOME={home} labkit down"
+    )
+    return LabRunFailed(what, why="\n".join(logs), fix=fix)
+
+
+@contextmanager
+def _home_of_its_own(home: Path) -> Iterator[Lab]:
+    """Point this process, and so the kernels that it starts, at an empty home with free ports.
+
+    What is kept are the secrets in a hosted realm, which no run empties: the people whom an earlier run made there still have them.
+    """
+    before = os.environ.get("LABKIT_HOME")
+    os.environ["LABKIT_HOME"] = str(home)
+    try:
+        if StateFolder(home).facts.exists():
+            Lab.open().down()
+        secrets = StateFolder(home).own_secrets
+        kept = secrets.read_bytes() if secrets.exists() else b""
+        shutil.rmtree(home, ignore_errors=True)
+        open_home(home, environ={}, free_ports=True)
+        if kept:
+            write_private(secrets, kept)
+        yield Lab.open()
+    finally:
+        if before is None:
+            del os.environ["LABKIT_HOME"]
+        else:
+            os.environ["LABKIT_HOME"] = before
+
+
+def _machine(lab: Lab) -> str:
+    return f"{lab.machine().system}, {lab.machine().cores} cores, Python {platform.python_version()}"

@@ -1,0 +1,162 @@
+"""Lab 01: Who somebody is: Keycloak and its realm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ...common.display import Finding, shown
+from ...identity.plan import Action
+from ...lab import Lab
+from ..questions import Question
+from .registry import add_lab
+
+LAB = add_lab("01-keycloak", "Keycloak: who somebody is", needs="programs")
+LAB.question = Question(
+    "A mapper is removed from the scope groups. What will user-dev see?",
+    {
+        "Keycloak refuses the sign-in": "a token without a claim is a token; Keycloak does not know who reads it",
+        "the API server answers 401": "it needs the user name's claim alone; without groups one is simply in none",
+        "everything is a 403": "the token is taken, the person is known, and no binding names them",
+    },
+    right="everything is a 403",
+)
+
+
+@LAB.step("keycloak", "Keycloak answers over verified TLS", minutes=3)
+def keycloak(lab: Lab) -> Iterator[Finding]:
+    yield from lab.keycloak.findings()
+
+
+@keycloak.solution
+def _(lab: Lab) -> None:
+    lab.keycloak.start()
+
+
+@keycloak.reset
+def _(lab: Lab) -> None:
+    lab.keycloak.erase()
+    # The next realm has other keys, and nobody takes tokens of this one any more.
+    lab.credentials.forget()
+
+
+@LAB.step("realm", "the realm is as realm.yaml declares it", minutes=6)
+def realm(lab: Lab) -> Iterator[Finding]:
+    for change in lab.realm.plan().changes:
+        differs = f": {change.action.value}" if change.action is not Action.AS_DECLARED else ""
+        if change.action is Action.CHANGE:
+            differs += ", " + "; ".join(f"{field.field} is {shown(field.now)}, not {shown(field.declared)}" for field in change.fields)
+        yield Finding(change.action is Action.AS_DECLARED, f"{change.kind} {change.name}{differs}", "lab.realm.apply()")
+    issuer = lab.keycloak.discovery()["issuer"]
+    yield Finding(issuer == lab.keycloak.issuer, f"discovery names the issuer {issuer}")
+
+
+@realm.solution
+def _(lab: Lab) -> None:
+    lab.realm.apply()
+
+
+@LAB.step("sign-in", "both people can sign in, and their tokens name their groups", minutes=6)
+def sign_in(lab: Lab) -> Iterator[Finding]:
+    claim = lab.workshop.cluster.oidc.groups_claim
+    for username in lab.workshop.access.expected:
+        groups = lab.session(username).claims.get(claim)
+        declared = list(lab.workshop.user(username).groups)
+        yield Finding(
+            groups == declared,
+            f"{username}'s token says {claim}: {shown(groups)}",
+            f"the workshop declares {shown(declared)}: lab.realm.apply()",
+        )
+
+
+@sign_in.solution
+def _(lab: Lab) -> None:
+    lab.realm.apply()
+
+
+AUDITOR, AUDITORS = "user-audit", "kube-audit"
+
+
+@LAB.exercise("auditor", f"a group {AUDITORS} has one member, {AUDITOR}, who could sign in today", minutes=6)
+def auditor(lab: Lab) -> Iterator[Finding]:
+    """create_group, create_user and group_user_add, each of lab.realm.admin(). What does Keycloak ask of an account before it lets anybody
+    in? The table at the beginning of this lab says it; lab.realm.preview shows what a token of theirs would say.
+    """
+    keycloak = lab.realm.admin()
+    groups = [group["name"] for group in keycloak.get_groups()]
+    yield Finding(AUDITORS in groups, f"the realm's groups are {shown(sorted(groups))}", f'create_group({{"name": "{AUDITORS}"}})')
+    found = keycloak.get_users({"username": AUDITOR, "exact": "true"})
+    yield Finding(bool(found), f"there is {'a' if found else 'no'} user {AUDITOR}", "create_user({…})")
+    if found:
+        lacking = _unfinished(found[0], keycloak.get_credentials(found[0]["id"]))
+        yield Finding(not lacking, f"{AUDITOR}'s account lacks {shown(lacking)}", "update_user(…), or set_user_password(…)")
+        said = lab.realm.preview(AUDITOR).get(lab.workshop.cluster.oidc.groups_claim)
+        yield Finding(said == [AUDITORS], f"a token of {AUDITOR} would say groups: {shown(said)}", "group_user_add(user's id, group's id)")
+
+
+@auditor.solution
+def _(lab: Lab) -> None:
+    import secrets
+
+    keycloak = lab.realm.admin()
+    keycloak.create_group({"name": "kube-audit"}, skip_exists=True)
+    names = {"username": "user-audit", "firstName": "user-audit", "lastName": "user-audit"}
+    email = {"email": "user-audit@example.com", "emailVerified": True}
+    password = {"type": "password", "value": secrets.token_urlsafe(16), "temporary": False}
+    user = keycloak.create_user({**names, **email, "enabled": True, "credentials": [password]}, exist_ok=True)
+    keycloak.group_user_add(user, keycloak.get_group_by_path("/kube-audit")["id"])
+
+
+@auditor.reset
+def _(lab: Lab) -> None:
+    lab.keycloak.require_own()
+    keycloak = lab.realm.admin()
+    for user in keycloak.get_users({"username": AUDITOR, "exact": "true"}):
+        keycloak.delete_user(user["id"])
+    for group in keycloak.get_groups():
+        if group["name"] == AUDITORS:
+            keycloak.delete_group(group["id"])
+
+
+def _unfinished(user: dict[str, Any], credentials: list[dict[str, Any]]) -> list[str]:
+    """What Keycloak, or the API server, would miss in an account."""
+    lacking = [field for field in ("firstName", "lastName", "email") if not user.get(field)]
+    lacking += [field for field in ("emailVerified", "enabled") if not user.get(field)]
+    lacking += [f"required action {action}" for action in user.get("requiredActions", ())]
+    return lacking if any(each["type"] == "password" for each in credentials) else [*lacking, "password"]
+
+
+@LAB.exercise("team-claim", "a token says the team, but only when the client asks for it", minutes=8)
+def team_claim(lab: Lab) -> Iterator[Finding]:
+    """A client scope is a bundle of claims; its mappers write them. create_client_scope makes one, with its protocolMappers; the mapper's
+    protocolMapper is oidc-hardcoded-claim-mapper, its config has claim.name, claim.value, jsonType.label and id.token.claim. Optional
+    for the client kube (add_client_optional_client_scope) it counts when it is asked for by name.
+    """
+    person = next(iter(lab.workshop.access.expected))
+    asked, unasked = (lab.realm.preview(person, scope).get("team") for scope in ("openid team", "openid"))
+    says = f'with the scope "openid team" the token says team: {shown(asked)}'
+    yield Finding(asked == "platform", says, "it should say platform: a mapper in a client scope that the client may ask for")
+    if asked is None:
+        return
+    yield Finding(unasked is None, f'with "openid" alone it says team: {shown(unasked)}', "an optional scope, not a default one")
+    pending = [change.name for change in lab.realm.plan().pending]
+    yield Finding(not pending, f"what differs from realm.yaml: {shown(pending)}", "lab.realm.apply() mends it")
+
+
+@team_claim.solution
+def _(lab: Lab) -> None:
+    config = {"claim.name": "team", "claim.value": "platform", "jsonType.label": "String", "id.token.claim": "true"}
+    mapper = {"name": "team", "protocol": "openid-connect", "protocolMapper": "oidc-hardcoded-claim-mapper", "config": config}
+    keycloak = lab.realm.admin()
+    scope = {"name": "team", "protocol": "openid-connect", "protocolMappers": [mapper]}
+    scope_id = keycloak.create_client_scope(scope, skip_exists=True)
+    keycloak.add_client_optional_client_scope(str(keycloak.get_client_id("kube")), scope_id, {})
+
+
+@team_claim.reset
+def _(lab: Lab) -> None:
+    lab.keycloak.require_own()
+    keycloak = lab.realm.admin()
+    for scope in keycloak.get_client_scopes():
+        if scope["name"] == "team":
+            keycloak.delete_client_scope(scope["id"])

@@ -1,0 +1,43 @@
+"""Lab 02: Whom the API server believes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...common.display import Finding
+from ...lab import Lab
+from ..questions import Question
+from .registry import add_lab
+
+LAB = add_lab("02-cluster", "Kubernetes: whom the API server believes", needs="realm")
+LAB.question = Question(
+    "Which secret does Keycloak share with the API server?",
+    {
+        "the client's secret": "that is between Keycloak and whoever signs people in; the API server never signs anybody in",
+        "the realm's private key": "it never leaves Keycloak; what the API server reads is the public half",
+        "none": "it is told an issuer and a CA, reads public keys there, and verifies signatures with them",
+    },
+    right="none",
+)
+
+
+@LAB.step("cluster", "the API server knows people by their tokens", minutes=18)
+def cluster(lab: Lab) -> Iterator[Finding]:
+    runs = lab.cluster.is_running()
+    yield Finding(runs, f"the cluster runs at {lab.cluster.endpoint.url}", "lab.cluster.start()")
+    if not runs:
+        return
+    for username in lab.workshop.access.expected:
+        seen, declared = lab.cluster.api(lab.session(username)).wait_until_known(), lab.workshop.user(username)
+        as_declared = seen.username == declared.email and set(seen.groups) == {*declared.groups, "system:authenticated"}
+        yield Finding(as_declared, f"it takes {username} for {seen}", "compare the token's claims with lab.cluster.trust")
+
+
+@cluster.solution
+def _(lab: Lab) -> None:
+    lab.cluster.start()
+
+
+@cluster.reset
+def _(lab: Lab) -> None:
+    lab.cluster.erase()

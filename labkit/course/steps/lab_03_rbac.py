@@ -1,0 +1,94 @@
+"""Lab 03: What a group may do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...common.display import Finding
+from ...identity.session import Claims
+from ...lab import Lab
+from ..questions import Question
+from .registry import add_lab
+from .rights import AUDITORS, answers
+
+LAB = add_lab("03-rbac", "RBAC: what a group may do", needs="cluster")
+LAB.question = Question(
+    "Somebody is in two groups. One is bound to a role that lists verbs without delete, the other to cluster-admin. May they delete?",
+    {
+        "no, the stricter one wins": "RBAC has no rule that forbids, so there is nothing strict to win",
+        "yes": "rights add up: one rule that allows it is enough",
+        "it depends on the order of the bindings": "bindings have no order; all of them are asked",
+    },
+    right="yes",
+)
+
+
+@LAB.step("rbac", "the RBAC objects are as rbac.yaml declares them", minutes=10)
+def rbac(lab: Lab) -> Iterator[Finding]:
+    differences = lab.cluster.rbac.differences()
+    for wanted in lab.cluster.rbac.objects():
+        name = f"{wanted['kind']} {wanted['metadata']['name']}"
+        wrong = [difference for difference in differences if difference.startswith(name)]
+        yield Finding(not wrong, wrong[0] if wrong else name, "lab.cluster.rbac.apply()")
+
+
+@rbac.solution
+def _(lab: Lab) -> None:
+    lab.cluster.rbac.apply()
+
+
+@rbac.reset
+def _(lab: Lab) -> None:
+    lab.cluster.rbac.remove()
+
+
+READERS = "configmap-reader"
+
+
+@LAB.exercise("read-configmaps", "the group kube-audit may read ConfigMaps everywhere, and nothing else", minutes=5)
+def read_configmaps(lab: Lab) -> Iterator[Finding]:
+    """Two objects: a role that lists verbs on resources, and a binding that gives it to a group. Which kind of role holds in every
+    namespace? kubectl create clusterrole and kubectl create clusterrolebinding make both; a group need not exist anywhere to be bound.
+    """
+    refused = (("create", "configmaps"), ("get", "secrets"), ("list", "pods"), ("list", "namespaces"))
+    reading = [(verb, "configmaps", "", True) for verb in ("get", "list", "watch")]
+    yield from answers(lab, AUDITORS, [*reading, *((verb, resource, "", False) for verb, resource in refused)])
+
+
+@read_configmaps.solution
+def _(lab: Lab) -> None:
+    kubectl = lab.cluster.admin_kubectl
+    kubectl("delete", "--ignore-not-found", "clusterrolebinding/configmap-reader", "clusterrole/configmap-reader")
+    kubectl("create", "clusterrole", "configmap-reader", "--verb=get,list,watch", "--resource=configmaps")
+    kubectl("create", "clusterrolebinding", "configmap-reader", "--clusterrole=configmap-reader", "--group=kube-audit")
+
+
+@read_configmaps.reset
+def _(lab: Lab) -> None:
+    lab.cluster.admin_kubectl("delete", "--ignore-not-found", f"clusterrolebinding/{READERS}", f"clusterrole/{READERS}")
+
+
+@LAB.exercise("own-namespace", "user-dev may change what is in the namespace dev-home, and nowhere else", minutes=5)
+def own_namespace(lab: Lab) -> Iterator[Finding]:
+    """A RoleBinding may name a ClusterRole: then its rules hold in the binding's namespace alone. Kubernetes' own role edit is made for
+    this. Bind the person, not the group, or all of kube-dev gets it; which name does the API server know them by?
+    """
+    dev = lab.realm.preview("user-dev")
+    wanted = [("create", "configmaps", "dev-home", True), ("delete", "configmaps", "dev-home", True)]
+    refused = [("create", "rolebindings.rbac.authorization.k8s.io", "dev-home", False), ("create", "configmaps", "default", False)]
+    yield from answers(lab, dev, [*wanted, *refused])
+    other = Claims("somebody else in kube-dev", {"email": "somebody-else@example.com", "groups": ["kube-dev"]})
+    yield from answers(lab, other, [("create", "configmaps", "dev-home", False)])
+
+
+@own_namespace.solution
+def _(lab: Lab) -> None:
+    kubectl, email = lab.cluster.admin_kubectl, lab.workshop.user("user-dev").email
+    kubectl("delete", "--ignore-not-found", "namespace/dev-home")
+    kubectl("create", "namespace", "dev-home")
+    kubectl("create", "rolebinding", "dev-home", "--namespace=dev-home", "--clusterrole=edit", f"--user={email}")
+
+
+@own_namespace.reset
+def _(lab: Lab) -> None:
+    lab.cluster.admin_kubectl("delete", "--ignore-not-found", "namespace/dev-home")

@@ -1,0 +1,96 @@
+"""Lab 04: What kubectl carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...cluster.kubeconfig import exec_context
+from ...common.display import Finding
+from ...identity.session import sign_in
+from ...lab import Lab
+from ...workshop.workshop import Client
+from ..questions import Question
+from .registry import add_lab
+
+LAB = add_lab("04-tokens", "Tokens: what kubectl carries", needs="rbac")
+LAB.question = Question(
+    "user-dev signs out at 10:00. Their ID token runs until 10:04. What does the API server say to it at 10:02?",
+    {
+        "401, they have signed out": "nobody told it: it reads keys from Keycloak, and asks it about no one",
+        "it takes it": "signature, issuer, audience and time are all as they were; that is why tokens are short-lived",
+    },
+    right="it takes it",
+)
+
+
+@LAB.step("contexts", "kubectl has a context for each person, and each is who it says", minutes=15)
+def contexts(lab: Lab) -> Iterator[Finding]:
+    for username in lab.workshop.access.expected:
+        for context in (username, exec_context(username)):
+            there = context in lab.cluster.kubeconfig.contexts()
+            name = (
+                lab.cluster.kubectl(context, "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}").output if there else "nobody"
+            )
+            email = lab.workshop.user(username).email
+            yield Finding(
+                name == email, f"context {context} is {name}", f'lab.sign_in("{username}") and lab.cluster.enter_exec("{username}")'
+            )
+
+
+@contexts.solution
+def _(lab: Lab) -> None:
+    for username in lab.workshop.access.expected:
+        lab.sign_in(username)
+        lab.cluster.enter_exec(username)
+
+
+@contexts.reset
+def _(lab: Lab) -> None:
+    lab.forget_people()
+
+
+OUTSIDER = "kube-outsider"
+
+
+@LAB.exercise("refused-client", f"people can sign in through the client {OUTSIDER}, and the cluster takes none of its ID tokens", minutes=6)
+def refused_client(lab: Lab) -> Iterator[Finding]:
+    """What does the API server ask of aud, and who is an ID token made for? A new client that people may sign in through (direct access
+    grants, as this needs no browser) is enough: create_client of lab.realm.admin().
+    """
+    keycloak = lab.realm.admin()
+    found = next((client for client in keycloak.get_clients() if client["clientId"] == OUTSIDER), None)
+    yield Finding(found is not None, f"the realm has {'the' if found else 'no'} client {OUTSIDER}", "create_client({…})")
+    if found is None:
+        return
+    direct = bool(found.get("directAccessGrantsEnabled"))
+    yield Finding(direct, f"its direct access grants are {'on' if direct else 'off'}", '"directAccessGrantsEnabled": True')
+    if not direct:
+        return
+    user = lab.workshop.user("user-dev")
+    client = lab.workshop.client(lab.workshop.cluster.oidc.client_id)
+    secret = "" if found.get("publicClient") else keycloak.get_client_secrets(found["id"]).get("value", "")
+    session = sign_in(lab.keycloak, Client.model_validate({**client.model_dump(), "client_id": OUTSIDER, "secret": secret or "none"}), user)
+    try:
+        seen = lab.cluster.who(session.tokens.id_token)
+        aud = session.claims["aud"]
+    finally:
+        session.sign_out()
+    yield Finding(seen is None, f"an ID token with aud: {aud} is {seen or 'nobody (401)'} to the API server", "no audience mapper")
+
+
+@refused_client.solution
+def _(lab: Lab) -> None:
+    import secrets
+
+    flows = {"standardFlowEnabled": False, "directAccessGrantsEnabled": True}
+    client = {"clientId": "kube-outsider", "secret": secrets.token_urlsafe(24), "redirectUris": [], "webOrigins": []}
+    lab.realm.admin().create_client({**client, **flows}, skip_exists=True)
+
+
+@refused_client.reset
+def _(lab: Lab) -> None:
+    lab.keycloak.require_own()
+    keycloak = lab.realm.admin()
+    for client in keycloak.get_clients():
+        if client["clientId"] == OUTSIDER:
+            keycloak.delete_client(client["id"])

@@ -1,0 +1,140 @@
+"""Lab 06: The portal, which acts as whoever signed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ...common.display import Finding, shown
+from ...lab import Lab
+from ...portal.server import TEMPLATES
+from ..questions import Question
+from .registry import add_lab
+
+CONFIG_MAPS = ("test-configmap", "dev-configmap", "in-a-browser")
+"""What its cells, and its walk in a browser, have the portal make."""
+
+LAB = add_lab("06-portal", "The portal: acting as whoever signed in", needs="rbac")
+LAB.question = Question(
+    "Whose rights decide what a template can do on the cluster?",
+    {
+        "the portal's": "it has none: there is no account of its own on the cluster",
+        "those of whoever published it": "they decide what is asked for, and so must be trusted; the API server never sees them",
+        "those of whoever runs it": "their token is what the API server sees, and their name is in its answer",
+    },
+    right="those of whoever runs it",
+)
+
+
+@LAB.step("portal", "the portal is ready, and the cluster knows people who come through it", minutes=4)
+def portal(lab: Lab) -> Iterator[Finding]:
+    yield Finding(lab.portal.is_running(), f"the portal runs at {lab.portal.url}", "lab.portal.start()")
+    for username in lab.workshop.access.expected:
+        session, declared = lab.portal.sign_in(username), lab.workshop.user(username)
+        seen, known = session.whoami(), session.known()
+        as_declared = seen.username == declared.email and known.groups == declared.groups
+        yield Finding(as_declared, f"{known.user_ref} with {shown(known.groups)} is {seen.username} to the API server", "lab.realm.apply()")
+        session.sign_out()
+
+
+@portal.solution
+def _(lab: Lab) -> None:
+    lab.portal.start()
+
+
+@portal.reset
+def _(lab: Lab) -> None:
+    lab.portal.erase()
+
+
+@LAB.step("template", "the template for a ConfigMap is registered", minutes=3)
+def template(lab: Lab) -> Iterator[Finding]:
+    known, ref = lab.portal.guest().catalog("template").refs, "template:default/configmap"
+    yield Finding(
+        ref in known, f"{ref} is {'' if ref in known else 'not '}in the catalog", "admin.register_template(…), as in 06-portal.ipynb"
+    )
+
+
+@template.solution
+def _(lab: Lab) -> None:
+    admin = lab.portal.sign_in("user-admin")
+    admin.register_template(TEMPLATES / "configmap.yaml")
+    admin.sign_out()
+
+
+NOTE_TEMPLATE, NOTE = "template:default/team-note", "team-note"
+
+
+@LAB.exercise("own-template", "a template of your own, team-note, makes a ConfigMap, and has made one for user-admin", minutes=10)
+def own_template(lab: Lab) -> Iterator[Finding]:
+    """Begin with labkit's own template, configmap.yaml in TEMPLATES: yaml.safe_load gives it as a mapping.
+    Another name and title, other parameters, the manifest that your action gets; write it to a file and hand that to
+    admin.register_template.
+    """
+    known = {entity["metadata"]["name"]: entity for entity in lab.portal.guest().catalog("template").entities}
+    template = known.get(NOTE, {})
+    yield Finding(bool(template), f"{NOTE_TEMPLATE} is {'' if template else 'not '}in the catalog", "admin.register_template(FILE)")
+    if template:
+        actions = [step["action"] for step in template["spec"]["steps"]]
+        yield Finding("ske:configure-resource" in actions, f"its steps are {shown(actions)}", "one with ske:configure-resource")
+        required = [name for page in _pages(template) for name in page.get("required", ())]
+        yield Finding(bool(required), f"its form insists on {shown(required)}", "a parameter under required")
+    made = lab.cluster.admin_kubectl("get", "configmap", NOTE, "--ignore-not-found", "-o", "jsonpath={.data}").output.strip()
+    yield Finding(
+        bool(made), f"ConfigMap {NOTE} {'holds ' + made if made else 'is not there'}", f'admin.run_template("{NOTE_TEMPLATE}", {{…}})'
+    )
+
+
+def _pages(template: dict[str, Any]) -> list[dict[str, Any]]:
+    """A form's pages: several in a list, or one alone."""
+    parameters = template["spec"].get("parameters", [])
+    return list(parameters) if isinstance(parameters, list) else [parameters]
+
+
+@own_template.solution
+def _(lab: Lab) -> None:
+    import json
+
+    import yaml
+
+    from labkit import TEMPLATES
+
+    template = yaml.safe_load((TEMPLATES / "configmap.yaml").read_text())
+    template["metadata"] |= {"name": "team-note", "title": "A note of a team"}
+    text = {"title": "What to remember", "type": "string", "maxLength": 200}
+    template["spec"]["parameters"] = [{"title": "The note", "required": ["text"], "properties": {"text": text}}]
+    manifest = (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: team-note, namespace: default}\ndata: {text: ${{ parameters.text | dump }}}\n"
+    )
+    template["spec"]["steps"] = [{"id": "note", "name": "Note it", "action": "ske:configure-resource", "input": {"manifest": manifest}}]
+    template["spec"]["output"] = {}
+    file = lab.settings.home / "team-note.yaml"
+    file.write_text(json.dumps(template))
+    author = lab.portal.sign_in("user-admin")
+    author.run_template(author.register_template(file), {"text": "the portal has no rights of its own"})
+
+
+@own_template.reset
+def _(lab: Lab) -> None:
+    lab.cluster.admin_kubectl("delete", "configmap", NOTE, "--ignore-not-found")
+
+
+@LAB.step("portal-objects", "the lab's own ConfigMaps, made through the portal, are gone again", minutes=8)
+def portal_objects(lab: Lab) -> Iterator[Finding]:
+    for name in CONFIG_MAPS:
+        found = lab.cluster.admin_kubectl("get", "configmap", name, "--ignore-not-found", "-o", "name").output.strip()
+        yield Finding(
+            not found,
+            f"ConfigMap {name} {'is still there' if found else 'is not there'}",
+            f'lab.cluster.admin_kubectl("delete", "configmap", "{name}")',
+        )
+
+
+@portal_objects.solution
+def _(lab: Lab) -> None:
+    lab.cluster.admin_kubectl("delete", "configmap", *CONFIG_MAPS, "--ignore-not-found")
+
+
+@portal_objects.reset
+def _(lab: Lab) -> None:
+    lab.cluster.admin_kubectl("delete", "configmap", *CONFIG_MAPS, "--ignore-not-found")

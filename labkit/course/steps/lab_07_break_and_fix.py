@@ -1,0 +1,116 @@
+"""Lab 07: From the symptom to the cause, in a lab that is there to be broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+from ...cluster.trust import Trust
+from ...common.display import Finding
+from ...common.errors import Unauthorized
+from ...lab import Lab
+from ..faults import FAULTS
+from ..practice import Practice
+from .registry import add_lab
+
+LAB = add_lab("07-break-and-fix", "Break and fix: from the symptom to the cause", needs="programs")
+
+
+@LAB.step("practice", "no fault is left on in the practice lab", minutes=25)
+def practice(lab: Lab) -> Iterator[Finding]:
+    patient = Practice(lab)
+    if not patient.is_up():
+        yield Finding(ok=True, text="the practice lab does not run; when it starts, it starts whole")
+        return
+    names = ", ".join(found.known.name for found in patient.doctor().found)
+    yield Finding(not names, f"in the practice lab the doctor finds: {names or 'nothing'}", "labkit doctor --practice, then labkit mend")
+
+
+@practice.solution
+def _(lab: Lab) -> None:
+    Practice(lab).mend()
+
+
+@practice.reset
+def _(lab: Lab) -> None:
+    Practice(lab).stop()
+
+
+VERIFIED, UNVERIFIED = "user-admin", "user-dev"
+_NAME_CLAIM = "sub"
+
+
+def _by_rule(trust: Trust, rule: str) -> Trust:
+    """A trust whose file goes by one rule about claims, and by what Kubernetes insists on.
+
+    With the email as user name that would be that it is not unverified; with another claim it is nothing.
+    """
+    values = {
+        ("jwt", 0, "claimValidationRules"): [{"expression": rule, "message": "your rule says no"}],
+        ("jwt", 0, "claimMappings", "username", "claim"): _NAME_CLAIM,
+    }
+    declared = replace(trust.declared, authentication=trust.file.with_values(values))
+    return replace(trust, declared=declared, style="structured")
+
+
+def take_by(lab: Lab, rule: str) -> None:
+    """Start the practice lab's API server anew, to take a token when a rule says so and to name people by account (sub) instead of email.
+
+    From then on user-dev's email is unverified. Both people are shown as the API server sees them.
+
+    Args:
+        lab: The learner's lab.
+        rule: A CEL expression over ``claims`` that gives true or false (kubernetes.io, *Authenticating*, claimValidationRules).
+
+    Raises:
+        PracticeError: The practice lab doesn't run.
+        ServerError: The API server can't start with that rule; it says why.
+    """
+    practice = Practice(lab)
+    practice.insist_on_up()
+    patient = practice.lab
+    FAULTS["unverified-email"].switch_on(patient)
+    with patient.processes.lock():
+        # A server that runs would read the changed file in its own time, and pass over a wrong one without a word.
+        patient.cluster.stop()
+        patient.cluster.provider.start(_by_rule(patient.cluster.trust, rule))
+    with suppress(Unauthorized):
+        patient.cluster.api(patient.session(VERIFIED)).wait_until_known()
+    print(*(finding.text for finding in _seen_by_rule(patient)), sep="\n")
+
+
+def _seen_by_rule(patient: Lab) -> Iterator[Finding]:
+    for username, taken in ((VERIFIED, True), (UNVERIFIED, False)):
+        session = patient.session(username)
+        seen = patient.cluster.who(session.tokens.id_token)
+        account, says = session.claims[_NAME_CLAIM], f"email_verified: {str(session.claims.get('email_verified')).lower()}"
+        session.sign_out()
+        expected = (seen.username if seen else None) == (account if taken else None)
+        yield Finding(expected, f"{username} ({says}) is {seen or 'nobody (401)'} to the API server", 'take_by(lab, "…")')
+
+
+@LAB.exercise("verified-email", "the practice lab takes a token only if it says that the email is verified, by a rule of yours", minutes=5)
+def verified_email(lab: Lab) -> Iterator[Finding]:
+    """A rule is a comparison, such as claims.aud == "kube". Look at patient.session("user-dev").claims and at the administrator's: which
+    claim differs, and what is to be if a token doesn't have it? claims.?NAME.orValue(…) is for that.
+    """
+    practice = Practice(lab)
+    up = practice.is_up()
+    yield Finding(up, f"the practice lab {'runs' if up else 'does not run'}", "practice.start()")
+    if up:
+        yield from _seen_by_rule(practice.lab)
+
+
+@verified_email.solution
+def _(lab: Lab) -> None:
+    from labkit import take_by
+
+    take_by(lab, "claims.?email_verified.orValue(false) == true")
+
+
+@verified_email.reset
+def _(lab: Lab) -> None:
+    practice = Practice(lab)
+    if practice.is_up():
+        practice.start()

@@ -1,0 +1,30 @@
+"""The last lab: take it all away again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...common.display import Finding, shown
+from ...lab import Lab
+from .registry import add_lab
+
+LAB = add_lab("99-clean-up", "Clean up")
+
+
+@LAB.step("stopped", "nothing of this lab runs any more", minutes=5)
+def stopped(lab: Lab) -> Iterator[Finding]:
+    for row in lab.status().rows:
+        yield Finding(row[1] != "runs", f"{row[0]}: {row[1]}", "lab.down()")
+    objects = lab.cluster.left()
+    if lab.cluster.provider.shared:
+        yield Finding(not objects, f"this lab's objects in {lab.cluster.provider.name}: {shown(objects)}", "lab.down()")
+    left = lab.people_on_disk()
+    yield Finding(not left, f"people's contexts and kept tokens: {shown(left)}", "lab.forget_people()")
+
+
+@stopped.solution
+def _(lab: Lab) -> None:
+    lab.kratix.remove(lab.kratix.team_space) if lab.kratix.is_running() else None
+    lab.cluster.remove_objects() if lab.cluster.is_running() else None
+    lab.forget_people()
+    lab.down()

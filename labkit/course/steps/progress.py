@@ -1,0 +1,87 @@
+"""How far somebody has come: which steps' checks held when they were last looked at. Kept in the lab's home, in one small file."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from ...common.display import Table, Tabular
+from ...config.settings import write_private
+from ...lab import Lab
+from .registry import LABS, STEPS, LabInfo
+
+_WIDTH = 20
+
+
+@dataclass(frozen=True)
+class Overview(Tabular):
+    """The workshop from beginning to end, and what of it is done.
+
+    Attributes:
+        rows: Each lab with the names of those of its steps that are done.
+    """
+
+    rows: tuple[tuple[LabInfo, tuple[str, ...]], ...]
+
+    @property
+    def minutes_left(self) -> int:
+        """What a reader takes for the steps that are not done."""
+        return sum(step.minutes for info, done in self.rows for step in info.steps if step.name not in done)
+
+    def line(self) -> str:
+        """The whole in one line."""
+        done, total = sum(len(done) for _, done in self.rows), sum(len(info.steps) for info, _ in self.rows)
+        return f"{_bar(done, total)} {done} of {total} steps done, about {self.minutes_left} minutes to go"
+
+    def table(self) -> Table:
+        """A row per lab."""
+        rows = (
+            (info.name, info.title, str(info.minutes), f"{_bar(len(done), len(info.steps), 8)} {len(done)} of {len(info.steps)}")
+            for info, done in self.rows
+        )
+        return Table(("lab", "what it is about", "minutes", "done"), tuple(rows), note=self.line())
+
+    def html(self) -> str:
+        page = self.table().html()
+        for info, _ in self.rows:
+            page = page.replace(f">{info.name}<", f"><a href='{html.escape(info.name)}.ipynb'>{info.name}</a><")
+        return page
+
+
+def overview(lab: Lab) -> Overview:
+    """All labs with their minutes, and how far one has come."""
+    done = _read(lab.settings.state.progress)
+    return Overview(tuple((info, tuple(step.name for step in info.steps if step.name in done)) for info in LABS))
+
+
+def line(lab: Lab) -> str:
+    """How far one has come, in one line."""
+    return overview(lab).line()
+
+
+def note(lab: Lab, name: str, *, done: bool) -> None:
+    """Keep what a step's check has just told."""
+    file = lab.settings.state.progress
+    with FileLock(file.with_suffix(".lock"), mode=0o600):
+        names = _read(file)
+        if (name in names) != done:
+            kept = [other for other in STEPS if other in (names | {name} if done else names - {name})]
+            write_private(file, json.dumps(kept) + "\n")
+
+
+def _read(file: Path) -> set[str]:
+    """What is noted; nothing if the file is no such list, as only a picture is lost with it."""
+    try:
+        names = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return set()
+    return {name for name in names if name in STEPS} if isinstance(names, list) else set()
+
+
+def _bar(done: int, total: int, width: int = _WIDTH) -> str:
+    full = width * done // total if total else 0
+    return "▰" * full + "▱" * (width - full)

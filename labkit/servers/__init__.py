@@ -1,0 +1,1 @@
+"""Servers as detached processes, and the certificates that they show."""

@@ -1,0 +1,321 @@
+"""Detached servers: start, wait until ready, adopt, read the log, stop.
+
+A server outlives the notebook that started it. What is known of it lies in the state folder's ``run/``, one JSON file a server,
+so that any other notebook, shell or test takes it over. One lock per state folder serialises starting and stopping.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock
+
+from ..common.display import Displayed, progress
+from ..common.environment import SERVER, listed
+from ..common.errors import PortInUse, ServerError
+from ..common.ownership import privately
+from ..common.waiting import locked, wait_until
+from ..config.ports import NAMELESS, hold, is_listened_on, listener
+from ..config.settings import Settings, write_private, writing
+from . import _launch
+from .machine import shortage
+
+_POLL_SECONDS = 0.1
+_RELEASE_SECONDS = 5
+_LOCK_SECONDS = 300
+_TAIL_LINES = 15
+_KILL_SECONDS = 10
+_NO_MEMORY = ("it did not get the memory that it asked for", "close other programs, or lift the limit that it runs under (ulimit -v)")
+_NO_MEMORY_WORDS = re.compile("out of memory|insufficient memory|cannot allocate memory|could not (reserve|allocate)", re.IGNORECASE)
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+_KILLED_WHY = "it was killed (SIGKILL), as a system does that runs out of memory"
+
+
+@dataclass(frozen=True)
+class Server:
+    """What to run and how to know that it is up.
+
+    Attributes:
+        name: A file name: ``keycloak``, ``etcd``, …
+        argv: The program (an absolute path) and its arguments; never a secret, since any user may read them.
+        ports: The loopback ports it listens on, by their names in `labkit.config.settings.PORTS`.
+        ready: Asked again and again until it says True; what it raises counts as not yet.
+        env: Added to what every server gets of the environment (`labkit.common.environment.SERVER`); secrets go here.
+        ready_seconds: How long it may take.
+        inputs: Files that the server reads once at its start; when one has changed, it is started anew.
+        cwd: The folder that it runs in; the state folder when left out.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    ports: tuple[str, ...]
+    ready: Callable[[], bool]
+    env: Mapping[str, str] = field(default_factory=dict)
+    ready_seconds: float = 60
+    inputs: tuple[Path, ...] = ()
+    cwd: Path | None = None
+
+    def fingerprint(self) -> str:
+        """Changes when the command line or one of the files read at start changes."""
+        digest = hashlib.sha256("\0".join(self.argv).encode())
+        for file in self.inputs:
+            digest.update(file.read_bytes())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Running(Displayed):
+    """A server that runs now.
+
+    Attributes:
+        name: Its name.
+        pid: Its process id, which is also its session's.
+        fingerprint: `Server.fingerprint` of what was started.
+        log: Its log file.
+    """
+
+    name: str
+    pid: int
+    fingerprint: str
+    log: Path
+
+    def __str__(self) -> str:
+        return f"{self.name} runs (pid {self.pid}), log: {self.log}"
+
+
+class Processes:
+    """The servers of one lab.
+
+    Args:
+        settings: Its state folder and its ports.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._state = settings.state
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the servers' lock; whoever starts or stops servers holds it. May be taken again by its holder.
+
+        Raises:
+            ServerError: Another process held it for five minutes.
+        """
+        self._state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(self._state.servers_lock, timeout=_LOCK_SECONDS, mode=0o600, is_singleton=True)
+        msg = f"another process has been starting or stopping servers of {self._state.root} for {_LOCK_SECONDS} s"
+        # What is laid out for a server is the person's alone, whatever umask the notebook has.
+        with locked(lock, ServerError(msg, fix="end the other notebook or shell, then try again")), privately():
+            yield
+
+    def start(self, server: Server) -> Running:
+        """Start a server, or take over the one that already runs; either way it is ready on return.
+
+        One that runs with another command line or other input files is stopped and started anew.
+
+        Raises:
+            PortInUse: Somebody else listens on one of its ports.
+            ServerError: It died, or was not ready in time; one that was started here is stopped then.
+        """
+        with self.lock():
+            running = self.running(server.name)
+            if running and running.fingerprint == server.fingerprint():
+                try:
+                    self._wait(server, running)
+                except ServerError:
+                    # One that was just about to end is no reason to give up.
+                    if self.running(server.name):
+                        raise
+                else:
+                    return running
+            had_one = self._record(server.name) is not None
+            self.stop(server.name)
+            self._refuse_taken_ports(server, had_one)
+            with progress(f"starting {server.name}"):
+                try:
+                    child, running = self._launch(server)
+                    self._wait(server, running, child)
+                except BaseException:
+                    self.stop(server.name)
+                    raise
+            return running
+
+    def running(self, name: str) -> Running | None:
+        """The server of that name if it runs: same boot, same pid, same start time."""
+        record = self._record(name)
+        if record is None or not _launch.is_same_process(record):
+            return None
+        return Running(name, int(str(record["pid"])), str(record["fingerprint"]), self.log_file(name))
+
+    def row(self, name: str, address: str) -> tuple[str, str, str, str, str]:
+        """A server as a row of `Lab.status`: name, state, pid, address, log."""
+        running, log = self.running(name), self.log_file(name)
+        state = ("runs", str(running.pid), address) if running else ("stopped", "", "")
+        return (name, *state, str(log) if log.exists() else "")
+
+    def names(self) -> list[str]:
+        """The servers that are recorded, first started first."""
+        records = {file.stem: record for file in self._state.run.glob("*.json") if (record := self._record(file.stem))}
+        # Not by the files' dates, which go back when the clock does.
+        return sorted(records, key=lambda name: float(str(records[name]["start"])))
+
+    def stop(self, name: str, stop_seconds: float = 20) -> bool:
+        """Stop a server with its whole session; nothing else is touched.
+
+        Args:
+            name: The server's name.
+            stop_seconds: How long to wait after SIGTERM before SIGKILL.
+
+        Returns:
+            Whether anything ran.
+
+        Raises:
+            ServerError: Part of it is still there after SIGKILL; it stays on record.
+        """
+        with self.lock():
+            record = self._record(name)
+            if record is None:
+                return False
+            ran = bool(_launch.session_members(record))
+            if not (_launch.end_session(record, "terminate", stop_seconds) or _launch.end_session(record, "kill", _KILL_SECONDS)):
+                left = ", ".join(str(process.pid) for process in _launch.session_members(record))
+                msg = f"{name} could not be stopped"
+                raise ServerError(msg, why=f"still there after SIGKILL: pid {left}", fix="try again; only the system can hold them")
+            (self._state.run / f"{name}.json").unlink(missing_ok=True)
+            return ran
+
+    def log_file(self, name: str) -> Path:
+        """Where the server writes what it says."""
+        return self._state.logs / f"{name}.log"
+
+    def log_tail(self, name: str, lines: int = _TAIL_LINES) -> str:
+        """The last lines of a server's log; empty when there is none."""
+        try:
+            with self.log_file(name).open(errors="replace") as file:
+                return "".join(deque(file, lines)).rstrip()
+        except FileNotFoundError:
+            return ""
+
+    def _record(self, name: str) -> dict[str, object] | None:
+        try:
+            loaded = json.loads((self._state.run / f"{name}.json").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return dict(loaded)
+
+    def _launch(self, server: Server) -> tuple[subprocess.Popen[bytes], Running]:
+        log, fingerprint, temporary = self.log_file(server.name), server.fingerprint(), self._state.temporary
+        with writing(log):
+            for folder in (self._state.run, self._state.logs, temporary):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with ExitStack() as ours:
+            ours.callback(os.close, handle)
+            # Held for as long as the server runs: it inherits them, and so does what it starts.
+            held = [ours.enter_context(each) for each in self._hold_ports(server)]
+            child = subprocess.Popen(
+                [sys.executable, "-I", "-S", _launch.__file__, *server.argv],
+                stdin=subprocess.PIPE,
+                stdout=handle,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                cwd=server.cwd or self._state.root,
+                env={**listed(SERVER), "TMPDIR": str(temporary), **server.env},
+                pass_fds=[each.fileno() for each in held],
+                start_new_session=True,
+            )
+        assert child.stdin is not None  # noqa: S101 - asked for above
+        with child.stdin as word:
+            facts = {"name": server.name, "fingerprint": fingerprint, **_launch.marks(child.pid)}
+            write_private(self._state.run / f"{server.name}.json", json.dumps(facts, indent=1) + "\n")
+            with suppress(BrokenPipeError):
+                word.write(b"go\n")
+        return child, Running(server.name, child.pid, fingerprint, log)
+
+    def _wait(self, server: Server, running: Running, child: subprocess.Popen[bytes] | None = None) -> None:
+        reason = ""
+
+        def is_ready() -> bool:
+            nonlocal reason
+            try:
+                if server.ready() and self._listens(server):
+                    return True
+            except PortInUse:
+                raise
+            except Exception as error:  # noqa: BLE001 - a probe may fail in any way while a server starts
+                reason = f"{type(error).__name__}: {error}"
+            if child.poll() is not None if child else _launch.has_ended(running.pid):
+                self._listens(server)
+                killed = child is not None and child.returncode in _KILLED
+                raise self._failed(server, "ended at once" if not reason else "ended before it was ready", _KILLED_WHY if killed else "")
+            return False
+
+        def late(_: Exception) -> ServerError:
+            return self._failed(server, f"was not ready within {server.ready_seconds:.0f} s", reason)
+
+        wait_until(is_ready, server.ready_seconds, late, pause=_POLL_SECONDS)
+
+    def _failed(self, server: Server, how: str, reason: str) -> ServerError:
+        log, tail = self.log_file(server.name), self.log_tail(server.name)
+        lacking = _NO_MEMORY if _NO_MEMORY_WORDS.search(tail) else shortage(self._state.root)
+        why, fix = lacking or (reason, "mend what the log names and run this again; the log file holds the rest")
+        why = "\n".join(part for part in (why, f"the last lines of {log}:", tail) if part)
+        return ServerError(f"{server.name} {how}", why=why, fix=fix)
+
+    def _listens(self, server: Server) -> bool:
+        """Whether it is the server that listens on its ports, by now.
+
+        Raises:
+            PortInUse: It is somebody else who was quicker, and maybe answers as the server would.
+        """
+        for name in server.ports:
+            port = self._settings.ports[name]
+            if self._is_listened_on_by(server.name, port):
+                continue
+            holder = listener(port, held=True)
+            # It may have begun meanwhile.
+            if not self._is_listened_on_by(server.name, port):
+                self._refuse(server, name, holder)
+                return False
+        return True
+
+    def _is_listened_on_by(self, name: str, port: int) -> bool:
+        record = self._record(name)
+        return record is not None and is_listened_on(port, _launch.session_members(record))
+
+    def _refuse_taken_ports(self, server: Server, had_one: bool) -> None:
+        """Patience is for a server of ours that ended a moment ago: the system closes its sockets, by then nobody's, when it gets to it."""
+        deadline = time.monotonic() + _RELEASE_SECONDS
+        for name in server.ports:
+            port = self._settings.ports[name]
+            while (holder := listener(port)) and (had_one or holder == NAMELESS) and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+            self._refuse(server, name, holder)
+
+    def _hold_ports(self, server: Server) -> Iterator[socket.socket]:
+        for name in server.ports:
+            try:
+                held = hold(self._settings.ports[name])
+            except OSError:
+                self._refuse(server, name, NAMELESS)
+            else:
+                if held:
+                    yield held
+
+    def _refuse(self, server: Server, name: str, holder: str | None) -> None:
+        if holder:
+            msg = f"port {self._settings.ports[name]}, which {server.name} needs, is in use by {holder}"
+            raise PortInUse(msg, fix=f"stop that program, or give {server.name} another port: set LABKIT_{name.upper()}_PORT")

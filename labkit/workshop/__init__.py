@@ -1,0 +1,1 @@
+"""The workshop's files in the tools' own formats: found, checked, filled in."""

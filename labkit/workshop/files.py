@@ -1,0 +1,212 @@
+"""The platform folder's YAML: read, filled in, and known by line.
+
+``${NAME}`` in a file stands for a value that only this machine knows, and ``$${NAME}`` for the text itself, as in Backstage's files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..common.errors import WorkshopError
+from ..common.platform_folder import OWN, UNREADABLE, find, nearest
+
+Place = tuple[str | int, ...]
+"""The keys and indices that lead to a value, such as ``("users", 1, "groups", 0)``."""
+
+_PLACEHOLDER = re.compile(r"\$(\$?)\{([A-Z][A-Z0-9_]*)\}")
+
+
+def read(name: str, values: Mapping[str, str], folder: Path = OWN, later: Collection[str] = ()) -> Document:
+    """Read a YAML file and fill it in.
+
+    Args:
+        name: Its name in the platform folder.
+        values: What stands for each ``${NAME}``.
+        folder: The folder that lies over labkit's own.
+        later: Names that are not known yet, if any: then nothing is filled in before `Document.filled_in`.
+
+    Raises:
+        WorkshopError: It can't be read, is no YAML, or has an unknown ``${NAME}``.
+    """
+    file = find(name, folder)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or "it is no text in UTF-8"
+        msg = f"{file} can't be read"
+        raise WorkshopError(msg, why=why, fix=UNREADABLE) from None
+    filled = _filled_in(file, text, {**values, **dict.fromkeys(later, "")})
+    return _parsed(Document(file, text if later else filled))
+
+
+def _parsed(document: Document) -> Document:
+    try:
+        _ = document.documents
+    except yaml.MarkedYAMLError as error:
+        problem = yaml_worded(error)
+    except (yaml.YAMLError, ValueError) as error:
+        problem = f"this is no YAML text: {error}"
+    else:
+        return document
+    # Not chained: YAML's own error quotes the file, passwords included.
+    raise refusal([f"{document.file}: {problem}"])
+
+
+def _filled_in(file: Path, text: str, values: Mapping[str, str]) -> str:
+    def value(found: re.Match[str]) -> str:
+        escaped, name = found.groups()
+        if escaped:
+            return found[0][1:]
+        if name not in values:
+            line = text.count("\n", 0, found.start()) + 1
+            raise refusal([f"{file}:{line}: labkit knows no {found[0]}{nearest(name, values)}; it fills in {', '.join(sorted(values))}"])
+        # What has several lines stands below itself, as a block of YAML has to.
+        before = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
+        return values[name].removesuffix("\n").replace("\n", "\n" + before[: len(before) - len(before.lstrip())])
+
+    return _PLACEHOLDER.sub(value, text)
+
+
+def refusal(problems: list[str]) -> WorkshopError:
+    """The error for problems, each as ``file:line: place: what is wrong``."""
+    many = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    fix = f"correct the file; the comments in {OWN} say what each part means. A file that your folder lacks you copy from there"
+    return WorkshopError(f"the platform files have {many}", why="\n".join(problems), fix=fix)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML file.
+
+    Attributes:
+        file: Where it was read.
+        text: What it says.
+    """
+
+    file: Path
+    text: str = field(repr=False)
+
+    @cached_property
+    def documents(self) -> list[Any]:
+        """The values of its documents: mostly one, more where ``---`` divides them."""
+        loader = _Loader(self.text)
+        try:
+            return [loader.construct_document(node) for node in _nodes(loader)]
+        finally:
+            loader.dispose()
+
+    @property
+    def data(self) -> Any:
+        """The value of its one document; None if it is empty."""
+        return self.documents[0] if self.documents else None
+
+    def problem(self, place: Place, what: str) -> str:
+        """A problem as ``file:line: place: what``; in a file of several documents the place begins with the document's index."""
+        many = len(self.documents) > 1
+        known = [place[:length] for length in range(len(place), -1, -1) if place[:length] in self._places]
+        line = self._places[known[0]][0] if known else 1
+        path = dotted(place if many else place[1:]) or "the file"
+        return f"{self.file}:{line}: {path}: {what}"
+
+    def filled_in(self, values: Mapping[str, str]) -> Document:
+        """The same file with a value for each ``${NAME}``.
+
+        Raises:
+            WorkshopError: It is no YAML with them.
+        """
+        return _parsed(replace(self, text=_filled_in(self.file, self.text, values)))
+
+    def with_values(self, values: Mapping[Place, Any]) -> Document:
+        """The same file with other values; comments stay, but for those inside a list that is replaced.
+
+        Args:
+            values: The values by their places, which must be there.
+        """
+        text = self.text
+        spans = [(self._places[(0, *place)][1], value) for place, value in values.items()]
+        for (begin, end), value in sorted(spans, reverse=True):
+            # JSON is YAML too, and leaves no question of quoting. What stands on lines of its own ends with the last one.
+            line_end = "\n" if text[begin:end].endswith("\n") else ""
+            text = f"{text[:begin]}{json.dumps(value, ensure_ascii=False)}{line_end}{text[end:]}"
+        return replace(self, text=text)
+
+    @cached_property
+    def _places(self) -> dict[Place, tuple[int, tuple[int, int]]]:
+        """Each value's line, counted from 1, and where its text begins and ends."""
+        loader = _Loader(self.text)
+        places: dict[Place, tuple[int, tuple[int, int]]] = {}
+        for index, root in enumerate(_nodes(loader)):
+            for place, line, node in _walk((index,), root.start_mark.line, root):
+                places[place] = (line + 1, (node.start_mark.index, _end(node)))
+        return places
+
+
+def _nodes(loader: yaml.SafeLoader) -> Iterator[yaml.Node]:
+    while loader.check_node():
+        node = loader.get_node()
+        if node is not None:
+            yield node
+
+
+def _walk(place: Place, line: int, node: yaml.Node) -> Iterator[tuple[Place, int, yaml.Node]]:
+    yield place, line, node
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _walk((*place, key.value), key.start_mark.line, value)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _walk((*place, index), item.start_mark.line, item)
+
+
+def _end(node: yaml.Node) -> int:
+    """Where a value's text ends; YAML itself counts what follows a list of lines to it, comments too."""
+    lines = isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value
+    last = node.value[-1] if lines else node
+    last = last[1] if isinstance(last, tuple) else last
+    return int(last.end_mark.index) if last is node else _end(last)
+
+
+def dotted(place: Iterable[str | int]) -> str:
+    """A place as text, such as ``users[1].groups[0]``."""
+    path = ""
+    for part in place:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    return path
+
+
+def yaml_worded(error: yaml.MarkedYAMLError) -> str:
+    """What is wrong and where, without the snippet of the file that the error carries: it may show a password."""
+    mark = error.problem_mark or error.context_mark
+    return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else str(error.problem)
+
+
+class UniqueKeyLoader(yaml.SafeLoader):
+    """YAML's safe loader, but a key that is there twice is an error instead of the last one winning."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f'the key "{key.value}" is there twice', key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Loader(UniqueKeyLoader):
+    """Refuses aliases: a value that stands in two places could not be replaced in one of them."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                None, None, f"the alias *{event.anchor} is not for these files: write it out", event.start_mark
+            )
+        return super().compose_node(parent, index)
