@@ -22,7 +22,7 @@ endif
 CHROMIUMS := chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run-labs test test-faults test-kind check bench browser docs down clean lock pins
+.PHONY: help setup lab run-labs test test-faults test-kind check bench sizes browser docs down clean lock pins
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,9 @@ check: $(READY) ## ruff, mypy, room order, project files and notebooks
 
 bench: $(READY) ## time the commands that people and kubectl wait for
 	@.venv/bin/python -m tests.bench
+
+sizes: $(READY) ## count labkit's lines, packages, layers and imports
+	@.venv/bin/python -m tests.sizes
 
 docs: $(READY) ## write docs/reliability.md and docs/troubleshooting.md from tests and doctor
 	@.venv/bin/python -m pytest --collect-only --quiet --quiet --faults-table docs/reliability.md tests
