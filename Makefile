@@ -42,7 +42,7 @@ test: check ## check, then the unit tests, the tests on real servers, and the la
 	@.venv/bin/python -m pytest --numprocesses=3 --no-loadscope-reorder --durations=10 --ignore=tests/unit/test_project.py
 
 test-faults: $(READY) ## kill servers and commands at all kinds of moments, run lab 07, break all that the doctor knows (18 min)
-	@LABKIT_CLUSTER=local .venv/bin/labkit setup
+	@LABKIT_CLUSTER=local .venv/bin/labkit setup --ui
 	@.venv/bin/python -m pytest --numprocesses=2 --durations=10 tests/faults
 
 test-kind: $(READY) ## labs 02 to 06 on a real KinD, and its faults; skipped, with the reason, where Docker does not run (RECORD=1, RESTART_DOCKER=…)
