@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -29,7 +28,7 @@ PROBES: dict[str, tuple[Probe, tuple[str, ...]]] = {
     "Kratix": (probes.kratix, ("the cluster's servers",)),
     "kubectl's contexts": (probes.contexts, ("who the API server takes people for",)),
 }
-"""What is looked at, in this order: by name the probe, and those that must have found nothing before it can say anything of its own."""
+"""By name the probe, and those before it that must have found nothing for it to say anything of its own."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,9 @@ class Found:
 
 @dataclass(frozen=True)
 class Diagnosis(Displayed):
-    """What the doctor says.
+    """What the doctor says: the causes that were found, the deepest first, what is well, and what could not be judged because of them.
 
-    Attributes:
-        found: The causes, the deepest first; empty when nothing is wrong.
-        well: What was looked at and is well; a portal or a Kratix that was never started is no part of the lab.
-        not_looked_at: What could not be judged because of what was found.
+    A portal or a Kratix that was never started is no part of the lab, and in none of the three.
     """
 
     found: tuple[Found, ...]
@@ -60,7 +56,7 @@ class Diagnosis(Displayed):
 
     @property
     def names(self) -> list[str]:
-        """The causes' names."""
+        """The names of the causes that were found."""
         return [found.known.name for found in self.found]
 
     def __str__(self) -> str:
@@ -73,7 +69,7 @@ class Diagnosis(Displayed):
 
 
 def diagnose(lab: Lab) -> Diagnosis:
-    """Look for what is wrong with a lab, from the ground up; only reads.
+    """Look for what is wrong with a lab, from the ground up; only read.
 
     What stands on something broken is not looked at: its symptoms would be the broken thing's.
     """
@@ -84,19 +80,17 @@ def diagnose(lab: Lab) -> Diagnosis:
         if any(need not in found or found[need] for need in needs):
             not_looked_at.append(name)
             continue
-        with suppress(probes.NotThere):
-            found[name] = list(_ask(probe, lab, sign_in))
+        causes: list[Found] = []
+        try:
+            causes.extend(Found(KNOWN[cause], evidence) for cause, evidence in probe(lab, sign_in))
+        except probes.NotThere:
+            continue
+        except LabkitError as error:
+            # What no probe foresaw is still told in the words of whoever met it.
+            causes.append(Found(Known(type(error).__name__, "", error.what, error.fix), error.why or "—"))
+        found[name] = causes
     return Diagnosis(
         found=tuple(each for causes in found.values() for each in causes),
         well=tuple(name for name, causes in found.items() if not causes),
         not_looked_at=tuple(not_looked_at),
     )
-
-
-def _ask(probe: Probe, lab: Lab, sign_in: probes.SignIn) -> Iterator[Found]:
-    try:
-        for name, evidence in probe(lab, sign_in):
-            yield Found(KNOWN[name], evidence)
-    except LabkitError as error:
-        # What no probe foresaw is still told in the words of whoever met it.
-        yield Found(Known(type(error).__name__, "", error.what, error.fix), error.why or "—")

@@ -1,6 +1,6 @@
 """The probes: each looks at one thing of a lab and yields the names of the causes that it finds, with what it saw.
 
-They are handed a way to sign people in that does so once for all of them: a password takes Keycloak longer than anything else here.
+All are handed one function that signs people in and keeps the sessions: a password takes Keycloak longer than anything else here.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from requests.exceptions import SSLError
 
 from ..cluster.access import matrix
 from ..cluster.trust import Trust
+from ..common.display import shown
 from ..common.errors import ForeignIssuer, IdentityError, KeycloakUnreachable, SignInRefused, TokenInvalid, Unauthorized
 from ..common.http_session import HttpSession
 from ..config.ports import listener
-from ..identity.plan import Action, Change, FieldChange
+from ..identity.plan import Action
 from ..identity.session import Session, key_id, read_claims
 from ..lab import Lab
 from ..servers.machine import FULL_GB
@@ -32,52 +33,7 @@ class NotThere(Exception):
     """What the probe looks at was never part of this lab."""
 
 
-_NEW = {
-    "realm": "realm-missing",
-    "group": "group-missing",
-    "user": "user-missing",
-    "membership": "other-groups",
-    "client scope": "scope-missing",
-    "mapper": "groups-mapper-missing",
-    "client": "client-missing",
-    "default scopes": "client-scopes",
-    "optional scopes": "client-scopes",
-}
-_DOWN = {"etcd": "etcd-down", "kube-apiserver": "api-server-down", "kube-controller-manager": "controller-manager-down"}
-_CHANGED = {
-    "realm.enabled": "realm-disabled",
-    "user.enabled": "user-disabled",
-    "user.emailVerified": "email-unverified",
-    "user.email": "user-changed",
-    "user.firstName": "user-changed",
-    "user.lastName": "user-changed",
-    "membership.groups": "other-groups",
-    "mapper.config.full.path": "full-group-path",
-    "mapper.config.claim.name": "claim-renamed",
-    "mapper.config.included.custom.audience": "portal-audience",
-    "client.enabled": "client-disabled",
-    "client.secret": "client-secret",
-    "client.directAccessGrantsEnabled": "direct-grants-off",
-    "client.redirectUris": "redirect-uris",
-    "default scopes.defaultClientScopes": "client-scopes",
-}
-_TOLD = {
-    "issuer-url": "wrong-issuer",
-    "client-id": "wrong-audience",
-    "ca": "wrong-ca",
-    "username-claim": "other-claims",
-    "groups-claim": "other-claims",
-    "username-prefix": "swapped-prefix",
-    "groups-prefix": "swapped-prefix",
-}
-_NOTICED = {"group": "group-lookalike", "members": "undeclared-members", "colon": "group-with-colon"}
-_REFUSED = {"Invalid user credentials": "password-changed", "Account is not fully set up": "required-action"}
-_RBAC = {
-    ("ClusterRole", "is missing"): "role-missing",
-    ("ClusterRoleBinding", "is missing"): "binding-missing",
-    ("ClusterRole", "as declared"): "role-changed",
-    ("ClusterRoleBinding", "as declared"): "binding-changed",
-}
+_SIGNS: dict[str, dict[str, str]] = yaml.safe_load(Path(__file__).with_name("signs.yaml").read_text(encoding="utf-8"))
 
 
 def machine(lab: Lab, _: SignIn) -> Causes:
@@ -91,15 +47,15 @@ def machine(lab: Lab, _: SignIn) -> Causes:
 
 def keycloak(lab: Lab, _: SignIn) -> Causes:
     """Whether it runs, answers, shows the right certificate, and knows the lab's administrator."""
-    port, runs = lab.settings.ports["keycloak"], lab.keycloak.is_running()
+    port = lab.settings.ports["keycloak"]
     try:
         lab.keycloak.get(lab.keycloak.url)
     except KeycloakUnreachable as error:
-        holder = listener(port)
-        if not runs and holder:
-            yield "keycloak-port-taken", f"port {port} is held by {holder}, and no Keycloak of this home runs"
-        elif not runs:
-            yield "keycloak-down", f"{error.what}: {error.why}\n{lab.processes.log_tail('keycloak', 1)}".strip()
+        if not lab.keycloak.is_running():
+            if holder := listener(port):
+                yield "keycloak-port-taken", f"port {port} is held by {holder}, and no Keycloak of this home runs"
+            else:
+                yield "keycloak-down", f"{error.what}: {error.why}\n{lab.processes.log_tail('keycloak', 1)}".strip()
         elif isinstance(error.__context__, SSLError):
             yield "keycloak-certificate", f"verified with {lab.keycloak.ca}: {error.why}"
         else:
@@ -116,23 +72,22 @@ def realm(lab: Lab, _: SignIn) -> Causes:
     plan = lab.realm.plan()
     for change in plan.pending:
         if change.action is Action.CREATE:
-            yield _NEW.get(change.kind, "realm-drift"), f"{change.kind} {change.name} is not there"
+            yield _SIGNS["plan"].get(change.kind, "realm-drift"), f"{change.kind} {change.name} is not there"
             if change.kind == "realm":
                 return
-        for field in change.fields if change.action is Action.CHANGE else ():
-            yield _of_field(change, field), f"{change.kind} {change.name}, {field.field}: {field.now!r}, declared {field.declared!r}"
+            continue
+        for field in change.fields:
+            name = _SIGNS["plan"].get(f"{change.kind}.{field.field}", "realm-drift")
+            if name == "user-changed" and not field.now:
+                name = "user-unfinished"
+            yield name, f"{change.kind} {change.name}, {field.field}: {field.now!r}, declared {field.declared!r}"
     try:
         lab.keycloak.discovery()
     except ForeignIssuer as error:
         yield "realm-renamed-issuer", error.what
-    for notice in (each for each in plan.notices if each.kind in _NOTICED):
-        yield _NOTICED[notice.kind], notice.text
-
-
-def _of_field(change: Change, field: FieldChange) -> str:
-    if change.kind == "user" and not field.now and field.field in ("email", "firstName", "lastName"):
-        return "user-unfinished"
-    return _CHANGED.get(f"{change.kind}.{field.field}", "realm-drift")
+    for notice in plan.notices:
+        if cause := _SIGNS["notice"].get(notice.kind):
+            yield cause, notice.text
 
 
 def people(lab: Lab, sign_in: SignIn) -> Causes:
@@ -141,7 +96,8 @@ def people(lab: Lab, sign_in: SignIn) -> Causes:
         try:
             sign_in(username)
         except SignInRefused as error:
-            yield next((name for words, name in _REFUSED.items() if words in error.why), "sign-in-refused"), f"{error.what}: {error.why}"
+            cause = next((cause for words, cause in _SIGNS["refusal"].items() if words in error.why), "sign-in-refused")
+            yield cause, f"{error.what}: {error.why}"
         except TokenInvalid as error:
             yield "clocks-differ", f"{error.what}: {error.why}"
 
@@ -153,34 +109,32 @@ def servers(lab: Lab, _: SignIn) -> Causes:
         yield "api-server-down", f"the cluster {provider.name} is not up: {provider.rows()[-1][1]}"
     for name in provider.servers:
         if lab.processes.running(name) is None:
-            yield _DOWN[name], f"no process of {name} runs in {lab.settings.home}\n{lab.processes.log_tail(name, 1)}".strip()
+            yield _SIGNS["server"][name], _does_not_run(lab, name)
     if lab.processes.running("kube-apiserver"):
         endpoint = lab.cluster.endpoint
         try:
-            answer = HttpSession(endpoint.ca).get(f"{endpoint.url}/readyz", timeout=10)
+            HttpSession(endpoint.ca).get(f"{endpoint.url}/readyz", timeout=10).raise_for_status()
         except requests.RequestException as error:
-            yield "api-server-silent", f"{endpoint.url}/readyz: {type(error).__name__}"
-        else:
-            if not answer.ok:
-                yield "api-server-silent", f"{endpoint.url}/readyz answers {answer.status_code}"
+            yield "api-server-silent", f"{endpoint.url}/readyz: {error if error.response is not None else type(error).__name__}"
+
+
+def _does_not_run(lab: Lab, name: str) -> str:
+    return f"no process of {name} runs in {lab.settings.home}\n{lab.processes.log_tail(name, 1)}".strip()
 
 
 def trust(lab: Lab, _: SignIn) -> Causes:
     """What the API server was in fact told, beside what it should have been; only where it is a process of the lab's."""
     if not lab.cluster.provider.servers:
         return
-    line = lab.cluster.provider.flags()
-    file = next((argument.partition("=")[2] for argument in line if argument.startswith("--authentication-config=")), "")
-    wanted = lab.cluster.trust
-    if file:
-        declared, told = _in_file(wanted.configuration()), _in_file(Path(file).read_text())
-    else:
-        declared, told = _in_flags(wanted.flags()), _in_flags(line)
+    wanted, line = lab.cluster.trust, lab.cluster.provider.flags()
+    files = [Path(argument.partition("=")[2]) for argument in line if argument.startswith("--authentication-config=")]
+    declared = _in_file(wanted.configuration()) if files else _in_flags(wanted.flags())
+    told = _in_file(files[0].read_text()) if files else _in_flags(line)
     for what in {**declared, **told}:
         now, right = told.get(what, ""), declared.get(what, "")
         if now != right:
             seen = "another certificate, declared is the lab CA" if what == "ca" else f"{now!r}, declared is {right!r}"
-            yield _TOLD.get(what) or _of_groups(now, wanted), f"the API server's {what} is {seen}"
+            yield _SIGNS["oidc"].get(what) or _of_groups(now, wanted), f"the API server's {what} is {seen}"
 
 
 def _in_file(text: str) -> dict[str, str]:
@@ -218,16 +172,16 @@ def identities(lab: Lab, sign_in: SignIn) -> Causes:
             seen = lab.cluster.api(sign_in(username)).whoami()
         except Unauthorized as error:
             yield "no-discovery" if "discovery document" in error.why else "not-taken", f"{username}: {error.why}"
-            continue
-        if seen.username != user.email or set(seen.groups) != {*user.groups, "system:authenticated"}:
-            yield "other-name", f"{username} is {seen}"
+        else:
+            if seen.username != user.email or set(seen.groups) != {*user.groups, "system:authenticated"}:
+                yield "other-name", f"{username} is {seen}"
 
 
 def rbac(lab: Lab, _: SignIn) -> Causes:
     """The RBAC objects beside their declaration."""
     for difference in lab.cluster.rbac.differences():
-        kind = difference.split()[0]
-        yield next(name for (of, words), name in _RBAC.items() if of == kind and words in difference), difference
+        which = "binding" if difference.startswith("ClusterRoleBinding") else "role"
+        yield f"{which}-{'missing' if difference.endswith('is missing') else 'changed'}", difference
 
 
 def access(lab: Lab, sign_in: SignIn) -> Causes:
@@ -253,10 +207,7 @@ def contexts(lab: Lab, _: SignIn) -> Causes:
         if claims["iss"] != lab.keycloak.issuer:
             yield "context-stale", f"context {username}: its token's issuer is {claims['iss']}"
         elif key_id(token) not in keys:
-            yield (
-                "keys-rotated",
-                f"context {username}: its token is signed by key {key_id(token)}, the realm has {', '.join(sorted(keys))}",
-            )
+            yield "keys-rotated", f"context {username}: its token is signed by key {key_id(token)}, the realm has {shown(sorted(keys))}"
         elif claims["exp"] < time.time():
             try:
                 lab.cluster.kubectl(username, "auth", "whoami")
@@ -270,15 +221,14 @@ def portal(lab: Lab, _: SignIn) -> Causes:
     if running is None:
         if not lab.processes.log_file("portal").exists():
             raise NotThere
-        yield "portal-down", f"no process of it runs in {lab.settings.home}\n{lab.processes.log_tail('portal', 1)}".strip()
+        yield "portal-down", _does_not_run(lab, "portal")
         return
     try:
-        ready = lab.portal.is_ready()
+        silent = "" if lab.portal.is_ready() else " is not ready"
     except requests.RequestException as error:
-        yield "portal-silent", f"{lab.portal.url}: {type(error).__name__}"
-        return
-    if not ready:
-        yield "portal-silent", f"{lab.portal.url} is not ready"
+        silent = f": {type(error).__name__}"
+    if silent:
+        yield "portal-silent", f"{lab.portal.url}{silent}"
     elif not lab.portal.is_as_declared():
         yield "portal-stale", "its configuration, people or sources have changed since it was started"
 
@@ -288,17 +238,16 @@ def kratix(lab: Lab, _: SignIn) -> Causes:
     if not lab.kratix.rows():
         raise NotThere
     if not lab.kratix.is_running():
-        yield "kratix-down", f"no process of it runs in {lab.settings.home}\n{lab.processes.log_tail('kratix', 1)}".strip()
+        yield "kratix-down", _does_not_run(lab, "kratix")
         return
     if missing := lab.kratix.missing_kinds():
         yield "kratix-crd-missing", ", ".join(missing)
         return
     if wrong := lab.kratix.webhook_differences():
         yield "kratix-webhook", "\n".join(wrong)
-    promises = lab.kratix.promises()
-    for promise, why in promises:
+    for promise, why in lab.kratix.promises():
         if why:
             yield "kratix-promise-waits", f"Promise {promise.name}: {why}"
-    for request in (request for promise, why in promises if not why for request in lab.kratix.requests(promise)):
-        if request.pending:
-            yield "kratix-request-pending", f"{request.name}: {request.pending}"
+        for request in () if why else lab.kratix.requests(promise):
+            if request.pending:
+                yield "kratix-request-pending", f"{request.name}: {request.pending}"

@@ -19,8 +19,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from labkit.cluster.rbac import LIST_BINDINGS
 from labkit.course.steps import STEPS
-from labkit.doctor.known import page
+from labkit.doctor.known import KNOWN, page
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -204,6 +205,12 @@ def test_the_page_on_faults_is_what_the_tests_say(tmp_path: Path) -> None:
 
 def test_the_page_on_troubleshooting_is_what_the_doctor_knows() -> None:
     assert page() == (ROOT / "docs" / "troubleshooting.md").read_text(), "it has gone stale: make docs"
+
+
+def test_what_the_doctor_goes_by_leads_to_causes_that_it_knows_and_its_command_is_the_one_that_labs_name() -> None:
+    signs = yaml.safe_load((ROOT / "labkit" / "doctor" / "signs.yaml").read_text())
+    assert {cause for names in signs.values() for cause in names.values()} <= set(KNOWN)
+    assert LIST_BINDINGS in KNOWN["more-than-expected"].fix
 
 
 def test_the_commit_hooks_need_no_outside_address() -> None:
