@@ -181,7 +181,7 @@ def exercise(added: Any) -> Any:
     def add(*findings: Finding) -> None:
         added(*findings)
         step = STEPS["probe"]
-        step.exercise, step.hint = True, "think of it"
+        step.exercise, step.check.__doc__ = True, "think of it"
         step.solution(do_nothing)
 
     return add

@@ -2,11 +2,9 @@
 
 from importlib import import_module
 
-from .agenda import agenda
 from .doing import attempt, begin, catch_up, check, examine, insist_on_what_is_needed, question, reset_lab, solve
-from .notebooks import STARTER, solved
-from .progress import overview
-from .registry import LABS, STEPS, LabInfo, Step, add_lab, the_lab
+from .progress import agenda, overview
+from .registry import LABS, STARTER, STEPS, LabInfo, Step, add_lab, solved, the_lab
 
 __all__ = [
     "LABS",

@@ -15,40 +15,34 @@ from .registry import LABS, STEPS, LabInfo, Step, the_lab
 
 @dataclass(frozen=True)
 class CheckReport(Findings):
-    """What a step's check found; ``ok`` when all is as it should be."""
+    """What a step's check found.
+
+    That an exercise is not done yet is no failure: it comes with the hint and, folded up, the solution; both are empty for other steps.
+    """
 
     step: str
+    hint: str = ""
+    solution: str = ""
+
+    @property
+    def _helps(self) -> bool:
+        return bool(self.hint) and not self.ok
 
     def headline(self) -> str:
         """The result in one line, which names the step."""
+        if self._helps:
+            return f"… {self.step}: not done yet ({len(self.findings) - len(self.bad)} of {len(self.findings)}): {self.title}"
         mark, rest = super().headline().split(" ", 1)
         return f"{mark} {self.step}: {rest}"
 
-
-@dataclass(frozen=True)
-class AttemptReport(CheckReport):
-    """What the check of an exercise found; what is not done yet is no failure, and comes with the hint and, folded up, the solution."""
-
-    hint: str
-    solution: str
-
-    def headline(self) -> str:
-        """The result in one line."""
-        if self.ok:
-            return super().headline()
-        done = f"{len(self.findings) - len(self.bad)} of {len(self.findings)}"
-        return f"… {self.step}: not done yet ({done}): {self.title}"
-
     def __str__(self) -> str:
-        if self.ok:
-            return super().__str__()
-        return f"{super().__str__()}\n  hint: {self.hint}\n  the solution, if you give up: labkit solve {STEPS[self.step].path}"
+        given_up = f"\n  hint: {self.hint}\n  the solution, if you give up: labkit solve {STEPS[self.step].path}"
+        return super().__str__() + (given_up if self._helps else "")
 
     def html(self) -> str:
-        if self.ok:
-            return super().html()
         folded = (("Hint", f"<p>{html.escape(self.hint)}</p>"), ("Solution", f"<pre>{html.escape(self.solution)}</pre>"))
-        return super().html() + "".join(f"<details><summary>{title}</summary>{inside}</details>" for title, inside in folded)
+        help_ = "".join(f"<details><summary>{title}</summary>{inside}</details>" for title, inside in folded)
+        return super().html() + (help_ if self._helps else "")
 
 
 def begin(name: str) -> Lab:
@@ -62,7 +56,7 @@ def begin(name: str) -> Lab:
     """
     info = the_lab(name)
     lab = Lab.open()
-    print(f"Lab {info.name[:2]} · {info.title} · about {info.minutes} minutes\n{progress.line(lab)}")
+    print(f"Lab {info.name[:2]} · {info.title} · about {info.minutes} minutes\n{progress.overview(lab).line()}")
     if lacks := info.lacks(lab):
         print(f"{BAD} it can't run here: {lacks}\n  read it without running its cells; the next lab needs nothing of it")
         return lab
@@ -73,7 +67,7 @@ def begin(name: str) -> Lab:
 
 
 def insist_on_what_is_needed(lab: Lab, info: LabInfo) -> None:
-    """Raises `EarlierLabMissing` if the step of an earlier lab that a lab builds on is not done; it names the first lab that lacks."""
+    """Raise `EarlierLabMissing`, which names the first lab that lacks, if the step that a lab builds on is not done."""
     need, missing = info.needs, None
     while need and not (report := examine(lab, need)).ok:
         missing, need = report, the_lab(STEPS[need].lab).needs
@@ -87,27 +81,16 @@ def insist_on_what_is_needed(lab: Lab, info: LabInfo) -> None:
 
 def examine(lab: Lab, name: str) -> CheckReport:
     """Run a step's check; a check that can't go on is a finding, too."""
-    found: list[Finding] = []
-    step = STEPS[name]
+    step, found = STEPS[name], list[Finding]()
     try:
         found.extend(step.check(lab))
     except LabkitError as error:
         found.append(Finding(ok=False, text=error.what + (f": {error.why}" if error.why else ""), fix=error.fix))
-    if step.exercise:
-        return AttemptReport(step.title, tuple(found), name, step.hint, step.solution_code())
-    return CheckReport(step.title, tuple(found), name)
+    return CheckReport(step.title, tuple(found), name, *((step.hint, step.solution_code()) if step.exercise else ()))
 
 
 def check(lab: Lab, name: str) -> CheckReport:
-    """Run a step's check and insist on it.
-
-    Args:
-        lab: The lab.
-        name: The step's name.
-
-    Raises:
-        CheckFailed: Something is missing or wrong; each such thing is named with what to do.
-    """
+    """Run a step's check and raise `CheckFailed`, with what is wrong and what to do about each such thing, unless all is well."""
     report = attempt(lab, name)
     if not report.ok:
         raise CheckFailed(report.headline(), why=report.why(), fix=report.fix())
@@ -115,26 +98,14 @@ def check(lab: Lab, name: str) -> CheckReport:
 
 
 def attempt(lab: Lab, name: str) -> CheckReport:
-    """Run a step's check, note the result in the lab's progress and give it, whatever it is; for exercises.
-
-    Args:
-        lab: The lab.
-        name: The step's name.
-    """
+    """Run a step's check, note the result in the lab's progress and give it, whatever it is; for exercises."""
     report = examine(lab, name)
     progress.note(lab, name, done=report.ok)
     return report
 
 
 def question(name: str) -> Question:
-    """What a lab asks of its reader.
-
-    Args:
-        name: The lab's name.
-
-    Raises:
-        LabkitError: It asks nothing.
-    """
+    """Ask a lab's reader the question of the lab of that name."""
     asked = the_lab(name).question
     if asked is None:
         msg = f"{name} has no question"
@@ -143,11 +114,7 @@ def question(name: str) -> Question:
 
 
 def solve(lab: Lab, step: Step) -> CheckReport:
-    """Do what a step asks for, and check it.
-
-    Raises:
-        LabkitError: There is nothing that can be done by itself, or it failed.
-    """
+    """Do what a step asks for, and check it; raise `LabkitError` where only a person can do it."""
     if step.solve is None:
         report = examine(lab, step.name)
         if report.ok:
@@ -159,11 +126,7 @@ def solve(lab: Lab, step: Step) -> CheckReport:
 
 
 def reset_lab(lab: Lab, info: LabInfo) -> list[str]:
-    """Take away what a lab's steps leave behind, the last first; what earlier labs left stays.
-
-    Returns:
-        The names of the steps that had something to take away.
-    """
+    """Take away what a lab's steps leave behind, the last first, and name the steps; what earlier labs left stays."""
     undone = []
     for step in reversed(info.steps):
         if step.undo is not None:
@@ -174,11 +137,7 @@ def reset_lab(lab: Lab, info: LabInfo) -> list[str]:
 
 
 def catch_up(lab: Lab, info: LabInfo) -> list[CheckReport]:
-    """Do all that comes before a lab and is not there yet, exercises and what this machine can't run excepted; for who comes late.
-
-    Returns:
-        What was found of each step in the end, in order.
-    """
+    """Do all that comes before a lab and is not there yet, exercises and what this machine can't run excepted; report on each step."""
     reports = []
     for earlier in (each for each in LABS[: LABS.index(info)] if not each.lacks(lab)):
         for step in (each for each in earlier.steps if not each.exercise):

@@ -17,9 +17,8 @@ def machine(lab: Lab) -> Iterator[Finding]:
     found = lab.machine()
     enough = found.memory_gb >= limits.MEMORY_GB or bool(lab.processes.names())
     yield Finding(enough, f"{found.memory_gb:.1f} GB of memory available, {limits.MEMORY_GB:.0f} wanted", "close other programs")
-    yield Finding(
-        found.disk_gb >= limits.DISK_GB, f"{found.disk_gb:.0f} GB of disk free, {limits.DISK_GB:.0f} wanted", "make room on the disk"
-    )
+    text = f"{found.disk_gb:.0f} GB of disk free, {limits.DISK_GB:.0f} wanted"
+    yield Finding(found.disk_gb >= limits.DISK_GB, text, "make room on the disk")
 
 
 @LAB.step("programs", "every program is here, in a version that fits", minutes=3)
@@ -30,6 +29,4 @@ def programs(lab: Lab) -> Iterator[Finding]:
         yield Finding(program is not None, text, "run 00-start-here.ipynb, or labkit setup in a terminal")
 
 
-@programs.solution
-def _(lab: Lab) -> None:
-    lab.setup()
+programs.solution(lambda lab: lab.setup())

@@ -10,6 +10,7 @@ from ...identity.plan import Action
 from ...lab import Lab
 from ..questions import Question
 from .registry import add_lab
+from .shared import deletes_in_realm, there
 
 LAB = add_lab("01-keycloak", "Keycloak: who somebody is", needs="programs")
 LAB.question = Question(
@@ -28,9 +29,7 @@ def keycloak(lab: Lab) -> Iterator[Finding]:
     yield from lab.keycloak.findings()
 
 
-@keycloak.solution
-def _(lab: Lab) -> None:
-    lab.keycloak.start()
+keycloak.solution(lambda lab: lab.keycloak.start())
 
 
 @keycloak.reset
@@ -51,9 +50,7 @@ def realm(lab: Lab) -> Iterator[Finding]:
     yield Finding(issuer == lab.keycloak.issuer, f"discovery names the issuer {issuer}")
 
 
-@realm.solution
-def _(lab: Lab) -> None:
-    lab.realm.apply()
+realm.solution(lambda lab: lab.realm.apply())
 
 
 @LAB.step("sign-in", "both people can sign in, and their tokens name their groups", minutes=6)
@@ -62,36 +59,30 @@ def sign_in(lab: Lab) -> Iterator[Finding]:
     for username in lab.workshop.access.expected:
         groups = lab.session(username).claims.get(claim)
         declared = list(lab.workshop.user(username).groups)
-        yield Finding(
-            groups == declared,
-            f"{username}'s token says {claim}: {shown(groups)}",
-            f"the workshop declares {shown(declared)}: lab.realm.apply()",
-        )
+        fix = f"the workshop declares {shown(declared)}: lab.realm.apply()"
+        yield Finding(groups == declared, f"{username}'s token says {claim}: {shown(groups)}", fix)
 
 
-@sign_in.solution
-def _(lab: Lab) -> None:
-    lab.realm.apply()
+sign_in.solution(lambda lab: lab.realm.apply())
 
 
-AUDITOR, AUDITORS = "user-audit", "kube-audit"
-
-
-@LAB.exercise("auditor", f"a group {AUDITORS} has one member, {AUDITOR}, who could sign in today", minutes=6)
+@LAB.exercise("auditor", "a group kube-audit has one member, user-audit, who could sign in today", minutes=6)
 def auditor(lab: Lab) -> Iterator[Finding]:
     """create_group, create_user and group_user_add, each of lab.realm.admin(). What does Keycloak ask of an account before it lets anybody
     in? The table at the beginning of this lab says it; lab.realm.preview shows what a token of theirs would say.
     """
     keycloak = lab.realm.admin()
     groups = [group["name"] for group in keycloak.get_groups()]
-    yield Finding(AUDITORS in groups, f"the realm's groups are {shown(sorted(groups))}", f'create_group({{"name": "{AUDITORS}"}})')
-    found = keycloak.get_users({"username": AUDITOR, "exact": "true"})
-    yield Finding(bool(found), f"there is {'a' if found else 'no'} user {AUDITOR}", "create_user({…})")
-    if found:
-        lacking = _unfinished(found[0], keycloak.get_credentials(found[0]["id"]))
-        yield Finding(not lacking, f"{AUDITOR}'s account lacks {shown(lacking)}", "update_user(…), or set_user_password(…)")
-        said = lab.realm.preview(AUDITOR).get(lab.workshop.cluster.oidc.groups_claim)
-        yield Finding(said == [AUDITORS], f"a token of {AUDITOR} would say groups: {shown(said)}", "group_user_add(user's id, group's id)")
+    yield Finding("kube-audit" in groups, f"the realm's groups are {shown(sorted(groups))}", 'create_group({"name": "kube-audit"})')
+    found = keycloak.get_users({"username": "user-audit", "exact": "true"})
+    yield there("user user-audit", found, "create_user({…})")
+    for user in found:
+        lacking = _unfinished(user, keycloak.get_credentials(user["id"]))
+        yield Finding(not lacking, f"user-audit's account lacks {shown(lacking)}", "update_user(…), or set_user_password(…)")
+        said = lab.realm.preview("user-audit").get(lab.workshop.cluster.oidc.groups_claim)
+        yield Finding(
+            said == ["kube-audit"], f"a token of user-audit would say groups: {shown(said)}", "group_user_add(user's id, group's id)"
+        )
 
 
 @auditor.solution
@@ -107,21 +98,12 @@ def _(lab: Lab) -> None:
     keycloak.group_user_add(user, keycloak.get_group_by_path("/kube-audit")["id"])
 
 
-@auditor.reset
-def _(lab: Lab) -> None:
-    lab.keycloak.require_own()
-    keycloak = lab.realm.admin()
-    for user in keycloak.get_users({"username": AUDITOR, "exact": "true"}):
-        keycloak.delete_user(user["id"])
-    for group in keycloak.get_groups():
-        if group["name"] == AUDITORS:
-            keycloak.delete_group(group["id"])
+auditor.reset(deletes_in_realm(user="user-audit", group="kube-audit"))
 
 
 def _unfinished(user: dict[str, Any], credentials: list[dict[str, Any]]) -> list[str]:
     """What Keycloak, or the API server, would miss in an account."""
-    lacking = [field for field in ("firstName", "lastName", "email") if not user.get(field)]
-    lacking += [field for field in ("emailVerified", "enabled") if not user.get(field)]
+    lacking = [field for field in ("firstName", "lastName", "email", "emailVerified", "enabled") if not user.get(field)]
     lacking += [f"required action {action}" for action in user.get("requiredActions", ())]
     return lacking if any(each["type"] == "password" for each in credentials) else [*lacking, "password"]
 
@@ -153,10 +135,4 @@ def _(lab: Lab) -> None:
     keycloak.add_client_optional_client_scope(str(keycloak.get_client_id("kube")), scope_id, {})
 
 
-@team_claim.reset
-def _(lab: Lab) -> None:
-    lab.keycloak.require_own()
-    keycloak = lab.realm.admin()
-    for scope in keycloak.get_client_scopes():
-        if scope["name"] == "team":
-            keycloak.delete_client_scope(scope["id"])
+team_claim.reset(deletes_in_realm(client_scope="team"))

@@ -33,11 +33,5 @@ def cluster(lab: Lab) -> Iterator[Finding]:
         yield Finding(as_declared, f"it takes {username} for {seen}", "compare the token's claims with lab.cluster.trust")
 
 
-@cluster.solution
-def _(lab: Lab) -> None:
-    lab.cluster.start()
-
-
-@cluster.reset
-def _(lab: Lab) -> None:
-    lab.cluster.erase()
+cluster.solution(lambda lab: lab.cluster.start())
+cluster.reset(lambda lab: lab.cluster.erase())

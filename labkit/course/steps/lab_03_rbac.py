@@ -9,7 +9,7 @@ from ...identity.session import Claims
 from ...lab import Lab
 from ..questions import Question
 from .registry import add_lab
-from .rights import AUDITORS, answers
+from .shared import AUDITORS, deletes, rights
 
 LAB = add_lab("03-rbac", "RBAC: what a group may do", needs="cluster")
 LAB.question = Question(
@@ -32,17 +32,8 @@ def rbac(lab: Lab) -> Iterator[Finding]:
         yield Finding(not wrong, wrong[0] if wrong else name, "lab.cluster.rbac.apply()")
 
 
-@rbac.solution
-def _(lab: Lab) -> None:
-    lab.cluster.rbac.apply()
-
-
-@rbac.reset
-def _(lab: Lab) -> None:
-    lab.cluster.rbac.remove()
-
-
-READERS = "configmap-reader"
+rbac.solution(lambda lab: lab.cluster.rbac.apply())
+rbac.reset(lambda lab: lab.cluster.rbac.remove())
 
 
 @LAB.exercise("read-configmaps", "the group kube-audit may read ConfigMaps everywhere, and nothing else", minutes=5)
@@ -50,9 +41,8 @@ def read_configmaps(lab: Lab) -> Iterator[Finding]:
     """Two objects: a role that lists verbs on resources, and a binding that gives it to a group. Which kind of role holds in every
     namespace? kubectl create clusterrole and kubectl create clusterrolebinding make both; a group need not exist anywhere to be bound.
     """
-    refused = (("create", "configmaps"), ("get", "secrets"), ("list", "pods"), ("list", "namespaces"))
-    reading = [(verb, "configmaps", "", True) for verb in ("get", "list", "watch")]
-    yield from answers(lab, AUDITORS, [*reading, *((verb, resource, "", False) for verb, resource in refused)])
+    reading = ("get configmaps", "list configmaps", "watch configmaps")
+    yield from rights(lab, AUDITORS, may=reading, may_not=("create configmaps", "get secrets", "list pods", "list namespaces"))
 
 
 @read_configmaps.solution
@@ -63,9 +53,7 @@ def _(lab: Lab) -> None:
     kubectl("create", "clusterrolebinding", "configmap-reader", "--clusterrole=configmap-reader", "--group=kube-audit")
 
 
-@read_configmaps.reset
-def _(lab: Lab) -> None:
-    lab.cluster.admin_kubectl("delete", "--ignore-not-found", f"clusterrolebinding/{READERS}", f"clusterrole/{READERS}")
+read_configmaps.reset(deletes("clusterrolebinding/configmap-reader", "clusterrole/configmap-reader"))
 
 
 @LAB.exercise("own-namespace", "user-dev may change what is in the namespace dev-home, and nowhere else", minutes=5)
@@ -74,11 +62,11 @@ def own_namespace(lab: Lab) -> Iterator[Finding]:
     this. Bind the person, not the group, or all of kube-dev gets it; which name does the API server know them by?
     """
     dev = lab.realm.preview("user-dev")
-    wanted = [("create", "configmaps", "dev-home", True), ("delete", "configmaps", "dev-home", True)]
-    refused = [("create", "rolebindings.rbac.authorization.k8s.io", "dev-home", False), ("create", "configmaps", "default", False)]
-    yield from answers(lab, dev, [*wanted, *refused])
+    bindings = "create rolebindings.rbac.authorization.k8s.io"
+    yield from rights(lab, dev, "dev-home", may=("create configmaps", "delete configmaps"), may_not=(bindings,))
+    yield from rights(lab, dev, "default", may_not=("create configmaps",))
     other = Claims("somebody else in kube-dev", {"email": "somebody-else@example.com", "groups": ["kube-dev"]})
-    yield from answers(lab, other, [("create", "configmaps", "dev-home", False)])
+    yield from rights(lab, other, "dev-home", may_not=("create configmaps",))
 
 
 @own_namespace.solution
@@ -89,6 +77,4 @@ def _(lab: Lab) -> None:
     kubectl("create", "rolebinding", "dev-home", "--namespace=dev-home", "--clusterrole=edit", f"--user={email}")
 
 
-@own_namespace.reset
-def _(lab: Lab) -> None:
-    lab.cluster.admin_kubectl("delete", "--ignore-not-found", "namespace/dev-home")
+own_namespace.reset(deletes("namespace/dev-home"))

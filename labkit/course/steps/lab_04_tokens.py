@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+
+from pydantic import SecretStr
 
 from ...cluster.kubeconfig import exec_context
 from ...common.display import Finding
@@ -11,6 +14,7 @@ from ...lab import Lab
 from ...workshop.workshop import Client
 from ..questions import Question
 from .registry import add_lab
+from .shared import deletes_in_realm, there
 
 LAB = add_lab("04-tokens", "Tokens: what kubectl carries", needs="rbac")
 LAB.question = Question(
@@ -27,14 +31,11 @@ LAB.question = Question(
 def contexts(lab: Lab) -> Iterator[Finding]:
     for username in lab.workshop.access.expected:
         for context in (username, exec_context(username)):
-            there = context in lab.cluster.kubeconfig.contexts()
-            name = (
-                lab.cluster.kubectl(context, "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}").output if there else "nobody"
-            )
-            email = lab.workshop.user(username).email
-            yield Finding(
-                name == email, f"context {context} is {name}", f'lab.sign_in("{username}") and lab.cluster.enter_exec("{username}")'
-            )
+            name = "nobody"
+            if context in lab.cluster.kubeconfig.contexts():
+                name = lab.cluster.kubectl(context, "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}").output
+            fix = f'lab.sign_in("{username}") and lab.cluster.enter_exec("{username}")'
+            yield Finding(name == lab.workshop.user(username).email, f"context {context} is {name}", fix)
 
 
 @contexts.solution
@@ -44,35 +45,29 @@ def _(lab: Lab) -> None:
         lab.cluster.enter_exec(username)
 
 
-@contexts.reset
-def _(lab: Lab) -> None:
-    lab.forget_people()
+contexts.reset(lambda lab: lab.forget_people())
 
 
-OUTSIDER = "kube-outsider"
-
-
-@LAB.exercise("refused-client", f"people can sign in through the client {OUTSIDER}, and the cluster takes none of its ID tokens", minutes=6)
+@LAB.exercise(
+    "refused-client", "people can sign in through the client kube-outsider, and the cluster takes none of its ID tokens", minutes=6
+)
 def refused_client(lab: Lab) -> Iterator[Finding]:
     """What does the API server ask of aud, and who is an ID token made for? A new client that people may sign in through (direct access
     grants, as this needs no browser) is enough: create_client of lab.realm.admin().
     """
     keycloak = lab.realm.admin()
-    found = next((client for client in keycloak.get_clients() if client["clientId"] == OUTSIDER), None)
-    yield Finding(found is not None, f"the realm has {'the' if found else 'no'} client {OUTSIDER}", "create_client({…})")
-    if found is None:
-        return
+    found: dict[str, Any] = next((each for each in keycloak.get_clients() if each["clientId"] == "kube-outsider"), {})
+    yield there("client kube-outsider", found, "create_client({…})")
     direct = bool(found.get("directAccessGrantsEnabled"))
-    yield Finding(direct, f"its direct access grants are {'on' if direct else 'off'}", '"directAccessGrantsEnabled": True')
+    if found:
+        yield Finding(direct, f"its direct access grants are {'on' if direct else 'off'}", '"directAccessGrantsEnabled": True')
     if not direct:
         return
-    user = lab.workshop.user("user-dev")
-    client = lab.workshop.client(lab.workshop.cluster.oidc.client_id)
     secret = "" if found.get("publicClient") else keycloak.get_client_secrets(found["id"]).get("value", "")
-    session = sign_in(lab.keycloak, Client.model_validate({**client.model_dump(), "client_id": OUTSIDER, "secret": secret or "none"}), user)
+    client = Client(client_id="kube-outsider", secret=SecretStr(secret or "none"))
+    session = sign_in(lab.keycloak, client, lab.workshop.user("user-dev"))
     try:
-        seen = lab.cluster.who(session.tokens.id_token)
-        aud = session.claims["aud"]
+        seen, aud = lab.cluster.who(session.tokens.id_token), session.claims["aud"]
     finally:
         session.sign_out()
     yield Finding(seen is None, f"an ID token with aud: {aud} is {seen or 'nobody (401)'} to the API server", "no audience mapper")
@@ -87,10 +82,4 @@ def _(lab: Lab) -> None:
     lab.realm.admin().create_client({**client, **flows}, skip_exists=True)
 
 
-@refused_client.reset
-def _(lab: Lab) -> None:
-    lab.keycloak.require_own()
-    keycloak = lab.realm.admin()
-    for client in keycloak.get_clients():
-        if client["clientId"] == OUTSIDER:
-            keycloak.delete_client(client["id"])
+refused_client.reset(deletes_in_realm(client="kube-outsider"))

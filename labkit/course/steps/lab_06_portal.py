@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from ...common.display import Finding, shown
 from ...lab import Lab
 from ...portal.server import TEMPLATES
 from ..questions import Question
 from .registry import add_lab
+from .shared import deletes, gone, there
 
 CONFIG_MAPS = ("test-configmap", "dev-configmap", "in-a-browser")
 """What its cells, and its walk in a browser, have the portal make."""
@@ -37,22 +37,15 @@ def portal(lab: Lab) -> Iterator[Finding]:
         session.sign_out()
 
 
-@portal.solution
-def _(lab: Lab) -> None:
-    lab.portal.start()
-
-
-@portal.reset
-def _(lab: Lab) -> None:
-    lab.portal.erase()
+portal.solution(lambda lab: lab.portal.start())
+portal.reset(lambda lab: lab.portal.erase())
 
 
 @LAB.step("template", "the template for a ConfigMap is registered", minutes=3)
 def template(lab: Lab) -> Iterator[Finding]:
     known, ref = lab.portal.guest().catalog("template").refs, "template:default/configmap"
-    yield Finding(
-        ref in known, f"{ref} is {'' if ref in known else 'not '}in the catalog", "admin.register_template(…), as in 06-portal.ipynb"
-    )
+    text = f"{ref} is {'' if ref in known else 'not '}in the catalog"
+    yield Finding(ref in known, text, "admin.register_template(…), as in 06-portal.ipynb")
 
 
 @template.solution
@@ -62,9 +55,6 @@ def _(lab: Lab) -> None:
     admin.sign_out()
 
 
-NOTE_TEMPLATE, NOTE = "template:default/team-note", "team-note"
-
-
 @LAB.exercise("own-template", "a template of your own, team-note, makes a ConfigMap, and has made one for user-admin", minutes=10)
 def own_template(lab: Lab) -> Iterator[Finding]:
     """Begin with labkit's own template, configmap.yaml in TEMPLATES: yaml.safe_load gives it as a mapping.
@@ -72,23 +62,18 @@ def own_template(lab: Lab) -> Iterator[Finding]:
     admin.register_template.
     """
     known = {entity["metadata"]["name"]: entity for entity in lab.portal.guest().catalog("template").entities}
-    template = known.get(NOTE, {})
-    yield Finding(bool(template), f"{NOTE_TEMPLATE} is {'' if template else 'not '}in the catalog", "admin.register_template(FILE)")
+    template = known.get("team-note", {})
+    yield there("template:default/team-note", template, "admin.register_template(FILE)")
     if template:
         actions = [step["action"] for step in template["spec"]["steps"]]
         yield Finding("ske:configure-resource" in actions, f"its steps are {shown(actions)}", "one with ske:configure-resource")
-        required = [name for page in _pages(template) for name in page.get("required", ())]
+        form = template["spec"].get("parameters", [])
+        pages = form if isinstance(form, list) else [form]
+        required = [name for page in pages for name in page.get("required", ())]
         yield Finding(bool(required), f"its form insists on {shown(required)}", "a parameter under required")
-    made = lab.cluster.admin_kubectl("get", "configmap", NOTE, "--ignore-not-found", "-o", "jsonpath={.data}").output.strip()
-    yield Finding(
-        bool(made), f"ConfigMap {NOTE} {'holds ' + made if made else 'is not there'}", f'admin.run_template("{NOTE_TEMPLATE}", {{…}})'
-    )
-
-
-def _pages(template: dict[str, Any]) -> list[dict[str, Any]]:
-    """A form's pages: several in a list, or one alone."""
-    parameters = template["spec"].get("parameters", [])
-    return list(parameters) if isinstance(parameters, list) else [parameters]
+    made = lab.cluster.admin_kubectl("get", "configmap", "team-note", "--ignore-not-found", "-o", "jsonpath={.data}").output.strip()
+    fix = 'admin.run_template("template:default/team-note", {…})'
+    yield Finding(bool(made), f"ConfigMap team-note {'holds ' + made if made else 'is not there'}", fix)
 
 
 @own_template.solution
@@ -114,27 +99,12 @@ def _(lab: Lab) -> None:
     author.run_template(author.register_template(file), {"text": "the portal has no rights of its own"})
 
 
-@own_template.reset
-def _(lab: Lab) -> None:
-    lab.cluster.admin_kubectl("delete", "configmap", NOTE, "--ignore-not-found")
+own_template.reset(deletes("configmap/team-note"))
 
 
 @LAB.step("portal-objects", "the lab's own ConfigMaps, made through the portal, are gone again", minutes=8)
 def portal_objects(lab: Lab) -> Iterator[Finding]:
-    for name in CONFIG_MAPS:
-        found = lab.cluster.admin_kubectl("get", "configmap", name, "--ignore-not-found", "-o", "name").output.strip()
-        yield Finding(
-            not found,
-            f"ConfigMap {name} {'is still there' if found else 'is not there'}",
-            f'lab.cluster.admin_kubectl("delete", "configmap", "{name}")',
-        )
+    return gone(lab, "ConfigMap", CONFIG_MAPS)
 
 
-@portal_objects.solution
-def _(lab: Lab) -> None:
-    lab.cluster.admin_kubectl("delete", "configmap", *CONFIG_MAPS, "--ignore-not-found")
-
-
-@portal_objects.reset
-def _(lab: Lab) -> None:
-    lab.cluster.admin_kubectl("delete", "configmap", *CONFIG_MAPS, "--ignore-not-found")
+portal_objects.reset(portal_objects.solution(deletes(*(f"configmap/{name}" for name in CONFIG_MAPS))))

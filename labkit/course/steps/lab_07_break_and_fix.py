@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from ...cluster.trust import Trust
 from ...common.display import Finding
 from ...common.errors import Unauthorized
 from ...lab import Lab
@@ -27,31 +26,11 @@ def practice(lab: Lab) -> Iterator[Finding]:
     yield Finding(not names, f"in the practice lab the doctor finds: {names or 'nothing'}", "labkit doctor --practice, then labkit mend")
 
 
-@practice.solution
-def _(lab: Lab) -> None:
-    Practice(lab).mend()
-
-
-@practice.reset
-def _(lab: Lab) -> None:
-    Practice(lab).stop()
+practice.solution(lambda lab: Practice(lab).mend())
+practice.reset(lambda lab: Practice(lab).stop())
 
 
 VERIFIED, UNVERIFIED = "user-admin", "user-dev"
-_NAME_CLAIM = "sub"
-
-
-def _by_rule(trust: Trust, rule: str) -> Trust:
-    """A trust whose file goes by one rule about claims, and by what Kubernetes insists on.
-
-    With the email as user name that would be that it is not unverified; with another claim it is nothing.
-    """
-    values = {
-        ("jwt", 0, "claimValidationRules"): [{"expression": rule, "message": "your rule says no"}],
-        ("jwt", 0, "claimMappings", "username", "claim"): _NAME_CLAIM,
-    }
-    declared = replace(trust.declared, authentication=trust.file.with_values(values))
-    return replace(trust, declared=declared, style="structured")
 
 
 def take_by(lab: Lab, rule: str) -> None:
@@ -71,10 +50,17 @@ def take_by(lab: Lab, rule: str) -> None:
     practice.insist_on_up()
     patient = practice.lab
     FAULTS["unverified-email"].switch_on(patient)
+    # With the email as user name, Kubernetes itself would insist that it is not unverified.
+    values = {
+        ("jwt", 0, "claimValidationRules"): [{"expression": rule, "message": "your rule says no"}],
+        ("jwt", 0, "claimMappings", "username", "claim"): "sub",
+    }
+    trust = patient.cluster.trust
+    declared = replace(trust.declared, authentication=trust.file.with_values(values))
     with patient.processes.lock():
         # A server that runs would read the changed file in its own time, and pass over a wrong one without a word.
         patient.cluster.stop()
-        patient.cluster.provider.start(_by_rule(patient.cluster.trust, rule))
+        patient.cluster.provider.start(replace(trust, declared=declared, style="structured"))
     with suppress(Unauthorized):
         patient.cluster.api(patient.session(VERIFIED)).wait_until_known()
     print(*(finding.text for finding in _seen_by_rule(patient)), sep="\n")
@@ -84,7 +70,7 @@ def _seen_by_rule(patient: Lab) -> Iterator[Finding]:
     for username, taken in ((VERIFIED, True), (UNVERIFIED, False)):
         session = patient.session(username)
         seen = patient.cluster.who(session.tokens.id_token)
-        account, says = session.claims[_NAME_CLAIM], f"email_verified: {str(session.claims.get('email_verified')).lower()}"
+        account, says = session.claims["sub"], f"email_verified: {str(session.claims.get('email_verified')).lower()}"
         session.sign_out()
         expected = (seen.username if seen else None) == (account if taken else None)
         yield Finding(expected, f"{username} ({says}) is {seen or 'nobody (401)'} to the API server", 'take_by(lab, "…")')

@@ -9,7 +9,7 @@ from ...kratix.promise import PROMISE_KIND
 from ...kratix.roles import expected
 from ...lab import Lab
 from .registry import add_lab
-from .rights import AUDITORS, answers
+from .shared import AUDITORS, deletes, rights, there
 
 _DEVELOPER, _DEVELOPERS = "user-dev", "kube-dev"
 _REGISTER = "admin.register_template(lab.kratix.template_file(promise))"
@@ -22,14 +22,8 @@ def kratix(lab: Lab) -> Iterator[Finding]:
     yield from lab.kratix.findings()
 
 
-@kratix.solution
-def _(lab: Lab) -> None:
-    lab.kratix.start()
-
-
-@kratix.reset
-def _(lab: Lab) -> None:
-    lab.kratix.stop()
+kratix.solution(lambda lab: lab.kratix.start())
+kratix.reset(lambda lab: lab.kratix.stop())
 
 
 @LAB.step("promise", "the Promise is published, with the schema that its file has", minutes=3)
@@ -42,9 +36,7 @@ def promise(lab: Lab) -> Iterator[Finding]:
     yield Finding(same, f"{promise.resource} {'takes' if same else 'does not take'} what the file says", "lab.kratix.install(promise)")
 
 
-@promise.solution
-def _(lab: Lab) -> None:
-    lab.kratix.install(lab.kratix.team_space)
+promise.solution(lambda lab: lab.kratix.install(lab.kratix.team_space))
 
 
 @promise.reset
@@ -57,9 +49,9 @@ def _(lab: Lab) -> None:
 def promise_template(lab: Lab) -> Iterator[Finding]:
     wanted = lab.kratix.template(lab.kratix.team_space).entity
     name = wanted["metadata"]["name"]
-    there = [entity for entity in lab.portal.guest().catalog("template").entities if entity["metadata"]["name"] == name]
-    yield Finding(bool(there), f"template {name} is {'' if there else 'not '}in the catalog", _REGISTER)
-    for entity in there:
+    found = [entity for entity in lab.portal.guest().catalog("template").entities if entity["metadata"]["name"] == name]
+    yield there(f"template {name}", found, _REGISTER)
+    for entity in found:
         same = entity["spec"]["parameters"] == wanted["spec"]["parameters"]
         yield Finding(same, f"its form {'is' if same else 'is not'} the one of the Promise's schema", _REGISTER)
 
@@ -88,9 +80,7 @@ def _(lab: Lab) -> None:
     lab.cluster.api(lab.session(_DEVELOPER)).wait_until("create", promise.resource, allowed=True)
 
 
-@promise_roles.reset
-def _(lab: Lab) -> None:
-    lab.kratix.keep_from_requesting(lab.kratix.team_space, _DEVELOPERS)
+promise_roles.reset(lambda lab: lab.kratix.keep_from_requesting(lab.kratix.team_space, _DEVELOPERS))
 
 
 @LAB.exercise("promise-readers", "the group kube-audit may look at team spaces everywhere, ask for none, and see no Promise", minutes=4)
@@ -99,9 +89,8 @@ def promise_readers(lab: Lab) -> Iterator[Finding]:
     clusterrole --resource takes as it is. What does the role of those who may ask list besides reading?
     """
     resource = lab.kratix.team_space.resource
-    reading = [(verb, resource, "", True) for verb in ("get", "list", "watch")]
-    refused = [("create", resource, "", False), ("delete", resource, "", False), ("get", PROMISE_KIND, "", False)]
-    yield from answers(lab, AUDITORS, [*reading, *refused])
+    reading = [f"{verb} {resource}" for verb in ("get", "list", "watch")]
+    yield from rights(lab, AUDITORS, may=reading, may_not=(f"create {resource}", f"delete {resource}", f"get {PROMISE_KIND}"))
 
 
 @promise_readers.solution
@@ -112,9 +101,7 @@ def _(lab: Lab) -> None:
     kubectl("create", "clusterrolebinding", "team-space-reader", "--clusterrole=team-space-reader", "--group=kube-audit")
 
 
-@promise_readers.reset
-def _(lab: Lab) -> None:
-    lab.cluster.admin_kubectl("delete", "--ignore-not-found", "clusterrolebinding/team-space-reader", "clusterrole/team-space-reader")
+promise_readers.reset(deletes("clusterrolebinding/team-space-reader", "clusterrole/team-space-reader"))
 
 
 @LAB.step("requests-gone", "what was asked for in the lab is gone again", minutes=2)

@@ -24,7 +24,9 @@ def stopped(lab: Lab) -> Iterator[Finding]:
 
 @stopped.solution
 def _(lab: Lab) -> None:
-    lab.kratix.remove(lab.kratix.team_space) if lab.kratix.is_running() else None
-    lab.cluster.remove_objects() if lab.cluster.is_running() else None
+    if lab.kratix.is_running():
+        lab.kratix.remove(lab.kratix.team_space)
+    if lab.cluster.is_running():
+        lab.cluster.remove_objects()
     lab.forget_people()
     lab.down()

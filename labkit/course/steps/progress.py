@@ -14,16 +14,10 @@ from ...config.settings import write_private
 from ...lab import Lab
 from .registry import LABS, STEPS, LabInfo
 
-_WIDTH = 20
-
 
 @dataclass(frozen=True)
 class Overview(Tabular):
-    """The workshop from beginning to end, and what of it is done.
-
-    Attributes:
-        rows: Each lab with the names of those of its steps that are done.
-    """
+    """The workshop from beginning to end: each lab with the names of those of its steps that are done."""
 
     rows: tuple[tuple[LabInfo, tuple[str, ...]], ...]
 
@@ -35,7 +29,7 @@ class Overview(Tabular):
     def line(self) -> str:
         """The whole in one line."""
         done, total = sum(len(done) for _, done in self.rows), sum(len(info.steps) for info, _ in self.rows)
-        return f"{_bar(done, total)} {done} of {total} steps done, about {self.minutes_left} minutes to go"
+        return f"{_bar(done, total, 20)} {done} of {total} steps done, about {self.minutes_left} minutes to go"
 
     def table(self) -> Table:
         """A row per lab."""
@@ -46,7 +40,7 @@ class Overview(Tabular):
         return Table(("lab", "what it is about", "minutes", "done"), tuple(rows), note=self.line())
 
     def html(self) -> str:
-        page = self.table().html()
+        page = super().html()
         for info, _ in self.rows:
             page = page.replace(f">{info.name}<", f"><a href='{html.escape(info.name)}.ipynb'>{info.name}</a><")
         return page
@@ -58,9 +52,23 @@ def overview(lab: Lab) -> Overview:
     return Overview(tuple((info, tuple(step.name for step in info.steps if step.name in done)) for info in LABS))
 
 
-def line(lab: Lab) -> str:
-    """How far one has come, in one line."""
-    return overview(lab).line()
+def agenda(summary: Path) -> Table:
+    """Tabulate labs and steps with a reader's minutes, and each lab's seconds in the last headless run; for whoever holds the workshop.
+
+    Args:
+        summary: ``summary.json`` of that run; it may be missing.
+    """
+    try:
+        ran = {each["lab"]: f"{each['seconds']:.0f} s" for each in json.loads(summary.read_text())["labs"] if each["ok"]}
+    except (OSError, ValueError, KeyError):
+        ran = {}
+    rows = []
+    for info in LABS:
+        rows.append((info.name, info.title, str(info.minutes), ran.get(info.name, "—")))
+        rows += [(f"  {'your turn: ' * step.exercise}{step.name}", step.title, str(step.minutes), "") for step in info.steps]
+    exercises = sum(step.minutes for step in STEPS.values() if step.exercise)
+    note = f"{sum(step.minutes for step in STEPS.values())} minutes in all, {exercises} of them exercises"
+    return Table(("lab, step", "what holds once it is done", "minutes", "machine"), tuple(rows), note=note)
 
 
 def note(lab: Lab, name: str, *, done: bool) -> None:
@@ -82,6 +90,6 @@ def _read(file: Path) -> set[str]:
     return {name for name in names if name in STEPS} if isinstance(names, list) else set()
 
 
-def _bar(done: int, total: int, width: int = _WIDTH) -> str:
+def _bar(done: int, total: int, width: int) -> str:
     full = width * done // total if total else 0
     return "▰" * full + "▱" * (width - full)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partialmethod
+from typing import Any
 
 from ...common.display import Finding
 from ...lab import Lab
@@ -17,59 +22,71 @@ Check = Callable[[Lab], Iterator[Finding]]
 Act = Callable[[Lab], object]
 """Does something to the lab; done twice it comes to the same."""
 
+STARTER = re.compile(r"# Your turn: ([\w-]+)\n")
+"""What an exercise's starter cell begins with; the cell that runs ``attempt(lab, …)`` follows it."""
 
+
+@dataclass(eq=False)
 class Step:
     """A step of a lab: what holds once it is done, and how that is seen, brought about and undone.
 
-    Made by `LabInfo.step` and `LabInfo.exercise`, which decorate its check; `solution` and `reset` decorate the other two.
+    Made by `LabInfo.step` and `LabInfo.exercise`, which decorate its check; `solution` and `reset` take the other two.
 
     Attributes:
         lab: The lab's name.
         name: What notebooks and ``labkit check`` call it; no two steps share one.
         title: What holds once it is done.
         minutes: How long a reader takes for it.
-        check: Its check.
-        hint: For an exercise: what to think of, without saying all; the docstring of its check.
+        check: Its check; an exercise's has the hint as its docstring.
         exercise: Whether it is left to the learner.
         solve: Does what the step asks for; None where only a person can.
         undo: Takes away what the step leaves behind; None where it leaves nothing.
     """
 
-    def __init__(self, lab: str, name: str, title: str, minutes: int, check: Check, *, exercise: bool = False) -> None:
-        self.lab, self.name, self.title, self.minutes = lab, name, title, minutes
-        self.check, self.hint, self.exercise = check, " ".join((inspect.getdoc(check) or "").split()), exercise
-        self.solve: Act | None = None
-        self.undo: Act | None = None
+    lab: str
+    name: str
+    title: str
+    minutes: int
+    check: Check
+    exercise: bool = False
+    solve: Act | None = None
+    undo: Act | None = None
 
     @property
     def path(self) -> str:
         """The step within its lab, as ``labkit solve`` takes it: ``01-keycloak.realm``."""
         return f"{self.lab}.{self.name}"
 
-    def solution(self, act: Act) -> Act:
-        """Register the solution; decorates it.
+    @property
+    def hint(self) -> str:
+        """What to think of, without saying all."""
+        return " ".join((self.check.__doc__ or "").split())
 
-        An exercise's solution is also what stands in the notebook's place for it when nobody is there to write one: of the
-        notebook's names it may use ``lab`` alone, and it imports what it needs.
+    def solution(self, act: Act) -> Act:
+        """Register the solution; may decorate it.
+
+        An exercise's solution is a function whose body stands in the notebook's place for it when nobody is there to write one:
+        of the notebook's names it may use ``lab`` alone, and it imports what it needs.
         """
         self.solve = act
         return act
 
     def reset(self, act: Act) -> Act:
-        """Register what undoes the step; decorates it."""
+        """Register what undoes the step; may decorate it."""
         self.undo = act
         return act
 
     def solution_code(self) -> str:
-        """The solution as a notebook's cell would have it: the lines of the function, without its head."""
+        """An exercise's solution as a notebook's cell would have it: the lines of the function, without its head."""
         if self.solve is None:
             return ""
         source = textwrap.dedent(inspect.getsource(self.solve))
         function = ast.parse(source).body[0]
-        assert isinstance(function, ast.FunctionDef)  # noqa: S101 # a lambda can't be decorated
+        assert isinstance(function, ast.FunctionDef)  # noqa: S101 # never a lambda, as tests/unit/test_steps.py sees
         return textwrap.dedent("\n".join(source.splitlines()[function.body[0].lineno - 1 :])).strip()
 
 
+@dataclass(eq=False)
 class LabInfo:
     """A lab of the workshop; made by `add_lab`.
 
@@ -77,13 +94,15 @@ class LabInfo:
         name: Its notebook's name without ``.ipynb``.
         title: What it is called.
         needs: The step of an earlier lab without which it can't begin; empty when it needs none.
-        question: What a reader is asked at its end, if anything.
         lacks: Says why it can't be run on this machine; empty when it can.
+        question: What a reader is asked at its end, if anything.
     """
 
-    def __init__(self, name: str, title: str, needs: str = "", lacks: Callable[[Lab], str] | None = None) -> None:
-        self.name, self.title, self.needs, self.lacks = name, title, needs, lacks or (lambda _: "")
-        self.question: Question | None = None
+    name: str
+    title: str
+    needs: str = ""
+    lacks: Callable[[Lab], str] = lambda _: ""
+    question: Question | None = None
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -95,23 +114,20 @@ class LabInfo:
         """About how long a reader takes."""
         return sum(step.minutes for step in self.steps)
 
-    def step(self, name: str, title: str, *, minutes: int) -> Callable[[Check], Step]:
+    def step(self, name: str, title: str, *, minutes: int, exercise: bool = False) -> Callable[[Check], Step]:
         """Add a step; decorates its check."""
-        return self._add(name, title, minutes, exercise=False)
 
-    def exercise(self, name: str, title: str, *, minutes: int) -> Callable[[Check], Step]:
-        """Add a step that is left to the learner; decorates its check, whose docstring is the hint."""
-        return self._add(name, title, minutes, exercise=True)
-
-    def _add(self, name: str, title: str, minutes: int, *, exercise: bool) -> Callable[[Check], Step]:
         def register(check: Check) -> Step:
             if name in STEPS:
                 msg = f"step {name!r} of lab {self.name!r}: {STEPS[name].lab} has one of that name"
                 raise ValueError(msg)
-            STEPS[name] = Step(self.name, name, title, minutes, check, exercise=exercise)
+            STEPS[name] = Step(self.name, name, title, minutes, check, exercise)
             return STEPS[name]
 
         return register
+
+    exercise = partialmethod(step, exercise=True)
+    """Add a step that is left to the learner; decorates its check, whose docstring is the hint."""
 
 
 LABS: list[LabInfo] = []
@@ -121,7 +137,7 @@ STEPS: dict[str, Step] = {}
 """Every step by its name, in the order of the labs."""
 
 
-def add_lab(name: str, title: str, *, needs: str = "", lacks: Callable[[Lab], str] | None = None) -> LabInfo:
+def add_lab(name: str, title: str, *, needs: str = "", lacks: Callable[[Lab], str] = lambda _: "") -> LabInfo:
     """Add a lab after those that are there; see `LabInfo`."""
     if any(info.name == name for info in LABS):
         msg = f"there is a lab {name!r} already"
@@ -131,12 +147,21 @@ def add_lab(name: str, title: str, *, needs: str = "", lacks: Callable[[Lab], st
 
 
 def the_lab(name: str) -> LabInfo:
-    """The lab of that name, or of that number.
-
-    Raises:
-        KeyError: There is none.
-    """
+    """Find a lab by its name or its number; raises `KeyError` if there is none."""
     for info in LABS:
         if name in (info.name, info.name[:2]):
             return info
     raise KeyError(name)
+
+
+def solved(notebook: Any) -> Any:
+    """Copy a notebook of nbformat's with each exercise's solution in its starter's place, and a check that insists for the attempt."""
+    done = copy.deepcopy(notebook)
+    for cell in done.cells:
+        if cell.cell_type != "code":
+            continue
+        if starter := STARTER.match(cell.source):
+            cell.source = f"# The solution of {starter[1]}\n{STEPS[starter[1]].solution_code()}"
+        else:
+            cell.source = re.sub(r"\battempt\(lab, ", "check(lab, ", cell.source)
+    return done
