@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 
 from ..cluster.local import SERVERS
 from ..common.display import OK, Displayed, Table
 from ..common.errors import CheckFailed, PracticeError
 from ..config.settings import write_private
 from ..config.state_folder import StateFolder
-from ..doctor import Diagnosis, diagnose
+from ..doctor import KNOWN, Diagnosis, diagnose
 from ..identity.local import LocalKeycloak
 from ..lab import Lab
 from .faults import FAULTS, Fault
@@ -25,14 +24,12 @@ PROGRAMS = (*LocalKeycloak.programs, *SERVERS, "kubectl")
 
 
 class Practice(Displayed):
-    """The practice lab of a learner's lab.
-
-    Args:
-        lab: The learner's.
-    """
+    """The practice lab of a learner's lab."""
 
     def __init__(self, lab: Lab) -> None:
         self._learners = lab
+        self._folder = lab.settings.state.practice
+        self._note = self._folder / "fault"
 
     @cached_property
     def lab(self) -> Lab:
@@ -48,7 +45,7 @@ class Practice(Displayed):
             return None
 
     def insist_on_up(self) -> None:
-        """Raises `PracticeError` unless it runs."""
+        """Raise `PracticeError` unless it runs."""
         if not self.is_up():
             msg = "the practice lab does not run"
             raise PracticeError(msg, fix="practice.start() in a notebook, or labkit break NAME in a terminal")
@@ -58,12 +55,7 @@ class Practice(Displayed):
         return any(StateFolder(self._folder).run.glob("*.json"))
 
     def start(self) -> Lab:
-        """Bring it up whole: the realm, the cluster that trusts it, RBAC, everybody signed in. A fault that was left on is mended.
-
-        Raises:
-            ToolchainError: A program can't be had.
-            ServerError: A server did not come up.
-        """
+        """Bring it up whole: the realm, the cluster that trusts it, RBAC, everybody signed in. A fault that was left on is mended."""
         # Before the lock, as for `Lab.up`.
         self.lab.toolchain.ensure(*PROGRAMS)
         with self.lab.processes.lock():
@@ -71,13 +63,13 @@ class Practice(Displayed):
             self.lab.start_chain()
             for username in self.lab.workshop.access.expected:
                 self.lab.sign_in(username).whoami()
-            self._forget()
+            self._note.unlink(missing_ok=True)
         if left:
             print(f"{OK} {left.name}, which was still on, is mended")
         return self.lab
 
     def stop(self) -> list[str]:
-        """Stop it; its data stays. Returns the names of the servers that ran."""
+        """Stop it, and name the servers that ran; its data stays."""
         return self.lab.down() if self.is_up() else []
 
     def switch_on(self, name: str) -> None:
@@ -100,37 +92,28 @@ class Practice(Displayed):
             if left not in (None, fault):
                 # Which one it is may be just what somebody is trying to find out.
                 msg = "another fault is still on, and it is one fault at a time"
-                raise PracticeError(
-                    msg, fix="practice.doctor() says what it is and how to mend it; practice.mend(), or labkit mend, does it"
-                )
+                fix = "practice.doctor() says what it is and how to mend it; practice.mend(), or labkit mend, does it"
+                raise PracticeError(msg, fix=fix)
             if left is None:
                 # Before anything is done, so that a fault that is half on is known as well.
                 write_private(self._note, name)
                 fault.switch_on(self.lab)
-        print(f"{OK} broken. What people see: {fault.symptom}")
+        print(f"{OK} broken. What people see: {KNOWN[fault.cause].symptom}")
 
     def doctor(self) -> Diagnosis:
-        """What `labkit.doctor.diagnose` says of it; one who finds nothing takes note that the fault is gone.
+        """Diagnose it; raises `PracticeError` unless it runs. Where nothing is found, note that the fault is gone.
 
         What mends it is said of ``patient``, as lab 07 calls `lab`, since there ``lab`` is the learner's own.
-
-        Raises:
-            PracticeError: It doesn't run.
         """
         self.insist_on_up()
         diagnosis = diagnose(self.lab)
         if not diagnosis.found:
-            self._forget()
+            self._note.unlink(missing_ok=True)
         found = (replace(each, known=replace(each.known, fix=each.known.fix.replace("lab.", "patient."))) for each in diagnosis.found)
         return replace(diagnosis, found=tuple(found))
 
     def mended(self) -> None:
-        """Insist that nothing is wrong any more.
-
-        Raises:
-            CheckFailed: Something is; the doctor's words for it.
-            PracticeError: It doesn't run.
-        """
+        """Raise `CheckFailed`, in the doctor's words, unless nothing is wrong any more."""
         diagnosis = self.doctor()
         if diagnosis.found:
             first = diagnosis.found[0]
@@ -139,12 +122,7 @@ class Practice(Displayed):
         print(f"{OK} whole again: {len(diagnosis.well)} things looked at, and nothing is wrong")
 
     def mend(self) -> Fault | None:
-        """Mend the fault that is on, as the doctor says; returns it, or None when none is on.
-
-        Raises:
-            CheckFailed: Something is wrong all the same.
-            PracticeError: It doesn't run.
-        """
+        """Mend the fault that is on, as the doctor says, and return it; None when none is on."""
         fault = self.fault
         if fault:
             self.insist_on_up()
@@ -154,21 +132,10 @@ class Practice(Displayed):
         return fault
 
     def faults(self) -> Table:
-        """The faults, with how each comes about in real life, and which is on."""
+        """Tabulate the faults, how each comes about in real life, and which is on."""
         rows = tuple((fault.name, "on" if fault == self.fault else "", fault.story) for fault in FAULTS.values())
         return Table(("fault", "", "how it comes about"), rows)
 
     def __str__(self) -> str:
         state = f"up, {self.fault.name} is on" if self.fault else "up, no fault is on"
         return f"practice lab {self._folder}: {state if self.is_up() else 'not up'}"
-
-    @property
-    def _folder(self) -> Path:
-        return self._learners.settings.state.practice
-
-    @property
-    def _note(self) -> Path:
-        return self._folder / "fault"
-
-    def _forget(self) -> None:
-        self._note.unlink(missing_ok=True)
