@@ -5,24 +5,18 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import nbformat
 
 from ..common.display import Table
 
-_WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
-
-def write_page(folder: Path, labs: Sequence[tuple[str, str, str]]) -> Path:
+def write_page(folder: Path, labs: Sequence[tuple[str, str, str]]) -> None:
     """Write ``index.html`` over the executed notebooks in a folder; it loads nothing from anywhere.
 
     Args:
         folder: Where ``NAME.ipynb`` lie; one that is missing is named in the summary alone.
         labs: For each lab its name, its result in words, and how long it took.
-
-    Returns:
-        The page.
     """
     from nbconvert import HTMLExporter
 
@@ -32,17 +26,11 @@ def write_page(folder: Path, labs: Sequence[tuple[str, str, str]]) -> Path:
         executed = folder / f"{name}.ipynb"
         if executed.exists():
             cells.append(nbformat.v4.new_markdown_cell(f'<hr><a id="{name}"></a>'))
-            cells += [_as_text(cell) for cell in nbformat.read(executed, as_version=4).cells]
+            cells += nbformat.read(executed, as_version=4).cells
+    for output in (output for cell in cells for output in cell.get("outputs", ())):
+        # Without a kernel there is nothing to click, so a widget stands as the text that it carries.
+        output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     whole = nbformat.v4.new_notebook(cells=cells, metadata={"title": "The labs, as they ran"})
     # With these emptied the page asks no other host for scripts; nothing in it needs them.
     exporter = HTMLExporter(require_js_url="", mathjax_url="", jquery_url="", jupyter_widgets_base_url="", mermaid_js_url="")
-    page = folder / "index.html"
-    page.write_text(exporter.from_notebook_node(whole)[0])
-    return page
-
-
-def _as_text(cell: Any) -> Any:
-    """Let a widget stand as the text that it carries: without a kernel there is nothing to click."""
-    for output in cell.get("outputs", ()):
-        output.get("data", {}).pop(_WIDGET_VIEW, None)
-    return cell
+    (folder / "index.html").write_text(exporter.from_notebook_node(whole)[0])

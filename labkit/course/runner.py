@@ -48,16 +48,19 @@ class CellResult:
 
 @dataclass
 class LabResult:
-    """One lab: its name, whether it passed, how long it took in all, and its cells.
-
-    One that this machine can't run has not passed; ``not_run`` then says why.
-    """
+    """One lab: whether it passed, or why this machine can't run it, how long it took in all, and its code cells."""
 
     lab: str
     ok: bool = False
     not_run: str = ""
     seconds: float = 0.0
     cells: list[CellResult] = field(default_factory=list)
+
+    def state(self) -> str:
+        """The result in words."""
+        if self.not_run:
+            return f"not run, because {self.not_run}"
+        return f"{OK} passed" if self.ok else f"{BAD} failed"
 
 
 @dataclass
@@ -67,8 +70,8 @@ class RunResult:
     Attributes:
         ok: Whether every lab passed that could be run on this machine.
         seconds: The labs' time in all; setting up programs is not in it.
-        machine: Operating system, architecture and cores.
-        labs: The labs, those among them that can't be run here; after a failure the later ones are missing.
+        machine: Operating system, cores and version of Python.
+        labs: Those that can't be run here among them; after a failure the later ones are missing.
     """
 
     ok: bool
@@ -79,20 +82,16 @@ class RunResult:
     def headline(self) -> str:
         """The result in one line, with what was not run and why."""
         passed = sum(lab.ok for lab in self.labs)
-        not_run = "".join(f"; {lab.lab} not run, because {lab.not_run}" for lab in self.labs if lab.not_run)
+        not_run = "".join(f"; {lab.lab} {lab.state()}" for lab in self.labs if lab.not_run)
         mark = BAD if not self.ok else OK if passed else "·"
         return f"{mark} {passed} labs in {self.seconds:.0f} s{not_run}"
 
 
 def run(names: list[str], output: Path) -> RunResult:
-    """Run labs in order and leave executed notebooks, ``index.html`` and ``summary.json`` in ``output``.
+    """Run labs in order, all of them if none is named, and leave executed notebooks, ``index.html`` and ``summary.json`` in a folder.
 
-    The run's home is ``run-home`` beside ``output``. It is emptied first, so that every run starts from an empty realm. After a success
-    or an interruption nothing of it runs; after a failure its servers stay up to be looked at.
-
-    Args:
-        names: The labs, as named in `labkit.course.steps.LABS`; all of them when empty.
-        output: The folder for the results; what a run before left there is removed.
+    What was in the folder is removed. The run's home is ``run-home`` beside it, emptied first, so that every run starts from an empty
+    realm. After a success or an interruption nothing of it runs; after a failure its servers stay up to be looked at.
 
     Raises:
         LabRunFailed: A cell failed; the message names it, its error, the servers' last log lines and how to look further.
@@ -110,26 +109,26 @@ def run(names: list[str], output: Path) -> RunResult:
             # That lab's control plane is always local, and a cell has less time than it takes to build one.
             lab.toolchain.ensure(*PROGRAMS)
         kernels = _kernels(lab)
-        result = RunResult(True, 0.0, _machine(lab), [])
+        machine = f"{lab.machine().system}, {lab.machine().cores} cores, Python {platform.python_version()}"
+        result = RunResult(False, 0.0, machine, [])
         started = time.monotonic()
         try:
             for number, info in enumerate(chosen, 1):
                 result.labs.append(LabResult(info.name, not_run=info.lacks(lab)))
                 _run_lab(root, output, result.labs[-1], f"[{number}/{len(chosen)}]", kernels)
         except PapermillExecutionError as error:
-            result.ok = False
             raise _failure(lab, result.labs[-1], error, output) from None
         except BaseException:
-            result.ok = False
             print(f"\n{BAD} interrupted; stopping what was started", flush=True)
             lab.down()
             raise
         else:
+            result.ok = True
             lab.down()
         finally:
             result.seconds = round(time.monotonic() - started, 1)
             (output / "summary.json").write_text(json.dumps(asdict(result), indent=1) + "\n")
-            write_page(output, [(r.lab, _state(r), f"{r.seconds:.1f} s") for r in result.labs])
+            write_page(output, [(each.lab, each.state(), f"{each.seconds:.1f} s") for each in result.labs])
     return result
 
 
@@ -137,7 +136,7 @@ def _run_lab(root: Path, output: Path, result: LabResult, number: str, kernels: 
     from papermill.execute import execute_notebook
 
     if result.not_run:
-        _say(f"· {number} {result.lab}  {_state(result)}", last=True)
+        _say(f"· {number} {result.lab}  {result.state()}", last=True)
         return
     source = root / "notebooks" / f"{result.lab}.ipynb"
     notebook = solved(nbformat.read(source, as_version=4))
@@ -176,7 +175,7 @@ def _run_lab(root: Path, output: Path, result: LabResult, number: str, kernels: 
 
 
 def _kernels(lab: Lab) -> type:
-    """What starts kernels with the variables that they need by name, and alone hands them a hosted administrator's secret."""
+    """Make what starts kernels with the variables that they need by name, and alone hands them a hosted administrator's secret."""
     from jupyter_client.manager import AsyncKernelManager
 
     hosted = lab.settings.hosted
@@ -185,14 +184,8 @@ def _kernels(lab: Lab) -> type:
     return type("Kernels", (AsyncKernelManager,), {"start_kernel": partialmethod(AsyncKernelManager.start_kernel, env=env)})
 
 
-def _state(result: LabResult) -> str:
-    if result.not_run:
-        return f"not run, because {result.not_run}"
-    return f"{OK} passed" if result.ok else f"{BAD} failed"
-
-
 def _say(line: str, *, last: bool = False) -> None:
-    """One line that is rewritten in a terminal; elsewhere only a lab's last one is printed."""
+    """Print a line over the one before it in a terminal; elsewhere only a lab's last one."""
     if sys.stdout.isatty():
         print(f"\r\x1b[K{line}", end="\n" if last else "", flush=True)
     elif last:
@@ -235,7 +228,3 @@ def _home_of_its_own(home: Path) -> Iterator[Lab]:
             del os.environ["LABKIT_HOME"]
         else:
             os.environ["LABKIT_HOME"] = before
-
-
-def _machine(lab: Lab) -> str:
-    return f"{lab.machine().system}, {lab.machine().cores} cores, Python {platform.python_version()}"

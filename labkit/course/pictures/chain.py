@@ -24,15 +24,7 @@ _SIGNS = {True: OK, False: BAD, None: "·"}
 
 @dataclass(frozen=True)
 class Link:
-    """One of the chain.
-
-    Attributes:
-        name: Who or what it is.
-        ok: Whether it does its part; None for one that was not built yet.
-        state: What was seen.
-        facts: What it goes by, by name.
-        passes_on: What gets from it to the next; empty for the last.
-    """
+    """One of the chain: who it is, whether it does its part (None: it is to come), what was seen, what it goes by, what it passes on."""
 
     name: str
     ok: bool | None
@@ -43,8 +35,6 @@ class Link:
 
 @dataclass(frozen=True)
 class TrustChain(Drawn):
-    """The links, from the person on."""
-
     links: tuple[Link, ...]
 
     def __str__(self) -> str:
@@ -77,12 +67,7 @@ class TrustChain(Drawn):
 
 
 def trust_chain(lab: Lab, username: str) -> TrustChain:
-    """Follow a person's identity through the lab as far as it gets: sign them in, ask who they are, look at the bindings and the portal.
-
-    Args:
-        lab: The lab; whatever of it is not up is shown as such.
-        username: A user of the workshop; the sign-in is ended again.
-    """
+    """Follow a person's identity as far as it gets: sign them in and out again, ask who they are, look at the bindings and the portal."""
     session, refused = _look(lambda: lab.session(username))
     seen, unknown = _look(lambda: lab.cluster.api(session).whoami()) if session else (None, "there is nobody to ask it about")
     if session:
@@ -123,9 +108,8 @@ def _api_server(lab: Lab, seen: Identity | None, unknown: str) -> Link:
         ("groups from", f"the claim {oidc.groups_claim}"),
         ("told by", "flags" if lab.settings.oidc == "flags" else "an AuthenticationConfiguration"),
     )
-    return Link(
-        "API server", seen is not None, f"knows {seen.username}" if seen else unknown, facts, "hands over the user name and the groups"
-    )
+    state = f"knows {seen.username}" if seen else unknown
+    return Link("API server", seen is not None, state, facts, "hands over the user name and the groups")
 
 
 def _rbac(lab: Lab, groups: Collection[str]) -> Link:

@@ -45,9 +45,8 @@ class Timeline(Drawn):
         return min(row.began for row in self.rows)
 
     def __str__(self) -> str:
-        rows = [
-            (f"{1000 * (row.began - self._start):.0f}", f"{1000 * row.seconds:.0f}", _who(row), row.what, row.answer) for row in self.rows
-        ]
+        times = [(f"{1000 * (row.began - self._start):.0f}", f"{1000 * row.seconds:.0f}") for row in self.rows]
+        rows = [(*time, _who(row), row.what, row.answer) for time, row in zip(times, self.rows, strict=True)]
         table = text_table(("at ms", "took ms", "who asks whom", "what", "answer"), rows)
         return "\n".join([self._title(), *table, f"outcome: {self.outcome}", *self._notes()])
 
@@ -83,15 +82,9 @@ class Timeline(Drawn):
 
 
 def timeline(lab: Lab, username: str, ask: Callable[[PortalSession], object]) -> Timeline:
-    """Sign somebody in to the portal, have them ask for something, sign them out, and gather what all that took where.
+    """Sign a user of the workshop in to the portal, have them ask for something, sign them out, and gather what all that took where.
 
-    Args:
-        lab: The lab, with everything up. Requests of other people who use the same portal at the very same moment would show as well.
-        username: A user of the workshop.
-        ask: What they ask for; a refusal is a result.
-
-    Raises:
-        LabkitError: They can't sign in.
+    A refusal is a result. Requests of others who use the same portal at the very same moment would show as well.
     """
     portal = lab.portal.sign_in(username)
     try:

@@ -7,28 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...cluster.trust import Trust
-from ...common.display import BAD, OK, shown, text_table
-from ...common.drawing import LINE, Drawn, arrow, box, mark, shortened, svg, words
+from ...common.display import BAD, OK, Table, Tabular, shown
 from ...common.widgets import Countdown
 from ...identity.session import Claims, Session, claim_text
 from ...lab import Lab
 from ...workshop.workshop import Binding
 
-_CLAIM, _USE, _BETWEEN, _PAD = 350, 470, 60, 8
-_CLAIM_CHARS, _USE_CHARS = 46, 64
-
 
 @dataclass(frozen=True)
 class Part:
-    """A claim and its rule.
-
-    Attributes:
-        claim: Its name.
-        value: What the token says.
-        use: What the API server does with it.
-        rule: What tells it to, in the style that is in force.
-        ok: Whether the token passes.
-    """
+    """A claim: what the token says, what the API server does with it, by which rule of the style in force, and whether it passes."""
 
     claim: str
     value: str
@@ -38,14 +26,8 @@ class Part:
 
 
 @dataclass(frozen=True)
-class TokenParts(Drawn):
-    """A token beside the rules that it meets.
-
-    Attributes:
-        title: Whose and which token it is.
-        parts: The claims that the API server reads.
-        unread: The names of those that it doesn't.
-    """
+class TokenParts(Tabular):
+    """A token beside the rules that it meets: whose and which it is, the claims that the API server reads, and the names of the others."""
 
     title: str
     parts: tuple[Part, ...]
@@ -61,48 +43,27 @@ class TokenParts(Drawn):
         failing = [part.claim for part in self.parts if not part.ok]
         return f"{BAD} 401, because of {shown(failing)}" if failing else f"{OK} the API server takes it"
 
-    def __str__(self) -> str:
-        rows = [(OK if part.ok else BAD, part.claim, part.value, part.use, part.rule) for part in self.parts]
-        table = text_table(("", "claim", "value", "what the API server does with it", "because of"), rows)
-        return "\n".join([self.title, *table, self.verdict(), self._rest()])
-
-    def picture(self) -> str:
-        right, height, step = _CLAIM + _BETWEEN, 2 * LINE + 2 * _PAD, 2 * LINE + 3 * _PAD
-        parts, y = [words(1, 14, self.title, weight="bold")], 26.0
-        for part in self.parts:
-            parts += [box(1, y, _CLAIM, height), box(right, y, _USE, height), arrow(_CLAIM + 4, y + height / 2, right - 4, y + height / 2)]
-            first, second = y + _PAD + 13, y + _PAD + 13 + LINE
-            parts += [words(12, first, part.claim, weight="bold"), words(12, second, shortened(part.value, _CLAIM_CHARS))]
-            parts += [mark(right + 18, y + height / 2, part.ok), words(right + 36, first, shortened(part.use, _USE_CHARS))]
-            parts.append(words(right + 36, second, shortened(part.rule, _USE_CHARS)))
-            y += step
-        parts += [words(1, y + 14, self.verdict(), weight="bold"), words(1, y + 14 + LINE, self._rest())]
-        says = f"on the left each claim, on the right what the API server does with it. {self.verdict()}"
-        return svg(self.title, says, right + _USE + 2, y + 2 * LINE + 4, *parts)
-
-    def _rest(self) -> str:
-        return f"not read by the API server: {shown(self.unread)}"
+    def table(self) -> Table:
+        """A row per claim that is read, the verdict below them."""
+        rows = tuple((OK if part.ok else BAD, part.claim, part.value, part.use, part.rule) for part in self.parts)
+        columns = ("", "claim", "value", "what the API server does with it", "because of")
+        return Table(columns, rows, self.title, f"{self.verdict()}\nnot read by the API server: {shown(self.unread)}")
 
 
 def taken_apart(lab: Lab, claims: Claims) -> TokenParts:
-    """Hold a token's claims against what the API server was told to trust. The token itself, and its signature, are not shown.
-
-    Args:
-        lab: The lab.
-        claims: A token's claims, verified: `Person.claims`, or `Session.access_claims`.
-    """
+    """Hold a token's verified claims against what the API server was told to trust; the token itself, and its signature, are not shown."""
     return token_parts(lab.cluster.trust, lab.workshop.cluster.bindings, claims)
 
 
 def token_parts(trust: Trust, bindings: tuple[Binding, ...], claims: Claims) -> TokenParts:
-    """`taken_apart`, by an API server's trust and the bindings in it."""
+    """Do as `taken_apart`, by an API server's trust and the bindings in it."""
     parts = tuple(_parts(trust, bindings, claims))
     read = {part.claim for part in parts}
     return TokenParts(claims.title, parts, tuple(sorted(name for name in claims.values if name not in read)))
 
 
 def lifetime(session: Session) -> Countdown:
-    """How long a session's ID token still holds, second by second, with a button that renews it."""
+    """Show how long a session's ID token still holds, second by second, with a button that renews it."""
     return Countdown(f"The ID token of {session.username}", lambda: session.expires, session.renew)
 
 
