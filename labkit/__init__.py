@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .cluster.person import Person
     from .common.errors import (
         CheckFailed,
         ClusterError,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from .identity.session import side_by_side
     from .kratix.request import RequestStatus, wait_until_taken
     from .kratix.roles import requester
-    from .lab import Lab, Person
+    from .lab import Lab
     from .portal.server import TEMPLATES
 
 __all__ = [
@@ -75,12 +76,13 @@ __all__ = [
 ]
 
 _PLACES = {
+    "cluster.person": ("Person",),
     "common.expectation": ("expect",),
     "course.faults": ("FAULTS",),
     "identity.session": ("side_by_side",),
     "kratix.request": ("RequestStatus", "wait_until_taken"),
     "kratix.roles": ("requester",),
-    "lab": ("Lab", "Person"),
+    "lab": ("Lab",),
     "course.pictures": ("lifetime", "taken_apart", "timeline", "trust_chain"),
     "portal.server": ("TEMPLATES",),
     "course.practice": ("Practice",),

@@ -14,11 +14,12 @@ import requests
 
 from labkit.cluster.access import AccessMatrix
 from labkit.cluster.api import Api, Identity
+from labkit.cluster.person import Person
 from labkit.common.errors import ApiUnreachable, CheckFailed, Forbidden, Unauthorized
 from labkit.common.expectation import expect
 from labkit.common.http_session import request
 from labkit.doctor.probes import contexts
-from labkit.lab import Lab, Person
+from labkit.lab import Lab
 
 PATIENCE_SECONDS = 30
 

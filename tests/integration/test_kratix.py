@@ -10,11 +10,12 @@ from typing import Any
 import psutil
 import pytest
 
+from labkit.cluster.person import Person
 from labkit.common.errors import CheckFailed, ClusterError, Forbidden, InvalidValues, TaskFailed
 from labkit.course.steps import STEPS, attempt, check, examine, solve
 from labkit.kratix.promise import Promise
 from labkit.kratix.request import RequestStatus, wait_until_taken
-from labkit.lab import Lab, Person
+from labkit.lab import Lab
 from labkit.portal.client import PortalSession
 from tests.support import labkit, session_of, wait_for
 
