@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from .course.pictures import lifetime, taken_apart, trust_chain
     from .course.pictures.timeline import timeline
     from .course.practice import Practice
-    from .course.steps import attempt, begin, check, overview, question
+    from .course.questions import question
+    from .course.steps import attempt, begin, check, overview
     from .course.steps.lab_05_access import newcomer, one_right_too_many
     from .course.steps.lab_07_break_and_fix import take_by
     from .identity.session import side_by_side
@@ -86,7 +87,8 @@ _PLACES = {
     "course.pictures": ("lifetime", "taken_apart", "timeline", "trust_chain"),
     "portal.server": ("TEMPLATES",),
     "course.practice": ("Practice",),
-    "course.steps": ("attempt", "begin", "check", "overview", "question"),
+    "course.questions": ("question",),
+    "course.steps": ("attempt", "begin", "check", "overview"),
     "course.steps.lab_05_access": ("newcomer", "one_right_too_many"),
     "course.steps.lab_07_break_and_fix": ("take_by",),
     "common.widgets": ("Again", "Switcher"),

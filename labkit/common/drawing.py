@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import html
 
-from .display import BAD, OK, Displayed
+from .display import Displayed
 
 GOOD_COLOUR, BAD_COLOUR, QUIET_COLOUR = "#1a7f37", "#cf222e", "#59636e"
 """For areas with white marks on them. None of them says anything that a mark or a word does not say as well."""
-
-LINE = 18
-"""The height of a line of text, in pixels."""
 
 
 class Drawn(Displayed):
@@ -50,12 +47,6 @@ def box(x: float, y: float, width: float, height: float, colour: str = "") -> st
     """A rectangle: filled with a colour, or else a frame."""
     paint = f'fill="{colour}"' if colour else 'fill="none" stroke="currentColor"'
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="4" {paint}/>'
-
-
-def mark(x: float, y: float, ok: bool | None) -> str:
-    """A ✔, a ✘, or a – where there is nothing to judge, white on a disc that has its middle at ``x``, ``y``."""
-    colour, sign = {True: (GOOD_COLOUR, OK), False: (BAD_COLOUR, BAD), None: (QUIET_COLOUR, "–")}[ok]
-    return f'<circle cx="{x:.0f}" cy="{y:.0f}" r="9" fill="{colour}"/>{words(x, y + 5, sign, anchor="middle", colour="#fff")}'
 
 
 def arrow(x1: float, y1: float, x2: float, y2: float) -> str:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from ..common.display import BAD, OK, Displayed
+import yaml
+
+from ..common.display import BAD, OK
+from ..common.errors import LabkitError
+from ..common.widgets import Widget
 
 
 @dataclass(frozen=True)
-class Question(Displayed):
+class Question(Widget):
     """A question: a notebook lets one pick an answer and says at once whether it holds; as text, all is there to read.
 
     Args:
@@ -40,7 +46,7 @@ class Question(Displayed):
         answer = f"<details><summary>Answer</summary>{html.escape(self.said(self.right))}</details>"
         return f"<p><b>{html.escape(self.text)}</b></p><ul>{choices}</ul>{answer}"
 
-    def _repr_mimebundle_(self, **options: object) -> dict[str, object]:
+    def widget(self) -> Any:
         # Imported on use: only a notebook has widgets.
         import ipywidgets
 
@@ -49,6 +55,19 @@ class Question(Displayed):
         choices.observe(
             lambda change: setattr(said, "value", f"<div role='status'>{html.escape(self.said(change.new))}</div>"), names="value"
         )
-        asked = ipywidgets.HTML(f"<b>{html.escape(self.text)}</b>")
-        widget = ipywidgets.VBox([asked, choices, said])._repr_mimebundle_(**options)
-        return {**widget, **super()._repr_mimebundle_()}
+        return ipywidgets.VBox([ipywidgets.HTML(f"<b>{html.escape(self.text)}</b>"), choices, said])
+
+
+def questions() -> dict[str, Question]:
+    """Read ``questions.yaml``: the questions by the lab at whose end each is asked."""
+    read = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    return {lab: Question(**asked) for lab, asked in read.items()}
+
+
+def question(lab: str) -> Question:
+    """Ask the question of the lab of that name."""
+    asked = questions().get(lab)
+    if asked is None:
+        msg = f"{lab} has no question"
+        raise LabkitError(msg, fix="give it one in labkit/course/questions.yaml")
+    return asked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import html
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeVar
@@ -10,16 +10,15 @@ from typing import TypeVar
 import requests
 
 from ...cluster.api import Identity
-from ...common.display import BAD, OK, shown
-from ...common.drawing import LINE, Drawn, arrow, box, mark, shortened, svg, words
+from ...common.display import BAD, OK, Displayed, shown
 from ...common.errors import LabkitError
 from ...lab import Lab
 from ...portal.config import CLIENT_ID
 from ...workshop.workshop import User
 
-_WIDTH, _LEFT, _GAP, _PAD = 860, 300, 40, 12
-_STATE_CHARS, _FACT_CHARS = 40, 66
 _SIGNS = {True: OK, False: BAD, None: "·"}
+_BOX = "display:flex;flex-wrap:wrap;gap:0 2em;border:1px solid;border-radius:4px;padding:.6em 1em"
+_FACTS = "flex:1;display:grid;align-content:start;grid-template-columns:max-content 1fr;gap:0 1em;overflow-wrap:anywhere"
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class TrustChain(Drawn):
+class TrustChain(Displayed):
     links: tuple[Link, ...]
 
     def __str__(self) -> str:
@@ -46,24 +45,16 @@ class TrustChain(Drawn):
             lines += [f"  ↓ {link.passes_on}"] if link.passes_on else []
         return "\n".join(lines)
 
-    def picture(self) -> str:
-        parts, y = [], 1.0
-        for link in self.links:
-            state = textwrap.wrap(link.state, _STATE_CHARS, max_lines=3, placeholder=" …")
-            height = 2 * _PAD + LINE * max(1 + len(state), len(link.facts))
-            parts.append(box(1, y, _WIDTH - 2, height))
-            parts += [mark(22, y + _PAD + 8, link.ok), words(40, y + _PAD + 13, link.name, weight="bold")]
-            parts += [words(40, y + _PAD + 13 + LINE * (i + 1), line) for i, line in enumerate(state)]
-            for i, (name, value) in enumerate(link.facts):
-                base = y + _PAD + 13 + LINE * i
-                parts += [words(_LEFT + 105, base, name, anchor="end"), words(_LEFT + 115, base, shortened(value, _FACT_CHARS))]
-            y += height
-            if link.passes_on:
-                parts += [arrow(22, y + 2, 22, y + _GAP - 2), words(40, y + _GAP / 2 + 4, link.passes_on)]
-                y += _GAP
+    def html(self) -> str:
         broken = [link.name for link in self.links if link.ok is False]
-        says = f"{len(self.links)} boxes below each other; {f'not in order: {shown(broken)}' if broken else 'all in order'}"
-        return svg("The chain of trust, as it is at the moment", says, _WIDTH, y + 1, *parts)
+        parts = []
+        for link in self.links:
+            about = f"<div style='width:18em'><b>{_SIGNS[link.ok]} {html.escape(link.name)}</b><div>{html.escape(link.state)}</div></div>"
+            facts = "".join(f"<span>{html.escape(name)}</span><span>{html.escape(value)}</span>" for name, value in link.facts)
+            parts.append(f"<div style='{_BOX}'>{about}<div style='{_FACTS}'>{facts}</div></div>")
+            parts += [f"<div style='margin:.3em 1em'>↓ {html.escape(link.passes_on)}</div>"] if link.passes_on else []
+        says = f"The chain of trust: {f'not in order: {shown(broken)}' if broken else 'all in order'}"
+        return f"<div role='group' aria-label='{html.escape(says)}' style='max-width:70em'>{''.join(parts)}</div>"
 
 
 def trust_chain(lab: Lab, username: str) -> TrustChain:

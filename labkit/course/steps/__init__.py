@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from .doing import attempt, begin, catch_up, check, examine, insist_on_what_is_needed, question, reset_lab, solve
+from .doing import attempt, begin, catch_up, check, examine, insist_on_what_is_needed, reset_lab, solve
 from .progress import agenda, overview
 from .registry import LABS, STARTER, STEPS, LabInfo, Step, add_lab, solved, the_lab
 
@@ -21,7 +21,6 @@ __all__ = [
     "examine",
     "insist_on_what_is_needed",
     "overview",
-    "question",
     "reset_lab",
     "solve",
     "solved",

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ...common.display import BAD, OK, Finding, Findings
 from ...common.errors import CheckFailed, EarlierLabMissing, LabkitError
 from ...lab import Lab
-from ..questions import Question
 from . import progress
 from .registry import LABS, STEPS, LabInfo, Step, the_lab
 
@@ -102,15 +101,6 @@ def attempt(lab: Lab, name: str) -> CheckReport:
     report = examine(lab, name)
     progress.note(lab, name, done=report.ok)
     return report
-
-
-def question(name: str) -> Question:
-    """Ask a lab's reader the question of the lab of that name."""
-    asked = the_lab(name).question
-    if asked is None:
-        msg = f"{name} has no question"
-        raise LabkitError(msg, fix="give it one in its module of labkit/course/steps: LAB.question = Question(…)")
-    return asked
 
 
 def solve(lab: Lab, step: Step) -> CheckReport:

@@ -8,20 +8,10 @@ from typing import Any
 from ...common.display import Finding, shown
 from ...identity.plan import Action
 from ...lab import Lab
-from ..questions import Question
 from .registry import add_lab
 from .shared import deletes_in_realm, there
 
 LAB = add_lab("01-keycloak", "Keycloak: who somebody is", needs="programs")
-LAB.question = Question(
-    "A mapper is removed from the scope groups. What will user-dev see?",
-    {
-        "Keycloak refuses the sign-in": "a token without a claim is a token; Keycloak does not know who reads it",
-        "the API server answers 401": "it needs the user name's claim alone; without groups one is simply in none",
-        "everything is a 403": "the token is taken, the person is known, and no binding names them",
-    },
-    right="everything is a 403",
-)
 
 
 @LAB.step("keycloak", "Keycloak answers over verified TLS", minutes=3)

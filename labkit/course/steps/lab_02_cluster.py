@@ -6,19 +6,9 @@ from collections.abc import Iterator
 
 from ...common.display import Finding
 from ...lab import Lab
-from ..questions import Question
 from .registry import add_lab
 
 LAB = add_lab("02-cluster", "Kubernetes: whom the API server believes", needs="realm")
-LAB.question = Question(
-    "Which secret does Keycloak share with the API server?",
-    {
-        "the client's secret": "that is between Keycloak and whoever signs people in; the API server never signs anybody in",
-        "the realm's private key": "it never leaves Keycloak; what the API server reads is the public half",
-        "none": "it is told an issuer and a CA, reads public keys there, and verifies signatures with them",
-    },
-    right="none",
-)
 
 
 @LAB.step("cluster", "the API server knows people by their tokens", minutes=18)

@@ -7,20 +7,10 @@ from collections.abc import Iterator
 from ...common.display import Finding
 from ...identity.session import Claims
 from ...lab import Lab
-from ..questions import Question
 from .registry import add_lab
 from .shared import AUDITORS, deletes, rights
 
 LAB = add_lab("03-rbac", "RBAC: what a group may do", needs="cluster")
-LAB.question = Question(
-    "Somebody is in two groups. One is bound to a role that lists verbs without delete, the other to cluster-admin. May they delete?",
-    {
-        "no, the stricter one wins": "RBAC has no rule that forbids, so there is nothing strict to win",
-        "yes": "rights add up: one rule that allows it is enough",
-        "it depends on the order of the bindings": "bindings have no order; all of them are asked",
-    },
-    right="yes",
-)
 
 
 @LAB.step("rbac", "the RBAC objects are as rbac.yaml declares them", minutes=10)

@@ -12,19 +12,10 @@ from ...common.display import Finding
 from ...identity.session import sign_in
 from ...lab import Lab
 from ...workshop.workshop import Client
-from ..questions import Question
 from .registry import add_lab
 from .shared import deletes_in_realm, there
 
 LAB = add_lab("04-tokens", "Tokens: what kubectl carries", needs="rbac")
-LAB.question = Question(
-    "user-dev signs out at 10:00. Their ID token runs until 10:04. What does the API server say to it at 10:02?",
-    {
-        "401, they have signed out": "nobody told it: it reads keys from Keycloak, and asks it about no one",
-        "it takes it": "signature, issuer, audience and time are all as they were; that is why tokens are short-lived",
-    },
-    right="it takes it",
-)
 
 
 @LAB.step("contexts", "kubectl has a context for each person, and each is who it says", minutes=15)

@@ -8,20 +8,10 @@ from ...common.display import Finding, shown
 from ...common.errors import IdentityError
 from ...identity.session import Claims
 from ...lab import Lab
-from ..questions import Question
 from .registry import add_lab
 from .shared import deletes, deletes_in_realm, exists, gone, rights, there
 
 LAB = add_lab("05-access", "Access: the proof", needs="rbac")
-LAB.question = Question(
-    'A 403 says: User "user-dev@…" cannot list resource "pods". What is certain?',
-    {
-        "the token was refused": "then nobody's name would be in the answer, and it would be a 401",
-        "the token was taken": "the API server knows who is asking; only RBAC said no",
-        "the token has no groups": "perhaps, perhaps not: the groups may be there and be bound to too little",
-    },
-    right="the token was taken",
-)
 
 
 @LAB.step("namespaces", "the namespaces of the five commands are gone again", minutes=6)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from ...common.display import Finding, shown
 from ...lab import Lab
 from ...portal.server import TEMPLATES
-from ..questions import Question
 from .registry import add_lab
 from .shared import deletes, gone, there
 
@@ -15,15 +14,6 @@ CONFIG_MAPS = ("test-configmap", "dev-configmap", "in-a-browser")
 """What its cells, and its walk in a browser, have the portal make."""
 
 LAB = add_lab("06-portal", "The portal: acting as whoever signed in", needs="rbac")
-LAB.question = Question(
-    "Whose rights decide what a template can do on the cluster?",
-    {
-        "the portal's": "it has none: there is no account of its own on the cluster",
-        "those of whoever published it": "they decide what is asked for, and so must be trusted; the API server never sees them",
-        "those of whoever runs it": "their token is what the API server sees, and their name is in its answer",
-    },
-    right="those of whoever runs it",
-)
 
 
 @LAB.step("portal", "the portal is ready, and the cluster knows people who come through it", minutes=4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import copy
 import inspect
 import re
@@ -14,7 +13,6 @@ from typing import Any
 
 from ...common.display import Finding
 from ...lab import Lab
-from ..questions import Question
 
 Check = Callable[[Lab], Iterator[Finding]]
 """Reads the real servers and yields what it saw, each with what to do if that is wrong; changes nothing."""
@@ -78,12 +76,7 @@ class Step:
 
     def solution_code(self) -> str:
         """An exercise's solution as a notebook's cell would have it: the lines of the function, without its head."""
-        if self.solve is None:
-            return ""
-        source = textwrap.dedent(inspect.getsource(self.solve))
-        function = ast.parse(source).body[0]
-        assert isinstance(function, ast.FunctionDef)  # noqa: S101 # never a lambda, as tests/unit/test_steps.py sees
-        return textwrap.dedent("\n".join(source.splitlines()[function.body[0].lineno - 1 :])).strip()
+        return textwrap.dedent(inspect.getsource(self.solve).partition(":\n")[2]).strip() if self.solve else ""
 
 
 @dataclass(eq=False)
@@ -95,14 +88,12 @@ class LabInfo:
         title: What it is called.
         needs: The step of an earlier lab without which it can't begin; empty when it needs none.
         lacks: Says why it can't be run on this machine; empty when it can.
-        question: What a reader is asked at its end, if anything.
     """
 
     name: str
     title: str
     needs: str = ""
     lacks: Callable[[Lab], str] = lambda _: ""
-    question: Question | None = None
 
     @property
     def steps(self) -> tuple[Step, ...]:
