@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from .common.expectation import expect
     from .common.widgets import Again, Switcher
     from .course.faults import FAULTS
-    from .course.pictures import lifetime, taken_apart, trust_chain
+    from .course.pictures.chain import trust_chain
     from .course.pictures.timeline import timeline
+    from .course.pictures.token import lifetime, taken_apart
     from .course.practice import Practice
     from .course.questions import question
     from .course.steps import attempt, begin, check, overview
@@ -84,7 +85,9 @@ _PLACES = {
     "kratix.request": ("RequestStatus", "wait_until_taken"),
     "kratix.roles": ("requester",),
     "lab": ("Lab",),
-    "course.pictures": ("lifetime", "taken_apart", "timeline", "trust_chain"),
+    "course.pictures.chain": ("trust_chain",),
+    "course.pictures.timeline": ("timeline",),
+    "course.pictures.token": ("lifetime", "taken_apart"),
     "portal.server": ("TEMPLATES",),
     "course.practice": ("Practice",),
     "course.questions": ("question",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import platform
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from typing import Any
 import nbformat
 from traitlets.config import Config
 
-from ..common.display import BAD, OK
+from ..common.display import BAD, OK, Table
 from ..common.environment import KERNEL, listed
 from ..common.errors import LabRunFailed
 from ..common.ownership import privately
@@ -27,7 +29,6 @@ from ..config.settings import open_home, own_root, write_private
 from ..config.state_folder import StateFolder
 from ..lab import Lab
 from .practice import PROGRAMS
-from .report import write_page
 from .steps import LABS, solved
 
 CELL_SECONDS = 900
@@ -128,7 +129,7 @@ def run(names: list[str], output: Path) -> RunResult:
         finally:
             result.seconds = round(time.monotonic() - started, 1)
             (output / "summary.json").write_text(json.dumps(asdict(result), indent=1) + "\n")
-            write_page(output, [(each.lab, each.state(), f"{each.seconds:.1f} s") for each in result.labs])
+            _write_page(output, result.labs)
     return result
 
 
@@ -136,22 +137,17 @@ def _run_lab(root: Path, output: Path, result: LabResult, number: str, kernels: 
     from papermill.execute import execute_notebook
 
     if result.not_run:
-        _say(f"· {number} {result.lab}  {result.state()}", last=True)
+        print(f"· {number} {result.lab}  {result.state()}", flush=True)
         return
     source = root / "notebooks" / f"{result.lab}.ipynb"
     notebook = solved(nbformat.read(source, as_version=4))
     total = sum(cell.cell_type == "code" for cell in notebook.cells)
-    began = cell_began = time.monotonic()
-
-    def cell_starts(cell: Any, cell_index: int) -> None:
-        nonlocal cell_began
-        cell_began = time.monotonic()
-        _say(f"… {number} {result.lab}  cell {len(result.cells) + 1} of {total}")
+    began = time.monotonic()
 
     def cell_ends(cell: Any, cell_index: int, execute_reply: Any) -> None:
+        seconds = datetime.now(UTC) - datetime.fromisoformat(cell.metadata.papermill["start_time"])
         ok = execute_reply["content"]["status"] == "ok"
-        seconds = round(time.monotonic() - cell_began, 2)
-        result.cells.append(CellResult(cell_index, cell.source.partition("\n")[0], seconds, ok))
+        result.cells.append(CellResult(cell_index, cell.source.partition("\n")[0], round(seconds.total_seconds(), 2), ok))
 
     try:
         execute_notebook(
@@ -159,19 +155,18 @@ def _run_lab(root: Path, output: Path, result: LabResult, number: str, kernels: 
             output / source.name,
             kernel_name="python3",
             kernel_manager_class=kernels,
-            progress_bar=False,
+            progress_bar={"desc": f"{number} {result.lab}", "leave": False, "disable": not sys.stdout.isatty()},
             cwd=str(root),
             execution_timeout=CELL_SECONDS,
             iopub_timeout=_OUTPUT_SECONDS,
             config=Config({"KernelManager": {"transport_encryption": "auto"}}),
-            on_cell_start=cell_starts,
             on_cell_executed=cell_ends,
         )
         result.ok = True
     finally:
         result.seconds = round(time.monotonic() - began, 1)
-        mark = OK if result.ok else BAD
-        _say(f"{mark} {number} {result.lab}  {sum(c.ok for c in result.cells)} of {total} cells  {result.seconds:.1f} s", last=True)
+        passed = sum(cell.ok for cell in result.cells)
+        print(f"{OK if result.ok else BAD} {number} {result.lab}  {passed} of {total} cells  {result.seconds:.1f} s", flush=True)
 
 
 def _kernels(lab: Lab) -> type:
@@ -182,14 +177,6 @@ def _kernels(lab: Lab) -> type:
     env = {**listed(KERNEL), **({SECRET_VARIABLE: hosted.secret} if hosted and hosted.secret else {})}
 
     return type("Kernels", (AsyncKernelManager,), {"start_kernel": partialmethod(AsyncKernelManager.start_kernel, env=env)})
-
-
-def _say(line: str, *, last: bool = False) -> None:
-    """Print a line over the one before it in a terminal; elsewhere only a lab's last one."""
-    if sys.stdout.isatty():
-        print(f"\r\x1b[K{line}", end="\n" if last else "", flush=True)
-    elif last:
-        print(line, flush=True)
 
 
 def _failure(lab: Lab, result: LabResult, error: Any, output: Path) -> LabRunFailed:
@@ -228,3 +215,24 @@ def _home_of_its_own(home: Path) -> Iterator[Lab]:
             del os.environ["LABKIT_HOME"]
         else:
             os.environ["LABKIT_HOME"] = before
+
+
+def _write_page(folder: Path, labs: list[LabResult]) -> None:
+    """Write ``index.html`` over the executed notebooks in a folder; it loads nothing from anywhere."""
+    from nbconvert import HTMLExporter
+
+    table = Table(("lab", "result", "time"), tuple((lab.lab, lab.state(), f"{lab.seconds:.1f} s") for lab in labs)).html()
+    links = " · ".join(f'<a href="#{lab.lab}">{html.escape(lab.lab)}</a>' for lab in labs)
+    cells = [nbformat.v4.new_markdown_cell(f"# The labs, as they ran\n\n{table}\n\n{links}")]
+    for lab in labs:
+        executed = folder / f"{lab.lab}.ipynb"
+        if executed.exists():
+            cells.append(nbformat.v4.new_markdown_cell(f'<hr><a id="{lab.lab}"></a>'))
+            cells += nbformat.read(executed, as_version=4).cells
+    for output in (output for cell in cells for output in cell.get("outputs", ())):
+        # Without a kernel there is nothing to click, so a widget stands as the text that it carries.
+        output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    whole = nbformat.v4.new_notebook(cells=cells, metadata={"title": "The labs, as they ran"})
+    # With these emptied the page asks no other host for scripts; nothing in it needs them.
+    exporter = HTMLExporter(require_js_url="", mathjax_url="", jquery_url="", jupyter_widgets_base_url="", mermaid_js_url="")
+    (folder / "index.html").write_text(exporter.from_notebook_node(whole)[0])

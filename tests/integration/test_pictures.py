@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from labkit.course.pictures import taken_apart, timeline, trust_chain
-from labkit.course.pictures.timeline import Timeline
+from labkit.course.pictures.chain import trust_chain
+from labkit.course.pictures.timeline import Timeline, timeline
+from labkit.course.pictures.token import taken_apart
 from labkit.lab import Lab
 from labkit.portal.client import PortalSession
 from labkit.workshop.files import read

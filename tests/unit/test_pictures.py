@@ -19,7 +19,7 @@ from labkit.cluster.trust import Trust
 from labkit.common.drawing import Drawn, shortened, svg, words
 from labkit.common.exchanges import Exchange
 from labkit.config.settings import Settings, open_home
-from labkit.course.pictures import trust_chain
+from labkit.course.pictures.chain import trust_chain
 from labkit.course.pictures.timeline import Timeline, within
 from labkit.course.pictures.token import token_parts
 from labkit.identity import access_log
