@@ -59,11 +59,3 @@ def arrow(x1: float, y1: float, x2: float, y2: float) -> str:
         corners = ((x2, y2), (x2 + back, y2 - 4), (x2 + back, y2 + 4))
     # No marker: that would need an id, and a page with the same picture twice would have it twice.
     return f'{line}<polygon points="{" ".join(f"{x:.0f},{y:.0f}" for x, y in corners)}"/>'
-
-
-def shortened(text: str, length: int) -> str:
-    """The text if it is no longer than that, else as much of its beginning and end as fits."""
-    if len(text) <= length:
-        return text
-    end = (length - 1) // 2
-    return f"{text[: length - 1 - end]}…{text[-end:]}"

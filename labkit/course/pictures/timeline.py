@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from ...common.display import shown, text_table
-from ...common.drawing import GOOD_COLOUR, QUIET_COLOUR, Drawn, box, shortened, svg, words
+from ...common.display import Table, Tabular, shown
 from ...common.errors import ClusterError, PortalError
 from ...common.exchanges import Exchange
 from ...lab import Lab
 from ...portal.client import PortalSession
 
-_WHO, _WHAT, _BARS, _ROW, _TOP = 165, 425, 330, 24, 46
-_WHAT_CHARS = 56
+_BAR = 24
 _EARLY_SECONDS, _LATE_SECONDS = 0.002, 0.02
 """How far what is measured within a request may reach out of it: one log tells whole milliseconds, and writes a moment after the answer."""
 
 
 @dataclass(frozen=True)
-class Timeline(Drawn):
+class Timeline(Tabular):
     """What was asked of whom, in the order of its beginning.
 
     Attributes:
@@ -44,34 +41,21 @@ class Timeline(Drawn):
     def _start(self) -> float:
         return min(row.began for row in self.rows)
 
-    def __str__(self) -> str:
-        times = [(f"{1000 * (row.began - self._start):.0f}", f"{1000 * row.seconds:.0f}") for row in self.rows]
-        rows = [(*time, _who(row), row.what, row.answer) for time, row in zip(times, self.rows, strict=True)]
-        table = text_table(("at ms", "took ms", "who asks whom", "what", "answer"), rows)
-        return "\n".join([self._title(), *table, f"outcome: {self.outcome}", *self._notes()])
+    def table(self) -> Table:
+        """A row per exchange, with a bar from its beginning to its end."""
+        columns = ("at ms", "took ms", "when", "who asks whom", "what", "answer")
+        rows = tuple(
+            (f"{1000 * (row.began - self._start):.0f}", f"{1000 * row.seconds:.0f}", self._bar(row), _who(row), row.what, row.answer)
+            for row in self.rows
+        )
+        title = f"{self.username} signs in to the portal, asks, and signs out: {self.seconds:.2f} s"
+        return Table(columns, rows, title, "\n".join([f"outcome: {self.outcome}", *self._notes()]))
 
-    def picture(self) -> str:
-        bars, height = _WHO + _WHAT, _TOP + _ROW * len(self.rows)
-        scale = (_BARS - 60) / max(self.seconds, 0.001)
-        parts = [words(1, 14, self._title(), weight="bold")]
-        parts += [words(x, 36, name, weight="bold") for x, name in ((1, "who asks whom"), (_WHO, "what"), (bars, "when, and for how long"))]
-        for number, row in enumerate(self.rows):
-            y = _TOP + _ROW * number
-            x, width = bars + scale * (row.began - self._start), max(2.0, scale * row.seconds)
-            answer = row.answer.partition(",")[0]
-            what = f"{shortened(row.what, _WHAT_CHARS - len(answer))} → {answer}"
-            colour = GOOD_COLOUR if row.caller == "browser" else QUIET_COLOUR
-            parts += [words(1, y + 13, _who(row)), words(_WHO, y + 13, what), box(x, y + 3, width, _ROW - 10, colour)]
-            parts.append(words(x + width + 5, y + 13, f"{1000 * row.seconds:.0f} ms"))
-        says = f"{len(self.rows)} requests below each other, each with a bar from its beginning to its end, in {self.seconds:.1f} seconds"
-        return svg(self._title(), says, bars + _BARS, height + 4, *parts)
-
-    def html(self) -> str:
-        notes = "".join(f"<div>{html.escape(note)}</div>" for note in (f"Outcome: {self.outcome}", *self._notes()))
-        return f"{super().html()}{notes}"
-
-    def _title(self) -> str:
-        return f"{self.username} signs in to the portal, asks, and signs out: {self.seconds:.2f} s"
+    def _bar(self, row: Exchange) -> str:
+        scale = _BAR / max(self.seconds, 0.001)
+        length = max(1, round(scale * row.seconds))
+        before = min(_BAR - length, round(scale * (row.began - self._start)))
+        return "▱" * before + "▰" * length + "▱" * (_BAR - before - length)
 
     def _notes(self) -> list[str]:
         sources = dict.fromkeys(row.source for row in self.rows)
