@@ -1,7 +1,4 @@
-"""The probes: each looks at one thing of a lab and yields the names of the causes that it finds, with what it saw.
-
-All are handed one function that signs people in and keeps the sessions: a password takes Keycloak longer than anything else here.
-"""
+"""The probes: each looks at one thing of a lab and yields the names of the causes that it finds, with what it saw."""
 
 from __future__ import annotations
 
@@ -27,6 +24,7 @@ from ..servers.machine import FULL_GB
 
 Causes = Iterator[tuple[str, str]]
 SignIn = Callable[[str], Session]
+"""Signs a person in, once for all probes: a password takes Keycloak longer than anything else here."""
 
 
 class NotThere(Exception):
@@ -47,13 +45,12 @@ def machine(lab: Lab, _: SignIn) -> Causes:
 
 def keycloak(lab: Lab, _: SignIn) -> Causes:
     """Whether it runs, answers, shows the right certificate, and knows the lab's administrator."""
-    port = lab.settings.ports["keycloak"]
     try:
         lab.keycloak.get(lab.keycloak.url)
     except KeycloakUnreachable as error:
         if not lab.keycloak.is_running():
-            if holder := listener(port):
-                yield "keycloak-port-taken", f"port {port} is held by {holder}, and no Keycloak of this home runs"
+            if holder := listener(lab.settings.ports["keycloak"]):
+                yield "keycloak-port-taken", f"port {lab.settings.ports['keycloak']} is held by {holder}, and no Keycloak of this home runs"
             else:
                 yield "keycloak-down", f"{error.what}: {error.why}\n{lab.processes.log_tail('keycloak', 1)}".strip()
         elif isinstance(error.__context__, SSLError):
@@ -201,8 +198,7 @@ def contexts(lab: Lab, _: SignIn) -> Causes:
         if kept and kept["expires"] > time.time() and key_id(kept["id_token"]) not in keys:
             yield "keys-rotated", f"labkit credential {username}: the token that it keeps is signed by key {key_id(kept['id_token'])}"
         token = lab.cluster.kubeconfig.id_token(username)
-        claims = read_claims(token)
-        if claims is None:
+        if (claims := read_claims(token)) is None:
             continue
         if claims["iss"] != lab.keycloak.issuer:
             yield "context-stale", f"context {username}: its token's issuer is {claims['iss']}"

@@ -45,7 +45,7 @@ def exists(lab: Lab, kind: str, name: str) -> bool:
 def gone(lab: Lab, kind: str, names: Collection[str]) -> Iterator[Finding]:
     """See whether objects of the cluster are deleted again."""
     for name in names:
-        found = exists(lab, kind, name)
+        found = exists(lab, kind.lower(), name)
         fix = f'lab.cluster.admin_kubectl("delete", "{kind.lower()}", "{name}")'
         yield Finding(not found, f"{kind} {name} {'is still there' if found else 'is not there'}", fix)
 
