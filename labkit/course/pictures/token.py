@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...cluster.trust import Trust
@@ -57,77 +56,46 @@ def taken_apart(lab: Lab, claims: Claims) -> TokenParts:
 
 def token_parts(trust: Trust, bindings: tuple[Binding, ...], claims: Claims) -> TokenParts:
     """Do as `taken_apart`, by an API server's trust and the bindings in it."""
-    parts = tuple(_parts(trust, bindings, claims))
-    read = {part.claim for part in parts}
-    return TokenParts(claims.title, parts, tuple(sorted(name for name in claims.values if name not in read)))
+    oidc, flags = trust.declared.oidc, trust.style == "flags"
+    audience, name, email_verified = claims.get("aud") or (), claims.get(oidc.username_claim), claims.get("email_verified")
+    groups = claims.get(oidc.groups_claim) or ()
+    left = int(claims["exp"] - time.time())
+    taken = groups if flags else [group for group in groups if group in trust.groups]
+    roles = [f"{each.group} is bound to {each.role}" for each in bindings if each.group in taken]
+    judged = {
+        "iss": (claims.get("iss") == trust.issuer, "has to be the issuer that it trusts, letter by letter"),
+        "signature": (True, "is checked with the issuer's public keys, got by verified TLS"),
+        "aud": (oidc.client_id in ([audience] if isinstance(audience, str) else audience), f'has to hold "{oidc.client_id}"'),
+        "exp": (left > 0, f"has to lie ahead{f': {left // 60} min {left % 60} s from now' if left > 0 else ', and is over'}"),
+        oidc.username_claim: (bool(name), f"becomes the user name: {shown(name)}"),
+        "email_verified": (
+            email_verified is not False if flags else email_verified is True,
+            "must not be false" if flags else "has to be true",
+        ),
+        oidc.groups_claim: (
+            flags or not any(":" in group for group in groups),
+            f"become the groups; in RBAC {shown(roles) if roles else 'none of them is bound, so all is refused (403)'}",
+        ),
+    }
+    if oidc.username_claim != "email":
+        del judged["email_verified"]
+    rules = {
+        "iss": (f"--oidc-issuer-url={trust.issuer}", f"issuer.url: {trust.issuer}"),
+        "signature": (f"--oidc-ca-file={trust.ca.name}", "issuer.certificateAuthority"),
+        "aud": (f"--oidc-client-id={oidc.client_id}", f"issuer.audiences: [{oidc.client_id}]"),
+        "exp": ("no flag: it always looks", "no rule: it always looks"),
+        "email_verified": (
+            "no flag: so it is for every email that is a name",
+            "claimValidationRules: claims.?email_verified.orValue(false) == true",
+        ),
+        oidc.username_claim: (f"--oidc-username-claim={oidc.username_claim}", f"claimMappings.username.claim: {oidc.username_claim}"),
+        oidc.groups_claim: (f"--oidc-groups-claim={oidc.groups_claim}", f"claimMappings.groups.expression: {trust.groups_expression}"),
+    }
+    said = {claim: claim_text(claim, claims.get(claim)) for claim in judged} | {"signature": "not shown: it is what makes this a token"}
+    parts = tuple(Part(claim, said[claim], use, rules[claim][not flags], ok) for claim, (ok, use) in judged.items())
+    return TokenParts(claims.title, parts, tuple(sorted(set(claims.values) - set(judged))))
 
 
 def lifetime(session: Session) -> Countdown:
     """Show how long a session's ID token still holds, second by second, with a button that renews it."""
     return Countdown(f"The ID token of {session.username}", lambda: session.expires, session.renew)
-
-
-def _parts(trust: Trust, bindings: tuple[Binding, ...], claims: Claims) -> Iterator[Part]:
-    oidc, flags = trust.declared.oidc, trust.style == "flags"
-    issuer, audience = claims.get("iss"), claims.get("aud") or ()
-    left = int(claims["exp"] - time.time())
-    name, email_verified = claims.get(oidc.username_claim), claims.get("email_verified")
-    groups = claims.get(oidc.groups_claim) or ()
-
-    def part(claim: str, use: str, flag: str, field: str, *, ok: bool, value: str = "") -> Part:
-        return Part(claim, value or claim_text(claim, claims.get(claim)), use, flag if flags else field, ok)
-
-    yield part(
-        "iss",
-        "has to be the issuer that it trusts, letter by letter",
-        f"--oidc-issuer-url={trust.issuer}",
-        f"issuer.url: {trust.issuer}",
-        ok=issuer == trust.issuer,
-    )
-    yield part(
-        "signature",
-        "is checked with the issuer's public keys, got by verified TLS",
-        f"--oidc-ca-file={trust.ca.name}",
-        "issuer.certificateAuthority",
-        ok=True,
-        value="not shown: it is what makes this a token",
-    )
-    yield part(
-        "aud",
-        f'has to hold "{oidc.client_id}"',
-        f"--oidc-client-id={oidc.client_id}",
-        f"issuer.audiences: [{oidc.client_id}]",
-        ok=oidc.client_id in ([audience] if isinstance(audience, str) else audience),
-    )
-    yield part(
-        "exp",
-        f"has to lie ahead: {left // 60} min {left % 60} s from now" if left > 0 else "has to lie ahead, and is over",
-        "no flag: it always looks",
-        "no rule: it always looks",
-        ok=left > 0,
-    )
-    yield part(
-        oidc.username_claim,
-        f"becomes the user name: {shown(name)}",
-        f"--oidc-username-claim={oidc.username_claim}",
-        f"claimMappings.username.claim: {oidc.username_claim}",
-        ok=bool(name),
-    )
-    if oidc.username_claim == "email":
-        yield part(
-            "email_verified",
-            "must not be false" if flags else "has to be true",
-            "no flag: so it is for every email that is a name",
-            "claimValidationRules: claims.?email_verified.orValue(false) == true",
-            ok=email_verified is not False if flags else email_verified is True,
-        )
-    colon = not flags and any(":" in group for group in groups)
-    taken = groups if flags else [group for group in groups if group in trust.groups]
-    roles = [f"{each.group} is bound to {each.role}" for each in bindings if each.group in taken]
-    yield part(
-        oidc.groups_claim,
-        f"become the groups; in RBAC {shown(roles) if roles else 'none of them is bound, so all is refused (403)'}",
-        f"--oidc-groups-claim={oidc.groups_claim}",
-        f"claimMappings.groups.expression: {trust.groups_expression}",
-        ok=not colon,
-    )
