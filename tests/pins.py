@@ -6,6 +6,7 @@ it was pinned, at an address that names its version, keeps the old digest and is
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ from labkit.kratix.released.controller import MANIFESTS
 from labkit.toolchain import downloads
 from labkit.toolchain.downloads import HERE, PINNED
 from labkit.toolchain.pins import PINS
+from labkit.toolchain.recipe import MACHINES
 
 from .programs import KUBEADM
 
@@ -27,9 +29,8 @@ HEAD = """\
 
 def urls() -> Iterator[str]:
     """The address of everything that is pinned by its digest alone."""
-    for recipe in (*(pin.recipe for pin in PINS.values()), KUBEADM):
-        if recipe.official is not None:
-            yield from recipe.official.urls()
+    for recipe in (*PINS.values(), KUBEADM):
+        yield from (recipe.url(*kind) for kind in itertools.product(recipe.systems, MACHINES.values()))
     yield from (manifest.url for manifest in MANIFESTS if "/releases/" in manifest.url)
 
 

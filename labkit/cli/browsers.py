@@ -23,48 +23,35 @@ _FIREFOX_PROFILES = (".mozilla/firefox/*/cert9.db", "snap/firefox/common/.mozill
 
 @dataclass(frozen=True)
 class NssStore:
-    """One NSS database.
-
-    Attributes:
-        browser: Whose, for people.
-        folder: Where it lies.
-    """
+    """The NSS database of a browser in a folder."""
 
     browser: str
     folder: Path
 
     def has(self, name: str) -> bool:
         """Whether an authority of this name is in it."""
-        return (self.folder / "cert9.db").exists() and self._certutil("-L", "-n", name).returncode == 0
+        return (self.folder / "cert9.db").exists() and not self._certutil("-L", "-n", name).returncode
 
     def add(self, name: str, certificate: Path) -> None:
-        """Have the browser trust an authority for servers' certificates, and for nothing else.
-
-        Args:
-            name: What it is called in the store; an authority of that name there is replaced.
-            certificate: Its certificate, as PEM.
+        """Have the browser trust an authority (PEM) for servers' certificates, and for nothing else; it replaces one of that name.
 
         Raises:
             TrustError: There is no certutil, or it refuses.
         """
         if not (self.folder / "cert9.db").exists():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._require("-N", "--empty-password")
+            self._change("-N", "--empty-password")
         self.remove(name)
-        self._require("-A", "-n", name, "-t", "C,,", "-i", str(certificate))
+        self._change("-A", "-n", name, "-t", "C,,", "-i", str(certificate))
 
     def remove(self, name: str) -> bool:
-        """Take it out again. Returns whether it was in.
-
-        Raises:
-            TrustError: There is no certutil, or it refuses.
-        """
+        """Take it out again. Returns whether it was in; raises as `add` does."""
         there = self.has(name)
         if there:
-            self._require("-D", "-n", name)
+            self._change("-D", "-n", name)
         return there
 
-    def _require(self, *arguments: str) -> None:
+    def _change(self, *arguments: str) -> None:
         done = self._certutil(*arguments)
         if done.returncode:
             msg = f"the certificate store of {self.browser} can't be changed"
@@ -76,18 +63,12 @@ class NssStore:
             msg = "there is no certutil, which edits browsers' certificate stores"
             fix = "install it (Debian and Ubuntu: apt install libnss3-tools), or import the authority in the browser's settings"
             raise TrustError(msg, fix=fix)
-        argv = [certutil, "-d", f"sql:{self.folder}", *arguments]
-        return subprocess.run(
-            argv, capture_output=True, text=True, env=listed(EVERYBODY), check=False, stdin=subprocess.DEVNULL, timeout=30
-        )
+        argv, env = [certutil, "-d", f"sql:{self.folder}", *arguments], listed(EVERYBODY)
+        return subprocess.run(argv, capture_output=True, text=True, env=env, check=False, stdin=subprocess.DEVNULL, timeout=30)
 
 
 def stores(home: Path) -> Iterator[NssStore]:
-    """The stores of the browsers that a user has: Chromium's, and one for each profile of Firefox.
-
-    Args:
-        home: The user's home folder.
-    """
+    """The stores below a user's home folder: Chromium's, and one for each profile of Firefox."""
     yield NssStore("Chromium", home / CHROMIUM_STORE)
     for pattern in _FIREFOX_PROFILES:
         for database in sorted(home.glob(pattern)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,42 +22,30 @@ from ..config.ports import LOOPBACK
 from ..config.settings import write_private, writing
 from ..lab import Lab
 from ..portal import config
-from ..portal.server import TEMPLATES
 from ..workshop.cluster_files import PATCH
 
 _MARK = "# Written by labkit render"
-_BESIDE = "Leave it beside app-config.yaml"
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """A file.
-
-    Attributes:
-        file: Its name.
-        what: What it holds, in a few words.
-        use: What to do with it.
-        text: Makes its content.
-        secret: Whether it holds secrets.
-    """
+    """A file, as ``renderings.yaml`` has it."""
 
     file: str
     what: str
     use: str
-    text: Callable[[Lab], str]
     secret: bool = False
+
+    def text(self, lab: Lab) -> str:
+        """Its content; unless it is made, the platform folder's."""
+        make = _MADE.get(self.file)
+        return make(lab) if make else find(self.file, lab.settings.workshop_folder).read_text()
 
 
 def render(lab: Lab, folder: Path) -> Table:
     """Write all of `RENDERINGS` into a folder.
 
-    Args:
-        lab: The lab.
-        folder: Made if missing. Files that an earlier call wrote are replaced, others never.
-
-    Returns:
-        A table with the columns ``file``, ``what it holds``, ``what to do with it``. What needs a KinD cluster's address is not written
-        before there is one.
+    Files that an earlier call wrote are replaced, others never. What needs a KinD cluster's address is not written before there is one.
 
     Raises:
         LabkitError: One of the names is taken by a file of somebody else's; nothing has been written then.
@@ -89,11 +77,12 @@ def _is_ours(file: Path) -> bool:
 def _kubeconfig(lab: Lab) -> str:
     """The seed's contexts, but no token goes into them: on a command line, as its script has it, anybody on the machine could read it."""
     endpoint, variables = lab.cluster.endpoint, lab.settings.variables()
+    ca = base64.b64encode(endpoint.ca.read_bytes()).decode()
     people = list(lab.workshop.access.expected)
     config = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": endpoint.name, "cluster": {"server": endpoint.url, "certificate-authority-data": _base64(endpoint.ca)}}],
+        "clusters": [{"name": endpoint.name, "cluster": {"server": endpoint.url, "certificate-authority-data": ca}}],
         "users": [{"name": name, "user": exec_user(name, variables)} for name in people],
         "contexts": [{"name": name, "context": {"cluster": endpoint.name, "user": name}} for name in people],
     }
@@ -121,86 +110,27 @@ def _portal_env(lab: Lab) -> str:
     return secret + config.env_file(config.variables(lab.settings, lab.cluster.endpoint, lab.keycloak.issuer, Path()))
 
 
-def _copy(file: Path, what: str, use: str) -> Rendering:
-    name = str(file.relative_to(OWN))
-    return Rendering(name, what, use, lambda lab: find(name, lab.settings.workshop_folder).read_text())
+def _listed() -> Iterator[Rendering]:
+    for pattern, about in yaml.safe_load(Path(__file__).with_name("renderings.yaml").read_text()).items():
+        about["use"] = about["use"].format(CA=kind_config.CA, GATEWAY=GATEWAY)
+        for name in sorted(str(file.relative_to(OWN)) for file in OWN.glob(pattern)) if "*" in pattern else [pattern]:
+            yield Rendering(name, **about)
 
 
-def _base64(file: Path) -> str:
-    return base64.b64encode(file.read_bytes()).decode()
+_MADE: Mapping[str, Callable[[Lab], str]] = {
+    "realm.yaml": lambda lab: lab.workshop.realm.document.text,
+    "keycloak.tf": lambda lab: str(lab.terraform()),
+    "keycloak.auto.tfvars": lambda lab: lab.terraform().values(),
+    "issuer-ca.crt": lambda lab: kind_config.mounted(lab.cluster.trust)[kind_config.CA.name],
+    "authentication.yaml": lambda lab: lab.cluster.trust.configuration(),
+    "oidc-flags.yaml": lambda lab: kind_config.in_node(lab.cluster.trust).flags_file.text,
+    "kind.yaml": lambda lab: lab.kind_files().config,
+    PATCH: _reaching_keycloak,
+    "portal.env": _portal_env,
+    "people.yaml": lambda lab: config.people(lab.workshop),
+    "rbac.yaml": lambda lab: lab.workshop.cluster.rbac.text,
+    "kubeconfig": _kubeconfig,
+}
 
-
-RENDERINGS = (
-    Rendering(
-        "realm.yaml",
-        "the realm, as Keycloak describes it, with people's passwords and clients' secrets",
-        "keycloak.tf reads it",
-        lambda lab: lab.workshop.realm.document.text,
-        secret=True,
-    ),
-    Rendering("keycloak.tf", "that realm, for Terraform", "Run terraform init and terraform apply", lambda lab: str(lab.terraform())),
-    Rendering(
-        "keycloak.auto.tfvars",
-        "where Keycloak is, and who administers it",
-        "Terraform reads it by itself; it asks for admin_secret",
-        lambda lab: lab.terraform().values(),
-    ),
-    Rendering(
-        "issuer-ca.crt",
-        "the CA of Keycloak's certificate",
-        f"Copy it to the API server's machine as {kind_config.CA}",
-        lambda lab: kind_config.mounted(lab.cluster.trust)[kind_config.CA.name],
-    ),
-    Rendering(
-        "authentication.yaml",
-        "whom the API server is to believe, as an AuthenticationConfiguration",
-        "Name it to the API server: --authentication-config=FILE, without any --oidc flag",
-        lambda lab: lab.cluster.trust.configuration(),
-    ),
-    Rendering(
-        "oidc-flags.yaml",
-        "the same by flags, which take any group that the realm names, system:masters too",
-        "Add them to the API server's command line, as --NAME=VALUE, where it can't have authentication.yaml",
-        lambda lab: kind_config.in_node(lab.cluster.trust).flags_file.text,
-    ),
-    Rendering(
-        "audit-policy.yaml",
-        "what an API server logs of requests",
-        "Name it to the API server: --audit-policy-file=FILE, with --audit-log-path=LOG",
-        lambda lab: find("audit-policy.yaml", lab.settings.workshop_folder).read_text(),
-    ),
-    Rendering(
-        "kind.yaml",
-        "a KinD cluster whose API server believes this issuer",
-        "Run kind create cluster --name platform --config kind.yaml in this very folder: what it mounts lies there",
-        lambda lab: lab.kind_files().config,
-    ),
-    Rendering(
-        PATCH,
-        "the way from a KinD node to a Keycloak on this machine",
-        f"Fill in {GATEWAY} first, if it is there; kind.yaml has kubeadm read the file",
-        _reaching_keycloak,
-    ),
-    _copy(
-        config.APP_CONFIG,
-        "Backstage's configuration",
-        "Start Backstage in this folder with --config app-config.yaml and the variables of portal.env",
-    ),
-    Rendering("portal.env", "the variables that app-config.yaml names, but for the secrets", "Run set -a; . ./portal.env", _portal_env),
-    Rendering("people.yaml", "the realm's groups and users for Backstage's catalog", _BESIDE, lambda lab: config.people(lab.workshop)),
-    _copy(config.CATALOG, "what else is in Backstage's catalog", _BESIDE),
-    *(_copy(file, "a template for Backstage", _BESIDE) for file in sorted(TEMPLATES.glob("*.yaml"))),
-    Rendering(
-        "rbac.yaml",
-        "cluster roles and their bindings",
-        "Run kubectl apply -f rbac.yaml",
-        lambda lab: lab.workshop.cluster.rbac.text,
-    ),
-    Rendering(
-        "kubeconfig",
-        "a context for each person",
-        "Name it to kubectl on this machine, by --kubeconfig or KUBECONFIG; kubectl asks labkit credential for tokens",
-        _kubeconfig,
-    ),
-)
+RENDERINGS = tuple(_listed())
 """The files, in the order in which one needs them."""

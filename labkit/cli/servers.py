@@ -1,81 +1,158 @@
-"""The verbs about programs and servers: setup, up, down, status, doctor, kratix."""
+"""The verbs about programs, servers and configuration files."""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from argparse import Namespace
+from contextlib import redirect_stdout
 from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..cluster.provider import NOT_OURS
-from ..common.display import OK
-from ..lab import Lab
-from .output import print_json, tell_of_kind, tell_of_neighbours
+from ..common.display import BAD, OK
+from .command import JSON, argument, flag, open_lab, show, verb
+
+if TYPE_CHECKING:
+    from ..lab import Lab
+
+_NEIGHBOURS = """
+! other people's processes run on this machine: {people} (by their accounts' numbers and login shells).
+  This lab's passwords are the published ones: whoever has an account here can be user-admin in its realm, its cluster and its portal.
+  For passwords that only you know: LABKIT_SECRETS=own labkit up"""
+
+_KIND = """
+Docker answers here, so KinD is one word away: labkit down, then LABKIT_CLUSTER=kind labkit up; lab 02 says what is different there"""
 
 
-def setup(args: argparse.Namespace) -> int:
-    lab = Lab.open()
-    if not args.json:
+@verb(
+    argument(
+        "--offline-bundle",
+        type=Path,
+        metavar="FILE",
+        help="for a room without network. If there is no FILE, set-up goes on as usual and then packs the programs into it; if there is "
+        "one, made on a machine of this kind by this version, set-up unpacks it first and so fetches nothing. With LABKIT_CLUSTER=kind "
+        "the image of KinD's nodes goes along, out of Docker and into it. Python's own packages (.venv) are not in it",
+    ),
+    flag("--ui", "build the portal's pages too, for a browser"),
+    JSON,
+)
+def setup(args: Namespace) -> None:
+    """Find, fetch or build the programs. Takes minutes the first time, a second afterwards."""
+    lab = open_lab()
+    # What the work says of itself doesn't mix with a result for a script.
+    with redirect_stdout(sys.stderr if args.json else sys.stdout):
         lab.setup(args.offline_bundle, ui=args.ui)
-        print(lab.toolchain.status())
-        return 0
-    # What the work says of itself goes where it doesn't mix with the result.
-    out, sys.stdout = sys.stdout, sys.stderr
-    try:
-        lab.setup(args.offline_bundle, ui=args.ui)
-    finally:
-        sys.stdout = out
-    print_json(lab.toolchain.status().records())
-    return 0
+    programs = lab.toolchain.status()
+    show(args, programs, programs.records())
 
 
-def up(_: argparse.Namespace) -> int:
-    lab = Lab.open()
+@verb()
+def up(_: Namespace) -> None:
+    """Start the servers and do labs 01 to 03. Keycloak with the realm, the cluster, RBAC, the portal; safe to repeat."""
+    from ..cluster.kind.checks import docker_answers
+
+    lab = open_lab()
     new = lab.settings.cluster == "local" and not lab.settings.state.etcd.exists()
     lab.up()
     print(lab.status())
     tell_of_neighbours(lab)
-    if new:
-        tell_of_kind()
+    if new and docker_answers():
+        print(_KIND)
     print(f'\n{OK} up. A terminal of yours uses it with: export KUBECONFIG="{lab.cluster.kubeconfig.path}"')
-    return 0
 
 
-def down(_: argparse.Namespace) -> int:
-    lab = Lab.open()
+@verb()
+def down(_: Namespace) -> None:
+    """Stop this home's servers.
+
+    Their data stays, a KinD cluster is deleted, and what the labs made in a cluster of somebody else's is removed.
+    Servers and clusters of other homes are never touched.
+    """
+    lab = open_lab()
     stopped = lab.down()
     print(f"{OK} stopped {', '.join(stopped)}" if stopped else f"{OK} nothing of {lab.settings.home} was running")
-    return 0
 
 
-def status(args: argparse.Namespace) -> int:
-    lab = Lab.open()
+@verb(JSON)
+def status(args: Namespace) -> int:
+    """Show this home's servers. Exit code 0 when all run, 3 when not."""
+    from ..cluster.provider import NOT_OURS
+
+    lab = open_lab()
     table = lab.status()
-    if args.json:
-        print_json({"home": str(lab.settings.home), "servers": table.records()})
-    else:
-        print(table)
+    show(args, table, {"home": str(lab.settings.home), "servers": table.records()})
     return 0 if all(row[1] in ("runs", "hosted", NOT_OURS) for row in table.rows) else 3
 
 
-def doctor(args: argparse.Namespace) -> int:
+@verb(flag("--practice", "look at the practice lab instead of your own"), JSON)
+def doctor(args: Namespace) -> int:
+    """Look for what is wrong, and say what mends it. Only reads. Exit code 0 when nothing was found, else 1."""
     from ..course.practice import Practice
     from ..doctor import diagnose
 
-    lab = Lab.open()
+    lab = open_lab()
     diagnosis = Practice(lab).doctor() if args.practice else diagnose(lab)
-    if args.json:
-        print_json(asdict(diagnosis))
-    else:
-        print(diagnosis)
+    show(args, diagnosis, asdict(diagnosis))
     return 1 if diagnosis.found else 0
 
 
-def kratix(args: argparse.Namespace) -> int:
-    kratix = Lab.open().kratix
-    if args.action == "up":
-        kratix.start()
-    elif args.action == "down":
+@verb(argument("action", choices=("up", "down", "status")))
+def kratix(args: Namespace) -> int:
+    """Run Kratix in the cluster, or stop it.
+
+    For lab 08; the servers must be up. On a local cluster LABKIT_KRATIX_SOURCE names a checkout of Kratix with its controller built.
+    status exits with 3 when it does not run.
+    """
+    kratix = open_lab().kratix
+    if args.action == "down":
         print(f"{OK} stopped Kratix" if kratix.stop() else f"{OK} Kratix was not running")
         return 0
+    if args.action == "up":
+        kratix.start()
     print(kratix.status())
     return 0 if kratix.is_running() else 3
+
+
+@verb(argument("action", choices=("plan", "apply", "terraform")))
+def realm(args: Namespace) -> None:
+    """Plan, apply or write down the realm. apply is what lab 01 does; terraform prints the same as a keycloak.tf."""
+    lab = open_lab()
+    if args.action == "terraform":
+        print(lab.terraform())
+    elif args.action == "apply":
+        print(lab.keycloak.start(), lab.realm.apply(), sep="\n\n")
+    else:
+        print(*lab.keycloak.findings(), sep="\n", end="\n\n")
+        print(lab.realm.plan())
+
+
+@verb(argument("folder", type=Path, metavar="DIR", help="where to; only what an earlier call wrote there is replaced"))
+def render(args: Namespace) -> None:
+    """Write the labs' configuration as files. For doing by hand, or elsewhere, what the labs do by calls."""
+    from .render import render
+
+    print(render(open_lab(), args.folder))
+
+
+@verb(flag("--merge", "copy its contexts into ~/.kube/config, whose own entries stay"))
+def kubeconfig(args: Namespace) -> int:
+    """Name the lab's kubeconfig. For a terminal: export KUBECONFIG="$(labkit kubeconfig)"."""
+    kubeconfig = open_lab().cluster.kubeconfig
+    if not kubeconfig.path.exists():
+        print(f"{BAD} the lab has no kubeconfig yet\n  fix: labkit up", file=sys.stderr)
+        return 1
+    if args.merge:
+        target = Path("~/.kube/config").expanduser()
+        print(f"{OK} {target} now has the contexts {', '.join(kubeconfig.merge_into(target))}; its current context is as it was")
+    else:
+        print(kubeconfig.path)
+    return 0
+
+
+def tell_of_neighbours(lab: Lab) -> None:
+    """Say who else is on this machine, if the lab has the secrets that everybody knows."""
+    from ..servers.machine import other_people
+
+    people = other_people() if lab.secrets == "demo" else []
+    if people:
+        print(_NEIGHBOURS.format(people=", ".join(people)))

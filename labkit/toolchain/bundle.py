@@ -9,7 +9,6 @@ is to be had from somebody one trusts.
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import itertools
 import os
@@ -18,7 +17,7 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Annotated
 
@@ -26,35 +25,28 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..common.display import Progress
 from ..common.errors import ToolchainError
-from .programs import Program
+from .downloads import digest
+from .recipe import Program
 
 _MANIFEST = "manifest.json"
 _MANIFEST_BYTES = 1 << 26
 _FORMAT = 3
 _IMAGE = "image/docker.tar"
 _LEVEL = 3
+_MACHINE = f"{platform.system()} {platform.machine()}"
 _FIX = "have a bundle made by this version of labkit on a machine like this one: labkit setup --offline-bundle FILE"
 
 
 @dataclass(frozen=True)
 class Packed(Program):
-    """A program in a bundle; its path is the one below its folder.
-
-    Attributes:
-        slot: The name of its folder, here and in the cache.
-    """
+    """A program in a bundle; its path is the one below its folder, which is called ``slot`` here and in the cache."""
 
     slot: str
 
 
 @dataclass(frozen=True)
 class Image:
-    """A container image beside the programs.
-
-    Attributes:
-        name: What it is asked for by.
-        file: What ``docker save`` wrote.
-    """
+    """A container image beside the programs: the name that it is asked for by, and what ``docker save`` wrote."""
 
     name: str
     file: Path
@@ -88,22 +80,19 @@ def pack(file: Path, programs: Mapping[str, tuple[Program, Path]], image: Image 
         programs: Each slot with its program, and the folder that goes along with it; the program itself if it stands alone.
         image: The container image that goes along.
         shown: Told what is packed.
-
-    Raises:
-        ToolchainError: Something can't be read or written.
     """
     part = file.with_name(f".{file.name}.part")
     try:
-        sources = {f"{slot}/{below}": source for slot, (_, whole) in programs.items() for below, source in _files(whole)}
+        packed, sources = [], {}
+        for slot, (program, whole) in programs.items():
+            base = whole.parent if whole.is_file() else whole
+            packed.append(Packed(**{**asdict(program), "path": program.path.relative_to(base), "slot": slot}))
+            sources.update({f"{slot}/{source.relative_to(base).as_posix()}": source for source in _files(whole)})
         if image is not None:
             sources[_IMAGE] = image.file
-        packed = tuple(
-            Packed(program.name, program.version, _below(program.path, whole), program.source, slot)
-            for slot, (program, whole) in programs.items()
-        )
-        files = {member: _File(size=source.stat().st_size, sha256=_digest(source)) for member, source in sources.items()}
+        files = {member: _File(size=source.stat().st_size, sha256=digest(source)) for member, source in sources.items()}
         asked_for = "" if image is None else image.name
-        manifest = _Manifest(format=_FORMAT, machine=_this_machine(), programs=packed, image=asked_for, files=files)
+        manifest = _Manifest(format=_FORMAT, machine=_MACHINE, programs=tuple(packed), image=asked_for, files=files)
         # What links point to goes in, as they may lead out of the folder.
         with tarfile.open(part, "w:gz", compresslevel=_LEVEL, dereference=True) as tar:
             text = manifest.model_dump_json(indent=1).encode()
@@ -116,27 +105,20 @@ def pack(file: Path, programs: Mapping[str, tuple[Program, Path]], image: Image 
         part.replace(file)
     except OSError as error:
         msg = f"the bundle {file} can't be made"
-        raise ToolchainError(
-            msg, why=str(error), fix="name a file in a folder that you may write to, on a disk with a few GB of room"
-        ) from error
+        fix = "name a file in a folder that you may write to, on a disk with a few GB of room"
+        raise ToolchainError(msg, why=str(error), fix=fix) from error
     finally:
         part.unlink(missing_ok=True)
 
 
-def unpack(file: Path, work: Path, slots: Mapping[str, str], shown: Progress) -> tuple[list[tuple[Packed, Path]], Image | None]:
+def unpack(file: Path, work: Path, slots: Mapping[str, str], shown: Progress) -> tuple[tuple[Packed, ...], Image | None]:
     """Unpack a bundle whole, and check that it is meant for this machine and this labkit and that every file is as it was packed.
 
     Args:
         file: The bundle.
-        work: A temporary folder.
+        work: A temporary folder, below which programs and image are then.
         slots: The slot that this labkit has for each program.
         shown: Told what is unpacked.
-
-    Returns:
-        The programs, each with its folder below ``work``; and the container image that goes along, in a file below it.
-
-    Raises:
-        ToolchainError: It is no such bundle, or a file in it is missing or changed.
     """
     try:
         with tarfile.open(file, "r:gz") as tar:
@@ -151,73 +133,75 @@ def unpack(file: Path, work: Path, slots: Mapping[str, str], shown: Progress) ->
             for member in itertools.islice(tar, 1, None):
                 shown.update(member.name)
                 wanted = missing.pop(member.name, None)
-                if wanted is None:
-                    raise _spoilt(file, f"{member.name} is not in its manifest, or is there twice")
+                _insist(wanted is not None, f"{member.name} is not in its manifest, or is there twice")
                 content = tar.extractfile(member) if member.isfile() else None
-                if content is None or member.size != wanted.size or _copy(content, work / member.name, member.mode) != wanted.sha256:
-                    raise _spoilt(file, f"{member.name} is not as the manifest has it")
+                whole = (
+                    content and wanted and member.size == wanted.size and _copy(content, work / member.name, member.mode) == wanted.sha256
+                )
+                _insist(whole, f"{member.name} is not as the manifest has it")
+            _insist(not missing, f"{len(missing)} files of its manifest are missing, such as {next(iter(missing), '')}")
     except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
         # What the system refuses has a number, what is wrong with the file has none.
         number = getattr(error, "errno", None)
         if number in (errno.ENOSPC, errno.EDQUOT):
             raise _no_room(file, str(error)) from error
-        if number:
-            msg = f"{file} can't be unpacked"
-            raise ToolchainError(msg, why=str(error), fix="mend what that says, then run it again") from error
-        raise _spoilt(file, str(error)) from error
-    if missing:
-        raise _spoilt(file, f"{len(missing)} files of its manifest are missing, such as {next(iter(missing))}")
-    image = Image(manifest.image, work / _IMAGE) if manifest.image else None
-    return [(program, work / program.slot) for program in manifest.programs], image
+        msg, fix = f"{file} can't be unpacked", "mend what that says, then run it again"
+        if not number:
+            msg = f"{file} is no bundle of labkit's, or did not arrive whole"
+            fix = "copy it again, or have a new one made: labkit setup --offline-bundle FILE"
+        raise ToolchainError(msg, why=str(error), fix=fix) from error
+    return manifest.programs, Image(manifest.image, work / _IMAGE) if manifest.image else None
 
 
 def _manifest(file: Path, tar: tarfile.TarFile, slots: Mapping[str, str]) -> _Manifest:
+    """Read the manifest; a ValueError says what is wrong with it."""
     first = tar.next()
     plain = first is not None and first.name == _MANIFEST and first.isfile() and first.size <= _MANIFEST_BYTES
     content = tar.extractfile(first) if first is not None and plain else None
-    if content is None:
-        raise _spoilt(file, f"it does not begin with a {_MANIFEST}")
-    text = content.read()
+    text = content.read() if content else b""
+    _insist(content, f"it does not begin with a {_MANIFEST}")
+    other = f"{file} holds programs of another version of labkit"
     try:
         of = _Format.model_validate_json(text).format
         if of != _FORMAT:
-            raise _of_another_version(file, f"its format is {of}, this labkit's is {_FORMAT}")
+            raise ToolchainError(other, why=f"its format is {of}, this labkit's is {_FORMAT}", fix=_FIX)
         manifest = _Manifest.model_validate_json(text)
     except ValidationError as error:
-        first_error = error.errors()[0]
-        where = ".".join(map(str, first_error["loc"]))
-        raise _spoilt(file, f"its {_MANIFEST} is malformed: {where} {first_error['msg']}") from None
-    if manifest.machine != _this_machine():
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        msg = f"its {_MANIFEST} is malformed: {where} {error.errors()[0]['msg']}"
+        raise ValueError(msg) from None
+    if manifest.machine != _MACHINE:
         msg = f"{file} holds programs for another kind of machine"
-        raise ToolchainError(msg, why=f"they are for {manifest.machine}, this machine is {_this_machine()}", fix=_FIX)
-    others = [
-        f"{one.slot}, where this labkit has {slots.get(one.name, 'none')}" for one in manifest.programs if one.slot != slots.get(one.name)
-    ]
+        raise ToolchainError(msg, why=f"they are for {manifest.machine}, this machine is {_MACHINE}", fix=_FIX)
+    known = ((one.slot, slots.get(one.name)) for one in manifest.programs)
+    others = [f"{slot}, where this labkit has {own or 'none'}" for slot, own in known if slot != own]
     if others:
-        raise _of_another_version(file, "\n".join(others))
-    for problem in _misplaced(manifest):
-        raise _spoilt(file, problem)
+        raise ToolchainError(other, why="\n".join(others), fix=_FIX)
+    _require_in_place(manifest)
     return manifest
 
 
-def _misplaced(manifest: _Manifest) -> Iterator[str]:
-    """What is wrong with where the manifest has its files and programs."""
+def _require_in_place(manifest: _Manifest) -> None:
+    """Refuse a manifest with a file or a program that is not in the folder of a program."""
     slots = {program.slot for program in manifest.programs}
-    folders = set[str]()
-    for name in manifest.files:
+    own = [name for name in manifest.files if not (name == _IMAGE and manifest.image)]
+    for name in own:
         path = PurePosixPath(name)
-        if name == _IMAGE and manifest.image:
-            continue
-        if str(path) != name or ".." in path.parts or len(path.parts) < 2 or path.parts[0] not in slots:
-            yield f"{name} is no plain file in the folder of a program"
-        folders.update(map(str, path.parents))
-    yield from (f"{name} is both a file and a folder" for name in manifest.files if name in folders)
+        plain = str(path) == name and ".." not in path.parts and len(path.parts) > 1 and path.parts[0] in slots
+        _insist(plain, f"{name} is no plain file in the folder of a program")
+    folders = {str(parent) for name in own for parent in PurePosixPath(name).parents}
+    for name in manifest.files:
+        _insist(name not in folders, f"{name} is both a file and a folder")
+    there = {*manifest.files, *folders}
     for program in manifest.programs:
         member = f"{program.slot}/{program.path}"
-        if member not in manifest.files and member not in folders:
-            yield f"the program {member} is none of its files"
-    if manifest.image and _IMAGE not in manifest.files:
-        yield f"the image {manifest.image} is none of its files"
+        _insist(member in there, f"the program {member} is none of its files")
+    _insist(not manifest.image or _IMAGE in manifest.files, f"the image {manifest.image} is none of its files")
+
+
+def _insist(holds: object, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
 
 
 def _copy(content: IO[bytes], target: Path, mode: int) -> str:
@@ -225,7 +209,7 @@ def _copy(content: IO[bytes], target: Path, mode: int) -> str:
     with target.open("wb") as out:
         shutil.copyfileobj(content, out, 1 << 20)
     target.chmod(0o700 if mode & 0o100 else 0o600)
-    return _digest(target)
+    return digest(target)
 
 
 def _no_room(file: Path, why: str) -> ToolchainError:
@@ -233,42 +217,16 @@ def _no_room(file: Path, why: str) -> ToolchainError:
     return ToolchainError(msg, why=why, fix="make room, or set LABKIT_CACHE to a folder on a larger disk")
 
 
-def _of_another_version(file: Path, why: str) -> ToolchainError:
-    msg = f"{file} holds programs of another version of labkit"
-    return ToolchainError(msg, why=why, fix=_FIX)
-
-
-def _spoilt(file: Path, why: str) -> ToolchainError:
-    msg = f"{file} is no bundle of labkit's, or did not arrive whole"
-    return ToolchainError(msg, why=why, fix="copy it again, or have a new one made: labkit setup --offline-bundle FILE")
-
-
-def _files(whole: Path) -> Iterator[tuple[str, Path]]:
+def _files(whole: Path) -> Iterator[Path]:
     if whole.is_file():
-        yield whole.name, whole
-        return
+        yield whole
     for folder, folders, files in os.walk(whole, followlinks=True):
         folders.sort()
-        for name in sorted(files):
-            # A distribution's Java has links to parts that are not installed.
-            if Path(folder, name).is_file():
-                yield Path(folder, name).relative_to(whole).as_posix(), Path(folder, name)
-
-
-def _below(path: Path, whole: Path) -> Path:
-    return Path(path.name) if path == whole else path.relative_to(whole)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+        # A distribution's Java has links to parts that are not installed.
+        yield from (file for name in sorted(files) if (file := Path(folder, name)).is_file())
 
 
 def _nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member
-
-
-def _this_machine() -> str:
-    return f"{platform.system()} {platform.machine()}"

@@ -8,16 +8,13 @@ are as requests takes them from the environment.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
-import platform
 import queue
 import ssl
 import tarfile
 import threading
 import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,7 +32,6 @@ _ANSWER_SECONDS = 5.0
 _SILENCE_SECONDS = 15.0
 _CHUNK_BYTES = 1 << 18
 _given_up: dict[str, str] = {}
-_GO_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 PINNED: Mapping[str, str] = {
     url: digest
@@ -45,98 +41,43 @@ PINNED: Mapping[str, str] = {
 """The SHA-256 of each official download, by its address; what is still open is left out."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Official:
-    """What a project publishes ready to use, at an address of its own.
+def fetch(url: str, member: str, program: Path, shown: Progress) -> Path:
+    """Download a program, or the archive that is wanted whole, into a folder that holds nothing else afterwards.
 
-    In the paths ``{name}`` stands for the program, ``{system}`` and ``{machine}`` for this machine's kind as Go calls it, and ``{packed}``
-    for ``zip`` on macOS and ``tar.gz`` elsewhere.
+    A host that does not begin to answer within five seconds, or falls silent later, is not asked again by this process.
 
-    Attributes:
-        site: The address that the paths are below.
-        systems: The programs that are published, each with the systems it is published for.
-        file: The path of the program, or of an archive.
-        member: The program's path in the archive; empty when it is the whole file that is wanted.
-        pinned: The SHA-256 of what is at an address.
+    Args:
+        url: The address.
+        member: The program's path in the archive that is there; empty when the whole file is wanted.
+        program: Where it goes. Its folder, which is made if it is missing, holds something half-made until this returns.
+        shown: Told how much has arrived.
+
+    Raises:
+        ToolchainError: It can't be had from there, or is not what is pinned; ``what`` says why in a line.
     """
-
-    site: str
-    systems: Mapping[str, tuple[str, ...]]
-    file: str
-    member: str = ""
-    pinned: Mapping[str, str] = field(default_factory=lambda: PINNED)
-
-    @property
-    def source(self) -> str:
-        """Where it comes from, for people."""
-        return f"downloaded from {self.host}"
-
-    @property
-    def host(self) -> str:
-        """Who is asked, for people."""
-        return urlsplit(self.site).netloc
-
-    def has(self, name: str) -> bool:
-        """Whether the program is published for this system."""
-        return platform.system().lower() in self.systems.get(name, ())
-
-    def sha256(self, name: str) -> str:
-        """The SHA-256 of what is published for this machine; empty if it is not pinned."""
-        return self.pinned.get(self.url(name), "")
-
-    def url(self, name: str) -> str:
-        """The address of what is published for this machine."""
-        return f"{self.site}/{self.path(self.file, name)}"
-
-    def urls(self) -> Iterator[str]:
-        """The addresses for every program, on every system and kind of machine; some may be the same."""
-        for name, systems in self.systems.items():
-            for kind in itertools.product(systems, _GO_MACHINES.values()):
-                yield f"{self.site}/{self.path(self.file, name, kind)}"
-
-    def path(self, template: str, name: str, kind: tuple[str, str] | None = None) -> str:
-        """One of the paths for a program, on this machine or on another system and kind of machine."""
-        machine = platform.machine()
-        system, machine = kind or (platform.system().lower(), _GO_MACHINES.get(machine, machine))
-        return template.format(name=name, system=system, machine=machine, packed="zip" if system == "darwin" else "tar.gz")
-
-    def fetch(self, name: str, folder: Path, shown: Progress) -> Path:
-        """Download a program, or the archive that is wanted whole, into a folder that holds nothing else afterwards.
-
-        A host that does not begin to answer within five seconds, or falls silent later, is not asked again by this process.
-
-        Args:
-            name: The program.
-            folder: Made if it is missing; a temporary one, as it holds something half-made until this returns.
-            shown: Told how much has arrived.
-
-        Returns:
-            The file, named like the program; executable if it is the program itself.
-
-        Raises:
-            ToolchainError: It can't be had from there, or is not what is pinned; ``what`` says why in a line.
-        """
-        url, wanted = self.url(name), self.sha256(name)
-        if not wanted:
-            msg = f"no SHA-256 of {name} is pinned (make pins)"
+    name, wanted, part = program.name, PINNED.get(url), program.with_name("part")
+    if not wanted:
+        msg = f"no SHA-256 of {name} is pinned (make pins)"
+        raise ToolchainError(msg)
+    try:
+        program.parent.mkdir(parents=True, exist_ok=True)
+        arrived = _stream(url, part, name, shown)
+        if arrived != wanted:
+            msg = f"{url} arrived with the SHA-256 {arrived} instead of {wanted}"
             raise ToolchainError(msg)
-        part, program = folder / "part", folder / name
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            arrived = _stream(url, part, name, shown)
-            if arrived != wanted:
-                msg = f"{url} arrived with the SHA-256 {arrived} instead of {wanted}"
-                raise ToolchainError(msg)
-            if self.member:
-                _take_out(part, self.path(self.member, name), program)
-                part.unlink()
-            else:
-                part.replace(program)
-            program.chmod(0o755)
-        except OSError as error:
-            msg = f"{name} from {self.host} can't be written: {error.strerror or error}"
-            raise ToolchainError(msg) from error
-        return program
+        if member:
+            program.write_bytes(_taken_out(part, member))
+            part.unlink()
+        else:
+            part.replace(program)
+        program.chmod(0o755)
+    except (KeyError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        msg = f"{name}'s archive holds no {member}: {error}"
+        raise ToolchainError(msg) from error
+    except OSError as error:
+        msg = f"{name} from {urlsplit(url).netloc} can't be written: {error.strerror or error}"
+        raise ToolchainError(msg) from error
+    return program
 
 
 def sha256(url: str, shown: Progress) -> str:
@@ -158,21 +99,31 @@ class _SystemTrust(HTTPAdapter):
         return super().proxy_manager_for(proxy, **options, ssl_context=ssl.create_default_context())
 
 
+def digest(file: Path) -> str:
+    """The SHA-256 of a file."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
 def _stream(url: str, target: Path, name: str, shown: Progress) -> str:
     """Write to a file as it arrives, and return the SHA-256 of what did."""
-    digest, megabytes = hashlib.sha256(), 0.0
+    sha, megabytes = hashlib.sha256(), 0.0
     try:
         with HttpSession() as session, _open(session, url) as response, target.open("wb") as file:
             total = int(response.headers.get("Content-Length", 0)) / 1e6
             for chunk in response.iter_content(_CHUNK_BYTES):
                 file.write(chunk)
-                digest.update(chunk)
+                sha.update(chunk)
                 megabytes += len(chunk) / 1e6
                 of = f" of {total:.0f} MB, {megabytes / total:.0%}" if total else " MB"
                 shown.update(f"{name}, {megabytes:.0f}{of}")
     except (requests.RequestException, HTTPError) as error:
-        raise _broken_off(url, error) from error
-    return digest.hexdigest()
+        root = _root(error)
+        if isinstance(root, TimeoutError):
+            raise _give_up(url, f"silent for {_SILENCE_SECONDS:g} s in the middle of a download") from error
+        msg = f"{url} broke off: {_cause(root)}"
+        raise ToolchainError(msg) from error
+    return sha.hexdigest()
 
 
 def _open(session: requests.Session, url: str) -> requests.Response:
@@ -196,25 +147,19 @@ def _open(session: requests.Session, url: str) -> requests.Response:
     try:
         answer = answers.get(timeout=_ANSWER_SECONDS)
     except queue.Empty:
-        raise _give_up(host, f"no answer within {_ANSWER_SECONDS:g} s") from None
+        raise _give_up(url, f"no answer within {_ANSWER_SECONDS:g} s") from None
     if isinstance(answer, Exception):
-        raise _give_up(host, _cause(_root(answer))) from answer
+        raise _give_up(url, _cause(_root(answer))) from answer
     if answer.status_code != requests.codes.ok:
         msg = f"{url} answers {answer.status_code}"
         raise ToolchainError(msg)
     return answer
 
 
-def _give_up(host: str, cause: str) -> ToolchainError:
+def _give_up(url: str, cause: str) -> ToolchainError:
+    host = urlsplit(url).netloc
     _given_up[host] = f"{host} can't be reached: {cause}"
     return ToolchainError(_given_up[host])
-
-
-def _broken_off(url: str, error: Exception) -> ToolchainError:
-    root = _root(error)
-    if isinstance(root, TimeoutError):
-        return _give_up(urlsplit(url).netloc, f"silent for {_SILENCE_SECONDS:g} s in the middle of a download")
-    return ToolchainError(f"{url} broke off: {_cause(root)}")
 
 
 def _root(error: BaseException) -> BaseException:
@@ -228,15 +173,10 @@ def _cause(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _take_out(archive: Path, member: str, target: Path) -> None:
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as zipped:
-                target.write_bytes(zipped.read(member))
-        else:
-            with tarfile.open(archive) as tar:
-                file = tar.extractfile(member)
-                target.write_bytes(file.read() if file else b"")
-    except (KeyError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        msg = f"{target.name}'s archive holds no {member}: {error}"
-        raise ToolchainError(msg) from error
+def _taken_out(archive: Path, member: str) -> bytes:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            return zipped.read(member)
+    with tarfile.open(archive) as tar:
+        file = tar.extractfile(member)
+        return file.read() if file else b""

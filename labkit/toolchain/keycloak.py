@@ -1,4 +1,4 @@
-"""How Keycloak is made."""
+"""How Keycloak is made: downloaded, fetched by Maven, or copied from the person's own; then built."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import shutil
 import tarfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,105 +18,85 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from ..common.environment import MAVEN
 from ..common.errors import ToolchainError
-from .recipes import Recipe
+from . import downloads
+from .recipe import Program, Recipe
 from .tools import Tools
 
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeycloakDistribution(Recipe):
-    """Keycloak's distribution, downloaded, fetched by Maven or copied from ``KEYCLOAK_HOME``, and built once with our options.
+class Keycloak(Recipe):
+    """Keycloak's distribution, built once with our options; the Maven artifact is the same file as the download."""
 
-    Attributes:
-        plugin: The Maven plugin's goal that copies an artifact.
-        artifact: The distribution's coordinates.
-        sha256: Its digest; the official download is the same file.
-        options: Options of ``kc.sh build``; a server started with ``--optimized`` takes them as they were here.
-    """
-
-    doing = "fetching and building"
     needs = ("java",)
     used_as_is = False
 
-    source: str = "Maven artifact"
+    doing: str = "fetching and building"
     plugin: str
     artifact: str
-    sha256: str
     options: tuple[str, ...]
 
-    def state(self, found: Path) -> str:
-        """Ten hexadecimal digits that change when what would be copied of it changes: names, sizes and dates."""
-        state = hashlib.sha256(str(found).encode())
-        for folder, folders, files in os.walk(found):
-            skipped = _left_behind(found, folder)
+    @property
+    def sha256(self) -> str:
+        """The archive's digest."""
+        return downloads.PINNED.get(self.url(), "")
+
+    def slot(self, found: Program | None = None) -> str:
+        """For what is made of the person's own Keycloak, it changes with what would be copied of that: names, sizes and dates."""
+        if found is None:
+            return super().slot()
+        state = hashlib.sha256(str(found.path).encode())
+        for folder, folders, files in os.walk(found.path):
+            skipped = _left_behind(found.path, folder)
             folders[:] = sorted(set(folders) - skipped)
             for name in sorted(set(files) - skipped):
                 facts = Path(folder, name).lstat()
                 state.update(f"{folder}/{name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
-        return state.hexdigest()[:10]
+        return f"{self.name}-{found.version}-{self.key()}-{state.hexdigest()[:10]}"
 
-    def require(self, environ: Mapping[str, str]) -> None:
-        """Refuse to go on without Maven.
-
-        Raises:
-            ToolchainError: It is not on PATH, so Keycloak can't be fetched.
-        """
-        _maven(environ)
-
-    def build(self, names: Sequence[str], tools: Tools) -> dict[str, Path]:
-        """Copy the person's own Keycloak or unpack an archive, and build that."""
-        (name,) = names
-        given = tools.given.get(name)
-        folder = self._copy(given, tools) if given and given.is_dir() else self._unpack(given or self._fetch(tools), tools)
-        tools.run(folder / "bin" / "kc.sh", "build", *self.options, environ=_java_home(tools))
-        return {name: folder.replace(tools.made(name) / name)}
-
-    def _ingredients(self) -> tuple[str, ...]:
+    def ingredients(self) -> Sequence[str]:
         return (self.sha256, *self.options)
 
-    def _copy(self, home: Path, tools: Tools) -> Path:
-        """Copy the person's own Keycloak, which is not to be changed.
-
-        Its data and its own server's settings stay behind: the lab says all its settings itself.
-        """
-        tools.progress.update(f"copying {home}")
-        try:
-            return shutil.copytree(home, tools.work / "copy", ignore=lambda folder, _names: _left_behind(home, folder))
-        except (OSError, shutil.Error) as error:
-            msg = f"Keycloak in {home} can't be copied"
-            raise ToolchainError(msg, why=str(error), fix="make it readable, or unset KEYCLOAK_HOME") from error
+    def build(self, _batch: Sequence[Recipe], tools: Tools) -> dict[str, Path]:
+        """Copy the person's own Keycloak or unpack an archive, and build that."""
+        given = tools.given[self.name].path if self.name in tools.given else self._fetch(tools)
+        folder = _copy(given, tools) if given.is_dir() else _unpack(given, tools)
+        tools.run(folder / "bin" / "kc.sh", "build", *self.options, environ=_java_home(tools))
+        return {self.name: folder.replace(tools.made(self.name) / self.name)}
 
     def _fetch(self, tools: Tools) -> Path:
         """Fetch the archive by Maven, and check its digest."""
+        maven = shutil.which("mvn", path=tools.environ.get("PATH", ""))
+        if maven is None:
+            msg = "there is no Maven to fetch it with"
+            raise ToolchainError(msg)
         tools.run(
             # With -C a file that is not as its repository's checksum has it ends the run; of the plugin itself no digest is pinned.
-            *(_maven(tools.environ), "-B", "-C", self.plugin, f"-Dartifact={self.artifact}", f"-DoutputDirectory={tools.work / 'out'}"),
+            *(maven, "-B", "-C", self.plugin, f"-Dartifact={self.artifact}", f"-DoutputDirectory={tools.work / 'out'}"),
             f"-Dmaven.repo.local={tools.work / 'repository'}",
             names=MAVEN,
             environ=_maven_environ(tools),
         )
         (archive,) = (tools.work / "out").iterdir()
-        with archive.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = downloads.digest(archive)
         if digest != self.sha256:
             msg = f"{archive.name} is not the archive that labkit knows"
             raise ToolchainError(msg, why=f"its SHA-256 is {digest}, pinned is {self.sha256}")
         return archive
 
-    def _unpack(self, archive: Path, tools: Tools) -> Path:
-        tools.progress.update("unpacking")
-        try:
-            with tarfile.open(archive) as tar:
-                _require_plain(tar)
-                # Python before 3.11.4 has no filter.
-                tar.extraction_filter = getattr(tarfile, "data_filter", None)
-                tar.extractall(tools.work / "unpacked")  # noqa: S202
-        except (OSError, tarfile.TarError) as error:
-            msg = f"{archive.name} can't be unpacked"
-            raise ToolchainError(msg, why=str(error)) from error
-        (unpacked,) = (tools.work / "unpacked").iterdir()
-        return unpacked
+
+def _copy(home: Path, tools: Tools) -> Path:
+    """Copy the person's own Keycloak, which is not to be changed.
+
+    Its data and its own server's settings stay behind: the lab says all its settings itself.
+    """
+    tools.progress.update(f"copying {home}")
+    try:
+        return shutil.copytree(home, tools.work / "copy", ignore=lambda folder, _names: _left_behind(home, folder))
+    except (OSError, shutil.Error) as error:
+        msg = f"Keycloak in {home} can't be copied"
+        raise ToolchainError(msg, why=str(error), fix="make it readable, or unset KEYCLOAK_HOME") from error
 
 
 def _left_behind(home: Path, folder: str) -> set[str]:
@@ -124,24 +104,26 @@ def _left_behind(home: Path, folder: str) -> set[str]:
     return {"data"} if Path(folder) == home else {"keycloak.conf"} if Path(folder) == home / "conf" else set()
 
 
-def _require_plain(tar: tarfile.TarFile) -> None:
-    for member in tar:
-        path = Path(member.name)
-        if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
-            msg = f"{member.name} is no plain file in a folder of its own"
-            raise tarfile.TarError(msg)
-
-
-def _maven(environ: Mapping[str, str]) -> Path:
-    maven = shutil.which("mvn", path=environ.get("PATH", ""))
-    if maven is None:
-        msg = "there is no Maven to fetch it with"
-        raise ToolchainError(msg)
-    return Path(maven)
+def _unpack(archive: Path, tools: Tools) -> Path:
+    tools.progress.update("unpacking")
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                if member.name.startswith("/") or ".." in Path(member.name).parts or not (member.isfile() or member.isdir()):
+                    msg = f"{member.name} is no plain file in a folder of its own"
+                    raise tarfile.TarError(msg)
+            # Python before 3.11.4 has no filter.
+            tar.extraction_filter = getattr(tarfile, "data_filter", None)
+            tar.extractall(tools.work / "unpacked")  # noqa: S202
+    except (OSError, tarfile.TarError) as error:
+        msg = f"{archive.name} can't be unpacked"
+        raise ToolchainError(msg, why=str(error)) from error
+    (unpacked,) = (tools.work / "unpacked").iterdir()
+    return unpacked
 
 
 def _java_home(tools: Tools) -> dict[str, str]:
-    return {"JAVA_HOME": str(tools.needs["java"].parent.parent)}
+    return {"JAVA_HOME": str(tools.needs["java"].path.parent.parent)}
 
 
 def _maven_environ(tools: Tools) -> dict[str, str]:

@@ -7,6 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
@@ -16,8 +17,7 @@ from ..common.display import progress
 from ..common.errors import ToolchainError
 from ..common.ownership import make_private, privately, require_own
 from ..config.settings import write_private
-from .programs import Program
-from .recipes import Recipe
+from .recipe import Program, Recipe
 
 _FACTS = "program.json"
 _GB = 1e9
@@ -36,11 +36,11 @@ class Store:
         """The program in the folder of this name; nothing is run for it."""
         folder = self._programs / slot
         try:
-            facts = json.loads((folder / _FACTS).read_text())
-            program = Program(facts["name"], facts["version"], folder / facts["path"], facts["source"])
-        except (OSError, ValueError, KeyError):
+            program = Program(**json.loads((folder / _FACTS).read_text()))
+            path = folder / program.path
+        except (OSError, ValueError, TypeError):
             return None
-        return program if program.path.exists() else None
+        return replace(program, path=path) if path.exists() else None
 
     def folder(self, program: Program) -> Path | None:
         """The folder here that holds this program whole; nothing if it lies elsewhere."""
@@ -50,7 +50,7 @@ class Store:
 
     def put(self, slot: str, folder: Path, program: Program) -> None:
         """Move a whole folder into the cache; ``program.path`` lies in it."""
-        facts = {"name": program.name, "version": program.version, "path": str(program.path.relative_to(folder)), "source": program.source}
+        facts = {**asdict(program), "path": str(program.path.relative_to(folder))}
         write_private(folder / _FACTS, json.dumps(facts, indent=1) + "\n", mode=0o644)
         target = self._programs / slot
         shutil.rmtree(target, ignore_errors=True)
@@ -60,8 +60,7 @@ class Store:
         """An empty log file of that name."""
         make_private(self._logs)
         log = self._logs / f"{name}.log"
-        log.touch(mode=0o600)
-        log.write_text("")
+        write_private(log, "")
         return log
 
     @contextlib.contextmanager
@@ -69,7 +68,7 @@ class Store:
         """Be the only one that makes this, in a temporary folder that is gone afterwards.
 
         Args:
-            what: A recipe's name, or ``bundle``.
+            what: A recipe's batch, or ``bundle``.
 
         Raises:
             ToolchainError: The cache can't be written.
@@ -85,11 +84,8 @@ class Store:
         with lock, privately():
             for left_behind in self._programs.glob(f".making-{what}-*"):
                 shutil.rmtree(left_behind, ignore_errors=True)
-            work = Path(tempfile.mkdtemp(prefix=f".making-{what}-", dir=self._programs))
-            try:
-                yield work
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
+            with tempfile.TemporaryDirectory(prefix=f".making-{what}-", dir=self._programs, ignore_cleanup_errors=True) as work:
+                yield Path(work)
 
     def require_room(self, recipe: Recipe) -> None:
         """Refuse work that this machine has too little disk or memory for.
@@ -99,10 +95,10 @@ class Store:
         """
         disk, memory = shutil.disk_usage(self._programs).free / _GB, psutil.virtual_memory().available / _GB
         if disk < recipe.disk_gb:
-            msg = f"too little disk space to make {recipe.name}: {disk:.1f} GB free at {self._programs}, {recipe.disk_gb:g} GB needed"
+            msg = f"too little disk space to make {recipe.batch}: {disk:.1f} GB free at {self._programs}, {recipe.disk_gb:g} GB needed"
             raise ToolchainError(msg, fix="make room, or set LABKIT_CACHE to a folder on a larger disk")
         if memory < recipe.memory_gb:
-            msg = f"too little memory to make {recipe.name}: {memory:.1f} GB available, {recipe.memory_gb:g} GB needed"
+            msg = f"too little memory to make {recipe.batch}: {memory:.1f} GB available, {recipe.memory_gb:g} GB needed"
             raise ToolchainError(msg, fix="close other programs")
 
     def _require_own(self) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..common.display import Table, progress
 from ..common.errors import ToolchainError
 from . import bundle
 from .pins import PINS
-from .programs import Found, Pin, Program
-from .recipes import Recipe
+from .recipe import Program, Recipe
 from .store import Store
 from .tools import Tools
 
@@ -29,7 +28,7 @@ class Toolchain:
         pins: The table of programs.
     """
 
-    def __init__(self, cache: Path, environ: Mapping[str, str] | None = None, pins: Mapping[str, Pin] = PINS) -> None:
+    def __init__(self, cache: Path, environ: Mapping[str, str] | None = None, pins: Mapping[str, Recipe] = PINS) -> None:
         self._environ = os.environ if environ is None else environ
         self._store = Store(cache)
         self._pins = pins
@@ -37,18 +36,15 @@ class Toolchain:
     def ensure(self, *names: str) -> dict[str, Program]:
         """Have these programs, and make those that are missing; that takes minutes and shows progress.
 
-        Returns:
-            Each name with its program.
-
         Raises:
             ToolchainError: One can't be made, or there is no such name.
         """
-        missing: dict[str, list[str]] = {}
+        missing: dict[str, list[Recipe]] = {}
         for name in names:
             if self.find(name) is None:
-                missing.setdefault(self._pins[name].recipe.name, []).append(name)
-        for group in missing.values():
-            self._make(self._pins[group[0]].recipe, group)
+                missing.setdefault(self._pins[name].batch, []).append(self._pins[name])
+        for batch in missing.values():
+            self._make(batch)
         return {name: self._have(name) for name in names}
 
     def find(self, name: str) -> Program | None:
@@ -57,10 +53,12 @@ class Toolchain:
         Raises:
             ToolchainError: There is no such name.
         """
-        found, pin = self._look(name).program, self._pins[name]
-        if found is not None and pin.recipe.used_as_is:
-            return found
-        return self._store.get(pin.slot(found))
+        if name not in self._pins:
+            msg = f"labkit knows no program {name!r}"
+            raise ToolchainError(msg, fix=f"name one of {', '.join(self._pins)}")
+        recipe = self._pins[name]
+        found, _ = recipe.look(self._environ)
+        return found if found and recipe.used_as_is else self._store.get(recipe.slot(found))
 
     def pack(self, file: Path, *names: str, image: Callable[[Path], bundle.Image | None] | None = None) -> None:
         """Write a bundle of these programs, which must be there: cached ones as they are, others copied from where they were found.
@@ -75,10 +73,10 @@ class Toolchain:
         """
         programs = {}
         for name in names:
-            program, pin = self._have(name), self._pins[name]
+            program, recipe = self._have(name), self._pins[name]
             # What has a home is nothing without it.
-            alone = program.path.parent.parent if pin.home else program.path
-            programs[pin.slot()] = program, self._store.folder(program) or alone
+            alone = program.path.parent.parent if recipe.home else program.path
+            programs[recipe.slot()] = program, self._store.folder(program) or alone
         with self._store.making("bundle") as work:
             saved = image(work) if image is not None else None
             with progress(f"packing {', '.join(names)} into {file}") as shown:
@@ -94,14 +92,16 @@ class Toolchain:
         Raises:
             ToolchainError: It is damaged, or meant for another kind of machine or version of labkit; or a program does not work here.
         """
-        slots = {name: pin.slot() for name, pin in self._pins.items()}
+        slots = {name: recipe.slot() for name, recipe in self._pins.items()}
         with self._store.making("bundle") as work:
             with progress(f"unpacking {file}") as shown:
                 unpacked, saved = bundle.unpack(file, work, slots, shown)
-            for program, folder in unpacked:
-                with self._store.making(self._pins[program.name].recipe.name):
-                    if self._store.get(program.slot) is None:
-                        self._keep(program.name, folder / program.path, folder, program.slot, f"{file.name}: {program.source}")
+            for packed in unpacked:
+                recipe, folder = self._pins[packed.name], work / packed.slot
+                program = Program(packed.name, packed.version, folder / packed.path, f"{file.name}: {packed.source}")
+                with self._store.making(recipe.batch):
+                    if self._store.get(packed.slot) is None:
+                        self._keep(recipe, packed.slot, folder, program)
             if saved is not None and image is not None:
                 image(saved)
 
@@ -111,24 +111,17 @@ class Toolchain:
         A missing one's row says how it will be had, and a note below what was there but is not taken, and why.
         """
         rows: list[tuple[str, ...]] = []
-        passed_over: list[str] = []
-        for name, pin in self._pins.items():
-            program, found = self.find(name), self._look(name)
-            passed_over += found.passed_over
+        passed_over = []
+        for name, recipe in self._pins.items():
+            program, (found, others) = self.find(name), recipe.look(self._environ)
+            passed_over += [f"  {line}" for line in others]
             if program is not None:
                 rows.append((name, program.version, program.source, str(program.path)))
-            elif found.program is not None:
-                rows.append((name, found.program.version, f"missing: {_copied(found.program)}", pin.recipe.effort))
             else:
-                rows.append((name, pin.version, f"missing: {pin.recipe.sources(name)}", pin.recipe.effort))
-        note = "\n".join(("Passed over:", *(f"  {line}" for line in passed_over))) if passed_over else ""
+                version, source = (found.version, _copied(found)) if found else (recipe.version, recipe.sources)
+                rows.append((name, version, f"missing: {source}", recipe.effort))
+        note = "\n".join(("Passed over:", *passed_over)) if passed_over else ""
         return Table(("program", "version", "from", "path, or what it takes"), tuple(rows), note=note)
-
-    def _look(self, name: str) -> Found:
-        if name not in self._pins:
-            msg = f"labkit knows no program {name!r}"
-            raise ToolchainError(msg, fix=f"name one of {', '.join(self._pins)}")
-        return self._pins[name].look(self._environ)
 
     def _have(self, name: str) -> Program:
         program = self.find(name)
@@ -137,78 +130,77 @@ class Toolchain:
             raise ToolchainError(msg, fix="run it again; nobody should clear the cache meanwhile")
         return program
 
-    def _make(self, recipe: Recipe, names: list[str]) -> None:
-        with self._store.making(recipe.name) as work:
-            missing = [name for name in names if self.find(name) is None]
-            given, refused = self._given(recipe, missing, work)
-            missing = [name for name in missing if self.find(name) is None]
+    def _make(self, batch: Sequence[Recipe]) -> None:
+        """Download what of a batch can be had, and build the rest."""
+        with self._store.making(batch[0].batch) as work:
+            looked = {recipe.name: recipe.look(self._environ) for recipe in batch}
+            given = {name: dataclasses.replace(found, source=_copied(found)) for name, (found, _) in looked.items() if found}
+            refused = self._download([recipe for recipe in self._missing(batch) if recipe.name not in given], given, work)
+            missing = self._missing(batch)
             try:
                 if missing:
-                    self._build(recipe, missing, given, work)
+                    self._build(missing, given, work)
             except ToolchainError as error:
-                what = f"{', '.join(missing)} can't be had: {error.what}"
-                passed_over = (line for name in missing for line in self._look(name).passed_over)
-                why = "\n".join(filter(None, (*refused, *passed_over, error.why)))
-                ways = dict.fromkeys(line.removesuffix(", or") for line in (*error.fix.splitlines(), *recipe.instead.splitlines()))
-                raise ToolchainError(what, why=why, fix=", or\n".join(ways)) from error
+                what = f"{', '.join(recipe.name for recipe in missing)} can't be had: {error.what}"
+                why = (*refused, *(line for recipe in missing for line in looked[recipe.name][1]), error.why)
+                ways = dict.fromkeys((*error.fix.replace(", or\n", "\n").splitlines(), *batch[0].instead))
+                raise ToolchainError(what, why="\n".join(filter(None, why)), fix=", or\n".join(ways)) from error
 
-    def _given(self, recipe: Recipe, names: list[str], work: Path) -> tuple[dict[str, Program], list[str]]:
-        """Have what there is without building: what was found, and what the project publishes, as far as it can be had.
+    def _missing(self, batch: Sequence[Recipe]) -> list[Recipe]:
+        return [recipe for recipe in batch if self.find(recipe.name) is None]
+
+    def _download(self, batch: Sequence[Recipe], given: dict[str, Program], work: Path) -> list[str]:
+        """Have what a project publishes, as far as it can be had: in the cache, or in ``given`` if a program is to be made of it.
 
         Returns:
-            What a program is to be made of, by its name (what is used as it is is in the cache by now); and why something
-            could not be had, a line each.
+            Why something could not be had, a line each; that has been said.
         """
-        given = {name: dataclasses.replace(found, source=_copied(found)) for name in names if (found := self._look(name).program)}
-        official = recipe.official
-        wanted = [name for name in names if official is not None and official.has(name) and name not in given]
-        if official is None or not wanted:
-            return given, []
+        wanted = [recipe for recipe in batch if recipe.is_published]
+        if not wanted:
+            return []
         refused: dict[str, None] = {}
+        source = f"downloaded from {wanted[0].host}"
         try:
-            with progress(f"downloading {', '.join(wanted)} from {official.host}") as shown:
-                for name in wanted:
-                    folder, pin = work / "downloaded" / name, self._pins[name]
+            with progress(f"downloading {', '.join(recipe.name for recipe in wanted)} from {wanted[0].host}") as shown:
+                for recipe in wanted:
+                    folder = work / "downloaded" / recipe.name
                     try:
-                        file = official.fetch(name, folder, shown)
+                        program = Program(recipe.name, recipe.version, recipe.fetch(folder, shown), source)
                         if recipe.used_as_is:
-                            self._keep(name, file, folder, pin.slot(), official.source)
+                            self._keep(recipe, recipe.slot(), folder, program)
                         else:
-                            given[name] = Program(name, pin.version, file, official.source)
+                            given[recipe.name] = program
                     except ToolchainError as error:
                         refused[error.what] = None
                 if refused:
                     msg = "; ".join(refused)
                     raise ToolchainError(msg)
         except ToolchainError as error:
-            print(f"  {error}; instead: {recipe.source}", flush=True)
-        return given, list(refused)
+            print(f"  {error}; instead: {wanted[0].source}", flush=True)
+        return list(refused)
 
-    def _build(self, recipe: Recipe, names: list[str], given: Mapping[str, Program], work: Path) -> None:
-        if not given:
-            recipe.require(self._environ)
-        needs = self.ensure(*recipe.needs)
-        self._store.require_room(recipe)
-        with progress(f"{recipe.doing} {', '.join(names)}, {recipe.takes}") as shown:
-            tools = Tools(self._environ, work, self._store.log(recipe.name), shown, _paths(needs), _paths(given))
-            for name, path in recipe.build(names, tools).items():
-                source = given[name].source if name in given else recipe.source
-                self._keep(name, path, tools.made(name), self._pins[name].slot(self._look(name).program), source)
+    def _build(self, batch: Sequence[Recipe], given: Mapping[str, Program], work: Path) -> None:
+        first = batch[0]
+        needs = self.ensure(*first.needs)
+        self._store.require_room(first)
+        with progress(f"{first.doing} {', '.join(recipe.name for recipe in batch)}, {first.takes}") as shown:
+            tools = Tools(self._environ, work, self._store.log(first.batch), shown, needs, given)
+            made = first.build(batch, tools)
+            for recipe in batch:
+                source = given[recipe.name].source if recipe.name in given else recipe.source
+                program = Program(recipe.name, recipe.version, made[recipe.name], source)
+                self._keep(recipe, recipe.slot(recipe.look(self._environ)[0]), tools.made(recipe.name), program)
 
-    def _keep(self, name: str, path: Path, folder: Path, slot: str, source: str) -> None:
-        pin = self._pins[name]
-        program = pin.identify(path, self._environ, source=source)
-        if program is None or not pin.accepts(program.version):
-            said = program.version if program is not None else "nothing"
-            msg = f"{name} ({source}) does not work here"
-            raise ToolchainError(msg, why=f"asked for its version it says {said}; wants {pin.wants}", fix=pin.recipe.instead)
+    def _keep(self, recipe: Recipe, slot: str, folder: Path, program: Program) -> None:
+        """Move a program with its folder into the cache, once it has told its version."""
+        told = recipe.identify(program.path, self._environ, source=program.source)
+        if told is None or not recipe.accepts(told.version):
+            msg = f"{program.name} ({program.source}) does not work here"
+            why = f"asked for its version it says {told.version if told else 'nothing'}; wants {recipe.wants}"
+            raise ToolchainError(msg, why=why, fix=", or\n".join(recipe.instead))
         # A Java tells the real path of its home; the cache may have been named by another way to it.
-        self._store.put(slot, folder, dataclasses.replace(program, path=path))
+        self._store.put(slot, folder, dataclasses.replace(told, path=program.path))
 
 
 def _copied(found: Program) -> str:
     return f"copied from {found.source} and built"
-
-
-def _paths(programs: Mapping[str, Program]) -> dict[str, Path]:
-    return {name: program.path for name, program in programs.items()}

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..common.display import Progress
 from ..common.environment import EVERYBODY, listed
 from ..common.errors import ToolchainError
+
+if TYPE_CHECKING:
+    from .recipe import Program
 
 _ANSWER_SECONDS = 8.0
 _TAIL_LINES = 20
@@ -32,7 +35,7 @@ class Tools:
         work: A temporary folder; they run in it and keep their temporary files below it.
         log: The file that keeps their output.
         progress: Where it is said what goes on.
-        needs: The path of each program that the recipe needs.
+        needs: The programs that the recipe needs.
         given: What a program is to be made of, by its name, where one was found or downloaded; see `Recipe.used_as_is`.
     """
 
@@ -40,8 +43,8 @@ class Tools:
     work: Path
     log: Path
     progress: Progress
-    needs: Mapping[str, Path]
-    given: Mapping[str, Path]
+    needs: Mapping[str, Program]
+    given: Mapping[str, Program]
 
     def made(self, name: str) -> Path:
         """The folder for a program that is made here: it goes into the cache, and nothing else does."""
@@ -55,7 +58,6 @@ class Tools:
         cwd: Path | None = None,
         names: tuple[str, ...] = EVERYBODY,
         environ: Mapping[str, str] | None = None,
-        say: Callable[[str], str] = str,
     ) -> None:
         """Run a tool to its end.
 
@@ -64,7 +66,6 @@ class Tools:
             cwd: Where it runs, if not in the work folder.
             names: The variables that it gets of the environment; see `labkit.common.environment`.
             environ: Variables to set.
-            say: Makes the progress detail from a line of output; its beginning is shown.
 
         Raises:
             ToolchainError: It failed; ``why`` holds its last lines of output.
@@ -74,42 +75,43 @@ class Tools:
         env = {**listed(names, self.environ), "TMPDIR": str(temporary), **(environ or {})}
         leash = (sys.executable, "-I", "-S", Path(__file__).with_name("leash.py"))
         tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        with self.log.open("a", encoding="utf-8") as log:
-            process = _start(*leash, *argv, env=env, cwd=cwd or self.work, stdin=subprocess.PIPE)
+        with (
+            self.log.open("a", encoding="utf-8") as log,
+            _started(*leash, *argv, env=env, cwd=cwd or self.work, stdin=subprocess.PIPE) as process,
+        ):
             try:
-                assert process.stdout is not None  # noqa: S101
-                for coloured in process.stdout:
+                for coloured in process.stdout or ():
                     line = _COLOUR.sub("", coloured).rstrip()
                     log.write(f"{line}\n")
                     if line:
                         tail.append(line)
-                        self.progress.update(say(line)[:_DETAIL_WIDTH])
-                code = process.wait()
+                        self.progress.update(line[:_DETAIL_WIDTH])
             finally:
-                _end(process)
-        if code:
-            msg = f"{Path(argv[0]).name} failed with exit code {code}"
+                # Ends the tool where the reading was interrupted; Popen's own exit would not wait for that.
+                if process.stdin:
+                    process.stdin.close()
+                process.wait()
+        if process.returncode:
+            msg = f"{Path(argv[0]).name} failed with exit code {process.returncode}"
             raise ToolchainError(msg, why="\n".join(tail), fix=f"read {self.log} and try again")
 
 
 def answer(*argv: str | Path, env: Mapping[str, str]) -> str:
     """Return what a program prints within a few seconds, on both streams; nothing if it takes longer, and it is ended then."""
     try:
-        process = _start(*argv, env=env)
-    except OSError:
+        with _started(*argv, env=env) as process:
+            try:
+                return process.communicate(timeout=_ANSWER_SECONDS)[0]
+            finally:
+                # Closed only once everything was read: a child that holds the stream open counts as unfinished too.
+                if process.stdout and not process.stdout.closed:
+                    os.killpg(process.pid, signal.SIGKILL)
+    except (OSError, subprocess.TimeoutExpired):
         return ""
-    try:
-        return process.communicate(timeout=_ANSWER_SECONDS)[0]
-    except subprocess.TimeoutExpired:
-        return ""
-    finally:
-        # Closed only once everything was read: a child that holds the stream open counts as unfinished too.
-        if process.stdout is not None and not process.stdout.closed:
-            _kill_group(process)
-            process.stdout.close()
 
 
-def _start(*argv: str | Path, env: Mapping[str, str], cwd: Path | None = None, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+def _started(*argv: str | Path, env: Mapping[str, str], cwd: Path | None = None, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    """Start a program that leads a process group; its lines come from both streams."""
     return subprocess.Popen(
         argv,
         env=env,
@@ -121,20 +123,3 @@ def _start(*argv: str | Path, env: Mapping[str, str], cwd: Path | None = None, s
         errors="replace",
         start_new_session=True,
     )
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """Let go of the leash, which ends the tool, and insist when that takes too long."""
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            stream.close()
-    try:
-        process.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        _kill_group(process)
-
-
-def _kill_group(process: subprocess.Popen[str]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

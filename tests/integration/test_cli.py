@@ -96,7 +96,7 @@ def test_setup_as_json_holds_nothing_but_json(lab: Lab) -> None:
     ("args", "said"),
     [
         (("check", "nothing"), "there is no lab or step 'nothing'"),
-        (("run", "99-none"), "no such lab: 99-none"),
+        (("run", "99-none"), "there is no lab '99-none'"),
         (("break", "wrong"), "there is no fault 'wrong'; there are: wrong-issuer"),
         (("frobnicate",), "invalid choice: 'frobnicate'"),
     ],

@@ -22,8 +22,9 @@ import pytest
 from labkit.cli import main
 from labkit.common.errors import ToolchainError
 from labkit.toolchain import PROGRAMS, Toolchain
-from labkit.toolchain.pins import ETCD, KUBERNETES, PINS
-from labkit.toolchain.programs import Pin
+from labkit.toolchain.builders import GoProgram
+from labkit.toolchain.pins import PINS
+from labkit.toolchain.recipe import Recipe
 from tests.support import DOCKER_LINES
 
 NAMES = tuple(name for name in PROGRAMS if name not in ("go", "kind"))
@@ -75,7 +76,7 @@ def bundle(instructor: Toolchain, tmp_path: Path) -> Path:
     return file
 
 
-def student(tmp_path: Path, **pins: Pin) -> Toolchain:
+def student(tmp_path: Path, **pins: Recipe) -> Toolchain:
     """A toolchain on an empty machine without anything to fetch or to build with."""
     return Toolchain(tmp_path / "student", {"PATH": str(tmp_path / "nothing")}, {**PINS, **pins})
 
@@ -170,7 +171,7 @@ def at(path: str) -> Callable[[str, bytes], tuple[str, bytes]]:
     return manifest(programs=lambda programs: [one | ({"path": path} if one["name"] == "etcd" else {}) for one in programs])
 
 
-SLOT = f"etcd-{PINS['etcd'].version}-{ETCD.key()}"
+SLOT = PINS["etcd"].slot()
 
 
 def refused(tools: Toolchain, bundle: Path) -> ToolchainError:
@@ -299,11 +300,13 @@ def test_a_bundle_of_another_kind_of_machine_is_refused(bundle: Path, tmp_path: 
 
 @pytest.mark.fault("Programs", "an offline bundle of another version of labkit", "it is refused, with what differs")
 def test_a_bundle_of_other_pins_is_refused_with_what_differs(bundle: Path, tmp_path: Path) -> None:
-    recipe = dataclasses.replace(KUBERNETES, ldflags="-s")
-    tools = student(tmp_path, kubectl=dataclasses.replace(PINS["kubectl"], version="1.37.9", recipe=recipe))
+    kubectl = PINS["kubectl"]
+    assert isinstance(kubectl, GoProgram)
+    other = dataclasses.replace(kubectl, version="1.37.9", ldflags="-s")
+    tools = student(tmp_path, kubectl=other)
     error = refused(tools, bundle)
     assert error.what == f"{bundle} holds programs of another version of labkit"
-    assert error.why == f"kubectl-1.37.2-{KUBERNETES.key()}, where this labkit has kubectl-1.37.9-{recipe.key()}"
+    assert error.why == f"kubectl-1.37.2-{kubectl.key()}, where this labkit has kubectl-1.37.9-{other.key()}"
 
 
 @pytest.mark.fault("Programs", "an offline bundle of another version of labkit", "it is refused, with what differs")

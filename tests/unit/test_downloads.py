@@ -21,12 +21,13 @@ import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -34,13 +35,14 @@ from labkit.common.display import Progress, progress
 from labkit.common.errors import ToolchainError
 from labkit.servers.certificates import Certificates, Pair
 from labkit.toolchain import Program, Toolchain, downloads, store
-from labkit.toolchain.downloads import Official
-from labkit.toolchain.pins import ETCD, KEYCLOAK, KUBERNETES, PINS
-from labkit.toolchain.programs import Pin
+from labkit.toolchain.downloads import PINNED
+from labkit.toolchain.keycloak import Keycloak
+from labkit.toolchain.pins import PINS
+from labkit.toolchain.recipe import Recipe
 from tests import pins
 
 KUBECTL = b"#!/bin/sh\necho Client Version: v1.37.2\n"
-KEYCLOAK_VERSION = PINS["keycloak"].version
+(KEYCLOAK,) = (recipe for recipe in PINS.values() if isinstance(recipe, Keycloak))
 ETCD_PROGRAM = b"#!/bin/sh\necho etcd Version: 3.7.3\n"
 GO = """#!/bin/sh
 echo "$1" >> "${0}.calls"
@@ -93,9 +95,9 @@ class Site(ThreadingHTTPServer):
         (self.folder / path).write_bytes(content)
         return path
 
-    def publish(self, official: Official, name: str, content: bytes) -> str:
+    def publish(self, name: str, content: bytes) -> str:
         """Lay a file out where the recipe has it, and pin it; returns its path."""
-        path = self.put(official.path(official.file, name), content)
+        path = self.put(path_of(name), content)
         self.pinned[f"{self.address}/{path}"] = hashlib.sha256(content).hexdigest()
         return path
 
@@ -143,29 +145,28 @@ def asked_directly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     with Site(tmp_path / "site") as serving:
+        monkeypatch.setattr(downloads, "PINNED", serving.pinned)
         yield serving
 
 
-def at(address: str, official: Official, pinned: Mapping[str, str]) -> Official:
-    return dataclasses.replace(official, site=address, pinned=pinned)
+def path_of(name: str) -> str:
+    """Where below its project's site a program is published."""
+    return urlsplit(PINS[name].url()).path.lstrip("/")
 
 
-def pins_at(address: str, pinned: Mapping[str, str]) -> dict[str, Pin]:
-    """The table, with every download from this address, and what is pinned there."""
-    return {
-        name: dataclasses.replace(pin, recipe=dataclasses.replace(pin.recipe, official=at(address, official, pinned)))
-        for name, pin in PINS.items()
-        if (official := pin.recipe.official)
-    }
+def at(address: str, recipe: Recipe) -> Recipe:
+    """The recipe with its download from this address."""
+    return dataclasses.replace(recipe, download=recipe.download.replace(f"https://{recipe.host}", address))
 
 
 class Machine:
     """A cache, a PATH with nothing but a Go on it, and a site."""
 
-    def __init__(self, folder: Path, address: str, pinned: Mapping[str, str]) -> None:
-        self.cache, self.bin, self.pins = folder / "cache", folder / "bin", {**PINS, **pins_at(address, pinned)}
+    def __init__(self, folder: Path, address: str) -> None:
+        self.cache, self.bin = folder / "cache", folder / "bin"
+        self.pins = {name: at(address, recipe) if recipe.download else recipe for name, recipe in PINS.items()}
         self.environ = {"PATH": str(self.bin)}
         self.bin.mkdir()
         self.program("go", GO)
@@ -191,18 +192,12 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path, site: Site) -> Machine:
-    return Machine(tmp_path, site.address, site.pinned)
-
-
-def official(name: str) -> Official:
-    found = PINS[name].recipe.official
-    assert found is not None
-    return found
+    return Machine(tmp_path, site.address)
 
 
 def archive(content: bytes) -> bytes:
     """etcd's archive for this system, with the program among other things."""
-    member, packed = official("etcd").path(official("etcd").member, "etcd"), io.BytesIO()
+    member, packed = f"{Path(path_of('etcd')).name.removesuffix('.zip').removesuffix('.tar.gz')}/etcd", io.BytesIO()
     if platform.system() == "Darwin":
         with zipfile.ZipFile(packed, "w") as zipped:
             zipped.writestr(member, content)
@@ -221,12 +216,11 @@ def test_addresses_are_those_of_the_projects_for_each_kind_of_machine(monkeypatc
     for system, machine in kinds:
         monkeypatch.setattr(platform, "system", lambda system=system: system)
         monkeypatch.setattr(platform, "machine", lambda machine=machine: machine)
-        for recipe, name in ((KUBERNETES, "kubectl"), (KUBERNETES, "kube-apiserver"), (ETCD, "etcd"), (KEYCLOAK, "keycloak")):
-            assert recipe.official is not None
-            if recipe.official.has(name):
-                found[system, machine, name] = f"{recipe.official.site}/{recipe.official.path(recipe.official.file, name)}"
+        for name in ("kubectl", "kube-apiserver", "etcd", "keycloak"):
+            if PINS[name].is_published:
+                found[system, machine, name] = PINS[name].url()
     etcd = "https://github.com/etcd-io/etcd/releases/download/v3.7.3/etcd-v3.7.3"
-    keycloak = f"https://github.com/keycloak/keycloak/releases/download/{KEYCLOAK_VERSION}/keycloak-{KEYCLOAK_VERSION}.tar.gz"
+    keycloak = f"https://github.com/keycloak/keycloak/releases/download/{KEYCLOAK.version}/keycloak-{KEYCLOAK.version}.tar.gz"
     assert found == {
         ("Linux", "x86_64", "kubectl"): "https://dl.k8s.io/v1.37.2/bin/linux/amd64/kubectl",
         ("Linux", "x86_64", "kube-apiserver"): "https://dl.k8s.io/v1.37.2/bin/linux/amd64/kube-apiserver",
@@ -244,9 +238,8 @@ def test_addresses_are_those_of_the_projects_for_each_kind_of_machine(monkeypatc
 
 def test_a_zip_is_opened_too_as_etcd_for_macos_comes_in_one(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
-    at_site = at(site.address, official("etcd"), site.pinned)
-    site.publish(at_site, "etcd", archive(ETCD_PROGRAM))
-    program = at_site.fetch("etcd", tmp_path / "out", Shown())
+    site.publish("etcd", archive(ETCD_PROGRAM))
+    program = at(site.address, PINS["etcd"]).fetch(tmp_path / "out", Shown())
     assert program.read_bytes() == ETCD_PROGRAM
     assert list((tmp_path / "out").iterdir()) == [program]
 
@@ -264,9 +257,9 @@ class Shown(Progress):
 
 def test_a_download_says_its_megabytes_and_percent_and_leaves_the_program_alone_in_its_folder(tmp_path: Path, site: Site) -> None:
     content = KUBECTL + b"#" * 2_000_000
-    at_site, shown = at(site.address, official("kubectl"), site.pinned), Shown()
-    site.publish(at_site, "kubectl", content)
-    program = at_site.fetch("kubectl", tmp_path / "out", shown)
+    shown = Shown()
+    site.publish("kubectl", content)
+    program = at(site.address, PINS["kubectl"]).fetch(tmp_path / "out", shown)
     assert shown.said[-1] == "kubectl, 2 of 2 MB, 100%"
     assert len(shown.said) > 3
     assert program.read_bytes() == content
@@ -277,8 +270,8 @@ def test_a_download_says_its_megabytes_and_percent_and_leaves_the_program_alone_
 def test_published_programs_are_downloaded_and_not_built_and_cached_afterwards(
     machine: Machine, site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    site.publish(official("kubectl"), "kubectl", KUBECTL)
-    site.publish(official("etcd"), "etcd", archive(ETCD_PROGRAM))
+    site.publish("kubectl", KUBECTL)
+    site.publish("etcd", archive(ETCD_PROGRAM))
     had = machine.ensure("kubectl", "etcd")
     assert {(p.version, p.source) for p in had.values()} == {
         ("1.37.2", f"downloaded from {site.host}"),
@@ -291,12 +284,12 @@ def test_published_programs_are_downloaded_and_not_built_and_cached_afterwards(
     assert (site.asked, machine.built()) == (asked, 0)
 
 
-FILE = official("kubectl").path(official("kubectl").file, "kubectl")
+FILE = path_of("kubectl")
 
 
 def pinned_at(address: str, name: str) -> dict[str, str]:
     """A pin for a program that the site does not have."""
-    return {at(address, official(name), {}).url(name): "0" * 64}
+    return {at(address, PINS[name]).url(): "0" * 64}
 
 
 @pytest.mark.fault(
@@ -317,7 +310,7 @@ def test_what_does_not_arrive_whole_is_built_instead_and_the_reason_is_said(
     machine: Machine, site: Site, capsys: pytest.CaptureFixture[str], fault: dict[str, str], why: str
 ) -> None:
     other = b"#!/bin/sh\necho Client Version: v1.0.0\n"
-    site.publish(official("kubectl"), "kubectl", other if "/other" in fault.values() else KUBECTL)
+    site.publish("kubectl", other if "/other" in fault.values() else KUBECTL)
     site.put("other", other)
     site.put("another", KUBECTL + b"# changed\n")
     site.faults |= fault
@@ -342,7 +335,7 @@ def with_its_digest(site: Site, content: bytes) -> None:
 def test_a_pinned_file_that_changed_is_refused_although_the_sites_own_digest_agrees(
     machine: Machine, site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    site.publish(official("kubectl"), "kubectl", KUBECTL)
+    site.publish("kubectl", KUBECTL)
     with_its_digest(site, KUBECTL + b"# and something else\n")
     assert machine.ensure("kubectl")["kubectl"].source == "built from its Go module"
     assert f"instead of {hashlib.sha256(KUBECTL).hexdigest()}; instead: built" in capsys.readouterr().out
@@ -359,7 +352,7 @@ def test_what_is_not_pinned_is_not_downloaded(machine: Machine, site: Site, caps
 
 
 def test_only_what_was_refused_is_built(machine: Machine, site: Site) -> None:
-    site.publish(official("kubectl"), "kubectl", KUBECTL)
+    site.publish("kubectl", KUBECTL)
     had = machine.ensure("kubectl", "kube-apiserver")
     assert had["kubectl"].source.startswith("downloaded from ")
     assert had["kube-apiserver"].source == "built from its Go module"
@@ -378,7 +371,7 @@ def test_a_host_that_hangs_is_given_up_and_not_asked_again(
 ) -> None:
     monkeypatch.setattr(downloads, limit, 0.5)
     for name in ("kubectl", "kube-apiserver"):
-        site.faults[site.publish(official(name), name, KUBECTL)] = fault
+        site.faults[site.publish(name, KUBECTL)] = fault
     site.pinned |= pinned_at(site.address, "etcd")
     machine.ensure("kubectl", "kube-apiserver")
     machine.ensure("etcd")
@@ -388,12 +381,15 @@ def test_a_host_that_hangs_is_given_up_and_not_asked_again(
 
 
 @pytest.mark.fault("Programs", "a download site that can't be reached", "it is given up within seconds")
-def test_a_host_that_nobody_answers_at_is_given_up_within_seconds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_host_that_nobody_answers_at_is_given_up_within_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{nobody.getsockname()[1]}"
         started = time.monotonic()
-        machine = Machine(tmp_path, f"http://{host}", pinned_at(f"http://{host}", "kubectl"))
+        machine = Machine(tmp_path, f"http://{host}")
+        monkeypatch.setattr(downloads, "PINNED", pinned_at(f"http://{host}", "kubectl"))
         assert machine.ensure("kubectl")["kubectl"].source == "built from its Go module"
         assert time.monotonic() - started < 5
     assert f"  {host} can't be reached: Connection refused; instead: " in capsys.readouterr().out
@@ -410,7 +406,8 @@ def test_a_name_that_is_looked_up_for_ever_is_given_up_too(tmp_path: Path, monke
 
     monkeypatch.setattr(downloads, "_ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    machine = Machine(tmp_path, "http://held.test", pinned_at("http://held.test", "kubectl"))
+    monkeypatch.setattr(downloads, "PINNED", pinned_at("http://held.test", "kubectl"))
+    machine = Machine(tmp_path, "http://held.test")
     started = time.monotonic()
     try:
         assert machine.ensure("kubectl")["kubectl"].source == "built from its Go module"
@@ -440,7 +437,7 @@ def test_what_building_needs_is_not_fetched_for_a_download_and_its_failure_names
 ) -> None:
     (machine.bin / "go").unlink()
     machine.environ |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
-    site.publish(official("kubectl"), "kubectl", KUBECTL)
+    site.publish("kubectl", KUBECTL)
     site.pinned |= pinned_at(site.address, "etcd")
     assert machine.ensure("kubectl")["kubectl"].version == "1.37.2"
     with pytest.raises(ToolchainError, match="etcd can't be had: go can't be had: python failed with exit code 1") as caught:
@@ -451,11 +448,12 @@ def test_what_building_needs_is_not_fetched_for_a_download_and_its_failure_names
 
 
 @pytest.fixture
-def tls_site(tmp_path: Path) -> Iterator[tuple[Site, Path]]:
+def tls_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Site, Path]]:
     """A site with TLS and one program, and the authority that vouches for it."""
     certificates = Certificates(tmp_path / "tls")
     with Site(tmp_path / "tls-site", certificates.server("site")) as serving:
-        serving.publish(official("kubectl"), "kubectl", KUBECTL)
+        serving.publish("kubectl", KUBECTL)
+        monkeypatch.setattr(downloads, "PINNED", serving.pinned)
         yield serving, certificates.authority("servers")
 
 
@@ -463,7 +461,7 @@ def tls_site(tmp_path: Path) -> Iterator[tuple[Site, Path]]:
 def test_a_site_with_a_certificate_of_an_unknown_authority_is_not_trusted(
     tmp_path: Path, tls_site: tuple[Site, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    machine = Machine(tmp_path, tls_site[0].address, tls_site[0].pinned)
+    machine = Machine(tmp_path, tls_site[0].address)
     assert machine.ensure("kubectl")["kubectl"].source == "built from its Go module"
     assert "CERTIFICATE_VERIFY_FAILED" in capsys.readouterr().out
 
@@ -476,7 +474,7 @@ def test_a_companys_authority_is_trusted_as_the_system_or_requests_knows_it(
         monkeypatch.delenv(other, raising=False)
     serving, authority = tls_site
     monkeypatch.setenv(variable, str(authority))
-    machine = Machine(tmp_path, serving.address, serving.pinned)
+    machine = Machine(tmp_path, serving.address)
     assert machine.ensure("kubectl")["kubectl"].source == f"downloaded from {serving.host}"
 
 
@@ -486,8 +484,8 @@ def test_a_redirection_away_from_tls_is_not_followed(
 ) -> None:
     serving, authority = tls_site
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
-    serving.faults[FILE] = f"{site.address}/{site.publish(official('kubectl'), 'kubectl', KUBECTL)}"
-    machine = Machine(tmp_path, serving.address, serving.pinned)
+    serving.faults[FILE] = f"{site.address}/{site.publish('kubectl', KUBECTL)}"
+    machine = Machine(tmp_path, serving.address)
     assert machine.ensure("kubectl")["kubectl"].source == "built from its Go module"
     assert site.asked == []
 
@@ -497,9 +495,9 @@ def keycloak_archive() -> bytes:
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         for name, text in (
             ("bin/kc.sh", '#!/bin/sh\n/bin/echo "$@" > "${0%/bin/kc.sh}/built"\n'),
-            ("version.txt", f"Keycloak - Version {KEYCLOAK_VERSION}\n"),
+            ("version.txt", f"Keycloak - Version {KEYCLOAK.version}\n"),
         ):
-            info = tarfile.TarInfo(f"keycloak-{KEYCLOAK_VERSION}/{name}")
+            info = tarfile.TarInfo(f"keycloak-{KEYCLOAK.version}/{name}")
             info.size, info.mode = len(text), 0o755
             tar.addfile(info, io.BytesIO(text.encode()))
     return packed.getvalue()
@@ -513,20 +511,20 @@ def with_java(machine: Machine) -> None:
 
 def test_keycloak_needs_no_maven_when_its_pinned_archive_can_be_downloaded(machine: Machine, site: Site) -> None:
     with_java(machine)
-    site.publish(official("keycloak"), "keycloak", keycloak_archive())
+    site.publish("keycloak", keycloak_archive())
     keycloak = machine.ensure("keycloak")["keycloak"]
-    assert (keycloak.version, keycloak.source) == (KEYCLOAK_VERSION, f"downloaded from {site.host}")
+    assert (keycloak.version, keycloak.source) == (KEYCLOAK.version, f"downloaded from {site.host}")
     assert (keycloak.path / "built").read_text() == f"build {' '.join(KEYCLOAK.options)}\n"
 
 
 @pytest.mark.fault("Programs", "a Keycloak archive that is not the pinned one", "it is refused, and the next source asked")
 def test_a_keycloak_archive_that_is_not_the_pinned_one_is_refused_and_maven_is_asked_for(machine: Machine, site: Site) -> None:
     with_java(machine)
-    path = site.publish(official("keycloak"), "keycloak", keycloak_archive())
-    site.pinned[f"{site.address}/{path}"] = KEYCLOAK.sha256
+    path = site.publish("keycloak", keycloak_archive())
+    wanted = site.pinned[f"{site.address}/{path}"] = PINNED[KEYCLOAK.url()]
     with pytest.raises(ToolchainError, match="keycloak can't be had: there is no Maven to fetch it with") as caught:
         machine.ensure("keycloak")
-    assert f"instead of {KEYCLOAK.sha256}" in caught.value.why
+    assert f"instead of {wanted}" in caught.value.why
     assert machine.kept() == []
 
 
@@ -542,7 +540,7 @@ def test_two_set_ups_at_once_download_once(machine: Machine, site: Site, monkeyp
     monkeypatch.setattr(store, "progress", spy)
     # The one that holds the download is to wait for the other, and not to give the site up.
     monkeypatch.setattr(downloads, "_ANSWER_SECONDS", 20)
-    site.faults[site.publish(official("kubectl"), "kubectl", KUBECTL)] = "gate"
+    site.faults[site.publish("kubectl", KUBECTL)] = "gate"
     results: list[dict[str, Program]] = []
     both = [threading.Thread(target=lambda: results.append(machine.ensure("kubectl"))) for _ in range(2)]
     for thread in both:
@@ -560,18 +558,17 @@ def test_two_set_ups_at_once_download_once(machine: Machine, site: Site, monkeyp
 @pytest.mark.fault("Programs", "a download that is interrupted, also by kill -9", "nothing of it is trusted later; the next set-up works")
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_download_leaves_nothing_that_is_trusted(machine: Machine, site: Site, ending: signal.Signals) -> None:
-    site.faults[site.publish(official("kubectl"), "kubectl", KUBECTL)] = "silent"
+    site.faults[site.publish("kubectl", KUBECTL)] = "silent"
     script = """
 import dataclasses, json, pathlib, sys
-from labkit.toolchain import Toolchain
-from labkit.toolchain.pins import KUBERNETES, PINS
-official = dataclasses.replace(KUBERNETES.official, site=sys.argv[2], pinned=json.loads(sys.argv[3]))
-recipe = dataclasses.replace(KUBERNETES, official=official)
-pins = {**PINS, "kubectl": dataclasses.replace(PINS["kubectl"], recipe=recipe)}
-Toolchain(pathlib.Path(sys.argv[1]), pins=pins).ensure("kubectl")
+from labkit.toolchain import Toolchain, downloads
+from labkit.toolchain.pins import PINS
+downloads.PINNED = json.loads(sys.argv[3])
+kubectl = dataclasses.replace(PINS["kubectl"], download=sys.argv[2])
+Toolchain(pathlib.Path(sys.argv[1]), pins={**PINS, "kubectl": kubectl}).ensure("kubectl")
 """
     setup = subprocess.Popen(
-        [sys.executable, "-c", script, str(machine.cache), site.address, json.dumps(site.pinned)],
+        [sys.executable, "-c", script, str(machine.cache), machine.pins["kubectl"].url(), json.dumps(site.pinned)],
         env={**machine.environ, "PYTHONPATH": str(Path(downloads.__file__).parents[2])},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 import labkit
-from labkit.cli.verbs import parser
+from labkit.cli import access, labs, main, servers
+from labkit.cli.command import Verb
+from labkit.cli.verbs import VERBS
 from labkit.config.settings import Settings
 from labkit.identity.credential_cache import CredentialCache
 
@@ -57,10 +59,15 @@ def test_what_is_not_exported_is_no_attribute() -> None:
         _ = labkit.nothing  # type: ignore[attr-defined]
 
 
-def test_every_verb_names_a_function_that_is_there() -> None:
-    (verbs,) = [action.choices for action in parser()._actions if isinstance(action.choices, dict)]
-    places = {name: verb.get_default("runs").split(":") for name, verb in verbs.items()}
-    assert {name for name, (module, function) in places.items() if not hasattr(import_module(f"labkit.cli.{module}"), function)} == set()
+def test_every_verb_is_in_the_help_and_has_one_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    verbs = {value.name for module in (access, labs, servers) for value in vars(module).values() if isinstance(value, Verb)}
+    assert verbs == {verb.name for verb in VERBS}
+    for verb in VERBS:
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main([verb.name, "--help"])
+        said = " ".join(capsys.readouterr().out.split())
+        assert said.startswith(f"usage: labkit {verb.name} ")
+        assert " ".join((verb.runs.__doc__ or "no help").split()) in said.replace("- ", "-")
 
 
 def test_help_loads_nothing_that_it_does_not_use() -> None:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.cli import output
-from labkit.cli.output import tell_of_neighbours
+from labkit.cli.servers import tell_of_neighbours
 from labkit.common.errors import SettingsError
 from labkit.common.platform_folder import OWN
 from labkit.config.settings import Settings
@@ -182,12 +181,12 @@ def test_another_persons_process_is_seen_and_a_services_is_not() -> None:
 def test_they_are_told_of_only_beside_secrets_that_everybody_knows(
     make: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(output, "other_people", lambda: ["ada", "grace"])
+    monkeypatch.setattr(machine, "other_people", lambda: ["ada", "grace"])
     tell_of_neighbours(make(LABKIT_SECRETS="own"))
     assert capsys.readouterr().out == ""
     tell_of_neighbours(make())
     assert "on this machine: ada, grace (" in capsys.readouterr().out
-    monkeypatch.setattr(output, "other_people", list)
+    monkeypatch.setattr(machine, "other_people", list)
     tell_of_neighbours(make())
     assert capsys.readouterr().out == ""
 

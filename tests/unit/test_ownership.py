@@ -21,7 +21,7 @@ from labkit.common.errors import SettingsError
 from labkit.common.ownership import make_private, require_own
 from labkit.config.settings import FIRST_LAB, Settings, find_root, open_home, own_root
 from labkit.lab import Lab
-from labkit.toolchain.programs import Program
+from labkit.toolchain.recipe import Program
 from labkit.toolchain.store import Store
 from tests.support import labkit as run_labkit
 

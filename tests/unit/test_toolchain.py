@@ -25,15 +25,16 @@ import pytest
 
 from labkit.common.display import Progress, progress
 from labkit.common.errors import ToolchainError
-from labkit.toolchain import PROGRAMS, Program, Toolchain, store, tools
+from labkit.toolchain import PROGRAMS, Program, Toolchain, downloads, store, tools
 from labkit.toolchain import toolchain as room
-from labkit.toolchain.pins import KEYCLOAK, PINS
-from labkit.toolchain.programs import Pin
-from labkit.toolchain.recipes import Recipe
+from labkit.toolchain.keycloak import Keycloak
+from labkit.toolchain.pins import PINS
+from labkit.toolchain.recipe import Recipe
 from labkit.toolchain.tools import Tools
 
 # Nothing here asks the network; test_downloads.py has a site of its own.
-OFFLINE = {name: dataclasses.replace(pin, recipe=dataclasses.replace(pin.recipe, official=None)) for name, pin in PINS.items()}
+OFFLINE = {name: dataclasses.replace(recipe, systems=()) for name, recipe in PINS.items()}
+(KEYCLOAK,) = (recipe for recipe in PINS.values() if isinstance(recipe, Keycloak))
 GO_BUILD = """
 for argument; do
   case "$previous" in -o) out="$argument" ;; esac
@@ -78,9 +79,9 @@ class Machine:
         lines = self.calls.read_text().splitlines() if self.calls.exists() else []
         return [line for line in lines if line.split()[0] == name]
 
-    def tools(self, pin: Pin | None = None) -> Toolchain:
-        """A new toolchain, in whose table one program may be another."""
-        return Toolchain(self.cache, self.environ, OFFLINE | ({pin.name: pin} if pin else {}))
+    def tools(self, recipe: Recipe | None = None) -> Toolchain:
+        """A new toolchain, in whose table one program may be had in another way."""
+        return Toolchain(self.cache, self.environ, OFFLINE | ({recipe.name: recipe} if recipe else {}))
 
     def kept(self) -> list[str]:
         """The cache's folders, temporary ones included."""
@@ -131,7 +132,7 @@ def test_status_says_what_was_passed_over_and_what_missing_programs_take(machine
     machine.environ["KEYCLOAK_HOME"] = str(tmp_path / "nowhere")
     status = machine.tools().status()
     assert [row[0] for row in status.rows] == list(PROGRAMS)
-    assert ("kubectl", "1.37.2", "missing: built from its Go module", PINS["kubectl"].recipe.effort) in status.rows
+    assert ("kubectl", "1.37.2", "missing: built from its Go module", PINS["kubectl"].effort) in status.rows
     assert status.note.splitlines() == [
         "Passed over:",
         f"  etcd of PATH ({broken}) does not tell its version: wants >= 3.6, < 4",
@@ -244,36 +245,36 @@ def test_a_failed_build_names_what_was_passed_over(machine: Machine) -> None:
 class Copied(Recipe):
     """A kind of recipe that labkit does not have: a found program is copied, else one is written."""
 
-    doing = "copying"
     used_as_is = False
 
-    def state(self, found: Path) -> str:
-        return hashlib.sha256(found.read_bytes()).hexdigest()[:10]
+    def slot(self, found: Program | None = None) -> str:
+        return super().slot() + (hashlib.sha256(found.path.read_bytes()).hexdigest()[:10] if found else "")
 
-    def build(self, names: Sequence[str], tools: Tools) -> dict[str, Path]:
-        (name,) = names
-        copy, given = tools.made(name) / name, tools.given.get(name)
-        copy.write_text(given.read_text() if given else "#!/bin/sh\necho etcd Version: 3.7.0\n")
-        copy.chmod(0o755)
-        return {name: copy}
-
-    def _ingredients(self) -> tuple[str, ...]:
+    def ingredients(self) -> Sequence[str]:
         return ()
+
+    def build(self, _batch: Sequence[Recipe], tools: Tools) -> dict[str, Path]:
+        copy, given = tools.made(self.name) / self.name, tools.given.get(self.name)
+        copy.write_text(given.path.read_text() if given else "#!/bin/sh\necho etcd Version: 3.7.0\n")
+        copy.chmod(0o755)
+        return {self.name: copy}
 
 
 def test_a_recipe_of_another_kind_brings_all_that_the_toolchain_needs_of_it(machine: Machine) -> None:
-    recipe = Copied(name="copied", source="written", takes="a moment", kept_mb=1, instead="nothing", memory_gb=0)
-    pin = dataclasses.replace(PINS["etcd"], recipe=recipe)
-    written = machine.tools(pin).ensure("etcd")["etcd"]
+    accepted = {field: getattr(PINS["etcd"], field) for field in ("name", "version", "at_least", "places", "ask", "answer")}
+    recipe = Copied(
+        **accepted, batch="copied", doing="copying", source="written", takes="a moment", kept_mb=1, instead=("nothing",), memory_gb=0
+    )
+    written = machine.tools(recipe).ensure("etcd")["etcd"]
     assert (written.version, written.source) == ("3.7.0", "written")
     found = machine.program("etcd", "echo etcd Version: 3.6.4")
-    copied = machine.tools(pin).ensure("etcd")["etcd"]
+    copied = machine.tools(recipe).ensure("etcd")["etcd"]
     assert (copied.version, copied.source) == ("3.6.4", "copied from PATH and built")
     assert copied.path.is_relative_to(machine.cache)
     machine.program("etcd", "echo etcd Version: 3.6.5")
-    assert machine.tools(pin).find("etcd") is None, "what it would copy has changed"
+    assert machine.tools(recipe).find("etcd") is None, "what it would copy has changed"
     found.unlink()
-    assert machine.tools(pin).find("etcd") == written
+    assert machine.tools(recipe).find("etcd") == written
 
 
 def test_a_program_that_appears_on_path_while_it_is_built_is_taken_from_there(machine: Machine, tmp_path: Path) -> None:
@@ -371,13 +372,13 @@ def test_two_set_ups_at_once_wait_for_each_other_and_build_once(machine: Machine
 def test_too_little_disk_or_memory_is_said_before_anything_is_run(machine: Machine) -> None:
     """The recipe is made greedy, as a full disk can't be provoked."""
     machine.go()
-    recipe = OFFLINE["etcd"].recipe
+    recipe = OFFLINE["etcd"]
     for greedy, message in (
         (dataclasses.replace(recipe, disk_gb=1e9), "too little disk space to make etcd"),
         (dataclasses.replace(recipe, memory_gb=1e9), "too little memory to make etcd"),
     ):
         with pytest.raises(ToolchainError, match=message):
-            machine.tools(dataclasses.replace(PINS["etcd"], recipe=greedy)).ensure("etcd")
+            machine.tools(greedy).ensure("etcd")
     assert [call.split()[1] for call in machine.called("go")] == ["version"]
 
 
@@ -551,7 +552,9 @@ def test_an_archive_with_another_digest_than_the_pinned_one_is_refused(machine: 
 
 
 @pytest.mark.fault("Programs", "an archive that would write outside its folder", "it is refused")
-def test_an_archive_that_would_write_outside_its_folder_is_refused(machine: Machine, keycloak_home: Path, tmp_path: Path) -> None:
+def test_an_archive_that_would_write_outside_its_folder_is_refused(
+    machine: Machine, keycloak_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The pinned archive is no such thing, so the pin is replaced."""
     del machine.environ["KEYCLOAK_HOME"]
     archive = tmp_path / "keycloak.tar.gz"
@@ -560,7 +563,7 @@ def test_an_archive_that_would_write_outside_its_folder_is_refused(machine: Mach
         tar.addfile(tarfile.TarInfo("../../../../escaped"), io.BytesIO())
     maven_that_gives(machine, archive)
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    pin = dataclasses.replace(PINS["keycloak"], recipe=dataclasses.replace(KEYCLOAK, sha256=digest, official=None))
+    monkeypatch.setattr(downloads, "PINNED", {KEYCLOAK.url(): digest})
     with pytest.raises(ToolchainError, match="can't be unpacked"):
-        machine.tools(pin).ensure("keycloak")
+        machine.tools().ensure("keycloak")
     assert list(tmp_path.rglob("escaped")) == []

@@ -1,0 +1,102 @@
+"""The verbs about one user's access: tokens, passwords, and what a browser trusts."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from ..common.display import OK
+from ..common.errors import NoTerminal, TrustError
+from .command import argument, flag, open_lab, verb
+
+_TRUST = """\
+The portal sends your browser to Keycloak at {url}, and the browser warns: it does not know who vouches for that address.
+That is this lab's own certificate authority, made on your machine:
+  {authority}
+
+You can
+  go on in spite of the warning   for this one page (Advanced, then Proceed); the name in the address bar must be localhost
+  labkit trust --add              have Chromium and Firefox on this machine trust the authority; labkit trust --remove undoes it
+  import the file by hand         in the browser's settings, under Certificates, Authorities: the way for any other browser. On macOS
+                                  browsers use the keychain: security add-trusted-cert -k ~/Library/Keychains/login.keychain-db FILE,
+                                  undone by security remove-trusted-cert FILE
+
+The authority can vouch for localhost and loopback addresses alone, so with its key nobody could pose as any other site to you; and the
+key never leaves the lab's folder. The system's own store (for curl and the like) needs no change: whatever labkit runs is told.
+"""
+
+
+@verb(
+    one_of=(
+        flag("--add", "put the lab's certificate authority into the stores of Chromium and Firefox"),
+        flag("--remove", "take it out again"),
+    )
+)
+def trust(args: Namespace) -> None:
+    """Have your browsers trust this lab's certificates. Without an option it says what that means and changes nothing."""
+    from .browsers import stores
+
+    lab = open_lab()
+    name, authority = f"labkit lab CA {lab.settings.home_id[:8]}", lab.keycloak.ca
+    if lab.settings.hosted and not args.remove:
+        msg = f"the certificate of {lab.keycloak.url} is not this lab's to vouch for"
+        why = "that Keycloak is a hosted one, and the authority behind it could vouch for any other site as well"
+        raise TrustError(msg, why=why, fix="ask those who run it, if your browser warns of it")
+    if not args.add and not args.remove:
+        print(_TRUST.format(url=lab.keycloak.url, authority=authority))
+        return
+    for store in stores(Path.home()):
+        if args.add:
+            store.add(name, authority)
+            print(f"{OK} {store.browser} now trusts {name}; restart it if it runs")
+        else:
+            print(f"{OK} {store.browser} {'no longer trusts' if store.remove(name) else 'did not know'} {name}")
+
+
+@verb(argument("user", metavar="USER", help="a user of the workshop, such as user-dev"))
+def credential(args: Namespace) -> None:
+    """Print a user's ExecCredential. For kubectl, which runs this as an exec plugin; it holds a token."""
+    # kubectl runs this for each command and waits: what is kept is handed over before anything else is imported.
+    from ..config.settings import Settings
+    from ..identity.credential_cache import CredentialCache
+
+    print(CredentialCache(Settings.load()).credential(args.user) or open_lab().credential(args.user))
+
+
+@verb(argument("user", metavar="USER", help="a user of the workshop, such as user-admin"))
+def password(args: Namespace) -> None:
+    """Show a user's password, for signing in by browser.
+
+    To a terminal only: never into a notebook, a file or a pipe, where it would be kept.
+    """
+    user = open_lab().workshop.user(args.user)
+    _require_terminal()
+    print(user.password.get_secret_value())
+
+
+def _require_terminal() -> None:
+    """Insist that what is printed is shown to somebody, and not kept.
+
+    Raises:
+        NoTerminal: Standard output is none; or it is one that a notebook's kernel made, as ``!`` in a cell does.
+    """
+    if sys.stdout.isatty() and not _is_below_a_kernel():
+        return
+    msg = "a password is shown in a terminal only"
+    why = "here it would be kept, in a notebook, a file or another program"
+    raise NoTerminal(msg, why=why, fix="call it in a terminal; JupyterLab has one: File, New, Terminal")
+
+
+def _is_below_a_kernel() -> bool:
+    import psutil
+
+    for process in psutil.Process().parents():
+        try:
+            line = process.cmdline()
+        except psutil.Error:
+            # Another user's, as sudo is: no kernel of ours.
+            continue
+        if any("ipykernel" in argument for argument in line):
+            return True
+    return False

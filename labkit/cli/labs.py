@@ -1,0 +1,214 @@
+"""The verbs about the labs and their steps, the learner's own and those of the practice lab."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..common.display import BAD, OK
+from ..common.errors import ToolchainError
+from .command import JSON, argument, no_such, open_lab, show, verb
+from .servers import tell_of_neighbours
+
+if TYPE_CHECKING:
+    from ..course.steps import LabInfo
+
+_JUPYTER_SETTINGS = Path(__file__).with_name("jupyter_settings")
+"""Settings of ours for JupyterLab, in the layout of its configuration folders: no questions, and no requests to anywhere else."""
+
+_OPENS = """\
+✔ your copy of the labs is {work}
+  JupyterLab opens in your browser; if none does, open the address below.
+  Ctrl-C here ends it; labkit down stops the lab's servers"""
+
+_BROKEN = """\
+  see for yourself   kubectl --kubeconfig {kubeconfig} --context user-dev get namespaces
+                     or in a notebook: patient = Practice(lab).lab, then as in lab 07
+  ask for the cause  labkit doctor --practice
+  the solution       labkit mend"""
+
+
+@verb()
+def lab(args: Namespace) -> None:
+    """Open the labs in JupyterLab. On a copy in work/, made once and never overwritten."""
+    from ..config.hosting import SECRET_VARIABLE
+    from ..config.settings import own_root
+
+    root, lab = own_root(), open_lab()
+    lab.setup()
+    try:
+        lab.setup(ui=True)
+    except ToolchainError as error:
+        print(f"{BAD} {error}\n  the labs work without these pages; labkit setup --ui tries again", file=sys.stderr)
+    work = root / "work"
+    work.mkdir(exist_ok=True)
+    for notebook in sorted((root / "notebooks").glob("*.ipynb")):
+        if not (work / notebook.name).exists():
+            shutil.copy(notebook, work)
+    tell_of_neighbours(lab)
+    print(_OPENS.format(work=work), flush=True)
+    programs = Path(sys.executable).parent
+    # A terminal in JupyterLab finds labkit and kubectl by their names.
+    kubectl = lab.toolchain.ensure("kubectl")["kubectl"].path
+    os.environ["PATH"] = os.pathsep.join((str(programs), str(kubectl.parent), os.environ.get("PATH", os.defpath)))
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, (str(_JUPYTER_SETTINGS), os.environ.get("JUPYTER_CONFIG_PATH"))))
+    if lab.settings.hosted and lab.settings.hosted.secret:
+        # For the notebooks' kernels, which only JupyterLab can hand it to; there labkit takes it out again.
+        os.environ[SECRET_VARIABLE] = lab.settings.hosted.secret
+    os.chdir(work)
+    # Its address, to open by hand, it says at any level; the rest of what it says is of use to nobody here, unless it fails.
+    settings = [f"--ServerApp.root_dir={work}", "--LabApp.default_url=/lab/tree/00-start-here.ipynb", "-y"]
+    settings += ["--log-level=ERROR", "--LabApp.log_level=ERROR"]
+    if os.geteuid() == 0:
+        # Jupyter refuses to run as root unless told; in a container root is often all there is.
+        settings.append("--allow-root")
+    # What the learner makes there is theirs to share or not.
+    os.umask(args.umask)
+    os.execv(programs / "jupyter", [str(programs / "jupyter"), "lab", *settings])
+
+
+@verb(
+    argument(
+        "lab",
+        nargs="?",
+        default="",
+        help="a lab such as 01-keycloak or 01, or a step such as realm; if left out all but exercises, the clean-up and what can't be run "
+        "here",
+    ),
+    JSON,
+)
+def check(args: Namespace) -> int:
+    """Check what the labs leave behind. Reads the real servers and changes nothing."""
+    from ..course.steps import LABS, STEPS, attempt, examine
+
+    wanted = [s for s in STEPS.values() if args.lab in (s.lab, s.lab[:2], s.name)]
+    if args.lab and not wanted:
+        no_such("lab or step", args.lab, STEPS)
+    lab = open_lab()
+    if not args.lab:
+        here = [info for info in LABS[:-1] if not info.lacks(lab)]
+        wanted = [step for info in here for step in info.steps if not step.exercise]
+    # Some steps hold before one has begun ("nothing runs"): to look at them here is not to have done them.
+    reports = [attempt(lab, step.name) if step.exercise else examine(lab, step.name) for step in wanted]
+    found = [{"lab": s.lab, "ok": report.ok, **asdict(report)} for s, report in zip(wanted, reports, strict=True)]
+    show(args, "\n".join(report.headline() if report.ok else str(report) for report in reports), found)
+    return 0 if all(report.ok for s, report in zip(wanted, reports, strict=True) if not s.exercise or args.lab == s.name) else 1
+
+
+@verb(argument("what", metavar="LAB|STEP", help="a lab such as 03-rbac or 03, or a step such as read-configmaps or 01.realm"))
+def solve(args: Namespace) -> int:
+    """Do a lab or a step for you, and check it. Exercises too: try them yourself first."""
+    from ..course.steps import STEPS, insist_on_what_is_needed, solve
+
+    lab_name, _, step_name = (STEPS[args.what].path if args.what in STEPS else args.what).partition(".")
+    info = _named(lab_name)
+    steps = [step for step in info.steps if step_name in ("", step.name)]
+    if not steps:
+        no_such("lab or step", args.what, (step.path for step in info.steps))
+    lab = open_lab()
+    insist_on_what_is_needed(lab, info)
+    for step in steps:
+        report = solve(lab, step)
+        print(report.headline() if report.ok else report, flush=True)
+        if not report.ok:
+            return 1
+    return 0
+
+
+@verb(argument("lab", metavar="LAB", help="such as 03-rbac or 03"))
+def reset(args: Namespace) -> None:
+    """Take away what a lab leaves behind. What earlier labs left stays; safe to repeat."""
+    from ..course.steps import reset_lab
+
+    info = _named(args.lab)
+    undone = reset_lab(open_lab(), info)
+    print(f"{OK} {info.name}: taken back: {', '.join(undone) or 'nothing, it leaves nothing behind'}")
+    if any(step.exercise for step in info.steps):
+        print("  of exercises that is what their solutions make; what you gave names of your own stays")
+
+
+@verb(argument("lab", metavar="LAB", help="the lab to begin with, such as 03-rbac or 03"))
+def catch_up(args: Namespace) -> int:
+    """Do all that comes before a lab. For whoever comes late; exercises are left to you."""
+    from ..course.steps import catch_up
+
+    info = _named(args.lab)
+    reports = catch_up(open_lab(), info)
+    print("\n".join(report.headline() if report.ok else str(report) for report in reports))
+    ok = all(report.ok for report in reports)
+    print(f"{OK} begin with {info.name}.ipynb" if ok else f"{BAD} not everything before {info.name} is as it should be")
+    return 0 if ok else 1
+
+
+@verb()
+def agenda(_: Namespace) -> None:
+    """List labs and steps with their minutes. With the seconds that the last labkit run took, if there was one."""
+    from ..config.settings import find_root
+    from ..course.steps import agenda
+
+    print(agenda(find_root() / "build" / "labs" / "summary.json"))
+
+
+@verb(argument("labs", nargs="*", metavar="LAB", help="labs such as 01-keycloak, in the workshop's order; all if left out"), JSON)
+def run(args: Namespace) -> None:
+    """Run the labs headless. In an empty home of their own; results go to build/labs/."""
+    from ..config.settings import own_root
+    from ..course.runner import run
+    from ..course.steps import LABS
+
+    names = [info.name for info in LABS]
+    for unknown in sorted(set(args.labs) - set(names)):
+        no_such("lab", unknown, names)
+    # CI ends a job with SIGTERM; that is to stop the servers as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    output = own_root() / "build" / "labs"
+    result = run(args.labs, output)
+    page = output / "index.html"
+    shown = page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page
+    show(args, f"{result.headline()}; look through them: {shown}", asdict(result))
+
+
+@verb(argument("fault", nargs="?", default="", metavar="NAME", help="a fault; if left out they are listed, with the one that is on"))
+def break_(args: Namespace) -> None:
+    """Break the practice lab, as lab 07 does.
+
+    It lies within this home, runs beside your own lab, which is left alone, and is started if need be. One fault at a time.
+    """
+    from ..course.faults import FAULTS
+    from ..course.practice import Practice
+
+    practice = Practice(open_lab())
+    if not args.fault:
+        print(practice.faults())
+        return
+    if args.fault not in FAULTS:
+        no_such("fault", args.fault, FAULTS)
+    if not practice.is_up():
+        practice.start()
+    practice.switch_on(args.fault)
+    print(_BROKEN.format(kubeconfig=practice.lab.cluster.kubeconfig.path))
+
+
+@verb()
+def mend(_: Namespace) -> None:
+    """Mend the fault that is on in the practice lab. The solution: try it yourself first, by what the doctor says."""
+    from ..course.practice import Practice
+
+    fault = Practice(open_lab()).mend()
+    print(f"{OK} mended: {fault}" if fault else f"{OK} no fault is on")
+
+
+def _named(name: str) -> LabInfo:
+    """The lab of that name or number."""
+    from ..course.steps import LABS, the_lab
+
+    try:
+        return the_lab(name)
+    except KeyError:
+        no_such("lab or step", name, (info.name for info in LABS))
