@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from filelock import FileLock
 
 from ..common.errors import IdentityError, SignInRefused
 from ..common.waiting import locked
 from ..workshop.workshop import Client, User
-from .credential_cache import CredentialCache, answer
+from .credential_cache import CredentialCache
 from .keycloak import Keycloak
-from .session import Session, resume, sign_in
+from .session import resume, sign_in
 
 _LOCK_SECONDS = 60
 
 
 def exec_credential(keycloak: Keycloak, client: Client, user: User, cache: CredentialCache) -> str:
-    """The ExecCredential (v1) for a user, as JSON.
-
-    A kept token with time left is handed over as it is: no request is made for it, so also while Keycloak is down.
+    """The ExecCredential (v1) for a user, as JSON; for a kept token with time left no request is made, so also while Keycloak is down.
 
     Several may ask at once, as kubectl does that runs in parallel. One of them gets new tokens, as a refresh token may be good for one
     use only; the others wait for what it gets.
 
     Args:
-        keycloak: Where to sign in when the cache holds nothing of use.
+        keycloak: Where to sign in.
         client: The client whose ID tokens the API server takes.
         user: Who.
         cache: Where tokens are kept between calls.
@@ -42,13 +42,9 @@ def exec_credential(keycloak: Keycloak, client: Client, user: User, cache: Crede
     with locked(lock, IdentityError(msg, fix=fix)):
         if kept := cache.credential(user.username):
             return kept
-        before = cache.kept(user.username)
-        session = (_renewed(keycloak, client, user, before["refresh_token"]) if before else None) or sign_in(keycloak, client, user)
-        return answer(cache.keep(user.username, session.tokens.id_token, session.tokens.refresh_token, session.expires))
-
-
-def _renewed(keycloak: Keycloak, client: Client, user: User, refresh_token: str) -> Session | None:
-    try:
-        return resume(keycloak, client, user.username, refresh_token)
-    except SignInRefused:
-        return None
+        session = None
+        if before := cache.kept(user.username):
+            with suppress(SignInRefused):
+                session = resume(keycloak, client, user.username, before["refresh_token"])
+        session = session or sign_in(keycloak, client, user)
+        return cache.keep(user.username, session.tokens.id_token, session.tokens.refresh_token, session.expires)

@@ -29,14 +29,7 @@ class Kept(TypedDict):
 
 
 class CredentialCache:
-    """The tokens that are kept between calls, one file a user with mode 0600.
-
-    Args:
-        settings: The home.
-
-    Attributes:
-        folder: Where the files lie.
-    """
+    """The tokens that are kept between calls, one file a user with mode 0600, in ``folder``."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -52,7 +45,7 @@ class CredentialCache:
     def credential(self, username: str) -> str:
         """The ExecCredential of a user whose token has time left; empty when there is none."""
         kept = self.kept(username)
-        return answer(kept) if kept and kept["expires"] - time.time() > RENEW_SECONDS else ""
+        return _answer(kept) if kept and kept["expires"] - time.time() > RENEW_SECONDS else ""
 
     def kept(self, username: str) -> Kept | None:
         """What is kept of a user, whether or not its token has time left; None when it is of another origin."""
@@ -62,11 +55,11 @@ class CredentialCache:
         except (OSError, ValueError):
             return None
 
-    def keep(self, username: str, id_token: str, refresh_token: str, expires: int) -> Kept:
-        """Keep a user's tokens, and return what is kept."""
+    def keep(self, username: str, id_token: str, refresh_token: str, expires: int) -> str:
+        """Keep a user's tokens; returns the ExecCredential, however little time is left."""
         kept = Kept(origin=self.origin, id_token=id_token, refresh_token=refresh_token, expires=expires)
         write_private(self._file(username), json.dumps(kept))
-        return kept
+        return _answer(kept)
 
     def files(self) -> list[Path]:
         """The files that hold somebody's tokens."""
@@ -81,7 +74,7 @@ class CredentialCache:
         return self.folder / f"{username}.json"
 
 
-def answer(kept: Kept) -> str:
+def _answer(kept: Kept) -> str:
     """The ExecCredential (v1) that holds a kept token, as JSON."""
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(kept["expires"]))
     status = {"token": kept["id_token"], "expirationTimestamp": moment}

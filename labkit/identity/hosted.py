@@ -1,4 +1,8 @@
-"""A Keycloak that somebody else runs: looked at before it is used, never started or stopped."""
+"""A Keycloak that somebody else runs: looked at before it is used, never started or stopped.
+
+Keycloak tells a caller about each object whether they may manage it (``access`` in the admin API's answers), so nothing has to be tried.
+An administrator in the realm needs the roles ``manage-users`` and ``manage-clients`` of its client ``realm-management``.
+"""
 
 from __future__ import annotations
 
@@ -6,88 +10,134 @@ import getpass
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import requests
+from keycloak import KeycloakAdmin
+from keycloak.exceptions import KeycloakError
 
-from ..common.display import Finding
+from ..common.display import Finding, Findings
 from ..common.errors import IdentityError, KeycloakUnreachable, SettingsError
 from ..config.hosting import SECRET_VARIABLE, Hosted
 from ..workshop.workshop import Workshop
-from .keycloak import Administrator, Keycloak
-from .preflight import Preflight, look
+from .keycloak import Administrator, Keycloak, failure
+from .plan import Plan
+from .realm import Realm
+
+_OLDEST = 25
+"""The first major version of Keycloak that has the client scope ``basic``, which the workshop's clients are given."""
+
+_RIGHTS = {
+    "manage-users": ("users", "groups and users", ("group", "user", "membership", "realm roles")),
+    "manage-clients": (
+        "clients",
+        "clients, client scopes and mappers",
+        ("client", "client scope", "mapper", "default scopes", "optional scopes"),
+    ),
+}
+"""By role: the path of objects that tell whether one has it, what it allows to change, and a plan's kinds of these."""
 
 
 class HostedKeycloak(Keycloak):
-    """A Keycloak that is there already.
-
-    Args:
-        place: Where it is, and who administers the realm.
-        workshop: What its realm is to be, with the secrets that are the home's own.
-    """
+    """A Keycloak that is there already, and whose realm is to be what a workshop declares."""
 
     def __init__(self, place: Hosted, workshop: Workshop) -> None:
         realm = workshop.realm.name
-        who = {"client": place.client} if place.client else {"user": place.user}
-        super().__init__(place.url, realm, Administrator(place.admin_realm or realm, **who))
-        self._place, self._workshop = place, workshop
-        self._issuer = self._given_secret = ""
+        super().__init__(place.url, realm, Administrator(place.admin_realm or realm, place.user, place.client or "admin-cli"))
+        self._place, self._workshop, self._given_secret = place, workshop, ""
 
     @property
     def ca(self) -> Path:
         """The authorities that LABKIT_KEYCLOAK_CA names, or the public ones."""
         return self._place.ca
 
-    @property
-    def issuer(self) -> str:
-        """The realm's issuer, as its discovery document names it, byte for byte; asked once.
-
-        Raises:
-            KeycloakUnreachable: Nothing answers.
-            IdentityError: The realm is not there.
-        """
-        self._issuer = self._issuer or str(self.discovery()["issuer"])
-        return self._issuer
-
-    def start(self) -> Preflight:
+    def start(self) -> Findings:
         """Look whether it can carry the workshop; nothing is started or changed.
 
         Raises:
             IdentityError: It can't; each thing that is missing is named.
         """
-        found = Preflight(f"the Keycloak at {self.url} can carry the workshop", tuple(self.findings()))
+        found = Findings(f"the Keycloak at {self.url} can carry the workshop", tuple(self.findings()))
         if not found.ok:
             msg = f"the Keycloak at {self.url} can't carry the workshop yet"
             raise IdentityError(msg, why=found.why(), fix=found.fix())
         return found
 
-    def stop(self) -> bool:
-        """Does nothing: it is not the lab's to stop."""
-        return False
-
-    def erase(self) -> None:
-        """Refuses, see `require_own`."""
-        self.require_own()
-
-    def require_own(self) -> None:
-        """Refuses: nothing is deleted in a Keycloak that is somebody's."""
-        msg = f"{self.url} is not this lab's own, and labkit deletes nothing there"
-        raise IdentityError(msg, fix=f"have its administrator remove what the labs made in {self.realm_url}; lab 01 then makes it anew")
-
-    def is_running(self) -> bool:
-        """Whether it answers."""
-        try:
-            return bool(self.get(self.realm_url).status_code < requests.codes.server_error)
-        except KeycloakUnreachable:
-            return False
-
     def findings(self) -> Iterator[Finding]:
-        """See `labkit.identity.preflight`."""
-        return look(self, self._workshop)
+        """Look at it from the outside in, as far as one gets: is it the right one, may the administrator do the work?"""
+        try:
+            answer = self.get(f"{self.realm_url}/.well-known/openid-configuration")
+            yield Finding(True, f"{self.url} answers, its certificate verified with {self.ca.name}")
+            if answer.is_redirect:
+                where = answer.headers["Location"]
+                yield Finding(False, f"it sends one on to {where}", "name the address itself, if it is to be trusted: LABKIT_KEYCLOAK_URL")
+                return
+            admin = self.admin()
+        except IdentityError as error:
+            yield _finding(error)
+            return
+        yield Finding(True, f"it lets in the {self.administrator}")
+        yield _version(admin)
+        if answer.status_code == requests.codes.not_found:
+            yield self._creatable(admin)
+            return
+        yield self._named_issuer(answer)
+        allowed = {role: self._may(admin, role) for role in _RIGHTS}
+        plan, told = None, []
+        if None not in allowed.values():
+            try:
+                plan = Realm(lambda: admin, self._workshop).plan()
+                texts = (f"the plan for it: {plan.summary}", *(f"left as it is: {notice.text}" for notice in plan.notices))
+                told = [Finding(True, text) for text in texts]
+            except IdentityError as error:
+                told.append(_finding(error))
+        yield from (self._right(role, may, plan) for role, may in allowed.items())
+        yield from told
+
+    def _named_issuer(self, answer: requests.Response) -> Finding:
+        issuer = answer.json().get("issuer") if answer.ok else ""
+        if not issuer:
+            return Finding(False, f"the realm at {self.realm_url} does not tell its issuer", "see that the realm is enabled")
+        fix = "an API server takes an https issuer only: set the server's hostname, or the realm's Frontend URL, to its https address"
+        return Finding(issuer.startswith("https://"), f"the realm is there, and its issuer is {issuer}", fix)
+
+    def _creatable(self, admin: KeycloakAdmin) -> Finding:
+        who, name = self.administrator, self._workshop.realm.name
+        # Only there is a realm made, and who may manage themselves there is the administrator of all.
+        if who.realm == "master" and self._may_manage_themselves(admin):
+            return Finding(True, f"the realm {name} is not there yet, and the {who} may make it")
+        fix = "correct LABKIT_KEYCLOAK_REALM, or name an administrator of the realm master: LABKIT_KEYCLOAK_ADMIN_REALM=master"
+        return Finding(False, f"there is no realm {name}, and the {who} may not make it", fix)
+
+    def _may(self, admin: KeycloakAdmin, role: str) -> bool | None:
+        """Whether the administrator may do what a role allows; None when they may not even look."""
+        found = _read(admin, f"admin/realms/{self._workshop.realm.name}/{_RIGHTS[role][0]}", first="0", max="1")
+        if found is None:
+            return None
+        # A realm always has clients; it may be without users, except for the administrator in their own.
+        return _manageable(found) if found else self._may_manage_themselves(admin)
+
+    def _may_manage_themselves(self, admin: KeycloakAdmin) -> bool:
+        who = self.administrator
+        return _manageable(_read(admin, f"admin/realms/{who.realm}/users", username=who.username, exact="true") or [])
+
+    def _right(self, role: str, may: bool | None, plan: Plan | None) -> Finding:
+        who, realm = self.administrator, self._workshop.realm.name
+        _, what, kinds = _RIGHTS[role]
+        pending = [change for change in plan.pending if change.kind in kinds] if plan else None
+        fix = f"give the {who} the role {role} of the client {'realm-management' if who.realm == realm else f'{realm}-realm'}"
+        if may is None:
+            return Finding(False, f"it may not read {what}, nor change them ({role})", fix)
+        if may:
+            return Finding(True, f"it may change {what} ({role})")
+        if pending == []:
+            return Finding(True, f"it may read {what}, which is enough: they are as declared")
+        many = f"{len(pending)} of them are to be made or changed" if pending else "they may have to be made or changed"
+        return Finding(False, f"it may read {what} but not change them ({role}), and {many}", fix)
 
     def _secret(self) -> str:
-        """From the environment, the file, or the person; the last is asked once per process."""
-        if not self._given_secret:
-            self._given_secret = self._place.secret or self._secret_from_file() or self._secret_from_person()
+        """From the environment, the file, or the person, who is asked once per process."""
+        self._given_secret = self._given_secret or self._place.secret or self._secret_from_file() or self._secret_from_person()
         return self._given_secret
 
     def _secret_from_file(self) -> str:
@@ -122,6 +172,7 @@ class HostedKeycloak(Keycloak):
         return IdentityError(msg, why=f"it answered {code}: {words}", fix=fix)
 
     def unreachable(self, cause: BaseException | None = None) -> KeycloakUnreachable:
+        """See `Keycloak.unreachable`."""
         if isinstance(cause, requests.exceptions.SSLError):
             msg = f"the certificate that {self.url} shows can't be verified"
             fix = "name a PEM file with the CA that signed it: LABKIT_KEYCLOAK_CA; if that is the right one, somebody else answers there"
@@ -129,3 +180,28 @@ class HostedKeycloak(Keycloak):
         why = f"{type(cause).__name__}, from {cause.request.url}" if isinstance(cause, requests.RequestException) and cause.request else ""
         fix = "correct LABKIT_KEYCLOAK_URL, or see why this machine does not reach it (a proxy, a VPN, a firewall)"
         return KeycloakUnreachable(f"nothing answers at {self.url}", why=why, fix=fix)
+
+
+def _finding(error: IdentityError) -> Finding:
+    return Finding(False, f"{error.what}{f': {error.why}' if error.why else ''}", error.fix)
+
+
+def _version(admin: KeycloakAdmin) -> Finding:
+    version = str(((_read(admin, "admin/serverinfo") or {}).get("systemInfo") or {}).get("version") or "")
+    if not version:
+        return Finding(True, "it does not tell this administrator its version; the labs are made for Keycloak 26")
+    fix = f"the workshop needs Keycloak {_OLDEST} or newer: have it updated"
+    return Finding(int(version.partition(".")[0]) >= _OLDEST, f"it is Keycloak {version}", fix)
+
+
+def _manageable(found: list[dict[str, Any]]) -> bool:
+    return any(item.get("access", {}).get("manage") for item in found)
+
+
+def _read(admin: KeycloakAdmin, path: str, **query: str) -> Any:
+    """What a GET to the admin API gives; None when it refuses."""
+    try:
+        answer = admin.connection.raw_get(path, **query)
+    except KeycloakError as error:
+        raise failure(path, error) from None
+    return answer.json() if answer.ok else None

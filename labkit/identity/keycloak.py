@@ -6,6 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,16 @@ from ..common.http_session import HttpSession, request
 
 if TYPE_CHECKING:
     from keycloak import KeycloakAdmin
-    from keycloak.connection import ConnectionManager
     from keycloak.exceptions import KeycloakError
 
 _TIMEOUT_SECONDS = 15
 _ADMIN_SECONDS = 90
+_LOOK = "see what the plan shows now, and Keycloak's log: labkit status says where it is"
+_FIXES = {
+    401: "the administrator's account or password was changed: set it back",
+    403: "use an administrator of the realm master, or one in the realm who has manage-users and manage-clients",
+    409: "something else has that name or address: remove it in Keycloak's console, or apply again if it was just made",
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class Administrator:
 
 
 class Keycloak(ABC):
-    """What the labs need of a Keycloak.
+    """A Keycloak, somebody else's unless a subclass says otherwise.
 
     Attributes:
         url: Its base URL, such as ``https://localhost:8443``.
@@ -57,56 +63,58 @@ class Keycloak(ABC):
         administrator: Who administers the realm.
     """
 
-    name = "keycloak"
-
     def __init__(self, url: str, realm: str, administrator: Administrator) -> None:
         self.url, self.realm_url, self.administrator = url, f"{url}/realms/{realm}", administrator
 
     @property
     @abstractmethod
     def ca(self) -> Path:
-        """The certificate authority that clients verify it with."""
+        """The certificate authorities that clients verify it with."""
 
-    @property
-    @abstractmethod
+    @cached_property
     def issuer(self) -> str:
-        """The realm's issuer, which every token of it names in ``iss``."""
+        """The realm's issuer, as its discovery document names it, byte for byte; raises as `discovery`."""
+        return str(self.discovery()["issuer"])
 
     @abstractmethod
     def start(self) -> Displayed:
-        """See to it that it is up and fit for the labs; gives what there is to tell about it."""
+        """See to it that it is up and fit for the labs; returns what there is to tell about it."""
 
-    @abstractmethod
     def stop(self) -> bool:
-        """Stop it if it is the lab's own; says whether anything ran."""
+        """Stop it if it is the lab's own; returns whether anything ran."""
+        return False
 
-    @abstractmethod
     def erase(self) -> None:
-        """Stop it and remove all that is in it.
+        """Stop it and remove all that is in it; see `require_own`."""
+        self.require_own()
 
-        Raises:
-            IdentityError: It is not the lab's own.
-        """
-
-    @abstractmethod
     def require_own(self) -> None:
         """Insist that it is the lab's own, before anything in it is deleted.
 
         Raises:
             IdentityError: It is somebody else's.
         """
+        msg = f"{self.url} is not this lab's own, and labkit deletes nothing there"
+        raise IdentityError(msg, fix=f"have its administrator remove what the labs made in {self.realm_url}; lab 01 then makes it anew")
 
-    @abstractmethod
     def is_running(self) -> bool:
         """Whether it is up."""
+        try:
+            return bool(self.get(self.realm_url).status_code < requests.codes.server_error)
+        except KeycloakUnreachable:
+            return False
 
     @abstractmethod
     def findings(self) -> Iterator[Finding]:
-        """What there is to see of it before the realm is looked at; only reads."""
+        """What there is to see of it before the realm is applied; only reads."""
 
     def exchanges(self) -> list[Exchange]:
         """What the portal and the API server have asked of it; nothing where its access log is not the lab's to read."""
         return []
+
+    @abstractmethod
+    def unreachable(self, cause: BaseException | None = None) -> KeycloakUnreachable:
+        """The error for no answer, after what the client ran into."""
 
     @abstractmethod
     def _secret(self) -> str:
@@ -115,10 +123,6 @@ class Keycloak(ABC):
     @abstractmethod
     def _refused(self, code: int, words: str) -> IdentityError:
         """The error for an administrator that it does not let in."""
-
-    @abstractmethod
-    def unreachable(self, cause: BaseException | None = None) -> KeycloakUnreachable:
-        """The error for no answer, after what the client ran into."""
 
     def admin(self) -> KeycloakAdmin:
         """A client of the admin API, signed in as the administrator, in their realm.
@@ -148,7 +152,10 @@ class Keycloak(ABC):
                 max_retries=0,
             )
             for connection in (admin.connection, admin.connection.keycloak_openid.connection):
-                _have_it_speak_as_labkit(connection, self.ca)
+                session = HttpSession(self.ca)
+                # They know how often to try again.
+                session.adapters = connection._s.adapters
+                connection._s = session
             admin.connection.get_token()
         except KeycloakError as error:
             if error.response_code:
@@ -165,19 +172,12 @@ class Keycloak(ABC):
         """
         answer = self.get(f"{self.realm_url}/.well-known/openid-configuration")
         if answer.status_code != requests.codes.ok:
-            msg = f"there is no realm at {self.realm_url}"
-            raise IdentityError(
-                msg, why=f"its discovery document answers {answer.status_code}", fix="apply the realm plan: lab 01-keycloak"
-            )
+            msg, why = f"there is no realm at {self.realm_url}", f"its discovery document answers {answer.status_code}"
+            raise IdentityError(msg, why=why, fix="apply the realm plan: lab 01-keycloak")
         return dict(answer.json())
 
     def key_ids(self) -> list[str]:
-        """The ids of the keys that the realm signs with, or has signed with and still vouches for; sorted.
-
-        Raises:
-            KeycloakUnreachable: Nothing answers.
-            IdentityError: The realm is not there.
-        """
+        """The sorted ids of the keys that the realm signs with, or has signed with and still vouches for; raises as `discovery`."""
         return sorted(str(key["kid"]) for key in self.get(self.discovery()["jwks_uri"]).json()["keys"])
 
     def get(self, url: str) -> requests.Response:
@@ -200,31 +200,26 @@ class Keycloak(ABC):
             raise self.unreachable(error) from None
 
 
-def _have_it_speak_as_labkit(connection: ConnectionManager, ca: Path) -> None:
-    """Give python-keycloak a session of ours; how often it tries again, which its adapters know, stays as it was told."""
-    session = HttpSession(ca)
-    session.adapters = connection._s.adapters
-    connection._s = session
-
-
 def words_of(error: KeycloakError) -> str:
     """Keycloak's own words for an error, and nothing else: the error carries the whole answer, and with it what was sent."""
     try:
-        answer = json.loads(error.response_body or b"")
-    except ValueError:
-        return "no reason given"
-    fields = ("errorMessage", "error_description", "error")
-    return next((str(answer[field]) for field in fields if isinstance(answer, dict) and answer.get(field)), "no reason given")
+        answer = dict(json.loads(error.response_body or b""))
+    except (TypeError, ValueError):
+        answer = {}
+    words = (answer.get(field) for field in ("errorMessage", "error_description", "error"))
+    return str(next(filter(None, words), "no reason given"))
 
 
-def unreachable(what: str, cause: BaseException | None, otherwise: str = "") -> KeycloakUnreachable:
-    """The error for a Keycloak of the lab's own that gives no answer.
+def failure(what: str, error: KeycloakError) -> IdentityError:
+    """The error to raise, unchained, for one of python-keycloak's that came while something was worked on."""
+    code, cause = error.response_code, error.__cause__
+    if code is None:
+        return unreachable(f"{what}: Keycloak can't be reached", cause, type(cause).__name__ if cause else "")
+    return IdentityError(f"{what}: Keycloak refused a call", why=f"it answered {code}: {words_of(error)}", fix=_FIXES.get(code, _LOOK))
 
-    Args:
-        what: What was tried.
-        cause: What the client ran into.
-        otherwise: The reason when that is not a certificate that can't be verified.
-    """
+
+def unreachable(what: str, cause: BaseException | None, otherwise: str) -> KeycloakUnreachable:
+    """The error for a Keycloak of the lab's own that gives no answer; ``otherwise`` is the reason unless its certificate is."""
     if isinstance(cause, requests.exceptions.SSLError):
         fix = "labkit status says what of this lab runs there; labkit down, then labkit up, gives Keycloak a certificate of the lab's CA"
         return KeycloakUnreachable(what, why="the certificate that is shown there can't be verified with the lab's CA", fix=fix)

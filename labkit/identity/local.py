@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +19,15 @@ from ..servers.certificates import Certificates
 from ..servers.processes import Processes, Running, Server
 from ..toolchain import Toolchain
 from ..workshop.workshop import Workshop
-from . import access_log
 from .keycloak import Administrator, Keycloak, unreachable
 
 if TYPE_CHECKING:
     from keycloak import KeycloakAdmin
 
+_NAME = "keycloak"
 _ADMIN = "admin"
+_ACCESS_LINE = re.compile(r"(?P<ended>\S+) (?P<ms>\d+) (?P<what>[A-Z]+ /realms/\S+) (?P<status>\d+) (?P<agent>.*)")
+_CALLERS = {"openid-client": "portal", "node": "portal", "jose": "portal", "Go-http-client": "API server"}
 
 
 class LocalKeycloak(Keycloak):
@@ -36,6 +40,9 @@ class LocalKeycloak(Keycloak):
         super().__init__(settings.url("keycloak"), workshop.realm.name, Administrator("master", user=_ADMIN))
         self._settings, self._processes, self._tools, self._certificates = settings, processes, tools, certificates
         self._folder, self._secret_file = settings.state.keycloak, settings.state.keycloak_admin
+        self._data = self._folder / "data"
+        self._first_start = self._folder / "first-start"
+        """There from before the database is made until it is whole."""
 
     @cached_property
     def ca(self) -> Path:
@@ -58,57 +65,26 @@ class LocalKeycloak(Keycloak):
         with self._processes.lock():
             self._begin_anew_if_cut_short()
             self._lay_out(programs["keycloak"].path)
-            pair = self._certificates.server("keycloak")
-            server = Server(
-                name=self.name,
-                argv=(
-                    str(self._folder / "bin" / "kc.sh"),
-                    "start",
-                    "--optimized",
-                    # One node: without this it opens cluster ports on every interface.
-                    "--cache=local",
-                    f"--hostname={self.url}",
-                    "--http-enabled=false",
-                    "--http-host=127.0.0.1",
-                    f"--https-port={self._settings.ports['keycloak']}",
-                    f"--https-certificate-file={pair.certificate}",
-                    f"--https-certificate-key-file={pair.key}",
-                    *access_log.OPTIONS,
-                ),
-                env={
-                    "JAVA_HOME": str(programs["java"].path.parent.parent),
-                    # A lab is used for minutes: compiling less halves the time to start. Java knows no TMPDIR.
-                    "JAVA_OPTS_APPEND": f"-XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir='{self._settings.state.temporary}'",
-                    **access_log.ENVIRONMENT,
-                    # Read by Keycloak at its very first start, ignored afterwards.
-                    "KC_BOOTSTRAP_ADMIN_USERNAME": _ADMIN,
-                    "KC_BOOTSTRAP_ADMIN_PASSWORD": self._secret(),
-                },
-                ports=("keycloak",),
-                ready=self._answers,
-                ready_seconds=180,
-                inputs=(pair.certificate,),
-            )
-            running = self._processes.start(server)
+            running = self._processes.start(self._server(programs["java"].path.parent.parent))
             self._first_start.unlink(missing_ok=True)
             return running
 
     def stop(self) -> bool:
         """Stop it; its database stays. Returns whether it ran."""
-        return self._processes.stop(self.name)
+        return self._processes.stop(_NAME)
 
     def erase(self) -> None:
         """Stop it and remove its database."""
         with self._processes.lock():
             self.stop()
-            shutil.rmtree(self._folder / "data", ignore_errors=True)
+            shutil.rmtree(self._data, ignore_errors=True)
 
     def require_own(self) -> None:
         """Does nothing: it is."""
 
     def is_running(self) -> bool:
         """Whether this home's Keycloak runs."""
-        return self._processes.running(self.name) is not None
+        return self._processes.running(_NAME) is not None
 
     def findings(self) -> Iterator[Finding]:
         """That it runs, and that its realm master answers."""
@@ -118,7 +94,7 @@ class LocalKeycloak(Keycloak):
 
     def exchanges(self) -> list[Exchange]:
         """See `Keycloak.exchanges`."""
-        return access_log.exchanges(self._folder / "data")
+        return exchanges(self._data)
 
     def admin(self) -> KeycloakAdmin:
         """See `Keycloak.admin`."""
@@ -136,10 +112,43 @@ class LocalKeycloak(Keycloak):
             raise ForeignIssuer(msg, why=why, fix="clear the realm's Frontend URL in Keycloak's console: Realm settings, General")
         return found
 
-    @property
-    def _first_start(self) -> Path:
-        """There from before the database is made until it is whole."""
-        return self._folder / "first-start"
+    def unreachable(self, cause: BaseException | None = None) -> KeycloakUnreachable:
+        """See `Keycloak.unreachable`."""
+        state = "it runs, but does not answer yet" if self.is_running() else "it is not running"
+        return unreachable(f"nothing answers at {self.url}", cause, state)
+
+    def _server(self, java: Path) -> Server:
+        pair = self._certificates.server(_NAME)
+        argv = (
+            str(self._folder / "bin" / "kc.sh"),
+            "start",
+            "--optimized",
+            # One node: without this it opens cluster ports on every interface.
+            "--cache=local",
+            f"--hostname={self.url}",
+            "--http-enabled=false",
+            "--http-host=127.0.0.1",
+            f"--https-port={self._settings.ports['keycloak']}",
+            f"--https-certificate-file={pair.certificate}",
+            f"--https-certificate-key-file={pair.key}",
+            "--http-access-log-enabled=true",
+            # A file of its own, since the last lines of Keycloak's log are what an error shows.
+            "--http-access-log-file-enabled=true",
+            # %R is the path without its query, which holds codes.
+            "--http-access-log-pattern=%{time,yyyy-MM-dd'T'HH:mm:ss.SSSZ} %D %m %R %s %{i,User-Agent}",
+        )
+        env = {
+            "JAVA_HOME": str(java),
+            # A lab is used for minutes: compiling less halves the time to start. Java knows no TMPDIR.
+            "JAVA_OPTS_APPEND": f"-XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir='{self._settings.state.temporary}'",
+            # Without it the access log has no durations (%D).
+            "QUARKUS_HTTP_RECORD_REQUEST_START_TIME": "true",
+            # Read by Keycloak at its very first start, ignored afterwards.
+            "KC_BOOTSTRAP_ADMIN_USERNAME": _ADMIN,
+            "KC_BOOTSTRAP_ADMIN_PASSWORD": self._secret(),
+        }
+        answers = f"{self.url}/realms/master/.well-known/openid-configuration"
+        return Server(_NAME, argv, (_NAME,), lambda: self.get(answers).ok, env, ready_seconds=180, inputs=(pair.certificate,))
 
     def _begin_anew_if_cut_short(self) -> None:
         """Remove a database whose making was cut short: Keycloak makes table by table, and fails for ever at one that is there already."""
@@ -147,10 +156,9 @@ class LocalKeycloak(Keycloak):
             return
         # A Java that has lost its kc.sh would write on.
         self.stop()
-        data = self._folder / "data"
-        if self._first_start.exists() and data.exists():
-            shutil.rmtree(data)
-        if not (data / "h2").exists():
+        if self._first_start.exists() and self._data.exists():
+            shutil.rmtree(self._data)
+        if not (self._data / "h2").exists():
             write_private(self._first_start, "")
 
     def _secret(self) -> str:
@@ -162,13 +170,6 @@ class LocalKeycloak(Keycloak):
         msg = f"Keycloak at {self.url} does not accept the lab's administrator"
         fix = f"if its password was changed by hand, set it back to what {self._secret_file} holds"
         return IdentityError(msg, why=f"it answered {code}: {words}", fix=fix)
-
-    def unreachable(self, cause: BaseException | None = None) -> KeycloakUnreachable:
-        state = "it runs, but does not answer yet" if self.is_running() else "it is not running"
-        return unreachable(f"nothing answers at {self.url}", cause, state)
-
-    def _answers(self) -> bool:
-        return self.get(f"{self.url}/realms/master/.well-known/openid-configuration").ok
 
     def _lay_out(self, distribution: Path) -> None:
         """Give the home a Keycloak folder: what it only reads is linked to the cache, what it writes is its own."""
@@ -185,3 +186,19 @@ class LocalKeycloak(Keycloak):
                 if not link.is_symlink() or link.readlink() != target:
                     link.unlink(missing_ok=True)
                     link.symlink_to(target)
+
+
+def exchanges(data: Path) -> list[Exchange]:
+    """What the portal and the API server have asked, in the order of the answers, by the access log in Keycloak's data folder."""
+    try:
+        lines = (data / "log" / "keycloak-http-access.log").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in filter(None, map(_ACCESS_LINE.fullmatch, lines)):
+        caller = next((who for agent, who in _CALLERS.items() if line["agent"].startswith(agent)), "")
+        if caller:
+            seconds = int(line["ms"]) / 1000
+            began = datetime.strptime(line["ended"], "%Y-%m-%dT%H:%M:%S.%f%z").timestamp() - seconds
+            found.append(Exchange(caller, "Keycloak", line["what"], line["status"], began, seconds, "Keycloak's access log"))
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from keycloak import KeycloakAdmin
 from keycloak.exceptions import KeycloakGetError, raise_error_from_response
@@ -16,38 +16,30 @@ _SHOWN = 5
 
 
 def find(admin: KeycloakAdmin, spec: RealmSpec) -> Iterator[Notice]:
-    """Look at each declared group's members, for further groups of its name, and for names with a colon; only reads.
-
-    Args:
-        admin: At work in the realm.
-        spec: What is declared of it.
-    """
+    """Look at each declared group's members, for further groups of its name, and for names with a colon; only reads."""
     declared, paths = {user.username for user in spec.users}, group_paths(spec.representation)
     for name in spec.groups:
-        for group in (group for group in _having(admin, spec, name) if group["name"] == name):
+        for group in (group for group in _groups_with(admin, spec, name) if group["name"] == name):
             members = [str(member["username"]) for member in admin.get_group_members(group["id"])]
             if group["path"] not in paths:
                 text = f"tokens name the group {group['path']} {name} as well: its members ({_few(members)}) have that group's rights"
                 yield Notice("group", text)
             elif others := [member for member in members if member not in declared]:
                 yield Notice("members", f"the group {name} has members that are not declared, who have its rights: {_few(others)}")
-    if reserved := [str(group["path"]) for group in _having(admin, spec, ":")]:
+    if reserved := [str(group["path"]) for group in _groups_with(admin, spec, ":")]:
         text = f"the API server refuses who is in a group with a colon ({_few(reserved)}); told by flags, it takes them for Kubernetes' own"
         yield Notice("colon", text)
 
 
-def _having(admin: KeycloakAdmin, spec: RealmSpec, text: str) -> list[Representation]:
+def _groups_with(admin: KeycloakAdmin, spec: RealmSpec, text: str) -> list[Representation]:
     """The groups, at any depth, with that text in their names."""
     answer = admin.connection.raw_get(f"admin/realms/{spec.name}/groups", search=text)
     raise_error_from_response(answer, KeycloakGetError)
-    # Those above a group that was found come with it.
-    return [group for group in _all(answer.json()) if text in group["name"]]
-
-
-def _all(groups: Iterable[Representation]) -> Iterator[Representation]:
-    for group in groups:
-        yield group
-        yield from _all(group["subGroups"])
+    found = list(answer.json())
+    for group in found:
+        # The list grows while it is read: what was found comes with those above it.
+        found += group["subGroups"]
+    return [group for group in found if text in group["name"]]
 
 
 def _few(names: list[str]) -> str:

@@ -31,7 +31,7 @@ class Given:
     That is noted beside Keycloak's database, and goes with it.
 
     Attributes:
-        file: The note, `StateFolder.secrets_note`.
+        file: The note, `StateFolder.secrets_note`: the kind that they have, or nothing while passwords are being changed.
         wanted: Which they are to have.
     """
 
@@ -40,23 +40,17 @@ class Given:
 
     @property
     def outdated(self) -> bool:
-        """Whether people who are there have to be given other passwords."""
-        return given_now(self.file) != self.wanted
+        """Whether people who are there have to be given other passwords; until anything is noted, they have the published ones."""
+        return (self.file.read_text() if self.file.exists() else "demo") != self.wanted
 
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Note that people may have either kind, and at the end, unless that fails, that they have the one that is wanted."""
-        if not self.outdated:
-            yield
-            return
-        write_private(self.file, "")
+        if self.outdated:
+            write_private(self.file, "")
         yield
-        write_private(self.file, self.wanted)
-
-
-def given_now(note: Path) -> str:
-    """What a note says: a kind of `Secrets`, the published ones until anything is noted, or nothing while they are being changed."""
-    return note.read_text() if note.exists() else "demo"
+        if self.outdated:
+            write_private(self.file, self.wanted)
 
 
 def secrets_of(settings: Settings, note: Path) -> Secrets:
@@ -64,14 +58,10 @@ def secrets_of(settings: Settings, note: Path) -> Secrets:
 
     A realm that has the home's own, be it in part, keeps them: a shell without LABKIT_SECRETS must not put the published ones back.
 
-    Args:
-        settings: The home.
-        note: What the realm's people have now; see `Given`.
-
     Raises:
         SettingsError: LABKIT_SECRETS asks for the published ones where they won't do.
     """
-    if settings.secrets == "own" or (settings.secrets == "auto" and given_now(note) != "demo"):
+    if settings.secrets == "own" or (settings.secrets == "auto" and Given(note, "demo").outdated):
         return "own"
     if settings.hosted:
         where = "the Keycloak is a hosted one"
@@ -119,9 +109,9 @@ def with_own_secrets(workshop: Workshop, file: Path, place: str, portal: str) ->
         if not client["publicClient"]:
             values["clients", i, "secret"] = kept["clients"][client["clientId"]]
         for field in ("redirectUris", "webOrigins"):
-            kept_uris = [uri for uri in client[field] if f"{uri}/".startswith(f"{portal}/") or not is_loopback(uri)]
-            if kept_uris != client[field]:
-                values["clients", i, field] = kept_uris
+            ours = [uri for uri in client[field] if f"{uri}/".startswith(f"{portal}/") or not is_loopback(uri)]
+            if ours != client[field]:
+                values["clients", i, field] = ours
     return replace(workshop, realm=workshop.realm.with_values(values))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from ..common.display import Displayed, Table, shown
+from ..common.display import Table, Tabular, shown
 from ..workshop.realm_file import Representation
 
 _SECRET_FIELDS = frozenset(("secret", "password"))
@@ -50,7 +50,6 @@ class Change:
         kind: ``realm``, ``group``, ``role``, ``user``, ``membership``, ``realm roles``, ``client scope``, ``mapper``, ``client``,
             ``default scopes`` or ``optional scopes``; ``password`` for a user who has another kind than the home now asks for.
         name: The object's name; a subgroup's is its path, a mapper's is led by its client's or client scope's.
-        action: What is to be done.
         fields: The fields that differ; for a new object all that are declared.
     """
 
@@ -75,13 +74,12 @@ class Notice:
 
 
 @dataclass(frozen=True)
-class Plan(Displayed):
-    """What applying the workshop does to a realm; true when there is something to do.
+class Plan(Tabular):
+    """What applying the workshop does to a realm.
 
     Attributes:
         realm: The realm's name.
         changes: An entry for every declared object, in the order they are applied.
-        notices: Who has a declared group's rights without being declared, or a group of Kubernetes' own name.
     """
 
     realm: str
@@ -94,55 +92,38 @@ class Plan(Displayed):
         return tuple(change for change in self.changes if change.action is not Action.AS_DECLARED)
 
     @property
-    def is_empty(self) -> bool:
-        """Whether everything is as declared."""
-        return not self.pending
-
-    @property
     def summary(self) -> str:
         """Such as ``5 to create, 1 to change, 7 as declared``."""
         count = Counter(change.action for change in self.changes)
         return f"{count[Action.CREATE]} to create, {count[Action.CHANGE]} to change, {count[Action.AS_DECLARED]} as declared"
 
-    def __bool__(self) -> bool:
-        return not self.is_empty
-
-    def __str__(self) -> str:
-        return str(self._table())
-
-    def html(self) -> str:
-        return self._table().html()
-
-    def _table(self) -> Table:
+    def table(self) -> Table:
+        """A row per object."""
         rows = tuple((f"{_MARKS[c.action]} {c.action.value}", c.kind, c.name, _details(c)) for c in self.changes)
         note = "\n".join([self.summary, *(f"! {notice.text}" for notice in self.notices)])
         return Table(("plan", "what", "name", "details"), rows, title=f"realm {self.realm}", note=note)
 
 
 def compare(kind: str, name: str, now: Representation | None, declared: Representation) -> Change:
-    """Compare an object with its declaration; what is not declared is not looked at.
+    """Compare an object with its declaration; what is not declared is not looked at, and a list's order has no meaning.
 
     Args:
         kind: See `Change`.
         name: See `Change`.
         now: What Keycloak has, None if there is no such object.
-        declared: The declared fields, ``attributes`` and ``config`` as dicts inside; a list's order has no meaning.
+        declared: The declared fields.
     """
-    wanted, there = _flat(declared), _flat(now or {})
-    differing = [field for field, value in wanted.items() if now is None or there.get(field) != value]
-    fields = tuple(_field_change(field, there.get(field), wanted[field]) for field in differing)
-    if now is None:
-        return Change(kind, name, Action.CREATE, fields)
-    return Change(kind, name, Action.CHANGE if fields else Action.AS_DECLARED, fields)
+    there = _flat(now or {})
+    wanted = {field: value for field, value in _flat(declared).items() if now is None or there.get(field) != value}
+    fields = tuple(_field_change(field, there.get(field), value) for field, value in wanted.items())
+    action = Action.CREATE if now is None else Action.CHANGE if fields else Action.AS_DECLARED
+    return Change(kind, name, action, fields)
 
 
 def merge(now: Representation, declared: Representation) -> Representation:
     """The whole object with the declared fields set, as an update wants it: what is left out of one may be lost."""
-    merged = {**now, **declared}
-    for field, value in declared.items():
-        if isinstance(value, Mapping):
-            merged[field] = {**now.get(field, {}), **value}
-    return merged
+    maps = {field: {**now.get(field, {}), **value} for field, value in declared.items() if isinstance(value, Mapping)}
+    return {**now, **declared, **maps}
 
 
 def _flat(representation: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -34,21 +34,18 @@ class Tokens:
         id_token: Says who signed in, to the client (OpenID Connect Core 1.0, section 2).
         access_token: What a client shows to an API.
         refresh_token: Gets new ones without the password.
+        claims: The ID token's, verified.
     """
 
     id_token: str = field(repr=False)
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
+    claims: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Claims(Tabular):
-    """What a verified token says.
-
-    Attributes:
-        title: Whose and which token it is.
-        values: The claims, decoded.
-    """
+    """What a verified token says; ``title`` is whose and which token it is."""
 
     title: str
     values: Mapping[str, Any]
@@ -67,15 +64,7 @@ class Claims(Tabular):
 
 
 def side_by_side(*tokens: Claims, reader: Mapping[str, str]) -> Table:
-    """Tokens' claims beside each other.
-
-    Args:
-        tokens: The claims, one column each.
-        reader: By claim: who reads it, for the last column.
-
-    Returns:
-        A table with the columns ``claim``, one per token, and ``who reads it``.
-    """
+    """Tokens' claims beside each other, a column each; ``reader`` says by claim who reads it, for the last column."""
     names = sorted({name for token in tokens for name in token.values})
     rows = [(name, *(claim_text(name, token.get(name)) for token in tokens), reader.get(name, "")) for name in names]
     return Table(("claim", *(token.title for token in tokens), "who reads it"), tuple(rows))
@@ -89,30 +78,23 @@ def claim_text(name: str, value: object) -> str:
 
 
 class Session:
-    """One user signed in through one client; made by `sign_in`. Several threads may use it.
+    """One user signed in through one client, the audience of the ID token; made by `sign_in`. Several threads may use it."""
 
-    Attributes:
-        username: Who.
-        client_id: Through which client, which is also the audience of the ID token.
-    """
-
-    def __init__(self, keycloak: Keycloak, client: Client, username: str, tokens: Tokens, claims: Mapping[str, Any]) -> None:
-        self._keycloak, self._client = keycloak, client
+    def __init__(self, keycloak: Keycloak, client: Client, username: str, tokens: Tokens) -> None:
+        self._keycloak, self._client, self._tokens = keycloak, client, tokens
         self.username, self.client_id = username, client.client_id
-        self._tokens, self._claims = tokens, claims
         self._signed_out = False
         # A refresh token may be good for one use only (Keycloak's *Revoke Refresh Token*): one thread renews for all.
         self._renewing = threading.RLock()
 
     def __repr__(self) -> str:
-        left = self._claims["exp"] - time.time()
-        return f"<Session of {self.username} through {self.client_id}, {'signed out' if self._signed_out else f'{left:.0f} s left'}>"
+        left = "signed out" if self._signed_out else f"{self.expires - time.time():.0f} s left"
+        return f"<Session of {self.username} through {self.client_id}, {left}>"
 
     @property
     def claims(self) -> Claims:
         """The ID token's claims, verified."""
-        self._renew_if_due()
-        return Claims(f"ID token of {self.username}, made for {self.client_id}", self._claims)
+        return Claims(f"ID token of {self.username}, made for {self.client_id}", self.tokens.claims)
 
     @property
     def tokens(self) -> Tokens:
@@ -121,13 +103,18 @@ class Session:
         Raises:
             SignInRefused: The session has ended in Keycloak.
         """
-        self._renew_if_due()
-        return self._tokens
+        with self._renewing:
+            if self._signed_out:
+                msg = f"{self.username} has signed out"
+                raise SignInRefused(msg, fix=f'sign in again: lab.sign_in("{self.username}")')
+            if self.expires - time.time() < RENEW_SECONDS:
+                self.renew()
+            return self._tokens
 
     @property
     def expires(self) -> int:
         """When the ID token expires, in seconds since 1970 (UTC)."""
-        return int(self._claims["exp"])
+        return int(self._tokens.claims["exp"])
 
     def access_claims(self) -> Claims:
         """The access token's claims, verified for signature, issuer and expiry; it need not name an audience."""
@@ -141,7 +128,7 @@ class Session:
             SignInRefused: The session has ended: by sign-out, by an administrator, or by 30 minutes without use.
         """
         with self._renewing:
-            self._tokens, self._claims = _renewed(self._keycloak, self._client, self.username, self._tokens.refresh_token)
+            self._tokens = resume(self._keycloak, self._client, self.username, self._tokens.refresh_token)._tokens
 
     def sign_out(self) -> None:
         """End the session in Keycloak (OpenID Connect RP-Initiated Logout 1.0); its refresh token is worth nothing afterwards.
@@ -149,28 +136,14 @@ class Session:
         An ID token that was handed out before stays good until it expires: nobody who only checks signatures can know.
         """
         with self._renewing:
-            data = {**_client_fields(self._client), "refresh_token": self._tokens.refresh_token}
-            answer = _post(self._keycloak, "logout", data)
+            answer = _post(self._keycloak, self._client, "logout", {"refresh_token": self._tokens.refresh_token})
             if answer.status_code not in (requests.codes.no_content, requests.codes.bad_request):
                 raise _refusal(answer, f"Keycloak did not sign {self.username} out")
             self._signed_out = True
 
-    def _renew_if_due(self) -> None:
-        with self._renewing:
-            if self._signed_out:
-                msg = f"{self.username} has signed out"
-                raise SignInRefused(msg, fix=f'sign in again: lab.sign_in("{self.username}")')
-            if self.expires - time.time() < RENEW_SECONDS:
-                self.renew()
-
 
 def sign_in(keycloak: Keycloak, client: Client, user: User) -> Session:
     """Sign a user in by the password grant, and verify what comes back.
-
-    Args:
-        keycloak: The server.
-        client: The client to sign in through, whose secret goes with the request.
-        user: Who, with the password that the workshop declares.
 
     Raises:
         KeycloakUnreachable: Nothing answers.
@@ -178,19 +151,13 @@ def sign_in(keycloak: Keycloak, client: Client, user: User) -> Session:
         TokenInvalid: The answer doesn't hold.
     """
     grant = {"grant_type": "password", "username": user.username, "password": user.password.get_secret_value()}
-    return Session(
-        keycloak, client, user.username, *_request(keycloak, client, grant, f"{user.username} could not sign in through {client.client_id}")
-    )
+    return _session(keycloak, client, user.username, grant, f"{user.username} could not sign in through {client.client_id}")
 
 
 def resume(keycloak: Keycloak, client: Client, username: str, refresh_token: str) -> Session:
-    """The session that a refresh token kept from earlier belongs to.
-
-    Raises:
-        KeycloakUnreachable: Nothing answers.
-        SignInRefused: The session has ended.
-    """
-    return Session(keycloak, client, username, *_renewed(keycloak, client, username, refresh_token))
+    """The session that a refresh token kept from earlier belongs to; raises as `sign_in`."""
+    grant = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    return _session(keycloak, client, username, grant, f"{username}'s session can't be renewed")
 
 
 def verify(keycloak: Keycloak, token: str, *, audience: str | None) -> dict[str, Any]:
@@ -208,11 +175,9 @@ def verify(keycloak: Keycloak, token: str, *, audience: str | None) -> dict[str,
     try:
         decoded = jwt.JWT(jwt=token, key=keys, check_claims=wanted, algs=["RS256"], expected_type="JWS")
     except (JWException, ValueError, KeyError) as error:
-        what = str(error).split("eyJ")[0].strip()
+        why = f"{type(error).__name__}: {str(error).split('eyJ')[0].strip()}"
         msg = f"a token is not one that {keycloak.issuer} made for {audience or 'anybody'}, or it no longer holds"
-        raise TokenInvalid(
-            msg, why=f"{type(error).__name__}: {what}", fix="sign in again; if that doesn't help, compare issuer and clocks"
-        ) from None
+        raise TokenInvalid(msg, why=why, fix="sign in again; if that doesn't help, compare issuer and clocks") from None
     return dict(json.loads(decoded.claims))
 
 
@@ -236,20 +201,14 @@ def _part(token: str, number: int) -> Any:
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
 
-def _renewed(keycloak: Keycloak, client: Client, username: str, refresh_token: str) -> tuple[Tokens, dict[str, Any]]:
-    grant = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-    return _request(keycloak, client, grant, f"{username}'s session can't be renewed")
-
-
-def _request(keycloak: Keycloak, client: Client, grant: dict[str, str], failure: str) -> tuple[Tokens, dict[str, Any]]:
-    """New tokens, and the ID token's claims once they have been verified."""
-    answer = _post(keycloak, "token", {**_client_fields(client), **grant, "scope": "openid"})
+def _session(keycloak: Keycloak, client: Client, username: str, grant: dict[str, str], failure: str) -> Session:
+    answer = _post(keycloak, client, "token", {**grant, "scope": "openid"})
     if answer.status_code != requests.codes.ok:
         raise _refusal(answer, failure)
     body = answer.json()
-    tokens = Tokens(body["id_token"], body["access_token"], body["refresh_token"])
-    _compare_clocks(tokens.id_token)
-    return tokens, verify(keycloak, tokens.id_token, audience=client.client_id)
+    _compare_clocks(body["id_token"])
+    claims = verify(keycloak, body["id_token"], audience=client.client_id)
+    return Session(keycloak, client, username, Tokens(body["id_token"], body["access_token"], body["refresh_token"], claims))
 
 
 def _compare_clocks(new_token: str) -> None:
@@ -261,12 +220,9 @@ def _compare_clocks(new_token: str) -> None:
         raise TokenInvalid(msg, why=why, fix="let this machine set its clock (timedatectl set-ntp true), then labkit down and labkit up")
 
 
-def _post(keycloak: Keycloak, endpoint: str, fields: dict[str, str]) -> requests.Response:
+def _post(keycloak: Keycloak, client: Client, endpoint: str, fields: dict[str, str]) -> requests.Response:
+    fields = {"client_id": client.client_id, "client_secret": client.secret.get_secret_value(), **fields}
     return keycloak.post(f"{keycloak.realm_url}/protocol/openid-connect/{endpoint}", fields)
-
-
-def _client_fields(client: Client) -> dict[str, str]:
-    return {"client_id": client.client_id, "client_secret": client.secret.get_secret_value()}
 
 
 _FIXES = {

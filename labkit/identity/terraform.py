@@ -14,10 +14,10 @@ CA = "issuer-ca.crt"
 """The file beside ``keycloak.tf`` with the authority of Keycloak's certificate."""
 
 _WAYS = {
-    "groups": ("name", "POST groups", "keycloak_group.groups"),
-    "users": ("username", "POST users", "keycloak_user.users"),
-    "clientScopes": ("name", "POST client-scopes", "keycloak_openid_client_scope.scopes"),
-    "clients": ("clientId", "POST clients", "keycloak_openid_client.clients"),
+    "groups": ("name", "groups", "keycloak_group.groups"),
+    "users": ("username", "users", "keycloak_user.users"),
+    "clientScopes": ("name", "client-scopes", "keycloak_openid_client_scope.scopes"),
+    "clients": ("clientId", "clients", "keycloak_openid_client.clients"),
 }
 _PARTS = {
     "groups": ("PUT users/…/groups/…", "keycloak_user_groups.users"),
@@ -28,10 +28,7 @@ _PARTS = {
 class Terraform(Displayed):
     """``keycloak.tf``; as text, the file. It holds no secret: Terraform reads them from the ``realm.yaml`` beside it.
 
-    Args:
-        file: The file.
-        realm: What the realm, which has to be there, is to hold.
-        keycloak: Where it is, and who administers it.
+    The realm itself has to be there.
     """
 
     def __init__(self, file: Path, realm: RealmSpec, keycloak: Keycloak) -> None:
@@ -49,19 +46,18 @@ class Terraform(Displayed):
         return "\n".join(f"{name} = {quoted(value)}" for name, value in values.items() if value)
 
     def two_ways(self) -> Table:
-        """Both ways to the same realm, with the columns ``what``, ``name``, ``by the admin API`` and ``in keycloak.tf``."""
+        """Both ways to the same realm, a row for each of its objects."""
         rows = []
-        for kind, (key, ask, resource) in _WAYS.items():
+        for kind, (key, path, resource) in _WAYS.items():
             for item in self._realm.representation.get(kind, []):
                 name = f"/{item[key]}" if kind == "groups" else item[key]
-                rows.append((kind, item[key], ask, f'{resource}["{name}"]'))
+                rows.append((kind, item[key], f"POST {path}", f'{resource}["{name}"]'))
                 for part, (asked, of) in _PARTS.items():
                     if part in item:
                         rows.append((f"{kind}: {part}", item[key], asked, f'{of}["{name}"]'))
                 for mapper in item.get("protocolMappers", []):
-                    below, of = ask.removeprefix("POST "), resource.rpartition(".")[2]
-                    address = f'keycloak_generic_protocol_mapper.{of}["{name}/{mapper["name"]}"]'
-                    rows.append((f"{kind}: protocolMappers", mapper["name"], f"POST {below}/…/protocol-mappers/models", address))
+                    address = f'keycloak_generic_protocol_mapper.{resource.rpartition(".")[2]}["{name}/{mapper["name"]}"]'
+                    rows.append((f"{kind}: protocolMappers", mapper["name"], f"POST {path}/…/protocol-mappers/models", address))
         note = "What the admin API is asked stands below its address /admin/realms/" + self._realm.name
         return Table(("what", "name", "by the admin API", "in keycloak.tf"), tuple(rows), note=note)
 

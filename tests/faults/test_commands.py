@@ -56,7 +56,7 @@ def point(
 
 def in_realm(what: str, request: str, call: int = 1) -> ParameterSet:
     """A point in the middle of a request to Keycloak: it has been sent, its answer is not read."""
-    return point(f"while Keycloak makes {what}", "asked", f"labkit.identity.realm:_Walk._send?{request}", call, undo=remove_realm)
+    return point(f"while Keycloak makes {what}", "asked", f"labkit.identity.walk:Walk._send?{request}", call, undo=remove_realm)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_after_a_kill_at_a_named_point_the_next_up_does_the_rest(
     died = subprocess.run([sys.executable, "-P", killed.__file__, moment, function, str(call)], capture_output=True, text=True, check=False)
     assert died.returncode == -signal.SIGKILL, died.stdout + died.stderr
     assert_works("up")
-    assert lab.realm.plan().is_empty
+    assert not lab.realm.plan().pending
     enter_everybody(lab)
     assert_whole(lab)
     assert strays_of(lab.settings.home) == []
@@ -125,7 +125,7 @@ def test_a_realm_that_is_still_being_made_is_waited_for(lab: Lab) -> None:
     remove_realm(lab)
     subprocess.run([sys.executable, "-P", killed.__file__, "asked", "keycloak:KeycloakAdmin.create_realm", "1"], check=False)
     lab.realm.apply()
-    assert lab.realm.plan().is_empty
+    assert not lab.realm.plan().pending
     lab.portal.start()
     enter_everybody(lab)
     assert_whole(lab)

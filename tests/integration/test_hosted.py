@@ -264,7 +264,7 @@ def test_other_peoples_objects_stay_as_they_were_and_ours_are_beside_them(team: 
     assert of_others(after, hosted.workshop) == before
     missing = {kind: names - set(after[kind]) for kind, names in declared_names(hosted.workshop).items()}
     assert {kind: names for kind, names in missing.items() if names} == {}
-    assert hosted.realm.plan().is_empty
+    assert not hosted.realm.plan().pending
 
 
 @pytest.mark.fault(
@@ -416,7 +416,7 @@ def test_an_administrator_of_all_realms_may_have_the_realm_made(other_keycloak: 
     assert "the realm made-by-the-lab is not there yet, and the user root of the realm master may make it" in told
     lab.realm.apply()
     assert other_keycloak.root("made-by-the-lab").get_realm("made-by-the-lab")["bruteForceProtected"] is True
-    assert lab.realm.plan().is_empty
+    assert not lab.realm.plan().pending
     assert lab.keycloak.start().ok
     assert lab.session("user-dev").claims["iss"] == lab.keycloak.issuer
 

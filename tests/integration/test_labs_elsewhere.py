@@ -149,4 +149,4 @@ def test_the_last_lab_takes_away_what_is_the_labs_and_nothing_else_has_changed(
     assert Path(variables["KUBECONFIG"]).read_bytes() == kubeconfig
     after = realm.objects()
     assert {kind: {name: thing for name, thing in after[kind].items() if name in there} for kind, there in objects.items()} == objects
-    assert lab.realm.plan().is_empty
+    assert not lab.realm.plan().pending

@@ -136,7 +136,7 @@ def test_a_realm_that_had_the_published_ones_has_none_of_them_left(home: Setting
         assert lab.session(user.username).claims["email"] == f"{user.username}@example.com"
     renewed = another_account_asks(lab, ADMIN, kube, grant_type="refresh_token", refresh_token=begun)
     assert renewed["error"] == "invalid_grant"
-    assert lab.realm.plan().is_empty
+    assert not lab.realm.plan().pending
     portal = lab.realm.admin().get_client(str(lab.realm.admin().get_client_id(PORTAL.client_id)))
     assert (portal["redirectUris"], portal["webOrigins"]) == ([f"{lab.portal.url}/api/auth/keycloak/handler/frame"], [])
 
@@ -147,7 +147,7 @@ def test_a_realm_that_had_the_published_ones_has_none_of_them_left(home: Setting
 def test_they_stay_until_the_published_ones_are_asked_for(home: Settings, own: Lab) -> None:
     unsaid = opened(home)
     assert unsaid.workshop == own.workshop
-    assert unsaid.realm.apply().is_empty
+    assert not unsaid.realm.apply().pending
     opened(home, "demo").realm.apply()
     assert opened(home).session("user-dev").claims["email"] == "user-dev@kratix.io"
     with pytest.raises(SignInRefused):

@@ -22,7 +22,7 @@ from labkit.config.settings import Settings, open_home
 from labkit.course.pictures.chain import trust_chain
 from labkit.course.pictures.timeline import Timeline, within
 from labkit.course.pictures.token import token_parts
-from labkit.identity import access_log
+from labkit.identity.local import exchanges
 from labkit.identity.session import Claims
 from labkit.lab import Lab
 from labkit.portal.token_way import TokenWay
@@ -157,14 +157,14 @@ def test_keycloaks_access_log_tells_who_asked_by_what_their_programs_call_themse
         "2026-11-24T12:29:4",
     )
     (tmp_path / "log" / "keycloak-http-access.log").write_text("\n".join(lines))
-    portal, api_server = access_log.exchanges(tmp_path)
+    portal, api_server = exchanges(tmp_path)
     assert (portal.caller, portal.what, portal.answer) == ("portal", "POST /realms/r/protocol/openid-connect/token", "200")
     assert (round(portal.ended - portal.began, 3), round(portal.ended % 60, 3)) == (0.146, 42.248)
     assert api_server.caller == "API server"
 
 
 def test_without_logs_there_is_nothing_to_tell(tmp_path: Path) -> None:
-    assert access_log.exchanges(tmp_path) == []
+    assert exchanges(tmp_path) == []
     assert Audit(tmp_path / "logs", tmp_path / "policy.yaml").exchanges() == []
 
 

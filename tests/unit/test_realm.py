@@ -85,13 +85,9 @@ def test_a_plan_in_html_says_the_same_and_is_escaped() -> None:
     assert "<kube>" not in html
 
 
-def test_a_plan_is_true_while_something_is_pending() -> None:
-    assert PLAN
-    assert not PLAN.is_empty
+def test_what_is_not_as_declared_is_pending() -> None:
     assert PLAN.pending == PLAN.changes[1:]
-    done = Plan("myrealm", PLAN.changes[:1])
-    assert not done
-    assert done.is_empty
+    assert Plan("myrealm", PLAN.changes[:1]).pending == ()
 
 
 def test_a_portal_on_another_uris_port_declares_that_uri_once() -> None:
