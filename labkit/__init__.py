@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from .course.steps.lab_05_access import newcomer, one_right_too_many
     from .course.steps.lab_07_break_and_fix import take_by
     from .identity.session import side_by_side
-    from .kratix.request import RequestStatus, wait_until_taken
-    from .kratix.roles import requester
+    from .kratix.promise import RequestStatus, wait_until_taken
     from .lab import Lab
     from .portal.server import TEMPLATES
 
@@ -68,7 +67,6 @@ __all__ = [
     "one_right_too_many",
     "overview",
     "question",
-    "requester",
     "side_by_side",
     "take_by",
     "taken_apart",
@@ -82,8 +80,7 @@ _PLACES = {
     "common.expectation": ("expect",),
     "course.faults": ("FAULTS",),
     "identity.session": ("side_by_side",),
-    "kratix.request": ("RequestStatus", "wait_until_taken"),
-    "kratix.roles": ("requester",),
+    "kratix.promise": ("RequestStatus", "wait_until_taken"),
     "lab": ("Lab",),
     "course.pictures.chain": ("trust_chain",),
     "course.pictures.timeline": ("timeline",),

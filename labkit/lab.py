@@ -27,7 +27,6 @@ from .identity.keycloak import Keycloak
 from .identity.local import LocalKeycloak
 from .identity.own_secrets import Given, Secrets, secrets_of, with_own_secrets
 from .identity.session import Session, key_id, sign_in
-from .kratix.kratix import Kratix
 from .portal.server import Portal
 from .servers import machine
 from .servers.certificates import Certificates
@@ -38,6 +37,7 @@ from .workshop.workshop import Workshop
 if TYPE_CHECKING:
     from .identity.realm import Realm
     from .identity.terraform import Terraform
+    from .kratix.kratix import Kratix
 
 NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name not in {"go", "kind", "pages", *SERVERS})
 """The programs that the labs run wherever the cluster comes from; Go is fetched when one has to be built, pages are for a browser."""
@@ -55,18 +55,17 @@ class Lab:
         self.secrets, self.workshop = _secrets_and_workshop(settings)
         self.toolchain = Toolchain(settings.cache)
         self.processes = Processes(settings)
-        certificates = Certificates(settings.state.tls)
+        self._certificates = Certificates(settings.state.tls)
         self.keycloak: Keycloak
         if settings.hosted:
             from .identity.hosted import HostedKeycloak
 
             self.keycloak = HostedKeycloak(settings.hosted, self.workshop)
         else:
-            self.keycloak = LocalKeycloak(settings, self.workshop, self.processes, certificates, self.toolchain)
-        self.cluster = Cluster(settings, self.workshop, self.processes, certificates, self.toolchain, self.keycloak)
+            self.keycloak = LocalKeycloak(settings, self.workshop, self.processes, self._certificates, self.toolchain)
+        self.cluster = Cluster(settings, self.workshop, self.processes, self._certificates, self.toolchain, self.keycloak)
         self.portal = Portal(settings, self.workshop, self.processes, self.toolchain, self.keycloak, lambda: self.cluster.endpoint)
         self.credentials = CredentialCache(settings)
-        self.kratix = Kratix(settings, self.workshop, self.processes, certificates, self.toolchain, self.cluster)
 
     @classmethod
     def open(cls) -> Lab:
@@ -81,6 +80,17 @@ class Lab:
 
         given = None if self.settings.hosted else Given(self.settings.state.secrets_note(self.workshop.realm.name), self.secrets)
         return Realm(self.keycloak.admin, self.workshop, given)
+
+    @cached_property
+    def kratix(self) -> Kratix:
+        """Kratix, in that cluster."""
+        if self.cluster.provider.servers:
+            from .kratix.local import LocalKratix
+
+            return LocalKratix(self.settings, self.workshop, self.processes, self._certificates, self.cluster)
+        from .kratix.released import ReleasedKratix
+
+        return ReleasedKratix(self.settings, self.workshop, self.cluster, self.toolchain)
 
     @property
     def programs(self) -> tuple[str, ...]:

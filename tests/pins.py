@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from labkit.common.display import progress
 from labkit.common.errors import ToolchainError
-from labkit.kratix.released.controller import MANIFESTS
+from labkit.kratix.released import MANIFESTS
 from labkit.toolchain import downloads
 from labkit.toolchain.downloads import HERE, PINNED
 from labkit.toolchain.pins import PINS

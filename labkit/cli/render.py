@@ -128,6 +128,8 @@ _MADE: Mapping[str, Callable[[Lab], str]] = {
     PATCH: _reaching_keycloak,
     "portal.env": _portal_env,
     "people.yaml": lambda lab: config.people(lab.workshop),
+    "kratix/requester.yaml": lambda lab: lab.kratix.requester(lab.kratix.team_space, lab.workshop.realm.groups[0]).text,
+    "kratix/template.yaml": lambda lab: lab.kratix.template(lab.kratix.team_space).document.text,
     "rbac.yaml": lambda lab: lab.workshop.cluster.rbac.text,
     "kubeconfig": _kubeconfig,
 }

@@ -35,7 +35,7 @@ def require_folder(folder: Path) -> None:
         WorkshopError: It is a file, as it used to be; it is not there; or a file in it has nearly the name of one of labkit's.
     """
     try:
-        there = {file.name for file in folder.iterdir()}
+        list(folder.iterdir())
     except NotADirectoryError:
         msg = f"LABKIT_WORKSHOP names the file {folder}, and is now a folder"
         fix = f"make a folder, copy into it the files of {OWN} that you change, and name it"
@@ -43,11 +43,12 @@ def require_folder(folder: Path) -> None:
     except OSError as error:
         msg = f"the workshop folder {folder} can't be read"
         raise WorkshopError(msg, why=error.strerror or str(error), fix=UNREADABLE) from None
-    own = {file.name for file in OWN.iterdir()}
-    for name in sorted(there - own):
-        if meant := nearest(name, own - there):
-            msg = f"{folder / name} replaces no file of labkit's{meant}"
-            raise WorkshopError(msg, why="it would be passed over", fix="rename it, or move it out of the folder")
+    for part in ("", "kratix"):
+        there, own = ({file.name for file in (place / part).glob("*")} for place in (folder, OWN))
+        for name in sorted(there - own):
+            if meant := nearest(name, own - there):
+                msg = f"{folder / part / name} replaces no file of labkit's{meant}"
+                raise WorkshopError(msg, why="it would be passed over", fix="rename it, or move it out of the folder")
 
 
 def nearest(name: object, known: Collection[str]) -> str:

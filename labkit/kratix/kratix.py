@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,107 +11,94 @@ from typing import Any
 from ..cluster.cluster import Cluster
 from ..cluster.kubectl import KubectlAnswer
 from ..common.display import Displayed, Finding, Table, progress
-from ..common.errors import KratixError, KratixUnavailable
+from ..common.errors import KratixError
+from ..common.platform_folder import find
 from ..common.waiting import wait_until
 from ..config.settings import Settings
-from ..servers.certificates import Certificates
-from ..servers.processes import Processes
-from ..toolchain import Toolchain
+from ..workshop.files import Document, read
 from ..workshop.workshop import Workshop
-from .local import LocalKratix
-from .promise import PROMISE_KIND, PROMISES, Promise
-from .released.controller import ReleasedKratix
-from .request import RequestStatus
-from .roles import requester
+from .promise import PROMISE_KIND, Promise, RequestStatus
 from .template import Template, template
 
 _AVAILABLE_SECONDS = 60
+_KINDS = tuple(f"{plural}.platform.kratix.io" for plural in ("promises", "works", "workplacements", "destinations"))
+"""The CRDs that every version of Kratix has."""
 
-KINDS = tuple(f"{plural}.platform.kratix.io" for plural in ("promises", "works", "workplacements", "destinations"))
-"""Those of Kratix's kinds that every version has, by the names of their CRDs."""
+NAMESPACE = "kratix-platform-system"
+"""Where Kratix keeps what is its own."""
 
-Run = Callable[..., KubectlAnswer]
-"""kubectl as somebody, such as ``Person.kubectl``."""
+WEBHOOKS = {f"{kind}webhookconfiguration": f"kratix-platform-{kind}-webhook-configuration" for kind in ("mutating", "validating")}
+"""What tells the API server to ask Kratix, by kind: a name each."""
 
 
-class Kratix:
-    """Kratix, run as the cluster is: on a local one as a process, elsewhere in the cluster itself."""
+class Kratix(ABC):
+    """Kratix, run as the cluster is: on a local one as a process, elsewhere in the cluster itself.
 
-    def __init__(
-        self,
-        settings: Settings,
-        workshop: Workshop,
-        processes: Processes,
-        certificates: Certificates,
-        tools: Toolchain,
-        cluster: Cluster,
-    ) -> None:
-        self._workshop, self._tools, self._cluster = workshop, tools, cluster
-        self._templates = settings.state.kratix / "templates"
-        self._local = LocalKratix(settings, processes, certificates, cluster)
+    Attributes:
+        url: Where its controller is.
+        promise_file: The workshop's own Promise.
+    """
 
-    @property
-    def _server(self) -> LocalKratix | ReleasedKratix:
-        # On use: what kind of cluster it is may take asking Docker.
-        return self._local if self._cluster.provider.servers else ReleasedKratix(self._cluster, self._tools)
+    url: str
 
-    @property
-    def lacking(self) -> str:
-        """Why it can't be had here; empty when it can."""
-        try:
-            self._server.lacking()
-        except KratixUnavailable as error:
-            return error.what
-        return ""
+    def __init__(self, settings: Settings, workshop: Workshop, cluster: Cluster) -> None:
+        self._settings, self._workshop, self._cluster = settings, workshop, cluster
+        self.promise_file = find("kratix/team-space.yaml", settings.workshop_folder)
 
+    @abstractmethod
     def start(self) -> Displayed:
         """Bring it up, or take over the one that is up; it is ready on return.
 
         Raises:
             KratixUnavailable: It can't be had here; the fix names the ways out.
-            ClusterError: The cluster is not up.
-            ServerError: It did not come up.
+            ClusterError: The cluster is not up, or refuses something.
+            ServerError: The controller did not come up.
+            KratixError: What it needs can't be had, which leaves the cluster as it was; or something does not become ready.
         """
-        return self._server.start()
 
+    @abstractmethod
     def stop(self) -> bool:
         """Stop it; Promises and requests stay in the cluster, and nobody looks after them. Returns whether it ran."""
-        return self._server.stop()
 
+    @abstractmethod
     def is_running(self) -> bool:
         """Whether it runs."""
-        return self._server.is_running()
+
+    @property
+    def lacking(self) -> str:
+        """Why it can't be had here; empty when it can, as far as is known before it is tried."""
+        return ""
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Its server for `Lab.status`, from its start until it is stopped."""
-        return [self._server.row()] if self._server.is_on_record() else []
+        """Its process for `Lab.status`, from its start until it is stopped; none where it runs in the cluster."""
+        return []
+
+    def webhook_differences(self) -> list[str]:
+        """What keeps the API server from asking Kratix about Promises, a sentence each; empty when nothing does."""
+        found = {f"{kind} {name}": self.find(kind, name) for kind, name in WEBHOOKS.items()}
+        missing = [f"the API server is not told to ask it: {name} is missing" for name, there in found.items() if there is None]
+        return missing + list(self._misdirected({name: there for name, there in found.items() if there}))
+
+    def _misdirected(self, found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+        """What is wrong with the webhooks that are there, by name."""
+        yield from ()
 
     def findings(self) -> Iterator[Finding]:
         """Whether it runs, and whether the API server has what it needs to ask it about a Promise."""
         runs = self.is_running()
-        yield Finding(runs, f"Kratix {'runs' if runs else 'does not run'} at {self._server.url}", "lab.kratix.start()")
+        yield Finding(runs, f"Kratix {'runs' if runs else 'does not run'} at {self.url}", "lab.kratix.start()")
         wrong = self.webhook_differences()
         yield Finding(not wrong, "; ".join(wrong) or "the API server asks it about each Promise, over verified TLS", "lab.kratix.start()")
 
-    def webhook_differences(self) -> list[str]:
-        """What keeps the API server from asking Kratix about Promises, a sentence each; empty when nothing does."""
-        return list(self._server.webhook_differences(self.find))
-
     def missing_kinds(self) -> list[str]:
         """Which of Kratix's kinds the cluster lacks, by the names of their CRDs."""
-        return [name for name in KINDS if self.find("crd", name) is None]
-
-    def requests(self, promise: Promise) -> list[RequestStatus]:
-        """What has been asked of a Promise, in all namespaces, as the cluster's administrator sees it."""
-        if self.find("crd", promise.resource) is None:
-            return []
-        found = json.loads(self._cluster.admin_kubectl("get", promise.resource, "--all-namespaces", "-o", "json").output)
-        return [RequestStatus.of(item) for item in found["items"]]
+        return [name for name in _KINDS if self.find("crd", name) is None]
 
     def status(self) -> Table:
         """What there is of Kratix: its server, and the Promises with whether they can be asked."""
-        rows = [(f"kratix, at {self._server.url}", "runs" if self.is_running() else "stopped", "")]
-        if self.is_running():
+        runs = self.is_running()
+        rows = [(f"kratix, at {self.url}", "runs" if runs else "stopped", "")]
+        if runs:
             rows += [(f"Promise {promise.name}", "waits" if why else "available", why) for promise, why in self.promises()]
         return Table(("what", "state", "why"), tuple(rows))
 
@@ -121,19 +109,22 @@ class Kratix:
             ClusterError: The cluster does not know the kind.
         """
         found = json.loads(self._cluster.admin_kubectl("get", PROMISE_KIND, "-o", "json").output)["items"]
-        return [(Promise(item["metadata"]["name"], item), _unavailable(item)) for item in found if item["spec"].get("api")]
+        return [(Promise(item), _unavailable(item)) for item in found if item["spec"].get("api")]
+
+    def requests(self, promise: Promise) -> list[RequestStatus]:
+        """What has been asked of a Promise, in all namespaces, as the cluster's administrator sees it."""
+        if self.find("crd", promise.resource) is None:
+            return []
+        found = json.loads(self._cluster.admin_kubectl("get", promise.resource, "--all-namespaces", "-o", "json").output)
+        return [RequestStatus.of(item) for item in found["items"]]
 
     @property
     def team_space(self) -> Promise:
         """The workshop's own Promise."""
-        return Promise.load(PROMISES / "team-space.yaml")
+        return Promise.load(self.promise_file)
 
-    def install(self, promise: Promise, run: Run | None = None) -> KubectlAnswer:
-        """Publish a Promise, and wait until its API can be asked.
-
-        Args:
-            promise: The Promise.
-            run: kubectl as whoever publishes it, ``Person.kubectl``; the cluster's administrator's if left out.
+    def install(self, promise: Promise, run: Callable[..., KubectlAnswer] | None = None) -> KubectlAnswer:
+        """Publish a Promise, by kubectl of whoever publishes it or else the administrator's, and wait until its API can be asked.
 
         Raises:
             Forbidden: They may not.
@@ -156,31 +147,34 @@ class Kratix:
         return "there is no such Promise" if found is None else _unavailable(found)
 
     def remove(self, promise: Promise) -> list[str]:
-        """Withdraw a Promise, and with it every request for what it offers and the roles around it; Kratix must run for that.
-
-        Returns:
-            What is gone, by name.
-        """
-        roles = [f"{wanted['kind'].lower()}/{wanted['metadata']['name']}" for group in self._groups for wanted in requester(promise, group)]
-        names = [*dict.fromkeys(roles), f"{PROMISE_KIND}/{promise.name}"] if self.find("crd", PROMISE_KIND) else list(dict.fromkeys(roles))
-        return self._cluster.admin_kubectl("delete", "--ignore-not-found", "--timeout=50s", *names).output.splitlines()
+        """Withdraw a Promise, every request for it and the roles around it, while Kratix runs; return what is gone, by name."""
+        roles = [role for binding in self._workshop.cluster.bindings for role in self.requester(promise, binding.group).documents]
+        names = [f"{role['kind'].lower()}/{role['metadata']['name']}" for role in roles]
+        if self.find("crd", PROMISE_KIND):
+            names.append(f"{PROMISE_KIND}/{promise.name}")
+        return self._cluster.admin_kubectl("delete", "--ignore-not-found", "--timeout=50s", *dict.fromkeys(names)).output.splitlines()
 
     def template(self, promise: Promise) -> Template:
         """The portal's template for a Promise."""
-        return template(promise, f"group:default/{self._workshop.cluster.bindings[0].group}")
+        return template(promise, f"group:default/{self._workshop.cluster.bindings[0].group}", self._settings.workshop_folder)
 
     def template_file(self, promise: Promise) -> Path:
         """That template as a file, to be registered with `PortalSession.register_template`."""
-        return self.template(promise).write(self._templates)
+        return self.template(promise).write(self._settings.state.kratix / "templates")
+
+    def requester(self, promise: Promise, group: str) -> Document:
+        """The cluster role of whoever may ask for what a Promise offers, and nothing else, and its binding to a group of the tokens."""
+        resource, _, api_group = promise.resource.partition(".")
+        values = {"PROMISE": promise.name, "RESOURCE": resource, "API_GROUP": api_group, "GROUP": group}
+        return read("kratix/requester.yaml", values, self._settings.workshop_folder)
 
     def let_request(self, promise: Promise, group: str) -> KubectlAnswer:
         """Let a group ask for what a Promise offers, and nothing more."""
-        bundle = {"apiVersion": "v1", "kind": "List", "items": requester(promise, group)}
-        return self._cluster.admin_kubectl("apply", "-f", "-", stdin=json.dumps(bundle))
+        return self._apply(*self.requester(promise, group).documents)
 
     def keep_from_requesting(self, promise: Promise, group: str) -> KubectlAnswer:
         """Take that back."""
-        _, binding = requester(promise, group)
+        _, binding = self.requester(promise, group).documents
         return self._cluster.admin_kubectl("delete", "--ignore-not-found", "clusterrolebinding", binding["metadata"]["name"])
 
     def find(self, kind: str, name: str) -> dict[str, Any] | None:
@@ -192,9 +186,9 @@ class Kratix:
         answer = self._cluster.admin_kubectl("get", kind, name, "--namespace=default", "--ignore-not-found", "-o", "json")
         return dict(json.loads(answer.output)) if answer.output.strip() else None
 
-    @property
-    def _groups(self) -> list[str]:
-        return [binding.group for binding in self._workshop.cluster.bindings]
+    def _apply(self, *objects: Mapping[str, Any], how: tuple[str, ...] = ()) -> KubectlAnswer:
+        bundle = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        return self._cluster.admin_kubectl("apply", *how, "-f", "-", stdin=json.dumps(bundle))
 
 
 def _unavailable(promise: Mapping[str, Any]) -> str:

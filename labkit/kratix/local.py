@@ -1,126 +1,125 @@
-"""Kratix's controller as a process beside the API server of a local cluster."""
+"""Kratix's controller as a process beside the API server of a local cluster, from a checkout that the person names."""
 
 from __future__ import annotations
 
 import base64
-import json
+import os
 import shutil
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import requests
+import yaml
 
 from ..cluster import relay
 from ..cluster.cluster import Cluster
 from ..cluster.kubeconfig import certificate_user, component_kubeconfig
+from ..common.environment import EVERYBODY, listed
+from ..common.errors import KratixUnavailable
 from ..common.http_session import request
 from ..config.settings import Settings, write_private
 from ..servers.certificates import Certificates
 from ..servers.processes import Processes, Running, Server
-from .source import ACCOUNT, NAMESPACE, WEBHOOKS, Source, source
+from ..workshop.workshop import Workshop
+from .kratix import NAMESPACE, WEBHOOKS, Kratix
 
 NAME = "kratix"
 _USER = "labkit-kratix"
-_ACTS_AS = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
+_ACTS_AS = f"system:serviceaccount:{NAMESPACE}:kratix-platform-controller-manager"
 """Too long for a certificate's common name, which has 64 characters at most."""
 
 _ANSWER_SECONDS = 5
 _ITS_PORT = 9443
 """Where the controller listens for webhooks; it takes no other."""
 
+_VARIABLE = "LABKIT_KRATIX_SOURCE"
+_WAYS_OUT = (
+    f"set {_VARIABLE} to a checkout of Kratix in which its controller was built (bin/manager), or use KinD where Docker runs: "
+    "LABKIT_CLUSTER=kind"
+)
+PARTS = {
+    "controller": "bin/manager",
+    "CRDs": "config/crd/bases/platform.kratix.io_promises.yaml",
+    "webhooks": "config/webhook/manifests.yaml",
+    "role": "config/rbac/role.yaml",
+    "role for its own namespace": "config/rbac/leader_election_role.yaml",
+}
+"""What a checkout has to have, as Kratix's own build leaves it."""
 
-class LocalKratix:
+
+class LocalKratix(Kratix):
     """The controller in a network of its own, of which only its webhooks are seen, on loopback; see `labkit.cluster.relay`.
 
     It calls the API server by certificate and acts as its service account, with the rights that Kratix's manifests give that one.
     """
 
-    def __init__(self, settings: Settings, processes: Processes, certificates: Certificates, cluster: Cluster) -> None:
-        self._settings, self._processes, self._certificates, self._cluster = settings, processes, certificates, cluster
-        self._folder = settings.state.kratix
+    def __init__(self, settings: Settings, workshop: Workshop, processes: Processes, certificates: Certificates, cluster: Cluster) -> None:
+        super().__init__(settings, workshop, cluster)
+        self._processes, self._certificates, self._folder = processes, certificates, settings.state.kratix
         self.url = settings.url("kratix_webhook")
 
     def start(self) -> Running:
-        """Give the cluster Kratix's kinds, start the controller, and have the API server ask it about Promises.
-
-        Raises:
-            KratixUnavailable: There is no source to take it from.
-            ClusterError: The cluster is not up.
-            ServerError: It did not come up.
-        """
-        checkout = source(self._settings.kratix_source)
+        checkout = require_source(self._settings.kratix_source)
         with self._processes.lock():
-            namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-            crds = checkout.crds()
-            self._apply(*crds, namespace)
+            crds = [crd for file in sorted((checkout / PARTS["CRDs"]).parent.glob("*.yaml")) for crd in _documents(file)]
+            namespace, *rights = _documents(Path(__file__).with_suffix(".yaml"))
+            self._server_side(*crds, namespace)
             names = [f"crd/{crd['metadata']['name']}" for crd in crds]
             self._cluster.admin_kubectl("wait", "--for=condition=Established", *names, "--timeout=30s")
-            self._apply(*checkout.rights(), *_impersonation())
-            running = self._processes.start(self._server(checkout))
+            self._server_side(*_roles(checkout), *rights)
+            running = self._processes.start(self._server(checkout / PARTS["controller"]))
             # Last, as the API server refuses every Promise from then on that nobody judges.
-            self._apply(*checkout.webhooks(self.url, base64.b64encode(self._ca.read_bytes()).decode()))
+            self._server_side(*webhooks(checkout, self.url, self._ca_bundle))
             return running
 
     def stop(self) -> bool:
-        """Stop the controller; what it made in the cluster stays. Returns whether it ran."""
         return self._processes.stop(NAME)
 
     def is_running(self) -> bool:
-        """Whether the controller runs."""
         return self._processes.running(NAME) is not None
 
-    def is_on_record(self) -> bool:
-        """Whether it was started and not stopped since, be it that it ended by itself."""
-        return NAME in self._processes.names()
-
-    def lacking(self) -> None:
-        """See whether it can be had here.
-
-        Raises:
-            KratixUnavailable: It can't.
-        """
-        source(self._settings.kratix_source)
-
-    def answers(self) -> bool:
-        """Whether the controller answers, with a certificate of the lab's authority; what it says doesn't matter."""
-        return request("GET", self.url, ca=self._ca, timeout=_ANSWER_SECONDS).status_code > 0
-
-    def webhook_differences(self, find: Callable[[str, str], dict[str, Any] | None]) -> Iterator[str]:
-        """What is wrong between the API server and the controller, a sentence each.
-
-        Args:
-            find: Finds an object of the cluster by kind and name.
-        """
-        told = base64.b64encode(self._ca.read_bytes()).decode()
-        for kind, name in WEBHOOKS.items():
-            found = find(kind, name)
-            if found is None:
-                yield f"the API server is not told to ask it: {kind} {name} is missing"
-                continue
-            asked = [webhook["clientConfig"] for webhook in found["webhooks"]]
-            if any(config.get("caBundle") != told for config in asked):
-                yield f"the API server verifies it with another authority than the lab's: {kind} {name}"
-            if any(not config.get("url", "").startswith(f"{self.url}/") for config in asked):
-                yield f"the API server asks at another address than {self.url}: {kind} {name}"
+    @property
+    def lacking(self) -> str:
         try:
-            self.answers()
+            require_source(self._settings.kratix_source)
+        except KratixUnavailable as error:
+            return error.what
+        return ""
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        return [self._processes.row(NAME, self.url)] if NAME in self._processes.names() else []
+
+    def _misdirected(self, found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+        for name, configuration in found.items():
+            asked = [webhook["clientConfig"] for webhook in configuration["webhooks"]]
+            if any(config.get("caBundle") != self._ca_bundle for config in asked):
+                yield f"the API server verifies it with another authority than the lab's: {name}"
+            if any(not config.get("url", "").startswith(f"{self.url}/") for config in asked):
+                yield f"the API server asks at another address than {self.url}: {name}"
+        try:
+            self._answers()
         except requests.RequestException as error:
             yield f"{self.url} gives no answer that {self._ca} vouches for: {type(error).__name__}"
 
-    def row(self) -> tuple[str, str, str, str, str]:
-        """The controller as a row of `Lab.status`."""
-        return self._processes.row(NAME, self.url)
+    def _answers(self) -> bool:
+        """Whether the controller answers, with a certificate of the lab's authority; what it says doesn't matter."""
+        return request("GET", self.url, ca=self._ca, timeout=_ANSWER_SECONDS).status_code > 0
 
     @property
     def _ca(self) -> Path:
         return self._certificates.authority("servers")
 
-    def _apply(self, *objects: dict[str, Any]) -> None:
-        bundle = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self._cluster.admin_kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(bundle))
+    @property
+    def _ca_bundle(self) -> str:
+        return base64.b64encode(self._ca.read_bytes()).decode()
 
-    def _server(self, checkout: Source) -> Server:
+    def _server_side(self, *objects: Mapping[str, Any]) -> None:
+        self._apply(*objects, how=("--server-side", "--force-conflicts"))
+
+    def _server(self, controller: Path) -> Server:
         certificate, kubeconfig = self._certificate(), self._kubeconfig()
         api = self._settings.ports["kubernetes"]
         outside = (f"tcp:127.0.0.1:{self._settings.ports['kratix_webhook']}=unix:in", f"unix:out=tcp:127.0.0.1:{api}")
@@ -128,16 +127,16 @@ class LocalKratix:
         unshare = (str(shutil.which("unshare")), "--user", "--map-root-user", "--net")
         # No metrics, no profiles and no probes: its webhooks tell that it is up.
         off = ("--metrics-bind-address=0", "--pprof-bind-address=0", "--health-probe-bind-address=0")
-        controller = (str(checkout.controller), f"--kubeconfig={kubeconfig}", *off)
+        argv = (str(controller), f"--kubeconfig={kubeconfig}", *off)
         return Server(
             name=NAME,
-            argv=(*relay.SCRIPT, *outside, "--", *unshare, *relay.SCRIPT, *inside, "--", *controller),
+            argv=(*relay.SCRIPT, *outside, "--", *unshare, *relay.SCRIPT, *inside, "--", *argv),
             ports=("kratix_webhook",),
             # It looks for its certificate below the folder for temporary files.
             env={"TMPDIR": str(self._folder)},
             cwd=self._folder,
-            ready=self.answers,
-            inputs=(checkout.controller, certificate, kubeconfig),
+            ready=self._answers,
+            inputs=(controller, certificate, kubeconfig),
         )
 
     def _certificate(self) -> Path:
@@ -151,18 +150,54 @@ class LocalKratix:
         return component_kubeconfig(self._settings.state.secrets, NAME, self._cluster.endpoint, {**shown, "as": _ACTS_AS})
 
 
-def _impersonation() -> list[dict[str, Any]]:
-    """The one right of the certificate's holder: to act as Kratix's service account."""
-    name, group = f"{_USER}-impersonation", "rbac.authorization.k8s.io"
-    rule = {"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": [ACCOUNT], "verbs": ["impersonate"]}
-    metadata = {"name": name, "namespace": NAMESPACE}
-    return [
-        {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": [rule]},
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": "RoleBinding",
-            "metadata": metadata,
-            "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
-            "subjects": [{"apiGroup": group, "kind": "User", "name": _USER}],
-        },
-    ]
+def require_source(folder: Path | None) -> Path:
+    """The checkout that a person named.
+
+    Raises:
+        KratixUnavailable: None is named, it lacks something, or this system can't keep the controller on loopback.
+    """
+    if folder is None:
+        msg = "Kratix can't be had here: its controller is published as a container image, and a local cluster runs no containers"
+        raise KratixUnavailable(msg, fix=_WAYS_OUT)
+    lacks = [f"its {what} ({path})" for what, path in PARTS.items() if not (folder / path).is_file()]
+    if lacks:
+        msg = f"{_VARIABLE} names {folder}, which lacks {', '.join(lacks)}"
+        raise KratixUnavailable(msg, fix=_WAYS_OUT)
+    if not os.access(folder / PARTS["controller"], os.X_OK):
+        msg = f"{_VARIABLE} names {folder}, whose {PARTS['controller']} is no program"
+        raise KratixUnavailable(msg, fix=_WAYS_OUT)
+    if not _networks_can_be_made():
+        msg = "Kratix can't be kept on loopback here: it listens on every interface, and this system gives a user no network of their own"
+        raise KratixUnavailable(msg, fix="allow user namespaces (Linux: unshare --user --net), or use KinD: LABKIT_CLUSTER=kind")
+    return folder
+
+
+def webhooks(checkout: Path, url: str, ca: str) -> list[dict[str, Any]]:
+    """The webhooks by which the API server has Kratix judge Promises, at ``url`` in place of a service; ``ca`` is PEM in base64."""
+    found = _documents(checkout / PARTS["webhooks"])
+    for configuration in found:
+        configuration["metadata"]["name"] = WEBHOOKS[configuration["kind"].lower()]
+        for webhook in configuration["webhooks"]:
+            webhook["clientConfig"] = {"url": f"{url}{webhook['clientConfig']['service']['path']}", "caBundle": ca}
+    return found
+
+
+def _roles(checkout: Path) -> list[dict[str, Any]]:
+    """What the controller may do, by the roles that Kratix ships, under the names that ``local.yaml`` binds."""
+    (everywhere,), (at_home,) = (_documents(checkout / PARTS[part]) for part in ("role", "role for its own namespace"))
+    everywhere["metadata"] = {"name": "kratix-platform-manager-role"}
+    at_home["metadata"] = {"name": "kratix-platform-leader-election-role", "namespace": NAMESPACE}
+    return [everywhere, at_home]
+
+
+@cache
+def _networks_can_be_made() -> bool:
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        return False
+    command = (unshare, "--user", "--map-root-user", "--net", "true")
+    return subprocess.run(command, capture_output=True, timeout=10, env=listed(EVERYBODY), check=False).returncode == 0
+
+
+def _documents(file: Path) -> list[dict[str, Any]]:
+    return [document for document in yaml.safe_load_all(file.read_text()) if document]

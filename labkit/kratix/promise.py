@@ -1,33 +1,27 @@
-"""A Promise as a file holds it: an API that the platform offers."""
+"""A Promise, an API that the platform offers: as its file has it, and what was asked of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..common.display import Table, Tabular, shown
+from ..common.display import Table, Tabular, progress, shown
 from ..common.errors import KratixError
-
-PROMISES = Path(__file__).with_name("promises")
-"""Promises of our own."""
+from ..common.waiting import wait_until
 
 PROMISE_KIND = "promises.platform.kratix.io"
+
+_WAIT_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Promise(Tabular):
-    """A Promise.
+    """A Promise, as the API server takes it."""
 
-    Attributes:
-        name: Its name.
-        manifest: The whole of it, as the API server takes it.
-    """
-
-    name: str
     manifest: Mapping[str, Any] = field(repr=False)
 
     @classmethod
@@ -38,33 +32,32 @@ class Promise(Tabular):
             KratixError: The file holds none that offers an API.
         """
         try:
-            manifest = yaml.safe_load(file.read_text())
-            promise = cls(manifest["metadata"]["name"], manifest)
-            _ = promise.kind, promise.schema
+            promise = cls(yaml.safe_load(file.read_text()))
+            _ = promise.name, promise.kind, promise.schema
         except (OSError, yaml.YAMLError, TypeError, KeyError, StopIteration) as error:
             msg = f"{file} holds no Promise with an API"
             raise KratixError(msg, why=f"{type(error).__name__}: {error}", fix="name a YAML file with one object of kind Promise") from None
         return promise
 
     @property
-    def crd(self) -> Mapping[str, Any]:
-        """The CustomResourceDefinition of its API."""
-        return dict(self.manifest["spec"]["api"])
+    def name(self) -> str:
+        """Its name."""
+        return str(self.manifest["metadata"]["name"])
 
     @property
     def kind(self) -> str:
         """The kind of its requests, such as ``TeamSpace``."""
-        return str(self.crd["spec"]["names"]["kind"])
+        return str(self._api["names"]["kind"])
 
     @property
     def resource(self) -> str:
         """Its requests' plural name with the group, such as ``teamspaces.platform.example``: also the CRD's name."""
-        return f"{self.crd['spec']['names']['plural']}.{self.crd['spec']['group']}"
+        return f"{self._api['names']['plural']}.{self._api['group']}"
 
     @property
     def api_version(self) -> str:
         """The group and version of its requests."""
-        return f"{self.crd['spec']['group']}/{self._version['name']}"
+        return f"{self._api['group']}/{self._version['name']}"
 
     @property
     def schema(self) -> Mapping[str, Any]:
@@ -72,8 +65,12 @@ class Promise(Tabular):
         return dict(self._version["schema"]["openAPIV3Schema"]["properties"]["spec"])
 
     @property
+    def _api(self) -> Mapping[str, Any]:
+        return dict(self.manifest["spec"]["api"]["spec"])
+
+    @property
     def _version(self) -> Mapping[str, Any]:
-        return next(version for version in self.crd["spec"]["versions"] if version["storage"])
+        return next(version for version in self._api["versions"] if version["storage"])
 
     def is_published_by(self, crd: Mapping[str, Any]) -> bool:
         """Whether a CRD of the cluster takes requests with this schema; Kratix adds to it what is its own."""
@@ -94,6 +91,62 @@ class Promise(Tabular):
         )
         title = f"Promise {self.name}: {self.kind} ({self.api_version})"
         return Table(("value", "type", "required", "default", "what it is"), rows, title=title)
+
+
+@dataclass(frozen=True)
+class RequestStatus(Tabular):
+    """A request as it is now.
+
+    Attributes:
+        name: Its kind, namespace and name.
+        spec: What was asked for, with the API's defaults filled in.
+        version: The version of the Promise that it was taken by; empty where Kratix names none, as of 2024.
+        pending: Why Kratix is not done with it, in its own words; empty when it is.
+    """
+
+    name: str
+    spec: Mapping[str, Any]
+    version: str
+    pending: str
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> RequestStatus:
+        """From the object as the API server, or the portal, gives it."""
+        metadata, status = found["metadata"], found.get("status") or {}
+        waits_for = [
+            f"{condition['type']}: {condition.get('message') or condition.get('reason', '')}"
+            for condition in status.get("conditions", ())
+            if condition["status"] != "True"
+        ]
+        if not waits_for and status.get("observedGeneration") != metadata.get("generation"):
+            waits_for = ["Kratix has said nothing of it yet"]
+        name = f"{found['kind']} {metadata.get('namespace', '')}/{metadata['name']}"
+        return cls(name, found.get("spec") or {}, str(status.get("promiseVersion", "")), "; ".join(waits_for))
+
+    def table(self) -> Table:
+        """What was asked for, a row per value, below how far it is."""
+        taken = f"taken by version {self.version} of its Promise" if self.version else "taken"
+        title = f"{self.name}, {f'pending: {self.pending}' if self.pending else taken}"
+        return Table(("asked for", "value"), tuple((name, shown(value)) for name, value in self.spec.items()), title=title)
+
+
+def wait_until_taken(read: Callable[[], Mapping[str, Any]], seconds: float = _WAIT_SECONDS) -> RequestStatus:
+    """Watch a request until Kratix has taken it, and show what it says meanwhile.
+
+    Raises:
+        KratixError: It is still pending then; the reason is Kratix's own.
+    """
+    with progress("waiting for Kratix to take the request") as work:
+
+        def taken() -> RequestStatus:
+            now = RequestStatus.of(read())
+            if now.pending:
+                work.update(now.pending)
+                msg = f"{now.name} is still pending after {seconds:.0f} s"
+                raise KratixError(msg, why=now.pending, fix="see what keeps it: labkit doctor")
+            return now
+
+        return wait_until(taken, seconds, passing=lambda error: isinstance(error, KratixError))
 
 
 def _type_of(schema: Mapping[str, Any]) -> str:

@@ -6,15 +6,16 @@ schema is OpenAPI with words of Kubernetes' own. What is left out is listed, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..common.display import Table, Tabular
+from ..common.platform_folder import OWN
 from ..config.settings import write_private
+from ..workshop.files import Document, read
 from .promise import Promise
 
 _TAKEN_OVER = frozenset(
@@ -26,8 +27,7 @@ _TAKEN_OVER = frozenset(
 )
 _FORMATS = frozenset(("date", "date-time", "email", "hostname", "ipv4", "ipv6", "uri", "uuid"))
 """The formats that both sides know; Kubernetes' int32, int64, byte, … mean nothing to a form."""
-
-_NAME = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63}
+_MEANINGS = {"x-kubernetes-preserve-unknown-fields": "values beyond the form's are taken too"}
 
 
 @dataclass(frozen=True)
@@ -35,79 +35,54 @@ class Template(Tabular):
     """A template and what its form can't say.
 
     Attributes:
-        entity: The entity, as the portal's catalog takes it.
+        document: The entity, as the portal's catalog takes it.
         left_out: For each field what its form does not say, such as ``("spec", "x-kubernetes-validations", "…")``.
     """
 
-    entity: Mapping[str, Any]
+    document: Document
     left_out: tuple[tuple[str, str, str], ...]
+
+    @property
+    def entity(self) -> dict[str, Any]:
+        """The template's content."""
+        return dict(self.document.data)
+
+    @property
+    def _name(self) -> str:
+        return str(self.entity["metadata"]["name"])
 
     def write(self, folder: Path) -> Path:
         """Write it as a file, to be registered in the portal; returns the file."""
-        file = folder / f"{self.entity['metadata']['name']}.yaml"
-        write_private(file, yaml.safe_dump(dict(self.entity), sort_keys=False, width=140))
+        file = folder / f"{self._name}.yaml"
+        write_private(file, self.document.text)
         return file
 
     def table(self) -> Table:
         """A row for each thing that its form can't say."""
-        title = f"template {self.entity['metadata']['name']}: what the form can't say, and the API server enforces all the same"
+        title = f"template {self._name}: what the form can't say, and the API server enforces all the same"
         return Table(("field", "says", "what that means"), self.left_out, title=title)
 
 
-def template(promise: Promise, owner: str) -> Template:
-    """The template by which the portal offers a Promise.
+def template(promise: Promise, owner: str, folder: Path = OWN) -> Template:
+    """The template by which the portal offers a Promise: ``kratix/template.yaml`` of the platform folder, with the Promise filled in.
 
-    Args:
-        promise: The Promise.
-        owner: The entity that owns the template, such as ``group:default/kube-admin``.
+    Its ``owner`` is an entity, such as ``group:default/kube-admin``.
     """
-    spec, left_out = _form(promise.schema, "spec")
-    kind, link = promise.kind, f"/resource?apiVersion={promise.api_version}&kind={promise.kind}"
-    manifest = (
-        f"apiVersion: {promise.api_version}\n"
-        f"kind: {kind}\n"
-        "metadata:\n"
-        "  name: ${{ parameters.name | dump }}\n"
-        '  namespace: ${{ (parameters.namespace or "default") | dump }}\n'
-        "spec: ${{ (parameters.spec or {}) | dump }}\n"
-    )
-    where = {
-        "name": {"title": "Name", "description": "The request's own name", **_NAME, "ui:autofocus": True},
-        "namespace": {"title": "Namespace", "description": "One that exists", **_NAME, "default": "default"},
+    form, left_out = _form(promise.schema, "spec")
+    values = {
+        "PROMISE": promise.name,
+        "KIND": promise.kind,
+        "API_VERSION": promise.api_version,
+        "OWNER": owner,
+        "DESCRIPTION": _yaml(promise.schema.get("description", f"Asks for a {promise.kind}")),
+        "SCHEMA": _yaml({"title": promise.kind, **form}),
     }
-    pages = [
-        {"title": f"Which {kind}", "required": ["name"], "properties": where},
-        {"title": "What it is to be", "required": ["spec"], "properties": {"spec": {"title": kind, **spec}}},
-    ]
-    output = {
-        "resourceId": "${{ steps.configure.output.resourceId }}",
-        "links": [
-            {
-                "title": "See it in the cluster",
-                "url": link + '&namespace=${{ parameters.namespace or "default" }}&name=${{ parameters.name }}',
-            }
-        ],
-    }
-    entity = {
-        "apiVersion": "scaffolder.backstage.io/v1beta3",
-        "kind": "Template",
-        "metadata": {
-            "name": promise.name,
-            "title": kind,
-            "description": str(promise.schema.get("description", f"Asks for a {kind}")),
-            "tags": ["kratix"],
-        },
-        "spec": {
-            "owner": owner,
-            "type": "kratix-promise",
-            "parameters": pages,
-            "steps": [
-                {"id": "configure", "name": f"Ask for the {kind}", "action": "ske:configure-resource", "input": {"manifest": manifest}}
-            ],
-            "output": output,
-        },
-    }
-    return Template(entity, tuple(left_out))
+    return Template(read("kratix/template.yaml", values, folder), tuple(left_out))
+
+
+def _yaml(value: object) -> str:
+    """A value as JSON, which is YAML and leaves no question of quoting."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _form(schema: Mapping[str, Any], at: str) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
@@ -132,18 +107,10 @@ def _form(schema: Mapping[str, Any], at: str) -> tuple[dict[str, Any], list[tupl
             # The API server takes text for a number here as well.
             form["type"] = "string"
             left_out.append((at, word, "asked for as text"))
+        elif word == "x-kubernetes-validations":
+            left_out += ((at, word, str(rule.get("message") or rule["rule"])) for rule in value)
         else:
-            left_out.extend((at, word, meaning) for meaning in _meanings(word, value))
+            left_out.append((at, word, _MEANINGS.get(word, "not in the form")))
     if "default" in form and form.get("type") == "string":
         form["default"] = str(form["default"])
     return form, left_out
-
-
-def _meanings(word: str, value: Any) -> Iterator[str]:
-    if word == "x-kubernetes-validations":
-        for rule in value:
-            yield str(rule.get("message") or rule["rule"])
-    elif word == "x-kubernetes-preserve-unknown-fields":
-        yield "values beyond the form's are taken too"
-    else:
-        yield "not in the form"

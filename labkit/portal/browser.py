@@ -24,14 +24,14 @@ from ..common.exchanges import Exchange
 from ..common.http_session import HttpSession
 from ..identity.keycloak import Keycloak
 from ..workshop.workshop import User
+from .answers import refused
 from .config import PROVIDER
-from .refusals import refused
 
 if TYPE_CHECKING:
     from bs4 import Tag
 
 _SCOPE = "openid profile email"
-_TIMEOUT_SECONDS = 30
+_TIMEOUT_SECONDS = 60
 _REMEMBERED = 200
 _ANSWER = re.compile(r"var authResponse = decodeURIComponent\('([^']*)'\)")
 _TITLE = "#kc-page-title"
@@ -43,9 +43,9 @@ class SignedIn:
 
     Attributes:
         user_ref: Who the portal takes the person for, such as ``user:default/user-admin``.
-        owns_as: The references as which they own things.
-        backstage_token: What the portal's plugins are shown.
-        id_token: Keycloak's ID token, which the page shows the cluster through the proxy; empty for a guest.
+        owns_as: The entities as which they own things.
+        backstage_token: The portal's own token.
+        id_token: Keycloak's ID token, for the cluster; empty for a guest.
         access_token: Keycloak's access token, which the portal itself uses; empty for a guest.
         expires: When the first of these expires, in seconds since 1970 (UTC).
     """
@@ -61,18 +61,12 @@ class SignedIn:
 class Browser:
     """One browser: its cookies, and where it signs in.
 
-    Args:
-        url: The portal.
-        keycloak: Where the portal sends people to.
-        unreachable: Makes the error for a portal that does not answer.
-        provider: The portal's authentication provider.
-
     Attributes:
         exchanges: The last of what it asked the portal and Keycloak.
     """
 
     def __init__(self, url: str, keycloak: Keycloak, unreachable: Callable[[], PortalUnreachable], provider: str = PROVIDER) -> None:
-        self.url, self._keycloak, self.unreachable, self._provider = url, keycloak, unreachable, provider
+        self._url, self._keycloak, self._unreachable, self._provider = url, keycloak, unreachable, provider
         self.exchanges: deque[Exchange] = deque(maxlen=_REMEMBERED)
         self._key = ""
         self._session = HttpSession()
@@ -86,21 +80,24 @@ class Browser:
             SignInRefused: Keycloak says no.
             PortalError: The portal does not take what Keycloak said, or the way leads elsewhere than to Keycloak: no password is sent then.
         """
-        way = {"env": "development", "scope": _SCOPE, "flow": "popup", "origin": self.url}
-        start = self._to_portal("GET", "start", params=way)
+        start = self._auth("GET", "start", env="development", scope=_SCOPE, flow="popup", origin=self._url)
         if not start.is_redirect:
             # Asked now, since a Keycloak that is down is the likeliest cause.
             self._keycloak.discovery()
             raise refused(start, f"the portal can't begin to sign {user.username} in")
         issuer = "https://" + urlsplit(self._keycloak.issuer).netloc
-        page = expect_at(issuer, start.headers["Location"], "the portal sends people to")
+        page = _expect_at(issuer, start.headers["Location"], "the portal sends people to")
         form = self._to_keycloak("GET", page)
-        action = expect_at(issuer, urljoin(page, login_form(form.text, page)), "the login form is to be sent to")
-        answer = self._to_keycloak("POST", action, {"username": user.username, "password": _password(user)})
+        action = _expect_at(issuer, urljoin(page, login_form(form.text, page)), "the login form is to be sent to")
+        answer = self._to_keycloak("POST", action, {"username": user.username, "password": user.password.get_secret_value()})
         if not answer.is_redirect:
-            raise _complaint(answer, user.username)
-        back = self._send("GET", expect_at(self.url, answer.headers["Location"], "Keycloak sends people back to"))
-        told = _told(back)
+            msg = f"Keycloak did not sign {user.username} in to the portal"
+            why = _text(answer.text, ".kc-feedback-text", _TITLE) or f"it answered {answer.status_code}"
+            fix = "reset the password in Keycloak: realm.yaml's only counts for a new user; the realm plan shows what else differs"
+            raise SignInRefused(msg, error="login_form", why=why, fix=fix)
+        back = self.send("GET", _expect_at(self._url, answer.headers["Location"], "Keycloak sends people back to"))
+        found = _ANSWER.search(back.text)
+        told = json.loads(unquote(found.group(1))) if found else {}
         if "response" not in told:
             msg = f"the portal did not take what Keycloak said of {user.username}"
             why = told.get("error", {}).get("message") or f"it answered {back.status_code}"
@@ -115,7 +112,7 @@ class Browser:
             PortalUnreachable: The portal does not answer.
             NotSignedIn: There is no session that could be renewed.
         """
-        answer = self._to_portal("GET", "refresh", params={"env": "development", "scope": _SCOPE})
+        answer = self._auth("GET", "refresh", env="development", scope=_SCOPE)
         if answer.status_code == requests.codes.unauthorized:
             msg = "the portal's session can't be renewed"
             ended = "it was ended, in the portal or in Keycloak, or the portal was started anew, or Keycloak does not answer"
@@ -132,10 +129,18 @@ class Browser:
             PortalUnreachable: The portal does not answer.
             PortalError: It refuses.
         """
-        answer = self._to_portal("POST", "logout", params={"env": "development"})
+        answer = self._auth("POST", "logout", env="development")
         if not answer.ok:
             raise refused(answer, "the portal did not sign out")
         self._session.cookies.clear()
+
+    def send(self, method: str, path: str, **more: Any) -> requests.Response:
+        """Ask the portal for a path, or one of its addresses.
+
+        Raises:
+            PortalUnreachable: It does not answer.
+        """
+        return self._send("portal", method, urljoin(self._url, path), **more)
 
     def note(self, server: str, answer: requests.Response, began: float) -> None:
         """Remember a request whose answer is complete by now."""
@@ -143,55 +148,28 @@ class Browser:
         times = began, time.time() - began
         self.exchanges.append(Exchange("browser", server, what, str(answer.status_code), *times, "measured by the browser, here labkit"))
 
-    def _to_portal(self, method: str, endpoint: str, **more: Any) -> requests.Response:
-        url = f"{self.url}/api/auth/{self._provider}/{endpoint}"
+    def _auth(self, method: str, endpoint: str, **params: str) -> requests.Response:
         # What only a script of the portal's own page can send: a form on a foreign page can't set a header, and does not know the key.
-        return self._send(method, url, headers={"X-Requested-With": "XMLHttpRequest", "X-Session-Key": self._key}, **more)
-
-    def _send(self, method: str, url: str, **more: Any) -> requests.Response:
-        try:
-            return self._noted("portal", method, url, **more)
-        except requests.RequestException as error:
-            raise self.unreachable() from error
+        headers = {"X-Requested-With": "XMLHttpRequest", "X-Session-Key": self._key}
+        return self.send(method, f"/api/auth/{self._provider}/{endpoint}", headers=headers, params=params)
 
     def _to_keycloak(self, method: str, url: str, data: dict[str, str] | None = None) -> requests.Response:
-        try:
-            return self._noted("Keycloak", method, url, data=data, verify=str(self._keycloak.ca))
-        except requests.RequestException as error:
-            raise self._keycloak.unreachable(error) from None
+        return self._send("Keycloak", method, url, data=data, verify=str(self._keycloak.ca))
 
-    def _noted(self, server: str, method: str, url: str, **more: Any) -> requests.Response:
+    def _send(self, server: str, method: str, url: str, **more: Any) -> requests.Response:
         began = time.time()
-        answer = self._session.request(method, url, timeout=_TIMEOUT_SECONDS, allow_redirects=False, **more)
-        self.note(server, answer, began)
+        try:
+            answer = self._session.request(method, url, timeout=_TIMEOUT_SECONDS, allow_redirects=False, **more)
+        except requests.RequestException as error:
+            raise (self._unreachable() if server == "portal" else self._keycloak.unreachable(error)) from None
+        if not more.get("stream"):
+            # Whoever asked for a stream knows when it ends.
+            self.note(server, answer, began)
         return answer
-
-
-def expect_at(origin: str, url: str, who: str) -> str:
-    """The address, if it is one of this origin.
-
-    Args:
-        origin: Such as ``https://localhost:8443``.
-        url: An address that somebody has named.
-        who: Who, for the error, as in "the portal sends people to".
-
-    Raises:
-        PortalError: It is elsewhere.
-    """
-    # As text: what comes before the slash, programs read in different ways.
-    if not url.startswith(f"{origin}/"):
-        msg = "the sign-in leads elsewhere, so it was left before a password or a code was sent there"
-        why = f"{who} {url.partition('?')[0]}, and not to {origin}"
-        raise PortalError(msg, why=why, fix="look what answers there: `labkit status` names the portal's address, and its process")
-    return url
 
 
 def login_form(page: str, url: str) -> str:
     """Where Keycloak's login form is to be sent.
-
-    Args:
-        page: The page's HTML.
-        url: Its address, for the error.
 
     Raises:
         SignInRefused: The page holds no such form; ``why`` is what it says instead.
@@ -204,17 +182,14 @@ def login_form(page: str, url: str) -> str:
     return str(form["action"])
 
 
-def _complaint(answer: requests.Response, username: str) -> SignInRefused:
-    """What Keycloak has against the form as it was filled in."""
-    why = _text(answer.text, ".kc-feedback-text", _TITLE) or f"it answered {answer.status_code}"
-    fix = "reset the password in Keycloak: realm.yaml's only counts for a new user; the realm plan shows what else differs"
-    return SignInRefused(f"Keycloak did not sign {username} in to the portal", error="login_form", why=why, fix=fix)
-
-
-def _told(answer: requests.Response) -> dict[str, Any]:
-    """What the portal's page is told by the window in which somebody has signed in; nothing if this is no such answer."""
-    found = _ANSWER.search(answer.text)
-    return dict(json.loads(unquote(found.group(1)))) if found else {}
+def _expect_at(origin: str, url: str, who: str) -> str:
+    """The address, if it is one of this origin; ``who`` named it."""
+    # As text: what comes before the slash, programs read in different ways.
+    if not url.startswith(f"{origin}/"):
+        msg = "the sign-in leads elsewhere, so it was left before a password or a code was sent there"
+        why = f"{who} {url.partition('?')[0]}, and not to {origin}"
+        raise PortalError(msg, why=why, fix="look what answers there: `labkit status` names the portal's address, and its process")
+    return url
 
 
 def _signed_in(told: dict[str, Any]) -> SignedIn:
@@ -228,10 +203,6 @@ def _signed_in(told: dict[str, Any]) -> SignedIn:
         access_token=provider.get("accessToken") or "",
         expires=time.time() + min(lives, default=0),
     )
-
-
-def _password(user: User) -> str:
-    return user.password.get_secret_value()
 
 
 def _text(page: str, *selectors: str) -> str:

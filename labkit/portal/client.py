@@ -2,74 +2,33 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from ..cluster.api import Identity
-from ..common.display import Table, Tabular, shown
+from ..common.display import shown
 from ..common.errors import InvalidValues, NotPermitted, NotSignedIn, PortalError, TemplateUnknown
 from ..common.exchanges import Exchange
-from ..common.http_session import request
 from ..common.waiting import wait_until
 from ..config.settings import write_private
+from ..identity.session import read_claims
+from .answers import Catalog, Known, TaskResult, follow, location_ref, problems, read_template, ref_of, translated
 from .browser import Browser, SignedIn
-from .catalog import Catalog, location_ref, read_template, ref_of
 from .config import PROVIDER
-from .refusals import problems, translated
-from .tasks import TaskResult, follow
 
 RENEW_SECONDS = 30
 """Tokens with less time left than this are renewed before they are used."""
 
-_TIMEOUT_SECONDS = 60
 _CATALOG_SECONDS = 60
 
 
-@dataclass(frozen=True)
-class Known(Tabular):
-    """What the portal knows of who is signed in.
-
-    Attributes:
-        user_ref: The entity that they are.
-        owns_as: The entities as which they own things.
-        groups: The groups in their Keycloak token, which the cluster goes by.
-        expires: When that token expires, in seconds since 1970 (UTC); 0 without one.
-        claims: The names of the claims in their Backstage token.
-    """
-
-    user_ref: str
-    owns_as: tuple[str, ...]
-    groups: tuple[str, ...]
-    expires: int
-    claims: tuple[str, ...]
-
-    def table(self) -> Table:
-        """A row per fact."""
-        until = time.strftime("until %H:%M:%S UTC", time.gmtime(self.expires)) if self.expires else "none"
-        rows = (
-            ("entity", self.user_ref),
-            ("owns things as", shown(self.owns_as)),
-            ("Keycloak token", until),
-            ("groups in it", shown(self.groups)),
-            ("claims of the Backstage token", shown(self.claims)),
-        )
-        return Table(("", "what the portal knows"), rows)
-
-
 class PortalSession:
-    """Somebody signed in to the portal; made by `labkit.portal.server.Portal`. Tokens are renewed as a page would, before they expire.
-
-    Attributes:
-        username: Who, ``guest`` without signing in.
-    """
+    """Somebody signed in to the portal, or ``guest``. Tokens are renewed as a page would, before they expire."""
 
     def __init__(
         self, username: str, browser: Browser, signed_in: SignedIn, cluster: str, templates: Path, publishers: Sequence[str]
@@ -78,7 +37,7 @@ class PortalSession:
         self._browser, self._signed_in, self._cluster, self._templates = browser, signed_in, cluster, templates
         self._publishers = publishers
         self._signed_out = False
-        self._renewing = threading.Lock()
+        self._renewing = threading.RLock()
 
     def __repr__(self) -> str:
         state = "signed out" if self._signed_out else f"{self._signed_in.expires - time.time():.0f} s left"
@@ -119,11 +78,8 @@ class PortalSession:
             told = self.ask("GET", "ske/session")
         except NotSignedIn:
             told = {}
-        payload = signed_in.backstage_token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return Known(
-            signed_in.user_ref, signed_in.owns_as, tuple(told.get("groups", ())), int(told.get("expires", 0)), tuple(sorted(claims))
-        )
+        claims = tuple(sorted(read_claims(signed_in.backstage_token) or ()))
+        return Known(signed_in.user_ref, signed_in.owns_as, tuple(told.get("groups", ())), int(told.get("expires", 0)), claims)
 
     def whoami(self) -> Identity:
         """Who the API server takes this person for when the portal asks in their name."""
@@ -132,11 +88,7 @@ class PortalSession:
         return Identity(found.get("username", ""), tuple(found.get("groups", ())))
 
     def catalog(self, kind: str = "") -> Catalog:
-        """What the catalog has.
-
-        Args:
-            kind: ``template``, ``user``, ``group`` …; everything if left out.
-        """
+        """What the catalog has of a kind, such as ``template``, ``user``, ``group``; everything if it is left out."""
         return Catalog(tuple(self.ask("GET", "catalog/entities", params={"filter": f"kind={kind}"} if kind else {})))
 
     def run_template(
@@ -148,10 +100,7 @@ class PortalSession:
             ref: The template, such as ``template:default/configmap``.
             values: What its form asks for.
             secrets: Handed to the task and to nobody else; ``keycloakToken`` is one to act with instead of the signed-in person's.
-            say: Told each line of the task's log.
-
-        Returns:
-            The task, with what it put out.
+            say: Shows a line of the task's log.
 
         Raises:
             TemplateUnknown: No such template is registered.
@@ -169,8 +118,7 @@ class PortalSession:
         if answer.status_code == requests.codes.bad_request and (wrong := problems(answer)):
             msg = f"{ref} does not take these values"
             raise InvalidValues(msg, wrong, fix="give what the template's form asks for: its parameters are in the catalog")
-        task = str(self._checked(answer)["id"])
-        began = time.time()
+        task, began = str(_checked(answer)["id"]), time.time()
         stream = self._send("GET", f"scaffolder/v2/tasks/{task}/eventstream", stream=True)
         if not stream.ok:
             raise translated(stream)
@@ -181,13 +129,7 @@ class PortalSession:
             self._browser.note("portal", stream, began)
 
     def register_template(self, source: Path | str) -> str:
-        """Publish a template: by its address, or by copying its file to where this portal looks for templates.
-
-        Args:
-            source: The address of a YAML file, or the file.
-
-        Returns:
-            Its reference, such as ``template:default/configmap``.
+        """Publish a template by its address, or by copying its file to where this portal looks for templates; return its reference.
 
         Raises:
             NotPermitted: This person is no publisher.
@@ -209,24 +151,15 @@ class PortalSession:
             Forbidden: The API server's 403.
             PortalError: There is no such object, or another no.
         """
-        wanted = {"kind": kind, "name": name, "apiVersion": api_version} | ({"namespace": namespace} if namespace else {})
+        wanted = {"kind": kind, "name": name, "apiVersion": api_version, "namespace": namespace}
         return dict(self.ask("GET", "ske/resource", params=wanted)["manifest"])
 
     def delete_resource(self, kind: str, name: str, api_version: str = "v1", namespace: str = "") -> None:
         """Delete an object of the cluster with this person's own rights; raises what `resource` does."""
-        wanted = {"kind": kind, "name": name, "apiVersion": api_version} | ({"namespace": namespace} if namespace else {})
-        self.ask("POST", "ske/delete-resource", json=wanted)
+        self.ask("POST", "ske/delete-resource", json={"kind": kind, "name": name, "apiVersion": api_version, "namespace": namespace})
 
     def proxy(self, method: str, path: str, body: object = None) -> Any:
         """Ask the API server through the portal, which hands this person's ID token on and adds no right of its own.
-
-        Args:
-            method: ``GET``, ``POST``, …
-            path: Such as ``api/v1/namespaces``.
-            body: An object to send as JSON.
-
-        Returns:
-            The API server's JSON.
 
         Raises:
             Forbidden: The API server's 403.
@@ -237,23 +170,15 @@ class PortalSession:
             "Backstage-Kubernetes-Cluster": self._cluster,
             f"Backstage-Kubernetes-Authorization-oidc-{PROVIDER}": self._fresh().id_token,
         }
-        return self._checked(self._send(method, f"kubernetes/proxy/{path.lstrip('/')}", json=body, headers=headers))
+        return self.ask(method, f"kubernetes/proxy/{path.lstrip('/')}", json=body, headers=headers)
 
     def ask(self, method: str, path: str, **more: Any) -> Any:
-        """Ask one of the portal's own APIs, such as ``catalog/entities``.
-
-        Args:
-            method: ``GET``, ``POST``, …
-            path: What follows ``/api/``.
-            more: As `requests.request` takes it.
-
-        Returns:
-            The JSON of the answer, None if it is empty.
+        """Ask one of the portal's own APIs, such as ``catalog/entities``, and return the JSON of the answer; None if it is empty.
 
         Raises:
             PortalError: It refuses, with its words.
         """
-        return self._checked(self._send(method, path, **more))
+        return _checked(self._send(method, path, **more))
 
     def _register_address(self, address: str) -> str:
         found = self.ask("POST", "catalog/locations", params={"dryRun": "true"}, json={"type": "url", "target": address})
@@ -291,23 +216,15 @@ class PortalSession:
             raise NotSignedIn(msg, fix=f'sign in again: lab.portal.sign_in("{self.username}")')
         with self._renewing:
             if self._signed_in.expires - time.time() < RENEW_SECONDS:
-                self._signed_in = self._browser.refresh()
+                self.renew()
             return self._signed_in
 
     def _send(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> requests.Response:
         shown_by = {"Authorization": f"Bearer {self._fresh().backstage_token}", **(headers or {})}
-        began = time.time()
-        try:
-            answer = request(method, f"{self._browser.url}/api/{path}", headers=shown_by, timeout=_TIMEOUT_SECONDS, **more)
-        except requests.RequestException as error:
-            raise self._browser.unreachable() from error
-        if not more.get("stream"):
-            # Whoever asked for a stream knows when it ends.
-            self._browser.note("portal", answer, began)
-        return answer
+        return self._browser.send(method, f"/api/{path}", headers=shown_by, **more)
 
-    @staticmethod
-    def _checked(answer: requests.Response) -> Any:
-        if not answer.ok:
-            raise translated(answer)
-        return answer.json() if answer.content else None
+
+def _checked(answer: requests.Response) -> Any:
+    if not answer.ok:
+        raise translated(answer)
+    return answer.json() if answer.content else None

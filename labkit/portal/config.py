@@ -29,15 +29,7 @@ PROVIDER = "keycloak"
 
 
 def variables(settings: Settings, endpoint: Endpoint, issuer: str, folder: Path, pages: Path | None = None) -> dict[str, str]:
-    """The variables that ``app-config.yaml`` names, but for the secrets.
-
-    Args:
-        settings: For the portal's address, and where a person's token is kept.
-        endpoint: The API server.
-        issuer: The realm's issuer.
-        folder: The portal's own, with its database, its catalog's files, ``templates/`` and ``tasks/``.
-        pages: The folder of the portal's built pages, if there are any.
-    """
+    """The variables that ``app-config.yaml`` names, but for the secrets; ``pages`` is the folder of the built pages, if there are any."""
     known = {
         "PORTAL_URL": settings.url("portal", "http"),
         "PORTAL_PORT": str(settings.ports["portal"]),
@@ -99,15 +91,11 @@ def _disagreements(document: Document, workshop: Workshop) -> Iterator[str]:
 
 def people(workshop: Workshop) -> str:
     """``people.yaml``: the realm's groups and users as entities of the catalog, so that what they own is theirs."""
-    return yaml.safe_dump_all(_people(workshop), sort_keys=False, width=140)
-
-
-def _people(workshop: Workshop) -> Iterator[dict[str, Any]]:
-    for group in workshop.realm.groups:
-        yield _entity("Group", group, {"type": "team", "children": []})
+    entities = [_entity("Group", group, {"type": "team", "children": []}) for group in workshop.realm.groups]
     for user in workshop.realm.users:
         profile = {"displayName": f"{user.first_name} {user.last_name}", "email": user.email}
-        yield _entity("User", user.username, {"profile": profile, "memberOf": list(user.groups)})
+        entities.append(_entity("User", user.username, {"profile": profile, "memberOf": list(user.groups)}))
+    return yaml.safe_dump_all(entities, sort_keys=False, width=140)
 
 
 def _entity(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:

@@ -35,9 +35,8 @@ _PIECE = 40
 class Portal:
     """Backstage on loopback, with a database of the home's own.
 
-    Attributes:
-        url: Its base URL; plain HTTP, since it never leaves this machine and redirect URIs are declared so.
-        app_config: Backstage's configuration; each start takes a copy of it.
+    Its ``url`` is plain HTTP, since it never leaves this machine and redirect URIs are declared so.
+    Of ``app_config``, Backstage's configuration, each start takes a copy.
     """
 
     name = "portal"
@@ -71,7 +70,7 @@ class Portal:
             return self._processes.start(self._server())
 
     def stop(self) -> bool:
-        """Stop it; whoever is signed in has to sign in again, as their tokens were in its memory. Returns whether it ran."""
+        """Stop it and say whether it ran; whoever is signed in has to sign in again, as their tokens were in its memory."""
         return self._processes.stop(self.name)
 
     def erase(self) -> None:
@@ -93,25 +92,13 @@ class Portal:
         return all(file.exists() and file.read_text() == text for file, text in self._configured().items())
 
     def sign_in(self, username: str) -> PortalSession:
-        """Sign a user of the workshop in as a browser does: through Keycloak's form.
-
-        Raises:
-            WorkshopError: There is no such user.
-            PortalUnreachable: The portal does not answer.
-            KeycloakUnreachable: Keycloak does not answer.
-            SignInRefused: Keycloak says no.
-            PortalError: The portal does not take what Keycloak said.
-        """
+        """Sign a user of the workshop in through Keycloak's form; raises what `Browser.sign_in` does, or WorkshopError for no such user."""
         user = self._workshop.user(username)
         browser = Browser(self.url, self._keycloak, self.unreachable)
         return self._session(username, browser, browser.sign_in(user))
 
     def guest(self) -> PortalSession:
-        """Enter without signing in to Keycloak.
-
-        Raises:
-            PortalUnreachable: The portal does not answer.
-        """
+        """Enter without signing in to Keycloak; raises what `Browser.refresh` does."""
         browser = Browser(self.url, self._keycloak, self.unreachable, provider="guest")
         return self._session("guest", browser, browser.refresh())
 
@@ -120,10 +107,8 @@ class Portal:
         return TokenWay(self._settings.portal_keeps)
 
     def traces_of(self, session: PortalSession) -> list[str]:
-        """The files of the portal's log and database in which a person's Keycloak tokens are found, be it in pieces.
-
-        Looked for are the signatures: what comes before is much alike in all of a realm's tokens.
-        """
+        """The files of the portal's log and database in which a person's Keycloak tokens are found, be it in pieces."""
+        # By their signatures: what comes before is much alike in all of a realm's tokens.
         files = [self._processes.log_file(self.name), *sorted((self._folder / "database").iterdir())]
         signatures = [token.rpartition(".")[2].encode() for token in session.keycloak_tokens]
         pieces = [signature[i : i + _PIECE] for signature in signatures for i in range(0, len(signature) - _PIECE, _PIECE)]
@@ -158,7 +143,7 @@ class Portal:
         )
 
     def _realm_keys(self) -> Path:
-        """The ids of the realm's keys. The portal fetches them once a minute at most, and would not know those of a realm made anew."""
+        # The portal fetches the realm's keys once a minute at most, and would not know those of a realm made anew.
         file = self._folder / "realm-keys"
         write_private(file, "\n".join(self._keycloak.key_ids()))
         return file

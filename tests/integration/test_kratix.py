@@ -13,8 +13,7 @@ import pytest
 from labkit.cluster.person import Person
 from labkit.common.errors import CheckFailed, ClusterError, Forbidden, InvalidValues, TaskFailed
 from labkit.course.steps import STEPS, attempt, check, examine, solve
-from labkit.kratix.promise import Promise
-from labkit.kratix.request import RequestStatus, wait_until_taken
+from labkit.kratix.promise import Promise, RequestStatus, wait_until_taken
 from labkit.lab import Lab
 from labkit.portal.client import PortalSession
 from tests.support import labkit, session_of, wait_for
@@ -181,7 +180,7 @@ def test_the_finer_role_lets_the_developer_ask_and_do_nothing_else_until_it_is_t
         dev.api.wait_until("create", promise.resource, allowed=True)
         assert check(kratix, "promise-roles").ok
         ask(dev, promise.request("now-by-dev", team="green"))
-        assert wait_until_taken(lambda: stored(kratix, promise, "now-by-dev")).taken
+        assert wait_until_taken(lambda: stored(kratix, promise, "now-by-dev")).pending == ""
         with pytest.raises(Forbidden):
             dev.kubectl("delete", "promise", promise.name)
     finally:
@@ -228,7 +227,7 @@ def test_while_it_is_stopped_requests_are_pending_and_promises_refused(kratix: L
             check(kratix, "kratix")
     finally:
         kratix.kratix.start()
-    assert wait_until_taken(lambda: stored(kratix, promise, "meanwhile")).taken
+    assert wait_until_taken(lambda: stored(kratix, promise, "meanwhile")).pending == ""
 
 
 @pytest.mark.fault("Servers", "Kratix's controller dies", "it is shown as stopped, its relays end with it, and the next start is a new one")

@@ -14,7 +14,7 @@ import pytest
 
 from labkit.common.errors import NotPermitted, PortalError, TaskFailed
 from labkit.lab import Lab
-from labkit.portal.catalog import location_ref
+from labkit.portal.answers import location_ref
 from labkit.portal.client import PortalSession
 from labkit.portal.server import TEMPLATES
 from tests.support import wait_for

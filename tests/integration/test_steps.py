@@ -15,7 +15,7 @@ from labkit.config.settings import find_root
 from labkit.course import steps
 from labkit.course.steps import LABS, STARTER, STEPS, Step, attempt, begin, catch_up, check, examine, overview, reset_lab, solve, the_lab
 from labkit.lab import Lab
-from labkit.portal.catalog import location_ref
+from labkit.portal.answers import location_ref
 from labkit.portal.server import TEMPLATES
 
 # What the first names is made by lab 04, the second by lab 06, and the third by the last lab; exercises of labs 07 and 08 are in

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from labkit.cluster.kind.docker import Docker
+from labkit.cluster.kind.docker import Docker, run_kind
 from labkit.cluster.kind.provider import RELAY
+from labkit.common.platform_folder import OWN
 from labkit.config.settings import OIDC_STYLES, find_root
 from labkit.course.steps import LABS
+from labkit.kratix.kratix import NAMESPACE
 from labkit.kratix.promise import Promise
-from labkit.kratix.source import NAMESPACE
-from labkit.kratix.workflow import load_image
 from labkit.lab import Lab
 from tests.faults.lab import KEYCLOAK, kill
 from tests.integration.docker_stand_in import ANSWERS
@@ -145,9 +145,10 @@ def test_kratix_runs_or_says_what_it_lacks_before_anything_is_applied(home: Path
         assert "fix:" in done.stderr
         assert not lab.cluster.admin_kubectl("get", "namespace", NAMESPACE, "--ignore-not-found").output
         return
-    folder = find_root() / "notebooks" / "kratix"
-    promise = Promise.load(folder / "promise.yaml")
-    load_image(promise, folder, lab.toolchain)
+    promise = Promise.load(OWN / "kratix" / "team-namespace.yaml")
+    image = promise.manifest["spec"]["workflows"]["resource"]["configure"][0]["spec"]["containers"][0]["image"]
+    Docker().run("build", "--tag", image, str(find_root() / "notebooks" / "kratix"), seconds=600)
+    run_kind(lab.toolchain.ensure("kind")["kind"].path, "load", "docker-image", image, "--name=platform", seconds=600).check_returncode()
     lab.kratix.install(promise)
     lab.cluster.admin_kubectl("apply", "-f", "-", stdin=json.dumps(promise.request("blue", team="blue")))
     wait_for(lambda: lab.kratix.find("namespace", "team-blue") is not None, seconds=300)

@@ -16,27 +16,24 @@ import pytest
 import yaml
 
 from labkit.cluster.external import ExternalCluster
-from labkit.cluster.kind.docker import Docker
 from labkit.cluster.kind.provider import KindCluster
-from labkit.common.errors import ClusterError, KratixError, KratixUnavailable
-from labkit.config.settings import Settings, find_root
-from labkit.kratix import source as sources
-from labkit.kratix.promise import PROMISES, Promise
-from labkit.kratix.released.controller import MANIFESTS, Manifest, ReleasedKratix
-from labkit.kratix.released.images import full_name, named_in
-from labkit.kratix.request import RequestStatus, wait_until_taken
-from labkit.kratix.roles import expected, requester
-from labkit.kratix.source import Source, source
+from labkit.common.errors import ClusterError, KratixError, KratixUnavailable, WorkshopError
+from labkit.common.platform_folder import OWN
+from labkit.config.settings import Settings
+from labkit.kratix import local
+from labkit.kratix.kratix import NAMESPACE
+from labkit.kratix.local import PARTS, require_source, webhooks
+from labkit.kratix.promise import Promise, RequestStatus, wait_until_taken
+from labkit.kratix.released import MANIFESTS, Manifest, ReleasedKratix, named_in
 from labkit.kratix.template import template
-from labkit.kratix.workflow import load_image
-from labkit.toolchain import Toolchain
+from labkit.lab import Lab
 
 OWNER = "group:default/kube-admin"
 
 
 @pytest.fixture
 def promise() -> Promise:
-    return Promise.load(PROMISES / "team-space.yaml")
+    return Promise.load(OWN / "kratix" / "team-space.yaml")
 
 
 def with_spec(schema: dict[str, Any]) -> Promise:
@@ -51,7 +48,7 @@ def with_spec(schema: dict[str, Any]) -> Promise:
             ],
         }
     }
-    return Promise("thing", {"metadata": {"name": "thing"}, "spec": {"api": crd}})
+    return Promise({"metadata": {"name": "thing"}, "spec": {"api": crd}})
 
 
 def form_of(schema: dict[str, Any]) -> dict[str, Any]:
@@ -77,6 +74,33 @@ def test_a_file_without_a_promise_is_refused_by_its_name(text: str, tmp_path: Pa
     file.write_text(text)
     with pytest.raises(KratixError, match=r"promise\.yaml holds no Promise with an API"):
         Promise.load(file)
+
+
+def test_a_workshop_folder_may_hold_a_promise_and_a_template_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "workshop" / "kratix"
+    folder.mkdir(parents=True)
+    for name, own, ours in (("team-space.yaml", "default: 2\n", "default: 3\n"), ("template.yaml", "tags: [kratix]", "tags: [ours]")):
+        text = (OWN / "kratix" / name).read_text()
+        assert own in text
+        (folder / name).write_text(text.replace(own, ours))
+    lab = Lab(Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_WORKSHOP": str(folder.parent)}))
+    assert lab.kratix.promise_file == folder / "team-space.yaml"
+    made = lab.kratix.template(lab.kratix.team_space).entity
+    assert made["metadata"]["tags"] == ["ours"]
+    assert made["spec"]["parameters"][1]["properties"]["spec"]["properties"]["cpus"]["default"] == 3
+    (folder / "requestor.yaml").write_text("")
+    with pytest.raises(WorkshopError, match=r"requestor\.yaml replaces no file of labkit's \(did you mean requester\.yaml\?\)"):
+        Lab(lab.settings)
+
+
+def test_the_controllers_rights_name_it_as_labkit_does() -> None:
+    """The file names the user of the certificate, the account and its namespace, which the code names too."""
+    namespace, role, *bindings = yaml.safe_load_all(Path(local.__file__).with_suffix(".yaml").read_text())
+    assert namespace["metadata"]["name"] == NAMESPACE
+    subjects = [binding["subjects"][0] for binding in bindings]
+    assert [subject["name"] for subject in subjects if subject["kind"] == "User"] == [local._USER]
+    accounts = {f"system:serviceaccount:{s['namespace']}:{s['name']}" for s in subjects if s["kind"] == "ServiceAccount"}
+    assert accounts == {local._ACTS_AS} == {f"system:serviceaccount:{NAMESPACE}:{name}" for name in role["rules"][0]["resourceNames"]}
 
 
 def test_what_a_promise_takes_is_shown_with_types_and_defaults(promise: Promise) -> None:
@@ -193,7 +217,7 @@ def test_the_templates_file_is_one_template_with_our_action_and_its_owner(promis
 def test_a_request_is_taken_when_kratix_has_seen_its_latest_form_and_waits_for_nothing(status: dict[str, Any], pending: str) -> None:
     found = {"kind": "Thing", "metadata": {"name": "mine", "namespace": "default", "generation": 2}, "spec": {"size": 3}, "status": status}
     request = RequestStatus.of(found)
-    assert (request.pending, request.taken) == (pending, not pending)
+    assert request.pending == pending
     assert "Thing default/mine" in str(request)
 
 
@@ -205,16 +229,16 @@ def test_waiting_for_a_request_ends_with_kratixs_own_reason() -> None:
     assert failure.value.why == "Reconciled: Paused"
 
 
-def test_whoever_may_ask_may_do_nothing_else(promise: Promise) -> None:
-    role, binding = requester(promise, "kube-dev")
+def test_whoever_may_ask_may_do_nothing_else(promise: Promise, tmp_path: Path) -> None:
+    lab = Lab(Settings.load({"LABKIT_HOME": str(tmp_path / "home")}))
+    role, binding = lab.kratix.requester(promise, "kube-dev").documents
     assert [(rule["apiGroups"], rule["resources"]) for rule in role["rules"]] == [(["platform.example"], ["teamspaces"])]
     assert (binding["subjects"][0]["name"], binding["roleRef"]["name"]) == ("kube-dev", role["metadata"]["name"])
-    assert [resource for resource, allowed in expected(promise).items() if allowed] == [promise.resource]
 
 
 def test_without_a_checkout_the_refusal_is_two_lines_with_the_ways_out() -> None:
     with pytest.raises(KratixUnavailable) as refused:
-        source(None)
+        require_source(None)
     what, fix = str(refused.value).splitlines()
     assert "its controller is published as a container image" in what
     assert "LABKIT_KRATIX_SOURCE" in fix
@@ -224,7 +248,7 @@ def test_without_a_checkout_the_refusal_is_two_lines_with_the_ways_out() -> None
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A folder that has what labkit looks for in a checkout."""
-    for path in sources._PARTS.values():
+    for path in PARTS.values():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text("")
     (tmp_path / "bin/manager").chmod(0o755)
@@ -232,32 +256,32 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.mark.fault("Settings", "LABKIT_KRATIX_SOURCE names a checkout that lacks something", "refused with what it lacks")
-@pytest.mark.parametrize(("what", "path"), sources._PARTS.items())
+@pytest.mark.parametrize(("what", "path"), PARTS.items())
 def test_a_checkout_that_lacks_something_is_refused_with_what_it_lacks(what: str, path: str, checkout: Path) -> None:
     (checkout / path).unlink()
-    with pytest.raises(KratixUnavailable, match=rf"lacks {what} \({path}\)\n"):
-        source(checkout)
+    with pytest.raises(KratixUnavailable, match=rf"lacks its {what} \({path}\)\n"):
+        require_source(checkout)
 
 
 def test_a_controller_that_is_no_program_is_refused(checkout: Path) -> None:
     (checkout / "bin/manager").chmod(0o644)
     with pytest.raises(KratixUnavailable, match="bin/manager is no program"):
-        source(checkout)
+        require_source(checkout)
 
 
 @pytest.mark.fault("Settings", "a system that gives a user no network of their own", "Kratix is refused, as it would listen to the outside")
 def test_where_no_network_can_be_made_kratix_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Pretended: this system's own answer can't be changed by a test.
-    monkeypatch.setattr(sources, "_networks_can_be_made", lambda: False)
+    monkeypatch.setattr(local, "_networks_can_be_made", lambda: False)
     with pytest.raises(KratixUnavailable, match="can't be kept on loopback here"):
-        source(checkout)
+        require_source(checkout)
 
 
 def test_the_webhooks_ask_at_the_given_address_and_verify_it(checkout: Path) -> None:
     service = {"service": {"name": "webhook-service", "namespace": "system", "path": "/mutate"}}
     shipped = {"kind": "MutatingWebhookConfiguration", "metadata": {"name": "shipped"}, "webhooks": [{"clientConfig": service}]}
     (checkout / "config/webhook/manifests.yaml").write_text(yaml.safe_dump(shipped))
-    (made,) = Source(checkout).webhooks("https://localhost:1234", "Q0E=")
+    (made,) = webhooks(checkout, "https://localhost:1234", "Q0E=")
     assert made["webhooks"][0]["clientConfig"] == {"url": "https://localhost:1234/mutate", "caBundle": "Q0E="}
 
 
@@ -336,21 +360,6 @@ def test_a_manifests_images_are_its_containers_and_what_kratix_is_told_to_run() 
     assert named_in(PODS) == ALL_OF_THEM
 
 
-@pytest.mark.parametrize(
-    ("image", "full"),
-    [
-        ("busybox", "docker.io/library/busybox:latest"),
-        ("minio/mc:1", "docker.io/minio/mc:1"),
-        ("quay.io/jetstack/cert-manager-webhook:v1", "quay.io/jetstack/cert-manager-webhook:v1"),
-        ("localhost:5000/it", "localhost:5000/it:latest"),
-        ("localhost/it:1", "localhost/it:1"),
-        ("kindest/node:v1@sha256:00", "docker.io/kindest/node@sha256:00"),
-    ],
-)
-def test_an_image_is_looked_for_by_the_name_that_containerd_gives_it(image: str, full: str) -> None:
-    assert full_name(image) == full
-
-
 NODES = ('[ "$1" != get ] || { echo platform-control-plane; exit; }',)
 """What kind says of its nodes."""
 
@@ -369,7 +378,7 @@ class OnKind:
         self.program(
             "docker",
             'case "$*" in',
-            '*"images ls -q") echo docker.io/library/there:1;;',
+            '*"crictl inspecti -q there:1") ;;',
             '"image inspect"*carried:1) echo sha256:01;;',
             '"image inspect"*) echo "Error response from daemon: No such image: it" >&2; exit 1;;',
             '*"crictl pull example.org/pulled"*) ;;',
@@ -394,7 +403,8 @@ class OnKind:
 
         cluster = SimpleNamespace(provider=provider.__new__(provider), admin_kubectl=kubectl)
         tools = SimpleNamespace(ensure=lambda name: {name: SimpleNamespace(path=self.folder / name)})
-        return ReleasedKratix(cast("Any", cluster), cast("Any", tools), manifests or (self.manifest,))
+        settings, unused = Settings.load({"LABKIT_HOME": str(self.folder / "home")}), cast("Any", None)
+        return ReleasedKratix(settings, unused, cast("Any", cluster), cast("Any", tools), manifests or (self.manifest,))
 
     def called(self, word: str) -> list[str]:
         return [line for line in self.calls.read_text().splitlines() if word in line]
@@ -427,7 +437,7 @@ def test_images_are_loaded_from_docker_or_pulled_by_the_node_before_the_first_ma
     on_kind.kratix().start()
     assert on_kind.called("kind load") == ["kind load docker-image carried:1 --name=platform"]
     pulled = "docker exec platform-control-plane timeout 300 crictl pull example.org/pulled@sha256:00"
-    assert on_kind.called("pull") == [pulled]
+    assert on_kind.called("crictl pull") == [pulled]
     assert on_kind.calls.read_text().splitlines()[-1].startswith("apply ")
 
 
@@ -466,19 +476,6 @@ def test_in_a_cluster_of_others_images_are_its_own_affair(on_kind: OnKind) -> No
 
 
 def test_the_promise_for_kind_is_one_and_its_container_is_ours() -> None:
-    promise = Promise.load(find_root() / "notebooks" / "kratix" / "promise.yaml")
+    promise = Promise.load(OWN / "kratix" / "team-namespace.yaml")
     assert promise.kind == "TeamNamespace"
     assert template(promise, OWNER).left_out == ()
-
-
-def test_the_image_of_a_workflow_is_built_from_its_folder_and_loaded(tmp_path: Path) -> None:
-    # Stand-ins for Docker and kind: neither runs here.
-    calls = tmp_path / "calls"
-    kind = tmp_path / "kind"
-    kind.write_text(f'#!/bin/sh\necho "$@" >> "{calls}"\n')
-    kind.chmod(0o755)
-    tools = SimpleNamespace(ensure=lambda name: {name: SimpleNamespace(path=kind)})
-    docker = SimpleNamespace(run=lambda *args, seconds: calls.write_text(" ".join(args) + "\n"))
-    promise = Promise.load(find_root() / "notebooks" / "kratix" / "promise.yaml")
-    image = load_image(promise, tmp_path, cast("Toolchain", tools), cast("Docker", docker))
-    assert calls.read_text().splitlines() == [f"build --tag {image} {tmp_path}", f"load docker-image {image} --name=platform"]

@@ -37,16 +37,15 @@ from labkit.config.settings import PORTS, Settings
 from labkit.identity.keycloak import Keycloak
 from labkit.lab import Lab
 from labkit.portal import config
+from labkit.portal.answers import Catalog, follow, problems, read_template, translated
 from labkit.portal.browser import Browser, login_form
-from labkit.portal.catalog import Catalog, read_template
-from labkit.portal.refusals import problems, translated
-from labkit.portal.tasks import follow
 from labkit.portal.token_way import TokenWay
 from labkit.servers.certificates import Certificates, Pair
 from labkit.workshop.workshop import Workshop
 from tests.app_config import by_path, substituted, variables_in
 
 WORDS = 'configmaps is forbidden: User "user-dev@kratix.io" cannot create resource "configmaps" in API group "" in the namespace "default"'
+REFUSAL = {"status": 403, "reason": "Forbidden", "user": "user-dev@kratix.io", "verb": "create", "resource": "configmaps", "message": WORDS}
 ISSUER = "https://localhost:8443/realms/myrealm"
 
 
@@ -328,15 +327,23 @@ def answer(status: int, body: object) -> requests.Response:
     return made
 
 
-def backstage(name: str, message: str) -> object:
-    return {"error": {"name": name, "message": message}, "response": {"statusCode": 0}}
+def backstage(name: str, message: str, **more: object) -> object:
+    return {"error": {"name": name, "message": message, **more}, "response": {"statusCode": 0}}
 
 
 @pytest.mark.parametrize(
     ("status", "body", "error", "what", "why"),
     [
         (403, {"kind": "Status", "message": WORDS}, Forbidden, WORDS, ""),
-        (403, backstage("NotAllowedError", f"create: 403 Forbidden: {WORDS}"), Forbidden, WORDS, f"create: 403 Forbidden: {WORDS}"),
+        (403, backstage("NotAllowedError", f"create: {WORDS}", refusal=REFUSAL), Forbidden, WORDS, f"create: {WORDS}"),
+        (403, backstage("NotAllowedError", WORDS), NotPermitted, "the portal's rules don't permit this", WORDS),
+        (
+            404,
+            backstage("NotFoundError", "no", refusal={**REFUSAL, "status": 404}),
+            PortalError,
+            "the portal can't do this",
+            "it answered 404: no",
+        ),
         (403, backstage("NotAllowedError", ""), NotPermitted, "the portal's rules don't permit this", "NotAllowedError"),
         (401, backstage("AuthenticationError", "expired"), NotSignedIn, "the portal has no token of yours to act with", "expired"),
         (404, backstage("NotFoundError", "no such"), PortalError, "the portal can't do this", "it answered 404: no such"),
@@ -352,11 +359,12 @@ def test_a_refusal_is_the_clusters_or_the_portals_and_keeps_its_words(
     assert (told.what, told.why) == (what, why)
 
 
-def test_the_user_whom_the_cluster_refuses_is_known_from_its_words() -> None:
-    told = translated(answer(403, backstage("NotAllowedError", f"delete: {WORDS}\nDone before: nothing")))
+def test_the_user_whom_the_cluster_refuses_is_told_beside_its_words() -> None:
+    """Whatever the words are: they may name another person, or nobody."""
+    refusal = {**REFUSAL, "user": "ada", "message": 'a label is forbidden: User "somebody"'}
+    told = translated(answer(403, backstage("NotAllowedError", "delete: …\nDone before: nothing", refusal=refusal)))
     assert isinstance(told, Forbidden)
-    assert told.user == "user-dev@kratix.io"
-    assert told.what == WORDS
+    assert (told.user, told.what) == ("ada", refusal["message"])
     assert "Done before: nothing" in told.why
 
 
@@ -386,10 +394,21 @@ def test_a_task_is_told_line_by_line_without_colours_and_stacks_and_ends_with_it
 
 def test_a_task_that_the_cluster_refused_is_its_403() -> None:
     message = f"Document 1 was refused: 403 Forbidden: {WORDS}\nDone before: created configmaps/default/a"
+    carried = ("log", {"message": f"\x1b[31merror\x1b[39m: the API server's refusal {json.dumps({'refusal': REFUSAL})}", "stepId": "make"})
+    failed = ("completion", {"error": {"name": "NotAllowedError", "message": message}})
+    said: list[str] = []
     with pytest.raises(Forbidden) as caught:
-        follow(stream(("completion", {"error": {"name": "NotAllowedError", "message": message}})), "1", "t", print)
-    assert caught.value.what == WORDS
+        follow(stream(("log", {"message": f"NotAllowedError: {message}"}), carried, failed), "1", "t", said.append)
+    assert (caught.value.what, caught.value.user) == (WORDS, "user-dev@kratix.io")
     assert "created configmaps/default/a" in caught.value.why
+    assert said == [f"NotAllowedError: {message}"]
+
+
+def test_words_alone_are_no_refusal_of_the_clusters() -> None:
+    """A task's own words may say anything, such as a manifest's."""
+    with pytest.raises(TaskFailed) as caught:
+        follow(stream(("completion", {"error": {"name": "InputError", "message": WORDS}})), "1", "t", print)
+    assert caught.value.why == WORDS
 
 
 def test_a_task_that_failed_otherwise_is_told_with_its_words_and_its_log() -> None:
@@ -424,5 +443,5 @@ def test_the_picture_of_the_tokens_way_says_in_text_what_it_shows_and_where_the_
     assert "in memory, under a handle" in str(memory)
     assert "into the claim tok" in str(claim)
     assert "<svg" in memory.html()
-    assert all(message.text in str(memory) for message in memory.messages)
+    assert all(text in str(memory) for _, text in memory.messages)
     assert memory.html().count("<text") == 4 + len(memory.messages)

@@ -105,7 +105,7 @@ function ResourcePage() {
 function ResourceCard({ wanted }) {
     const { apiVersion, kind, namespace, name } = wanted;
     const ask = useAsk();
-    const [{ value, status, message, at }, askAgain] = useAnswer(`resource?${new URLSearchParams(wanted)}`, RESOURCE_SECONDS);
+    const [{ value, status, message, user, at }, askAgain] = useAnswer(`resource?${new URLSearchParams(wanted)}`, RESOURCE_SECONDS);
     const [deletion, setDeletion] = useState({});
 
     const remove = async () => {
@@ -126,7 +126,7 @@ function ResourceCard({ wanted }) {
             <CardBody>
                 <Flex direction="column" gap="3">
                     {deletion.status !== undefined && <Failure {...deletion} />}
-                    {status !== undefined && <Failure status={status} message={message} deleted={deleted} />}
+                    {status !== undefined && <Failure status={status} message={message} user={user} deleted={deleted} />}
                     {manifest && (
                         <>
                             <Facts
@@ -184,7 +184,7 @@ function ResourceCard({ wanted }) {
 }
 
 /** Why there is nothing to show; whose name a refusal bears is told, since that is who the API server was asked as. */
-function Failure({ status, message, deleted = false }) {
+function Failure({ status, message, user, deleted = false }) {
     const titles = {
         0: 'There was no answer',
         401: 'There is no Keycloak token of yours here',
@@ -192,7 +192,6 @@ function Failure({ status, message, deleted = false }) {
         404: deleted ? 'Deleted' : 'Not there',
     };
     const harmless = status === 401 || status === 404;
-    const [, user] = (status === 403 && /User "([^"]+)"/.exec(message)) || [];
     return (
         <Alert
             role={harmless ? 'status' : 'alert'}
@@ -281,7 +280,7 @@ function useIdentity() {
 /**
  * What the backend answers to a GET below /api/ske, asked again and again while that can change without the person's doing.
  *
- * @returns {[{value?: object, status?: number, message?: string, at?: number}, () => void]} The newest answer, as `useAsk` has it, and a way to ask now.
+ * @returns {[{value?: object, status?: number, message?: string, user?: string, at?: number}, () => void]} The newest answer, as `useAsk` has it, and a way to ask now.
  */
 function useAnswer(path, seconds) {
     const ask = useAsk();
@@ -310,7 +309,7 @@ function polls(status) {
     return status !== 0 && status !== 401;
 }
 
-/** Ask the backend below /api/ske: gives `{value}`, or `{status, message}` of what went wrong (status 0: no answer), and `at`, when. */
+/** Ask the backend below /api/ske: gives `{value}`, or `{status, message, user}` of what went wrong (status 0: no answer), and `at`, when. */
 function useAsk() {
     const fetchApi = useApi(fetchApiRef);
     return useCallback(
@@ -322,7 +321,9 @@ function useAsk() {
                 });
                 const told = response.status === 204 ? undefined : await response.json();
                 const at = Date.now();
-                return response.ok ? { value: told, at } : { status: response.status, message: told.error.message, at };
+                if (response.ok) return { value: told, at };
+                const { message, refusal } = told.error;
+                return { status: response.status, message, user: refusal?.user, at };
             } catch (error) {
                 return { status: 0, message: error.message, at: Date.now() };
             }

@@ -32,13 +32,15 @@ function configureResourceAction({ auth, cluster, tokens }) {
             const secrets = secretsOf(context.secrets, person.backstageToken, token);
             const ask = (method, path, options) => cluster.ask(token, method, path, { ...options, signal: context.signal });
             const { manifest, force } = context.input;
-            const ids = await configure(ask, manifest, {
-                force,
-                secrets,
-                belongings: cluster.belongings,
-                log: (line) => context.logger.info(line),
-            });
-            context.output('resourceId', ids.join(', '));
+            try {
+                const log = (line) => context.logger.info(line);
+                const ids = await configure(ask, manifest, { force, secrets, belongings: cluster.belongings, log });
+                context.output('resourceId', ids.join(', '));
+            } catch (error) {
+                // Of a step's error the scaffolder keeps name and message only; what its log is given besides, it writes as JSON.
+                if (error.refusal) context.logger.error("the API server's refusal", { refusal: error.refusal });
+                throw error;
+            }
         },
     });
 }

@@ -6,6 +6,8 @@ const { text } = require('node:stream/consumers');
 const { Belongings } = require('./belongings');
 
 const TIMEOUT_MS = 30_000;
+// As Kubernetes names what is asked for, and RBAC's rules list it.
+const VERBS = { GET: 'get', POST: 'create', PATCH: 'patch', DELETE: 'delete' };
 
 /**
  * The cluster that `ske.kubernetes.platformName` names, reached as one person at a time.
@@ -55,8 +57,20 @@ class Cluster {
      */
     async ask(token, method, path, { body, type = 'application/json', signal } = {}) {
         const { status, answer } = await this.#send(token, method, path, body && JSON.stringify(body), type, signal);
-        if (status < 200 || status > 299) throw new Refusal(status, answer);
-        return answer;
+        if (status >= 200 && status <= 299) return answer;
+        const user = status === 403 ? await this.#username(token, signal) : '';
+        throw new Refusal(status, answer, { user, verb: VERBS[method] });
+    }
+
+    // A 403 names the person in its words alone.
+    async #username(token, signal) {
+        const review = JSON.stringify({ apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' });
+        try {
+            const { answer } = await this.#send(token, 'POST', '/apis/authentication.k8s.io/v1/selfsubjectreviews', review, 'application/json', signal);
+            return answer.status?.userInfo?.username ?? '';
+        } catch {
+            return '';
+        }
     }
 
     async #send(token, method, path, body, type, signal) {
@@ -93,13 +107,17 @@ function parsed(body) {
     }
 }
 
-/** The API server's no: `status`, `reason` and `message` are its own, `causes` says which fields it is about. */
+/**
+ * The API server's no: `status`, `reason` and `message` are its own, `causes` says which fields it is about.
+ *
+ * `user` is whom the API server took the person for, `verb` what was asked for; each is empty where it is not known.
+ */
 class Refusal extends Error {
-    constructor(status, { reason = '', message = '', details } = {}) {
+    constructor(status, { reason = '', message = '', details } = {}, { user = '', verb = '' } = {}) {
         super(message || `HTTP status ${status}`);
-        this.status = status;
-        this.reason = reason;
-        this.causes = details?.causes ?? [];
+        Object.assign(this, { status, reason, user, verb, causes: details?.causes ?? [] });
+        this.resource = [details?.kind, details?.group].filter(Boolean).join('.');
+        this.object = details?.name ?? '';
     }
 }
 

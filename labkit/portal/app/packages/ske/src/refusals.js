@@ -27,13 +27,20 @@ const BACKSTAGE_ERRORS = {
 /**
  * An error as Backstage has it, which says what was being done and keeps the API server's own words.
  *
+ * The API server's no is its field `refusal` besides, as data that Backstage hands on in the answer to a request.
+ *
  * @param {string} doing What failed, as in "create ConfigMap settings".
  * @param {Error} error What was thrown.
  * @param {string} [rest] What there is to say besides.
  */
 function explained(doing, error, rest = '') {
     const [ErrorClass, why] = reading(error);
-    return new ErrorClass(withoutTokens([`${doing}: ${shortened(why)}`, rest].filter(Boolean).join('\n')));
+    const failure = new ErrorClass(withoutTokens([`${doing}: ${shortened(why)}`, rest].filter(Boolean).join('\n')));
+    if (error instanceof Refusal) {
+        const { status, reason, user, verb, resource, object } = error;
+        failure.refusal = { status, reason, user, verb, resource, object, message: withoutTokens(shortened(error.message)) };
+    }
+    return failure;
 }
 
 function reading(error) {

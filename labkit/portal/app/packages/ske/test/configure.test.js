@@ -41,7 +41,12 @@ function apiServer(answers) {
 const configMap = (name, namespace = 'default') => `apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ${name}, namespace: ${namespace}}\n`;
 const COLLECTION = '/api/v1/namespaces/default/configmaps';
 const EXISTS = new Refusal(409, { reason: 'AlreadyExists', message: 'configmaps "a" already exists' });
-const FORBIDDEN = new Refusal(403, { reason: 'Forbidden', message: 'configmaps is forbidden: User "dev" cannot create resource "configmaps"' });
+const WORDS = 'configmaps is forbidden: User "dev" cannot create resource "configmaps"';
+const FORBIDDEN = new Refusal(
+    403,
+    { reason: 'Forbidden', message: WORDS, details: { kind: 'configmaps', name: 'b' } },
+    { user: 'dev', verb: 'create' },
+);
 const entries = (...operations) => operations.map(([manager, operation]) => ({ manager, operation }));
 
 test('an object that is not there is created with one POST', async () => {
@@ -145,6 +150,7 @@ test('a refusal midway says what was done and what was not, in the words of the 
             'Document 2 (ConfigMap b in namespace default) was refused: 403 Forbidden: configmaps is forbidden: ' +
             'User "dev" cannot create resource "configmaps"\n' +
             'Done before: created configmaps/default/a. Not done: configmaps/default/b, configmaps/default/c.',
+        refusal: { status: 403, reason: 'Forbidden', user: 'dev', verb: 'create', resource: 'configmaps', object: 'b', message: WORDS },
     });
     assert.deepEqual(log, ['created configmaps/default/a']);
 });
@@ -159,6 +165,12 @@ test('each kind of no keeps its meaning, and a silent API server is named', asyn
     ];
     for (const [answer, name, message] of cases) {
         const { ask } = apiServer({ [`POST ${COLLECTION}?ours`]: answer });
-        await assert.rejects(configure(ask, configMap('a')), { name, message });
+        await assert.rejects(configure(ask, configMap('a')), (error) => {
+            assert.equal(error.name, name);
+            assert.match(error.message, message);
+            assert.equal(error.refusal?.status, answer.status);
+            assert.ok(!JSON.stringify(error.refusal ?? {}).includes('eyJ'));
+            return true;
+        });
     }
 });

@@ -36,7 +36,7 @@ async function serve(answers, { callersType = 'user', label } = {}) {
         },
     };
     app.use(createRouter({ cluster, httpAuth, tokens }));
-    app.use((error, _request, response, _next) => response.status(500).json({ name: error.name, message: error.message }));
+    app.use((error, _request, response, _next) => response.status(500).json({ name: error.name, message: error.message, refusal: error.refusal }));
     server = app.listen(0, '127.0.0.1');
     await new Promise((resolve) => server.on('listening', resolve));
     const call = async (path, options) => {
@@ -76,11 +76,21 @@ test("in a cluster that others use, an object that is somebody else's is not del
     assert.equal((await ours.post('/delete-resource', CONFIG_MAP)).status, 204);
 });
 
-test("a refusal keeps the API server's words", async () => {
-    const { post } = await serve(new Refusal(403, { reason: 'Forbidden', message: 'configmaps "a" is forbidden' }));
+test("a refusal keeps the API server's words, and is data besides", async () => {
+    const status = { reason: 'Forbidden', message: 'roles "a" is forbidden', details: { kind: 'roles', group: 'rbac.authorization.k8s.io', name: 'a' } };
+    const { post } = await serve(new Refusal(403, status, { user: 'dev', verb: 'delete' }));
     assert.deepEqual((await post('/delete-resource', CONFIG_MAP)).body, {
         name: 'NotAllowedError',
-        message: 'delete ConfigMap a: 403 Forbidden: configmaps "a" is forbidden',
+        message: 'delete ConfigMap a: 403 Forbidden: roles "a" is forbidden',
+        refusal: {
+            status: 403,
+            reason: 'Forbidden',
+            user: 'dev',
+            verb: 'delete',
+            resource: 'roles.rbac.authorization.k8s.io',
+            object: 'a',
+            message: 'roles "a" is forbidden',
+        },
     });
 });
 

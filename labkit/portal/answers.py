@@ -1,0 +1,206 @@
+"""What the portal answers: the entities of its catalog, how a task goes, and refusals, the API server's among them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+import yaml
+
+from ..cluster.refusals import forbidden
+from ..common.display import Displayed, Table, Tabular, shown
+from ..common.errors import ClusterError, Forbidden, LabkitError, NotPermitted, NotSignedIn, PortalError, TaskFailed
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_CARRIES_REFUSAL = "error: the API server's refusal "
+"""How a line of a task's log begins that carries the API server's refusal as JSON; see ``action.js``."""
+
+
+@dataclass(frozen=True)
+class Known(Tabular):
+    """What the portal knows of who is signed in.
+
+    Attributes:
+        user_ref: The entity that they are.
+        owns_as: The entities as which they own things.
+        groups: The groups in their Keycloak token, which the cluster goes by.
+        expires: When that token expires, in seconds since 1970 (UTC); 0 without one.
+        claims: The names of the claims in their Backstage token.
+    """
+
+    user_ref: str
+    owns_as: tuple[str, ...]
+    groups: tuple[str, ...]
+    expires: int
+    claims: tuple[str, ...]
+
+    def table(self) -> Table:
+        """A row per fact."""
+        until = time.strftime("until %H:%M:%S UTC", time.gmtime(self.expires)) if self.expires else "none"
+        rows = (
+            ("entity", self.user_ref),
+            ("owns things as", shown(self.owns_as)),
+            ("Keycloak token", until),
+            ("groups in it", shown(self.groups)),
+            ("claims of the Backstage token", shown(self.claims)),
+        )
+        return Table(("", "what the portal knows"), rows)
+
+
+@dataclass(frozen=True)
+class Catalog(Tabular):
+    """Entities of the catalog, as the portal shows them to somebody.
+
+    Attributes:
+        entities: The entities as the catalog's API gives them.
+    """
+
+    entities: tuple[dict[str, Any], ...]
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """Their references, such as ``template:default/configmap``, sorted."""
+        return tuple(sorted(map(ref_of, self.entities)))
+
+    def table(self) -> Table:
+        """A row per entity."""
+        rows = ((ref_of(entity), str(entity["metadata"].get("title", "")), _relations(entity)) for entity in self.entities)
+        return Table(("entity", "title", "relations"), tuple(sorted(rows)))
+
+
+def ref_of(entity: Mapping[str, Any]) -> str:
+    """An entity's reference, such as ``template:default/configmap``."""
+    metadata = entity["metadata"]
+    return f"{entity['kind']}:{metadata.get('namespace', 'default')}/{metadata['name']}".lower()
+
+
+def _relations(entity: Mapping[str, Any]) -> str:
+    return ", ".join(f"{relation['type']} {relation['targetRef']}" for relation in entity.get("relations", ()))
+
+
+def read_template(file: Path) -> dict[str, Any]:
+    """The template in a file.
+
+    Raises:
+        PortalError: It holds none.
+    """
+    try:
+        template = dict(yaml.safe_load(file.read_text()))
+        ref_of(template)
+    except (OSError, yaml.YAMLError, TypeError, ValueError, KeyError) as error:
+        msg, why = f"{file} holds no template", f"{type(error).__name__}: {error}"
+        raise PortalError(msg, why=why, fix="name a YAML file with one entity of kind Template") from None
+    return template
+
+
+def location_ref(target: str) -> str:
+    """How the catalog names a file location of its configuration, which it doesn't show while there is nothing at it."""
+    return f"location:default/generated-{hashlib.sha1(f'file:{target}'.encode(), usedforsecurity=False).hexdigest()}"
+
+
+@dataclass(frozen=True)
+class TaskResult(Displayed):
+    """A task that came to a good end.
+
+    Attributes:
+        task: Its id.
+        template: The template's reference.
+        log: What it said, a line each.
+        output: What the template puts out, such as ``resourceId``.
+    """
+
+    task: str
+    template: str
+    log: tuple[str, ...]
+    output: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        made = self.output.get("resourceId")
+        return f"{self.template} is done{f': {made}' if made else ''}"
+
+
+def follow(lines: Iterable[str], task: str, template: str, say: Callable[[str], None]) -> TaskResult:
+    """Read a task's stream of server-sent events to its end, and say each line of its log.
+
+    Raises:
+        Forbidden: The API server forbade what the task tried.
+        TaskFailed: It failed otherwise, or the stream broke off.
+    """
+    log: list[str] = []
+    refusal: Mapping[str, Any] = {}
+    for event in (json.loads(line.removeprefix("data:")) for line in lines if line.startswith("data:")):
+        body = event["body"]
+        message = _COLOUR.sub("", str(body.get("message", "")))
+        if event["type"] == "completion":
+            if error := body.get("error"):
+                words = str(error.get("message") or error.get("name", ""))
+                fix = "mend what it names, and run the template again"
+                raise _clusters(refusal, words) or TaskFailed(f"{template} failed", tuple(log), why=words, fix=fix)
+            return TaskResult(task, template, tuple(log), body.get("output") or {})
+        if message.startswith(_CARRIES_REFUSAL):
+            refusal = json.loads(message.removeprefix(_CARRIES_REFUSAL))["refusal"]
+        else:
+            log.append("\n".join(line for line in message.rstrip().splitlines() if not line.startswith("    at ")))
+            say(log[-1])
+    msg = f"the portal fell silent before {template} was done"
+    raise TaskFailed(msg, tuple(log), fix="look whether it still runs: labkit status; then see what was made, and run the template again")
+
+
+def translated(answer: requests.Response) -> LabkitError:
+    """The error for a no of the portal's, or of the API server's that it hands on."""
+    body = _json(answer)
+    if body.get("kind") == "Status":
+        message = str(body.get("message", ""))
+        if answer.status_code == Forbidden.status:
+            return forbidden(message, message, None)
+        return ClusterError(f"the API server answered {answer.status_code}", why=message)
+    message = _words(answer)
+    if clusters := _clusters((body.get("error") or {}).get("refusal") or {}, message):
+        return clusters
+    if answer.status_code == requests.codes.unauthorized:
+        msg = "the portal has no token of yours to act with"
+        return NotSignedIn(msg, why=message, fix="sign in again: lab.portal.sign_in(…)")
+    if answer.status_code == requests.codes.forbidden:
+        fix = "sign in as somebody who may: docs/portal-permissions.md says who may what"
+        return NotPermitted("the portal's rules don't permit this", why=message, fix=fix)
+    return refused(answer, "the portal can't do this")
+
+
+def refused(answer: requests.Response, what: str) -> PortalError:
+    """The portal's no, in its own words."""
+    fix = "its log holds the rest: labkit status names it" if answer.status_code >= requests.codes.internal_server_error else ""
+    return PortalError(what, why=f"it answered {answer.status_code}: {_words(answer)}", fix=fix)
+
+
+def problems(answer: requests.Response) -> tuple[str, ...]:
+    """What a template's form has against the values: JSON Schema's complaints, each with its field."""
+    return tuple(str(problem.get("stack") or problem.get("message", "")) for problem in _json(answer).get("errors", ()))
+
+
+def _clusters(refusal: Mapping[str, Any], told: str) -> Forbidden | None:
+    """The API server's 403, if ``refusal``, as ``refusals.js`` makes it, is one; ``told`` is what the portal says of it."""
+    if refusal.get("status") != Forbidden.status:
+        return None
+    error = forbidden(refusal["message"], "", None)
+    error.user, error.why = refusal["user"], told
+    return error
+
+
+def _words(answer: requests.Response) -> str:
+    error = _json(answer).get("error") or {}
+    return str(error.get("message") or error.get("name") or answer.text[:300])
+
+
+def _json(answer: requests.Response) -> dict[str, Any]:
+    try:
+        body = answer.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
