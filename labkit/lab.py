@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .cluster.access import AccessMatrix, matrix
 from .cluster.cluster import Cluster
 from .cluster.kind.checks import look
-from .cluster.kind.lesson import KindFiles, kind_files
+from .cluster.kind.files import KindFiles
 from .cluster.kind.node_image import NodeImage, pass_over
 from .cluster.kubeconfig import exec_context
 from .cluster.local import SERVERS
@@ -192,8 +192,8 @@ class Lab:
         return Terraform(find("keycloak.tf", self.settings.workshop_folder), self.workshop.realm, self.keycloak)
 
     def kind_files(self) -> KindFiles:
-        """Give what this lab's cluster would be made from in KinD, wherever it comes from now."""
-        return kind_files(self.cluster.trust, self.settings)
+        """What this lab's cluster would be made from in KinD, wherever it comes from now."""
+        return KindFiles(self.cluster.trust, self.settings)
 
     def kind_checks(self) -> Findings:
         """Look whether this machine can make a KinD cluster, and say how to go on with one, or what is missing for it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,12 @@ from urllib.parse import urlsplit
 import yaml
 
 from ..cluster import relay
-from ..cluster.kind import config as kind_config
-from ..cluster.kind.lesson import GATEWAY
-from ..cluster.kubeconfig import exec_user
+from ..cluster.kind.files import CA, GATEWAY, in_node
+from ..cluster.kubeconfig import exec_user, portable
 from ..common.display import Table
 from ..common.errors import ClusterError, LabkitError
 from ..common.ownership import make_private
 from ..common.platform_folder import OWN, find
-from ..config.ports import LOOPBACK
 from ..config.settings import write_private, writing
 from ..lab import Lab
 from ..portal import config
@@ -76,24 +73,15 @@ def _is_ours(file: Path) -> bool:
 
 def _kubeconfig(lab: Lab) -> str:
     """The seed's contexts, but no token goes into them: on a command line, as its script has it, anybody on the machine could read it."""
-    endpoint, variables = lab.cluster.endpoint, lab.settings.variables()
-    ca = base64.b64encode(endpoint.ca.read_bytes()).decode()
-    people = list(lab.workshop.access.expected)
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": endpoint.name, "cluster": {"server": endpoint.url, "certificate-authority-data": ca}}],
-        "users": [{"name": name, "user": exec_user(name, variables)} for name in people],
-        "contexts": [{"name": name, "context": {"cluster": endpoint.name, "user": name}} for name in people],
-    }
-    return yaml.safe_dump(config, sort_keys=False)
+    users = {name: exec_user(name, lab.settings.variables()) for name in lab.workshop.access.expected}
+    return yaml.safe_dump(portable(lab.cluster.endpoint, users), sort_keys=False)
 
 
 def _reaching_keycloak(lab: Lab) -> str:
     """The patch for a node that is to reach a Keycloak on this machine; its address there is known once Docker's network is."""
-    patch = lab.kind_files().patch
-    if not patch:
-        return kind_config.pod_patch(lab.cluster.trust, LOOPBACK)
+    files = lab.kind_files()
+    if not files.patch:
+        return files.texts[PATCH]
     port = urlsplit(lab.cluster.trust.issuer).port or 443
     steps = (
         "In the node, localhost is to be this machine as well. So, before kind creates the cluster:",
@@ -102,7 +90,7 @@ def _reaching_keycloak(lab: Lab) -> str:
         "3. have Keycloak answer there, for as long as the cluster is used, with that network's subnet in place of SUBNET:",
         f"   python {relay.__name__.replace('.', '/')}.py tcp:{GATEWAY}:{port}=tcp:127.0.0.1:{port}=SUBNET",
     )
-    return "\n".join((*(f"# {line}" for line in steps), patch))
+    return "\n".join((*(f"# {line}" for line in steps), files.patch))
 
 
 def _portal_env(lab: Lab) -> str:
@@ -112,7 +100,7 @@ def _portal_env(lab: Lab) -> str:
 
 def _listed() -> Iterator[Rendering]:
     for pattern, about in yaml.safe_load(Path(__file__).with_name("renderings.yaml").read_text()).items():
-        about["use"] = about["use"].format(CA=kind_config.CA, GATEWAY=GATEWAY)
+        about["use"] = about["use"].format(CA=CA, GATEWAY=GATEWAY)
         for name in sorted(str(file.relative_to(OWN)) for file in OWN.glob(pattern)) if "*" in pattern else [pattern]:
             yield Rendering(name, **about)
 
@@ -121,9 +109,9 @@ _MADE: Mapping[str, Callable[[Lab], str]] = {
     "realm.yaml": lambda lab: lab.workshop.realm.document.text,
     "keycloak.tf": lambda lab: str(lab.terraform()),
     "keycloak.auto.tfvars": lambda lab: lab.terraform().values(),
-    "issuer-ca.crt": lambda lab: kind_config.mounted(lab.cluster.trust)[kind_config.CA.name],
+    "issuer-ca.crt": lambda lab: lab.kind_files().texts[CA.name],
     "authentication.yaml": lambda lab: lab.cluster.trust.configuration(),
-    "oidc-flags.yaml": lambda lab: kind_config.in_node(lab.cluster.trust).flags_file.text,
+    "oidc-flags.yaml": lambda lab: in_node(lab.cluster.trust).flags_file.text,
     "kind.yaml": lambda lab: lab.kind_files().config,
     PATCH: _reaching_keycloak,
     "portal.env": _portal_env,

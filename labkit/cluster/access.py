@@ -1,17 +1,25 @@
-"""Who can do what, as the API server says, held against what the workshop expects."""
+"""Who can do what: the declared RBAC objects, and the API server's answers beside what the workshop expects."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
 
 from ..common.display import BAD, OK, text_table
 from ..common.drawing import BAD_COLOUR, GOOD_COLOUR, QUIET_COLOUR, Drawn, box, svg, words
 from ..common.errors import CheckFailed
-from ..workshop.workshop import Access
+from ..workshop.workshop import Access, ClusterSpec
 from .api import Api, Identity
+from .kubectl import KubectlAnswer, bundle
+
+LIST_BINDINGS = "kubectl get clusterrolebindings,rolebindings -A -o wide -l '!kubernetes.io/bootstrapping'"
+"""Who is bound to what, but for those bindings that every cluster has from the start."""
 
 NAMESPACE = "default"
 """Where the questions about namespaced resources are asked."""
@@ -19,6 +27,60 @@ NAMESPACE = "default"
 _PARALLEL = 8
 _CELL, _ROW, _TOP, _GAP = 49, 26, 48, 16
 _NAMES = 250
+
+
+class Rbac:
+    """Cluster roles and bindings, as declared.
+
+    Args:
+        declared: The workshop's cluster section.
+        kubectl: Runs kubectl as the cluster's administrator.
+    """
+
+    def __init__(self, declared: ClusterSpec, kubectl: Callable[..., KubectlAnswer]) -> None:
+        self._declared, self._kubectl = declared, kubectl
+
+    def objects(self) -> list[dict[str, Any]]:
+        """The objects of ``rbac.yaml``, as the API server takes them."""
+        return list(self._declared.rbac.documents)
+
+    def apply(self) -> KubectlAnswer:
+        """Apply them with ``kubectl apply``, which says of each whether it was created, configured or unchanged.
+
+        In a cluster that others use as well, an object of that name that is not this lab's is refused and left alone.
+        A binding's role can't be changed in place (``roleRef`` is immutable), so one that names another role is replaced.
+        """
+        # In a new cluster these are empty until a controller has gathered their rules, and whoever is bound to one may do nothing.
+        # {.rules} alone would do for kubectl even while it is null.
+        gathered = [f"clusterrole/{name}" for name in ("admin", "edit", "view")]
+        self._kubectl("wait", "--for=jsonpath={.rules[0].verbs}", *gathered, "--timeout=30s")
+        for wanted, there in self._pairs():
+            if there and there.get("roleRef") != wanted.get("roleRef"):
+                self._kubectl("delete", "clusterrolebinding", wanted["metadata"]["name"])
+        return self._kubectl("apply", "-f", "-", stdin=bundle(self.objects()))
+
+    def remove(self) -> KubectlAnswer:
+        """Delete them; what is gone already is no error."""
+        names = [f"{wanted['kind'].lower()}/{wanted['metadata']['name']}" for wanted in reversed(self.objects())]
+        return self._kubectl("delete", "--ignore-not-found", *names)
+
+    def differences(self) -> list[str]:
+        """What the cluster has that differs from what is declared, one sentence each; empty when all is well."""
+        problems = []
+        for wanted, there in self._pairs():
+            name = f"{wanted['kind']} {wanted['metadata']['name']}"
+            if there is None:
+                problems.append(f"{name} is missing")
+                continue
+            parts = [part for part in ("rules", "subjects", "roleRef") if part in wanted and there.get(part) != wanted[part]]
+            problems.extend(f"{name}: its {part} are not as declared" for part in parts)
+        return problems
+
+    def _pairs(self) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
+        """Each declared object, with the one of its kind and name in the cluster."""
+        items = json.loads(self._kubectl("get", "clusterroles,clusterrolebindings", "-o", "json").output)["items"]
+        found = {(item["kind"], item["metadata"]["name"]): item for item in items}
+        return [(wanted, found.get((wanted["kind"], wanted["metadata"]["name"]))) for wanted in self.objects()]
 
 
 @dataclass(frozen=True)
@@ -31,10 +93,14 @@ class Answer:
     allowed: bool
     expected: bool
 
+    @property
+    def differs(self) -> bool:
+        """Whether it is not the expected one."""
+        return self.allowed != self.expected
+
     def __str__(self) -> str:
-        return (
-            f"{self.user} {'may' if self.allowed else 'may not'} {self.verb} {self.resource}, expected {'yes' if self.expected else 'no'}"
-        )
+        may, expected = "may" if self.allowed else "may not", "yes" if self.expected else "no"
+        return f"{self.user} {may} {self.verb} {self.resource}, expected {expected}"
 
 
 @dataclass(frozen=True)
@@ -52,14 +118,10 @@ class AccessMatrix(Drawn):
     @property
     def differences(self) -> tuple[Answer, ...]:
         """The cells in which the API server's answer isn't the expected one."""
-        return tuple(answer for answer in self.answers if answer.allowed != answer.expected)
+        return tuple(answer for answer in self.answers if answer.differs)
 
     def verify(self) -> AccessMatrix:
-        """Return the matrix if it is as expected.
-
-        Raises:
-            CheckFailed: It is not; each difference is named.
-        """
+        """Return the matrix if it is as expected; else raise CheckFailed, which names each difference."""
         if self.differences:
             msg = f"{len(self.differences)} of {len(self.answers)} answers of the API server differ from the workshop's expectation"
             why = "\n".join(map(str, self.differences))
@@ -69,14 +131,16 @@ class AccessMatrix(Drawn):
     def __str__(self) -> str:
         lines = []
         for user, identity in self.identities.items():
-            rows = [[resource, *map(_symbol, answers)] for resource, answers in self._rows(user).items()]
+            rows = [
+                [resource, *((OK if each.allowed else "·") + (" !" if each.differs else "") for each in row)]
+                for resource, row in self._rows(user).items()
+            ]
             lines += [f"{user} is {identity}", *text_table(("", *self._verbs()), rows), ""]
-        good = len(self.answers) - len(self.differences)
-        lines.append(f"{OK} allowed  · refused  ! not as expected   {good} of {len(self.answers)} answers as expected")
-        return "\n".join(lines)
+        return "\n".join([*lines, f"{OK} allowed  · refused  ! not as expected   {self._count()}"])
 
     def picture(self) -> str:
-        verbs, resources = self._verbs(), tuple(dict.fromkeys(answer.resource for answer in self.answers))
+        verbs, resources = self._verbs(), list(dict.fromkeys(answer.resource for answer in self.answers))
+        legend = f"{OK} allowed   {BAD} refused   ! in a frame: not as expected   {self._count()}"
         wide = _CELL * len(verbs) + _GAP
         parts = [words(1, _TOP + _ROW * i + 17, resource) for i, resource in enumerate(resources)]
         for column, (user, identity) in enumerate(self.identities.items()):
@@ -86,33 +150,25 @@ class AccessMatrix(Drawn):
             for row, answers in enumerate(self._rows(user).values()):
                 parts += [_cell(left + _CELL * i, _TOP + _ROW * row, answer) for i, answer in enumerate(answers)]
         bottom = _TOP + _ROW * len(resources)
-        parts.append(words(1, bottom + 20, self._legend()))
-        says = f"a row per resource, and for each person a column per verb. {self._legend()}"
+        parts.append(words(1, bottom + 20, legend))
+        says = f"a row per resource, and for each person a column per verb. {legend}"
         return svg("Who may do what", says, _NAMES + wide * len(self.identities), bottom + 28, *parts)
 
-    def _legend(self) -> str:
-        good = len(self.answers) - len(self.differences)
-        return f"{OK} allowed   {BAD} refused   ! in a frame: not as expected   {good} of {len(self.answers)} answers as expected"
+    def _count(self) -> str:
+        return f"{len(self.answers) - len(self.differences)} of {len(self.answers)} answers as expected"
 
-    def _verbs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(answer.verb for answer in self.answers))
+    def _verbs(self) -> list[str]:
+        return list(dict.fromkeys(answer.verb for answer in self.answers))
 
     def _rows(self, user: str) -> dict[str, list[Answer]]:
-        rows: dict[str, list[Answer]] = {}
-        for answer in self.answers:
-            if answer.user == user:
-                rows.setdefault(answer.resource, []).append(answer)
-        return rows
+        theirs = (answer for answer in self.answers if answer.user == user)
+        return {resource: list(row) for resource, row in groupby(theirs, attrgetter("resource"))}
 
 
 def matrix(people: Mapping[str, Api], access: Access) -> AccessMatrix:
     """Ask the API server, as each person, about every verb on every resource.
 
-    Each is first asked who it is: an answer counts only for somebody whom the API server knows.
-
-    Args:
-        people: By user name: the API server as that person sees it.
-        access: The verbs and resources to ask about, and what to expect.
+    Each is first asked who they are: an answer counts only for somebody whom the API server knows.
 
     Raises:
         Unauthorized: The API server doesn't know one of them.
@@ -130,13 +186,8 @@ def matrix(people: Mapping[str, Api], access: Access) -> AccessMatrix:
         return AccessMatrix(identities, tuple(pool.map(ask, cells)))
 
 
-def _symbol(answer: Answer) -> str:
-    return (OK if answer.allowed else "·") + ("" if answer.allowed == answer.expected else " !")
-
-
 def _cell(x: float, y: float, answer: Answer) -> str:
-    differs = answer.allowed != answer.expected
-    frame = box(x, y - 1, _CELL - 1, _ROW - 1, BAD_COLOUR) if differs else ""
+    frame = box(x, y - 1, _CELL - 1, _ROW - 1, BAD_COLOUR) if answer.differs else ""
     area = box(x + 4, y + 2, _CELL - 9, _ROW - 7, GOOD_COLOUR if answer.allowed else QUIET_COLOUR)
-    sign = words(x + _CELL / 2, y + 16, f"{OK if answer.allowed else BAD}{' !' if differs else ''}", anchor="middle", colour="#fff")
+    sign = words(x + _CELL / 2, y + 16, f"{OK if answer.allowed else BAD}{' !' if answer.differs else ''}", anchor="middle", colour="#fff")
     return f"<g><title>{html.escape(str(answer))}</title>{frame}{area}{sign}</g>"

@@ -9,11 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..common.display import Displayed, shown
-from ..common.errors import ApiUnreachable, ClusterError, Forbidden, Unauthorized
+from ..common.errors import ClusterError, Unauthorized
 from ..common.waiting import wait_until
-from .causes import Causes
 from .provider import Endpoint
-from .refusals import forbidden, unauthorized, unreachable
+from .refusals import Causes, forbidden, unreachable
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -25,12 +24,7 @@ _RBAC_SECONDS = 15
 
 @dataclass(frozen=True)
 class Identity(Displayed):
-    """Who the API server takes a caller for.
-
-    Attributes:
-        username: The user name that RBAC compares.
-        groups: The groups that RBAC compares.
-    """
+    """Whom the API server takes a caller for: the user name and the groups that RBAC compares."""
 
     username: str
     groups: tuple[str, ...]
@@ -40,13 +34,7 @@ class Identity(Displayed):
 
 
 class Api:
-    """The API server, asked with one caller's token.
-
-    Args:
-        endpoint: Where it is.
-        token: Gives a token that is valid now; asked anew for each request.
-        causes: What explains its refusals.
-    """
+    """The API server, asked with one caller's token; ``token`` is asked anew for each request."""
 
     def __init__(self, endpoint: Endpoint, token: Callable[[], str], causes: Causes) -> None:
         self._endpoint, self._token, self._causes = endpoint, token, causes
@@ -70,12 +58,7 @@ class Api:
         return client
 
     def whoami(self) -> Identity:
-        """Ask by a SelfSubjectReview who the caller is (``kubectl auth whoami``).
-
-        Raises:
-            Unauthorized: The API server doesn't take the token.
-            ApiUnreachable: Nothing answers.
-        """
+        """Ask by a SelfSubjectReview who the caller is (``kubectl auth whoami``); see `ask` for what is raised."""
         from kubernetes.client import AuthenticationV1Api, V1SelfSubjectReview
 
         review = V1SelfSubjectReview(api_version="authentication.k8s.io/v1", kind="SelfSubjectReview")
@@ -88,76 +71,65 @@ class Api:
         Args:
             verb: ``get``, ``create``, …
             resource: The plural name, with ``.GROUP`` unless it is in the core group: ``deployments.apps``.
-            namespace: The namespace; empty for all of them, and for what has none.
-            client: A client to use again when many questions are asked.
+            namespace: Empty for all of them, and for what has none.
+            client: To be used again when many questions are asked.
         """
-        from kubernetes.client import (
-            AuthorizationV1Api,
-            V1ResourceAttributes,
-            V1SelfSubjectAccessReview,
-            V1SelfSubjectAccessReviewSpec,
-        )
+        from kubernetes import client as k8s
 
         plural, _, group = resource.partition(".")
-        attributes = V1ResourceAttributes(verb=verb, resource=plural, group=group, namespace=namespace or None)
-        review = V1SelfSubjectAccessReview(spec=V1SelfSubjectAccessReviewSpec(resource_attributes=attributes))
-        answer = self.ask(lambda c: AuthorizationV1Api(c).create_self_subject_access_review(review), client)
+        asked = k8s.V1ResourceAttributes(verb=verb, resource=plural, group=group, namespace=namespace or None)
+        review = k8s.V1SelfSubjectAccessReview(spec=k8s.V1SelfSubjectAccessReviewSpec(resource_attributes=asked))
+        answer = self.ask(lambda c: k8s.AuthorizationV1Api(c).create_self_subject_access_review(review), client)
         return bool(answer.status.allowed)
 
-    def wait_until_known(self) -> Identity:
+    def wait_until_known(self, fault: Callable[[], ClusterError | None] = lambda: None) -> Identity:
         """`whoami`, asked until the API server takes the token: it learns the realm's keys some seconds after its start.
 
+        Args:
+            fault: Asked after each refusal; what it finds to be wrong is raised at once.
+
         Raises:
-            Unauthorized: It still refuses after 45 seconds, or the token is one that it never takes.
+            ClusterError: The last refusal after 45 seconds, or the first one that can't pass.
         """
-        return wait_until(self.whoami, _DISCOVERY_SECONDS, pause=0.5, passing=lambda error: may_pass(error, Unauthorized, ApiUnreachable))
+
+        def passing(error: Exception) -> bool:
+            if isinstance(error, ClusterError) and (known := fault()):
+                raise known from None
+            # A fresh control plane answers before it knows keys (401), has read its RBAC rules (403), or has caches (500, 503).
+            return isinstance(error, ClusterError) and not (isinstance(error, Unauthorized) and error.lasting)
+
+        return wait_until(self.whoami, _DISCOVERY_SECONDS, pause=0.5, passing=passing)
 
     def wait_until(self, verb: str, resource: str, *, allowed: bool) -> None:
-        """Wait until `can` gives that answer: RBAC looks at copies of its objects, which follow a change within a moment.
-
-        Raises:
-            ClusterError: The answer is still the other one after 15 seconds.
-        """
+        """Wait up to 15 seconds until `can` gives that answer: RBAC looks at copies of its objects, which follow a change in a moment."""
         msg = f"after {_RBAC_SECONDS} s the caller still {'may not' if allowed else 'may'} {verb} {resource}"
         late = ClusterError(msg, fix="look at the bindings of the caller's groups: lab 03-rbac")
         wait_until(lambda: self.can(verb, resource) == allowed, _RBAC_SECONDS, lambda _: late, pause=0.1)
 
     def ask(self, question: Callable[[ApiClient], Any], client: ApiClient | None = None) -> Any:
-        """Put a question to the API server, its refusals turned into labkit's errors.
-
-        Raises:
-            Forbidden: 403.
-            Unauthorized: 401.
-            ApiUnreachable: Nothing answers.
-            ClusterError: Another refusal, with the API server's own words.
-        """
+        """Put a question to the API server; a refusal is raised as Unauthorized, Forbidden, ApiUnreachable or another ClusterError."""
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
         try:
             return question(client or self.client())
         except ApiException as error:
-            raise self._translated(error.status or 0, error.body or "") from None
+            refusal = self._refusal(error.status or 0, error.body or "")
+            self._causes.explain(refusal, self._shown)
+            raise refusal from None
         except HTTPError as error:
             msg = f"nothing answers at {self._endpoint.url}"
             raise unreachable(msg, type(error).__name__) from None
 
-    def _translated(self, status: int, body: str) -> ClusterError:
+    def _refusal(self, status: int, body: str) -> ClusterError:
         try:
             message = str(json.loads(body)["message"])
         except (ValueError, KeyError, TypeError):
             message = body[:300]
-        if status == Forbidden.status:
-            return forbidden(message, message, self._causes.of_403(self._shown))
         if status == 401:
-            return unauthorized(f"the API server at {self._endpoint.url} does not take this token (401)", self._causes.of_401(self._shown))
-        return ClusterError(f"the API server answered {status}", why=message)
+            return Unauthorized(f"the API server at {self._endpoint.url} does not take this token (401)")
+        return forbidden(message) if status == 403 else ClusterError(f"the API server answered {status}", why=message)
 
 
 def _in_time(request: Callable[..., Any], *args: Any, _request_timeout: Any = None, **options: Any) -> Any:
     return request(*args, _request_timeout=_request_timeout or _ANSWER_SECONDS, **options)
-
-
-def may_pass(error: Exception, *kinds: type[ClusterError]) -> bool:
-    """Whether an error is of one of these kinds, and asking again with the same token can help."""
-    return isinstance(error, kinds) and not (isinstance(error, Unauthorized) and error.lasting)

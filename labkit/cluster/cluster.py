@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from functools import cached_property
 
 from ..common.environment import EXTERNAL_KUBECTL, KUBECTL
-from ..common.errors import Forbidden, Unauthorized
+from ..common.errors import ClusterError, Forbidden, Unauthorized
 from ..config.settings import Settings
 from ..identity.keycloak import Keycloak
 from ..identity.session import Claims, Session, sign_in
@@ -15,31 +16,20 @@ from ..servers.certificates import Certificates
 from ..servers.processes import Processes
 from ..toolchain import Toolchain
 from ..workshop.workshop import Workshop
+from .access import Rbac
 from .api import Api, Identity
-from .belongings import Belongings
-from .causes import Causes
 from .external import ExternalCluster
 from .kind.provider import KindCluster
-from .kubeconfig import Kubeconfig
-from .kubectl import Kubectl, KubectlAnswer
+from .kubeconfig import Kubeconfig, exec_context, exec_user, oidc_user
+from .kubectl import Kubectl, KubectlAnswer, OwnedObjects
 from .local import LocalCluster
 from .provider import Endpoint, Provider
-from .rbac import Rbac
-from .refusals import forbidden, unauthorized
-from .review import Somebody
+from .refusals import Causes
 from .trust import Trust
 
 
 class Cluster:
-    """A cluster that trusts the realm.
-
-    Args:
-        settings: The home.
-        workshop: What it is to be.
-        processes: The home's servers.
-        certificates: Its authorities.
-        tools: The programs.
-        keycloak: Who issues the tokens.
+    """A cluster that trusts the realm of a Keycloak.
 
     Attributes:
         kubeconfig: The lab's kubeconfig.
@@ -59,22 +49,24 @@ class Cluster:
         self.kubeconfig = Kubeconfig(settings.state.kubeconfig)
         names = EXTERNAL_KUBECTL if settings.cluster == "external" else KUBECTL
         self._kubectl = Kubectl(lambda: tools.ensure("kubectl")["kubectl"].path, self.kubeconfig.path, settings.state.kubectl_cache, names)
+        self._owned = OwnedObjects(self._kubectl.run, ExternalCluster.name, settings.home_id)
+        self._run = self._owned.run if settings.cluster == "external" else self._kubectl.run
 
     @cached_property
     def provider(self) -> Provider:
         """How it is run."""
         match self._settings.cluster:
             case "kind":
-                return KindCluster(self._settings, self._processes, self._tools, self._somebody)
+                return self._kind()
             case "external":
-                return ExternalCluster(self._settings, self._tools, self._somebody)
+                return ExternalCluster(self._settings, self._tools, self._prove)
             case _:
                 return LocalCluster(self._settings, self._processes, self._certificates, self._tools)
 
     @cached_property
     def rbac(self) -> Rbac:
         """The workshop's RBAC objects."""
-        return Rbac(self._workshop.cluster, self._run, self.provider.name)
+        return Rbac(self._workshop.cluster, self.admin_kubectl)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -87,34 +79,37 @@ class Cluster:
         workshop = self._workshop
         return Trust(self._keycloak.issuer, self._keycloak.ca, workshop.cluster, workshop.realm.groups, self._settings.oidc)
 
-    def prepare(self) -> None:
-        """Look whether it can be started, and fetch what that takes besides programs; nothing is started.
+    @property
+    def causes(self) -> Causes:
+        """What explains its API server's refusals."""
+        return Causes(self.trust, [binding.group for binding in self._workshop.cluster.bindings], self.provider.server_log)
 
-        Raises:
-            ClusterError: It can't; what is wrong and what to do is said.
-            PortInUse: A port that it needs is taken.
-        """
+    def prepare(self) -> None:
+        """Look whether it can be started, and fetch what that takes besides programs; nothing is started."""
         self.provider.prepare(self._keycloak.issuer)
 
     def start(self) -> Endpoint:
         """Bring it up, or take it over, and enter its administrator in the kubeconfig.
 
-        The realm must be there before: an API server that finds no issuer tries again only every ten seconds. One that runs with an
-        AuthenticationConfiguration goes on running when that has changed: one of the home's has followed when this returns, after some
-        10 seconds, one in KinD follows within some 20.
+        The realm must be there before: an API server that finds no issuer tries again only every ten seconds. One that runs follows a
+        changed AuthenticationConfiguration without a restart: one of the home's has done so when this returns, one in KinD within 20 s.
 
         Raises:
             IdentityError: The realm is not there yet; or, for a cluster that others can reach, its people have other passwords.
-            ServerError: A server did not come up.
-            ClusterError: A cluster that is not local processes is not as it must be; what is wrong and who can mend it is said.
+            ServerError: A server did not come up, or a port is taken.
+            ClusterError: A cluster that is not local processes is not as it must be.
         """
         self._keycloak.discovery()
         if not self.provider.servers:
             # Not by a realm that still has the secrets that everybody knows: its clients are given new ones last.
             self._session()
         self.provider.start(self.trust)
-        self.kubeconfig.write_admin(self.endpoint)
+        self.kubeconfig.enter(self.endpoint)
         return self.endpoint
+
+    def is_running(self) -> bool:
+        """Whether it is up."""
+        return self.provider.is_running()
 
     def stop(self) -> bool:
         """Stop it, keeping its data; returns whether anything ran."""
@@ -129,79 +124,49 @@ class Cluster:
     def remove_objects(self) -> list[str]:
         """Remove the labs' objects; returns them by name. In a cluster that others use, all that bears the home's label."""
         if self.provider.shared:
-            return self._belongings.remove() if self._is_used else []
+            return self._owned.remove() if self._shared_one_was_used() else []
         return self.rbac.remove().output.splitlines()
 
     def leave(self) -> list[str]:
-        """Take away what is not a process of the home's: its KinD cluster, or what it made in somebody else's.
-
-        Returns:
-            The names of what was there.
-        """
+        """Take away what is no process of the home's: its KinD cluster, or what it made in somebody else's; returns what that was."""
         if self._settings.state.kind.exists():
-            kind = KindCluster(self._settings, self._processes, self._tools, self._somebody)
-            return [kind.name] if kind.stop() else []
-        return self.remove_objects() if self._is_used else []
+            return [KindCluster.name] if self._kind().stop() else []
+        return self._owned.remove() if self._shared_one_was_used() else []
 
     def left(self) -> list[str]:
         """What of the lab's objects is in a cluster that others use as well; nothing where the cluster is the lab's alone."""
-        return self._belongings.left() if self._is_used else []
-
-    def is_running(self) -> bool:
-        """Whether it is up."""
-        return self.provider.is_running()
-
-    @property
-    def causes(self) -> Causes:
-        """What explains its API server's refusals."""
-        return Causes(self.trust, [binding.group for binding in self._workshop.cluster.bindings], self.provider.server_log)
+        return self._owned.names() if self._shared_one_was_used() else []
 
     def kubectl(self, context: str, *args: str, stdin: str = "") -> KubectlAnswer:
         """Run kubectl in one of the kubeconfig's contexts; see `Kubectl.run` for what is raised, here with its cause."""
         try:
             return self._run(context, *args, stdin=stdin)
         except (Unauthorized, Forbidden) as error:
-            token = self.kubeconfig.id_token(context)
-            if not token:
-                raise
-            if isinstance(error, Unauthorized):
-                raise unauthorized(error.what, self.causes.of_401(token)) from None
-            raise forbidden(error.what, error.what, self.causes.of_403(token)) from None
+            if token := self.kubeconfig.id_token(context):
+                self.causes.explain(error, token)
+            raise
 
     def admin_kubectl(self, *args: str, stdin: str = "") -> KubectlAnswer:
         """Run kubectl as the cluster's administrator."""
         return self._run(self.provider.name, *args, stdin=stdin)
 
     def kubectl_as(self, claims: Claims, *args: str) -> KubectlAnswer:
-        """Run kubectl as the administrator who poses as the bearer of a token with these claims (impersonation); see `kubectl`.
+        """Run kubectl as the administrator who impersonates the bearer of a token with these claims, who need not have signed in.
 
-        For people who have not signed in: RBAC judges them by the claims' name and groups. Which groups of a token get as far as RBAC is
-        the API server's trust to say.
+        Which groups of a real token get as far as RBAC is the API server's trust to say.
         """
         who = self._identity(claims)
-        return self._run(self.provider.name, *args, f"--as={who.username}", *(f"--as-group={group}" for group in who.groups))
+        return self.admin_kubectl(*args, f"--as={who.username}", *(f"--as-group={group}" for group in who.groups))
 
     def may(self, claims: Claims, verb: str, resource: str, namespace: str = "") -> bool:
-        """Ask, as the administrator, whether RBAC lets the bearer of a token with these claims do something (a SubjectAccessReview).
-
-        Args:
-            claims: What the token says.
-            verb: ``get``, ``create``, …
-            resource: The plural name, with ``.GROUP`` unless it is in the core group.
-            namespace: The namespace; empty for all of them, and for what has none.
-        """
+        """Ask by a SubjectAccessReview whether RBAC lets the bearer of a token with these claims do something; see `Api.can`."""
         who, (plural, _, group) = self._identity(claims), resource.partition(".")
         asked = {"verb": verb, "resource": plural, "group": group, "namespace": namespace}
-        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
-        review["spec"] = {"user": who.username, "groups": list(who.groups), "resourceAttributes": asked}  # type: ignore[assignment]
+        spec = {"user": who.username, "groups": who.groups, "resourceAttributes": asked}
+        review = json.dumps({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec})
         path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-        answer = self._kubectl.run(self.provider.name, "create", "--raw", path, "-f", "-", stdin=json.dumps(review))
+        answer = self._kubectl.run(self.provider.name, "create", "--raw", path, "-f", "-", stdin=review)
         return bool(json.loads(answer.output)["status"]["allowed"])
-
-    def _identity(self, claims: Claims) -> Identity:
-        """The name and groups in these claims, as RBAC has them."""
-        oidc = self._workshop.cluster.oidc
-        return Identity(str(claims[oidc.username_claim]), (*claims.get(oidc.groups_claim, ()), "system:authenticated"))
 
     def api(self, session: Session) -> Api:
         """The API server as a signed-in person sees it, by ID token."""
@@ -216,35 +181,37 @@ class Cluster:
 
     def enter(self, session: Session) -> str:
         """Write a person's kubectl context with the tokens in it; returns the context's name, which is the user's."""
-        client = self._workshop.client(session.client_id)
-        return self.kubeconfig.write_person(self.endpoint, session, client, self._keycloak.issuer, self._keycloak.ca)
+        user = oidc_user(session, self._workshop.client(session.client_id), self._keycloak.issuer, self._keycloak.ca)
+        return self.kubeconfig.enter(self.endpoint, session.username, user)
 
     def enter_exec(self, username: str) -> str:
         """Write a person's kubectl context that asks ``labkit credential`` for tokens; returns the context's name."""
-        return self.kubeconfig.write_exec_person(self.endpoint, username, self._settings.variables())
+        return self.kubeconfig.enter(self.endpoint, exec_context(username), exec_user(username, self._settings.variables()))
 
-    def _run(self, context: str, *args: str, stdin: str = "") -> KubectlAnswer:
-        run = self._belongings.run if self.provider.shared else self._kubectl.run
-        return run(context, *args, stdin=stdin)
+    def _kind(self) -> KindCluster:
+        return KindCluster(self._settings, self._processes, self._tools, self._prove)
 
-    @property
-    def _belongings(self) -> Belongings:
-        return Belongings(self._kubectl, self.provider.name, self._settings.home_id)
+    def _shared_one_was_used(self) -> bool:
+        return self._settings.cluster == "external" and self.kubeconfig.entry("contexts", ExternalCluster.name) is not None
 
-    @property
-    def _is_used(self) -> bool:
-        """Whether this home has been in a cluster that others use."""
-        return self._settings.cluster == "external" and self.kubeconfig.entry("contexts", self.provider.name) is not None
+    def _identity(self, claims: Claims) -> Identity:
+        """The name and groups in these claims, as RBAC has them."""
+        oidc = self._workshop.cluster.oidc
+        return Identity(str(claims[oidc.username_claim]), (*claims.get(oidc.groups_claim, ()), "system:authenticated"))
 
-    def _somebody(self) -> Somebody:
+    def _prove(self, fault: Callable[[], ClusterError | None]) -> None:
+        """Prove that the cluster trusts the realm: somebody signs in, and the API server takes them for who they are."""
         session = self._session()
-        claimed = self._identity(session.claims)
+        claimed, found = self._identity(session.claims), self.api(session).wait_until_known(fault)
         # In a hosted realm people have groups of others as well, which a trust by flags takes and one by a file does not.
-        groups = tuple(group for group in claimed.groups if group in (*self._workshop.realm.groups, "system:authenticated"))
-        return Somebody(self.api(session), Identity(claimed.username, groups))
+        known = (*self._workshop.realm.groups, "system:authenticated")
+        expected = Identity(claimed.username, tuple(group for group in claimed.groups if group in known))
+        if found.username != expected.username or not set(expected.groups) <= set(found.groups):
+            msg = f"the API server takes {expected} for {found}"
+            why = "it reads the token's claims in another way than the workshop declares"
+            raise ClusterError(msg, why=why, fix="compare lab.cluster.trust")
 
     def _session(self) -> Session:
         """The first person of the workshop, signed in."""
-        oidc = self._workshop.cluster.oidc
         username = [*self._workshop.access.expected, *(user.username for user in self._workshop.realm.users)][0]
-        return sign_in(self._keycloak, self._workshop.client(oidc.client_id), self._workshop.user(username))
+        return sign_in(self._keycloak, self._workshop.client(self._workshop.cluster.oidc.client_id), self._workshop.user(username))

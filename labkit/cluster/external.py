@@ -9,76 +9,53 @@ import base64
 import json
 import os
 import subprocess
-from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import requests
 
 from ..common.environment import EXTERNAL_KUBECTL
 from ..common.errors import ApiUnreachable, ClusterError, SettingsError, Unauthorized
-from ..common.exchanges import Exchange
 from ..common.http_session import request
-from ..config.hosting import is_loopback
+from ..config.hosting import PUBLIC_CA, is_loopback
 from ..config.settings import Settings, write_private
 from ..toolchain import Toolchain
 from .kubectl import environment
-from .provider import NOT_OURS, Endpoint
-from .review import Somebody, insist
+from .provider import NOT_OURS, Endpoint, Prove, Provider
 from .trust import Trust
 
 _SECONDS = 30
 
 
-class ExternalCluster:
-    """The `Provider` that runs nothing.
-
-    Args:
-        settings: The home; ``settings.context`` names the administrator's context.
-        tools: Where kubectl comes from.
-        somebody: Signs somebody in, to ask the API server about.
-    """
+class ExternalCluster(Provider):
+    """The provider that runs nothing; ``settings.context`` names the administrator's context."""
 
     name = "external-platform"
-    programs = ()
-    servers = ()
     shared = True
 
-    def __init__(self, settings: Settings, tools: Toolchain, somebody: Callable[[], Somebody]) -> None:
-        self._settings, self._tools, self._somebody = settings, tools, somebody
+    def __init__(self, settings: Settings, tools: Toolchain, prove: Prove) -> None:
+        self._settings, self._tools, self._prove = settings, tools, prove
 
     @cached_property
     def endpoint(self) -> Endpoint:
-        """As the person's kubeconfig has it.
-
-        Raises:
-            SettingsError: LABKIT_CONTEXT names no context of it.
-            ClusterError: The context leaves the API server's certificate unverified.
-        """
+        """As the person's kubeconfig has it."""
         view = self._view()
         cluster, user = view["clusters"][0]["cluster"], view["users"][0]["user"]
         if cluster.get("insecure-skip-tls-verify"):
             msg = f"context {self._settings.context} does not verify its API server's certificate"
             why = "it says insecure-skip-tls-verify, and whoever is in between could read the tokens"
             raise ClusterError(msg, why=why, fix="ask the cluster's administrator for its CA, and put it there as certificate-authority")
-        ca = self._settings.state.external_ca
-        authority = cluster.get("certificate-authority-data")
+        ca, authority = self._settings.state.external_ca, cluster.get("certificate-authority-data")
         # Without one, the authorities that are trusted everywhere count.
-        pem = base64.b64decode(authority) if authority else Path(requests.utils.DEFAULT_CA_BUNDLE_PATH).read_bytes()
-        write_private(ca, pem, mode=0o644)
+        write_private(ca, base64.b64decode(authority) if authority else PUBLIC_CA.read_bytes(), mode=0o644)
         return Endpoint(self.name, cluster["server"], ca, user)
-
-    def prepare(self, issuer: str) -> None:
-        """Do nothing: there is nothing to look at beforehand."""
 
     def start(self, trust: Trust) -> None:
         """Verify: it answers, the context's user may give rights, and the API server knows somebody by a token of the realm.
 
         Raises:
             SettingsError: LABKIT_CONTEXT names no context.
-            ApiUnreachable: Nothing answers there, or with a certificate that can't be verified.
-            ClusterError: One of the others; what the cluster's administrator has to do is in ``fix``.
+            ClusterError: One of these fails; what the cluster's administrator has to do is in ``fix``.
         """
         url = self.endpoint.url
         if is_loopback(trust.issuer) and not is_loopback(url):
@@ -86,44 +63,25 @@ class ExternalCluster:
             why = "that name means every machine itself: the API server would look for Keycloak on its own"
             fix = "use a Keycloak with a name of its own (LABKIT_KEYCLOAK=hosted), or a cluster on this machine"
             raise ClusterError(msg, why=why, fix=fix)
-        self._ask_it(url)
-        self._require_rights()
+        self._insist_on_an_answer()
+        self._insist_on_rights()
         try:
-            insist(self._somebody())
-        except Unauthorized as error:
-            msg = f"the API server at {url} does not know people by tokens of {trust.issuer}"
-            raise ClusterError(msg, why=error.why, fix=_for_the_administrator(trust)) from None
+            self._prove(lambda: None)
         except ApiUnreachable:
             raise
         except ClusterError as error:
-            raise ClusterError(error.what, why=error.why, fix=_for_the_administrator(trust)) from None
-
-    def stop(self) -> bool:
-        """Nothing runs here."""
-        return False
+            unknown = f"the API server at {url} does not know people by tokens of {trust.issuer}"
+            what = unknown if isinstance(error, Unauthorized) else error.what
+            raise ClusterError(what, why=error.why, fix=_for_the_administrator(trust)) from None
 
     def is_running(self) -> bool:
-        """Whether it answers."""
         try:
-            self._ask_it(self.endpoint.url)
+            self._insist_on_an_answer()
         except (ApiUnreachable, SettingsError):
             return False
         return True
 
-    def server_log(self, lines: int) -> str:
-        """Empty: its log is its administrator's."""
-        return ""
-
-    def flags(self) -> tuple[str, ...]:
-        """Empty: they are its administrator's to read."""
-        return ()
-
-    def exchanges(self) -> list[Exchange]:
-        """Nothing: its audit log is its administrator's."""
-        return []
-
     def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """The cluster, which is not labkit's to run."""
         return [(self.name, NOT_OURS if self.is_running() else "silent", "", self.endpoint.url, "")]
 
     def _view(self) -> dict[str, Any]:
@@ -144,24 +102,24 @@ class ExternalCluster:
         env = environment(self._settings.state.kubectl_cache, EXTERNAL_KUBECTL)
         return subprocess.run(argv, capture_output=True, text=True, timeout=_SECONDS, env=env, stdin=subprocess.DEVNULL, check=False)
 
-    def _ask_it(self, url: str) -> None:
+    def _insist_on_an_answer(self) -> None:
+        url, context = self.endpoint.url, self._settings.context
         try:
             # Any answer will do: who asks is nobody yet.
             request("GET", f"{url}/readyz", ca=self.endpoint.ca, timeout=_SECONDS)
         except requests.exceptions.SSLError as error:
-            msg = f"the certificate that is shown at {url} can't be verified with the CA in context {self._settings.context}"
+            msg = f"the certificate that is shown at {url} can't be verified with the CA in context {context}"
             raise ApiUnreachable(msg, fix="ask the cluster's administrator for a new kubeconfig") from error
         except requests.RequestException as error:
-            msg = f"nothing answers at {url}, where context {self._settings.context} leads"
+            msg = f"nothing answers at {url}, where context {context} leads"
             raise ApiUnreachable(msg, why=type(error).__name__, fix="start that cluster, or name another one in LABKIT_CONTEXT") from error
 
-    def _require_rights(self) -> None:
+    def _insist_on_rights(self) -> None:
         done = self._kubectl("auth", "can-i", "*", "*", "--all-namespaces")
-        if done.stdout.strip() == "yes":
-            return
-        msg = f"context {self._settings.context} may not do everything in its cluster"
-        why = done.stderr.strip() or "the labs bind cluster-admin to a group, and nobody can give rights that they haven't got"
-        raise ClusterError(msg, why=why, fix="name a context of an administrator (cluster-admin) in LABKIT_CONTEXT")
+        if done.stdout.strip() != "yes":
+            msg = f"context {self._settings.context} may not do everything in its cluster"
+            why = done.stderr.strip() or "the labs bind cluster-admin to a group, and nobody can give rights that they haven't got"
+            raise ClusterError(msg, why=why, fix="name a context of an administrator (cluster-admin) in LABKIT_CONTEXT")
 
 
 def _for_the_administrator(trust: Trust) -> str:

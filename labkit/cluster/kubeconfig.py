@@ -34,7 +34,10 @@ def exec_context(username: str) -> str:
 
 
 def exec_user(username: str, variables: Mapping[str, str]) -> dict[str, Any]:
-    """A user's entry by which kubectl asks ``labkit credential`` for tokens; see `Kubeconfig.write_exec_person`."""
+    """A user's entry by which kubectl asks ``labkit credential`` for tokens.
+
+    Source: kubernetes.io, *Authenticating*, client-go credential plugins. These variables lead labkit to the lab.
+    """
     plugin = {
         "apiVersion": "client.authentication.k8s.io/v1",
         "command": sys.executable,
@@ -46,81 +49,60 @@ def exec_user(username: str, variables: Mapping[str, str]) -> dict[str, Any]:
     return {"exec": plugin}
 
 
+def oidc_user(session: Session, client: Client, issuer: str, ca: Path) -> dict[str, Any]:
+    """A user's entry with a signed-in person's tokens, as kubectl's built-in ``oidc`` auth provider wants it.
+
+    The tokens and the client's secret stand in it: kubectl renews with them by itself, and so could whoever reads the file.
+    """
+    tokens = session.tokens
+    config = {
+        "client-id": client.client_id,
+        "client-secret": client.secret.get_secret_value(),
+        "id-token": tokens.id_token,
+        "idp-certificate-authority": str(ca),
+        "idp-issuer-url": issuer,
+        "refresh-token": tokens.refresh_token,
+    }
+    return {"auth-provider": {"name": "oidc", "config": config}}
+
+
 def certificate_user(pair: Pair) -> dict[str, Any]:
     """A user's entry by which a certificate is shown, with the files' contents so that the kubeconfig can be carried elsewhere."""
+    return {"client-certificate-data": _base64(pair.certificate), "client-key-data": _base64(pair.key)}
+
+
+def portable(endpoint: Endpoint, users: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A kubeconfig that can be carried elsewhere, with a context for each of these users' entries."""
     return {
-        "client-certificate-data": base64.b64encode(pair.certificate.read_bytes()).decode(),
-        "client-key-data": base64.b64encode(pair.key.read_bytes()).decode(),
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": endpoint.name, "cluster": {"server": endpoint.url, "certificate-authority-data": _base64(endpoint.ca)}}],
+        "users": [{"name": name, "user": user} for name, user in users.items()],
+        "contexts": [{"name": name, "context": {"cluster": endpoint.name, "user": name}} for name in users],
     }
 
 
 def component_kubeconfig(folder: Path, name: str, endpoint: Endpoint, user: Mapping[str, Any]) -> Path:
-    """Write a kubeconfig of its own for a component; JSON is YAML, so no writer is needed for it.
-
-    Args:
-        folder: Where to write it.
-        name: The component's.
-        endpoint: Where the API server is.
-        user: The user's entry; with ``as`` the component impersonates somebody, for which it needs the right.
-    """
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "local", "cluster": {"server": endpoint.url, "certificate-authority": str(endpoint.ca)}}],
-        "users": [{"name": name, "user": user}],
-        "contexts": [{"name": name, "context": {"cluster": "local", "user": name}}],
-        "current-context": name,
-    }
+    """Write a kubeconfig of its own for a component; with ``as`` in the user's entry it impersonates somebody."""
     file = folder / f"{name}.kubeconfig"
-    write_private(file, json.dumps(config))
+    # JSON is YAML too.
+    write_private(file, json.dumps({**portable(endpoint, {name: user}), "current-context": name}))
     return file
 
 
 class Kubeconfig:
-    """A kubeconfig file (kubernetes.io, *Organizing cluster access using kubeconfig files*).
-
-    Attributes:
-        path: Where it lies; mode 0600.
-    """
+    """A kubeconfig file of mode 0600 (kubernetes.io, *Organizing cluster access using kubeconfig files*)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def write_admin(self, endpoint: Endpoint) -> str:
-        """Enter the cluster and its administrator; returns the context's name."""
+    def enter(self, endpoint: Endpoint, name: str = "", user: Mapping[str, Any] | None = None) -> str:
+        """Enter the cluster with one who uses it, the administrator unless somebody is named; returns the context's name."""
+        name, user = name or endpoint.name, endpoint.admin if user is None else user
         cluster = {"server": endpoint.url, "certificate-authority": str(endpoint.ca)}
-        context = {"cluster": endpoint.name, "user": endpoint.name}
-        self._enter(clusters={endpoint.name: cluster}, users={endpoint.name: endpoint.admin}, contexts={endpoint.name: context})
-        return endpoint.name
-
-    def write_person(self, endpoint: Endpoint, session: Session, client: Client, issuer: str, ca: Path) -> str:
-        """Enter a signed-in person as kubectl's built-in ``oidc`` auth provider wants it; returns the context's name.
-
-        The tokens and the client's secret lie in the file: kubectl renews with them by itself, and so could whoever reads the file.
-        """
-        tokens = session.tokens
-        config = {
-            "client-id": client.client_id,
-            "client-secret": client.secret.get_secret_value(),
-            "id-token": tokens.id_token,
-            "idp-certificate-authority": str(ca),
-            "idp-issuer-url": issuer,
-            "refresh-token": tokens.refresh_token,
-        }
-        user = {"auth-provider": {"name": "oidc", "config": config}}
-        return self._enter_user(session.username, user, endpoint)
-
-    def write_exec_person(self, endpoint: Endpoint, username: str, variables: Mapping[str, str]) -> str:
-        """Enter a person whose tokens kubectl asks ``labkit credential`` for; returns the context's name, ``USER-exec``.
-
-        Source: kubernetes.io, *Authenticating*, client-go credential plugins.
-
-        Args:
-            endpoint: The cluster.
-            username: Whose tokens.
-            variables: The environment variables that lead labkit to this lab.
-        """
-        return self._enter_user(exec_context(username), exec_user(username, variables), endpoint)
+        context = {"cluster": endpoint.name, "user": name}
+        self._enter({"clusters": {endpoint.name: cluster}, "users": {name: user}, "contexts": {name: context}})
+        return name
 
     def contexts(self) -> list[str]:
         """The names of its contexts."""
@@ -128,25 +110,18 @@ class Kubeconfig:
 
     def entry(self, section: str, name: str) -> dict[str, Any] | None:
         """What ``clusters``, ``users`` or ``contexts`` holds under a name, or None."""
-        found = _read(self.path)[section].get(name)
-        return None if found is None else dict(found)
+        return _read(self.path)[section].get(name)
 
     def id_token(self, name: str) -> str:
-        """The ID token that lies in a user's entry; empty when there is none, or the user has another way of showing one."""
+        """The ID token in a user's entry; empty when there is none, or the user has another way of showing one."""
         provider = (self.entry("users", name) or {}).get("auth-provider") or {}
         return str((provider.get("config") or {}).get("id-token", ""))
 
     def merge_into(self, target: Path) -> list[str]:
-        """Copy all entries into another kubeconfig, whose own entries and current context stay.
-
-        Args:
-            target: Such as ``~/.kube/config``; made if missing.
-
-        Returns:
-            The names of the contexts that were entered.
+        """Copy all entries into another kubeconfig, whose own entries and current context stay; returns the contexts' names.
 
         Raises:
-            ClusterError: It is no kubeconfig, or entries of the same name, for another cluster, are there already.
+            ClusterError: It is no kubeconfig, or has entries of the same name for another cluster.
         """
         # Followed, so that a file that is kept elsewhere and linked is changed there.
         target = target.resolve()
@@ -160,7 +135,7 @@ class Kubeconfig:
         if taken:
             msg = f"{target} already has {', '.join(sorted(taken))}, for another cluster"
             raise ClusterError(msg, fix=f"rename or remove it there, or use the lab's own file: export KUBECONFIG={self.path}")
-        Kubeconfig(target)._enter(**ours)
+        Kubeconfig(target)._enter(ours)
         return list(ours["contexts"])
 
     def remove(self, *names: str) -> None:
@@ -169,15 +144,11 @@ class Kubeconfig:
             for section in ("contexts", "users"):
                 whole[section] = [entry for entry in whole.get(section) or [] if entry["name"] not in names]
 
-    def _enter_user(self, name: str, user: dict[str, Any], endpoint: Endpoint) -> str:
-        self._enter(users={name: user}, contexts={name: {"cluster": endpoint.name, "user": name}})
-        return name
-
-    def _enter(self, **entries: dict[str, Any]) -> None:
+    def _enter(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
         with self._whole() as whole:
             for section, kind in SECTIONS.items():
                 known = {entry["name"]: entry for entry in whole.get(section) or []}
-                for name, value in entries.get(section, {}).items():
+                for name, value in entries[section].items():
                     known[name] = {**known.get(name, {"name": name}), kind: value}
                 whole[section] = list(known.values())
 
@@ -194,17 +165,16 @@ class Kubeconfig:
             write_private(self.path, yaml.safe_dump(whole, sort_keys=False))
 
 
-def _identity(cluster: dict[str, Any], folder: Path) -> tuple[object, str]:
-    """What tells a cluster from another: its address, and the authority that its certificate is verified with.
+def _base64(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode()
 
-    Args:
-        cluster: A cluster's entry.
-        folder: Where the kubeconfig lies, for files that it names.
-    """
+
+def _identity(cluster: dict[str, Any], folder: Path) -> tuple[object, str]:
+    """What tells a cluster from another: its address, and the authority behind its certificate, a file of which may lie in that folder."""
     data, file = cluster.get("certificate-authority-data"), cluster.get("certificate-authority")
     if not data and file:
         try:
-            data = base64.b64encode((folder / file).read_bytes()).decode()
+            data = _base64(folder / file)
         except (OSError, ValueError):
             data = str(folder / file)
     return cluster.get("server"), data or ""

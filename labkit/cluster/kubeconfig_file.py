@@ -14,11 +14,12 @@ from ..workshop.files import UniqueKeyLoader, yaml_worded
 SECTIONS = {"clusters": "cluster", "users": "user", "contexts": "context"}
 """The lists of a kubeconfig; an entry holds a name and, under this key, what goes by it."""
 
-_TYPES: Mapping[str, Mapping[str, type[Any]]] = {
-    "cluster": {"server": str, "certificate-authority": str, "certificate-authority-data": str},
-    "user": {"auth-provider": dict, "exec": dict},
-    "context": {"cluster": str, "user": str},
+_ENTRIES: Mapping[str, Any] = {
+    "clusters": {"cluster": {"server": str, "certificate-authority": str, "certificate-authority-data": str}},
+    "users": {"user": {"auth-provider": {"config": {}}, "exec": {}}},
+    "contexts": {"context": {"cluster": str, "user": str}},
 }
+"""What an entry of each list holds, as far as labkit reads it: text, or a mapping."""
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -75,29 +76,26 @@ def _oddities(whole: Any) -> Iterator[str]:
     if (whole.get("apiVersion") or "v1", whole.get("kind") or "Config") != ("v1", "Config"):
         yield "it says of itself that it is something else: apiVersion and kind are not v1 and Config"
     yield from _mistyped("", whole, {"current-context": str})
-    for section, kind in SECTIONS.items():
-        entries = whole.get(section)
-        if entries is None:
-            continue
+    for section, shape in _ENTRIES.items():
+        entries = [] if whole.get(section) is None else whole[section]
         if not isinstance(entries, list):
             yield f"{section} is not a list"
             continue
         names = [entry.get("name") if isinstance(entry, dict) else None for entry in entries]
-        for i, (entry, name) in enumerate(zip(entries, names, strict=True)):
+        for i, name in enumerate(names):
             place = f"{section}[{i}]"
             if not (isinstance(name, str) and name):
                 yield f"{place} has no name, or one that is not text"
             elif name in names[:i]:
                 yield f'{place} has the name "{name}", as {section}[{names.index(name)}] has'
             else:
-                yield from _mistyped(f"{place}.", entry, {kind: dict})
-                if isinstance(value := entry.get(kind), dict):
-                    yield from _mistyped(f"{place}.{kind}.", value, _TYPES[kind])
-                    if isinstance(provider := value.get("auth-provider"), dict):
-                        yield from _mistyped(f"{place}.{kind}.auth-provider.", provider, {"config": dict})
+                yield from _mistyped(f"{place}.", entries[i], shape)
 
 
-def _mistyped(place: str, value: Mapping[str, Any], types: Mapping[str, type[Any]]) -> Iterator[str]:
-    for key, wanted in types.items():
-        if value.get(key) is not None and not isinstance(value[key], wanted):
+def _mistyped(place: str, value: Mapping[str, Any], shape: Mapping[str, Any]) -> Iterator[str]:
+    for key, wanted in shape.items():
+        found = value.get(key)
+        if found is not None and not isinstance(found, str if wanted is str else dict):
             yield f"{place}{key} is not {'text' if wanted is str else 'a mapping'}"
+        elif isinstance(found, dict):
+            yield from _mistyped(f"{place}{key}.", found, wanted)

@@ -53,12 +53,9 @@ async def _run(relays: list[list[str]], command: list[str]) -> int:
 
 
 async def relay(listen: str, target: str, callers: str = "") -> asyncio.Server:
-    """Listen at an address, and connect each caller to another one.
+    """Listen at an address, and connect each caller to another one; with ``callers`` only those of that network, such as ``172.18.0.0/16``.
 
-    Args:
-        listen: Where to listen.
-        target: Where to connect to for each caller.
-        callers: The network whose callers are served, as ``172.18.0.0/16``; another one's connection is closed unread. Left out, all are.
+    Another caller's connection is closed unread.
     """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -99,7 +96,7 @@ async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
 
 
 def _bring_up_loopback() -> None:
-    """Bring up a new network's loopback interface, which is down at first; everywhere else it is up already."""
+    """Bring up the loopback interface, which is down in a new network namespace."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         name, flags = struct.unpack("16sh", fcntl.ioctl(asked, _GET_FLAGS, struct.pack("16sh", b"lo", 0)))
         if not flags & _UP:

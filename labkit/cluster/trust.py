@@ -56,7 +56,8 @@ class Trust(Displayed):
         of nothing else.
         """
         authority = "" if self.ca == PUBLIC_CA else self.ca.read_text()
-        return self.declared.authentication.filled_in({"ISSUER": self.issuer, "ISSUER_CA": authority, **self._groups})
+        values = {"ISSUER": self.issuer, "ISSUER_CA": authority, "GROUPS": json.dumps(self.groups)}
+        return self.declared.authentication.filled_in(values)
 
     def configuration(self) -> str:
         """The text of `file`, for ``--authentication-config``."""
@@ -66,8 +67,4 @@ class Trust(Displayed):
     def groups_expression(self) -> str:
         """What the file has the API server make of a token's groups (CEL): those of the declared ones that it names, so never another."""
         mapping = self.declared.authentication.data["jwt"][0]["claimMappings"]["groups"]
-        return str(mapping["expression"]).replace("${GROUPS}", self._groups["GROUPS"])
-
-    @property
-    def _groups(self) -> dict[str, str]:
-        return {"GROUPS": json.dumps(self.groups)}
+        return str(mapping["expression"]).replace("${GROUPS}", json.dumps(self.groups))

@@ -159,7 +159,7 @@ def translated(answer: requests.Response) -> LabkitError:
     if body.get("kind") == "Status":
         message = str(body.get("message", ""))
         if answer.status_code == Forbidden.status:
-            return forbidden(message, message, None)
+            return forbidden(message)
         return ClusterError(f"the API server answered {answer.status_code}", why=message)
     message = _words(answer)
     if clusters := _clusters((body.get("error") or {}).get("refusal") or {}, message):
@@ -188,7 +188,7 @@ def _clusters(refusal: Mapping[str, Any], told: str) -> Forbidden | None:
     """The API server's 403, if ``refusal``, as ``refusals.js`` makes it, is one; ``told`` is what the portal says of it."""
     if refusal.get("status") != Forbidden.status:
         return None
-    error = forbidden(refusal["message"], "", None)
+    error = forbidden(refusal["message"])
     error.user, error.why = refusal["user"], told
     return error
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from ..cluster.belongings import LABEL
+from ..cluster.kubectl import LABEL
 from ..cluster.provider import Endpoint
 from ..common.platform_folder import OWN
 from ..config.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from labkit.cluster import review
+from labkit.cluster import api
 from labkit.cluster.trust import Trust
 from labkit.common.errors import ApiUnreachable, ClusterError, Forbidden, LabkitError, SettingsError
 from labkit.common.expectation import expect
@@ -39,7 +39,7 @@ def theirs(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     made = Lab(new_home(lab, tmp_path_factory.mktemp("theirs")))
     try:
         made.cluster.provider.start(lab.cluster.trust)
-        made.cluster.kubeconfig.write_admin(made.cluster.endpoint)
+        made.cluster.kubeconfig.enter(made.cluster.endpoint)
         made.cluster.admin_kubectl("create", "namespace", "payroll")
         made.cluster.admin_kubectl("create", "configmap", "figures", "-n", "payroll", "--from-literal=sum=42")
         settled(made)
@@ -178,7 +178,7 @@ def test_the_context_must_be_named_and_be_there(guest: Lab, context: str) -> Non
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their API server has been running for long: what it does not know now, it won't know later."""
-    monkeypatch.setattr(review, "_PATIENCE_SECONDS", 2)
+    monkeypatch.setattr(api, "_DISCOVERY_SECONDS", 2)
 
 
 @pytest.mark.fault(

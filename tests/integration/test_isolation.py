@@ -141,7 +141,7 @@ def second(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
     made = Lab(replace(lab.settings, home=home, home_id=str(state["id"]), ports=ports))
     made.cluster.provider.start(lab.cluster.trust)
-    made.cluster.kubeconfig.write_admin(made.cluster.endpoint)
+    made.cluster.kubeconfig.enter(made.cluster.endpoint)
     yield made
     made.down()
 
@@ -157,7 +157,7 @@ def test_in_a_new_cluster_kubernetes_own_roles_are_filled_once_the_labs_are_appl
 @pytest.mark.fault("Exposure", "an administrator of one home at another home's cluster", "401")
 def test_a_caller_of_one_home_is_unknown_in_the_other(lab: Lab, second: Lab) -> None:
     stranger = replace(second.cluster.endpoint, name="stranger", admin=lab.cluster.endpoint.admin)
-    second.cluster.kubeconfig.write_admin(stranger)
+    second.cluster.kubeconfig.enter(stranger)
     with pytest.raises(Unauthorized, match="You must be logged in"):
         second.cluster.kubectl("stranger", "get", "namespaces")
 

@@ -22,10 +22,8 @@ from labkit.cli.render import render
 from labkit.cluster.api import Api, Identity
 from labkit.cluster.cluster import Cluster
 from labkit.cluster.kind.checks import look
-from labkit.cluster.kind.config import KindConfig
-from labkit.cluster.kind.lesson import kind_files
+from labkit.cluster.kind.files import CONFIG, KindFiles
 from labkit.cluster.provider import Endpoint
-from labkit.cluster.trust import Trust
 from labkit.common.errors import ClusterError, PortInUse
 from labkit.config.settings import OIDC_STYLES, OidcStyle, Settings, open_home
 from labkit.lab import Lab
@@ -138,6 +136,15 @@ def test_starting_it_again_takes_it_over_and_starts_a_stopped_node(cluster: Clus
     assert (stand_in.run_args(), len([call for call in stand_in.calls() if call.startswith("run ")])) == before
 
 
+def test_what_was_looked_at_to_prepare_is_not_looked_at_again_by_the_next_start(cluster: Cluster, stand_in: StandIn) -> None:
+    def asked(does: Callable[[], object]) -> int:
+        before = len(stand_in.calls())
+        does()
+        return len([call for call in stand_in.calls()[before:] if call.startswith("info ")])
+
+    assert [asked(does) for does in (cluster.prepare, cluster.start, cluster.start)] == [1, 0, 1]
+
+
 @pytest.mark.fault("Servers", "a KinD node looks for Keycloak at localhost, which is the node", "a relay at its gateway leads to Keycloak")
 def test_keycloak_is_behind_the_networks_gateway_with_its_own_certificate(cluster: Cluster, lab: Lab) -> None:
     issuer = urlsplit(lab.keycloak.issuer)
@@ -171,7 +178,7 @@ def test_a_home_goes_on_with_its_kind_cluster_and_others_are_local(cluster: Clus
 
 
 def test_what_lab_02_shows_of_kind_is_what_its_api_server_was_told(cluster: Cluster, home: Settings) -> None:
-    rows = kind_files(cluster.trust, home).beside(cluster.provider.flags()).rows
+    rows = KindFiles(cluster.trust, home).beside(cluster.provider.flags()).rows
     assert rows
     assert all(here == there for _, here, there in rows)
 
@@ -211,14 +218,15 @@ def altered(monkeypatch: pytest.MonkeyPatch, make: Callable[..., Cluster], stand
     """The cluster from a config that was changed before kind gets it. kubeadm's files are made, and no server is run with them."""
 
     def change(by: Callable[[dict[str, Any]], Any]) -> Cluster:
-        text = KindConfig.text
+        texts = vars(KindFiles)["texts"].fget
 
-        def changed(self: KindConfig, trust: Trust) -> str:
-            config = yaml.safe_load(text(self, trust))
+        def changed(self: KindFiles) -> dict[str, str]:
+            made: dict[str, str] = texts(self)
+            config = yaml.safe_load(made[CONFIG])
             by(config)
-            return yaml.safe_dump(config, sort_keys=False)
+            return {**made, CONFIG: yaml.safe_dump(config, sort_keys=False)}
 
-        monkeypatch.setattr(KindConfig, "text", changed)
+        monkeypatch.setattr(KindFiles, "texts", property(changed))
         return make()
 
     make().leave()

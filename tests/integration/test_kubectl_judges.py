@@ -48,7 +48,7 @@ def seen() -> Seen:
 @pytest.fixture
 def ours(tmp_path: Path) -> Kubeconfig:
     kubeconfig = Kubeconfig(tmp_path / "lab" / "kubeconfig")
-    kubeconfig.write_admin(Endpoint("local-platform", "https://localhost:6443", Path("/lab/ca.crt"), {"client-key-data": "a2V5"}))
+    kubeconfig.enter(Endpoint("local-platform", "https://localhost:6443", Path("/lab/ca.crt"), {"client-key-data": "a2V5"}))
     return kubeconfig
 
 

@@ -36,7 +36,7 @@ def theirs(realm: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
     made = Lab(Settings.load({"LABKIT_HOME": str(folder), "LABKIT_CLUSTER": "local"}))
     try:
         made.cluster.provider.start(trust)
-        made.cluster.kubeconfig.write_admin(made.cluster.endpoint)
+        made.cluster.kubeconfig.enter(made.cluster.endpoint)
         made.cluster.admin_kubectl("create", "namespace", "payroll")
         made.cluster.admin_kubectl("create", "configmap", "figures", "-n", "payroll", "--from-literal=sum=42")
         yield made

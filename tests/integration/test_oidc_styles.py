@@ -359,7 +359,7 @@ def test_a_subgroup_of_a_declared_name_is_named_by_plan_and_doctor(cluster: Clus
 @pytest.mark.fault("Neighbours", "a group that realm.yaml does not declare is bound in the cluster", "a token's group counts if declared")
 def test_an_undeclared_group_gets_no_rights_by_a_file(cluster: Cluster, home: Settings, realm: Lab) -> None:
     binding = ("clusterrolebinding", "of-the-undeclared")
-    cluster.kubeconfig.write_admin(cluster.endpoint)
+    cluster.kubeconfig.enter(cluster.endpoint)
     cluster.admin_kubectl("create", *binding, "--clusterrole=cluster-admin", "--group=team-x")
     try:
         with in_a_new_group(realm, "team-x") as token:

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from labkit.cluster.kind import config as kind_config
-from labkit.cluster.kind.lesson import kind_files
+from labkit.cluster.kind.files import KindFiles
 from labkit.cluster.trust import Trust
 from labkit.config.hosting import PUBLIC_CA
-from labkit.config.ports import LOOPBACK
 from labkit.config.settings import PORTS, OidcStyle, Settings
+from labkit.workshop.cluster_files import PATCH
 from labkit.workshop.files import read
 from labkit.workshop.workshop import Workshop
 
@@ -89,7 +88,7 @@ def test_the_api_server_gets_the_same_audit_policy() -> None:
 
 @pytest.mark.parametrize("case", GOLDEN["kind"])
 def test_kind_gets_the_same_config(tmp_path: Path, settings: Settings, case: str) -> None:
-    found = loaded(kind_config.KindConfig(settings).text(trust(tmp_path, case)))
+    found = loaded(KindFiles(trust(tmp_path, case), settings, GATEWAY, settings.state.kind, settings.home_id).config)
     assert found == golden("kind", case, Path("/home/lab/kind"), "ID")
 
 
@@ -98,21 +97,21 @@ def test_kind_gets_the_same_config_by_hand(tmp_path: Path, settings: Settings, c
     expected = golden("by hand", case, Path(), "by-hand")
     # Were left to kind.
     expected["nodes"][0] |= {"image": "node:1", "labels": {"labkit/home": "by-hand"}}
-    assert loaded(kind_files(trust(tmp_path, case), settings).config) == expected
+    assert loaded(KindFiles(trust(tmp_path, case), settings).config) == expected
 
 
 @pytest.mark.parametrize("case", GOLDEN["patch"])
-def test_kubeadm_gets_the_same_patch(tmp_path: Path, case: str) -> None:
+def test_kubeadm_gets_the_same_patch(tmp_path: Path, settings: Settings, case: str) -> None:
     """Where no patch was needed it says of localhost what localhost means anyway."""
-    gateway = GATEWAY if case == "local" else LOOPBACK
     nothing_new = {"spec": {"hostAliases": [{"ip": "127.0.0.1", "hostnames": ["localhost"]}]}}
-    found = yaml.safe_load(kind_config.pod_patch(trust(tmp_path, f"structured {case}"), gateway))
+    found = yaml.safe_load(KindFiles(trust(tmp_path, f"structured {case}"), settings, GATEWAY).texts[PATCH])
     assert found == (GOLDEN["patch"][case] or nothing_new)
 
 
 def test_another_comment_makes_no_other_kind_cluster(tmp_path: Path, settings: Settings) -> None:
-    config, told = kind_config.KindConfig(replace(settings, home=tmp_path / "home")), trust(tmp_path, "structured local")
-    assert config.write(told, GATEWAY)
-    kind = replace(told.declared.kind, text=f"# More.\n{told.declared.kind.text}")
-    assert not config.write(replace(told, declared=replace(told.declared, kind=kind)), GATEWAY)
-    assert config.file.read_text().startswith("# More.\n")
+    files = KindFiles(trust(tmp_path, "structured local"), settings, GATEWAY, tmp_path / "kind")
+    assert files.write()
+    declared = files.trust.declared
+    kind = replace(declared.kind, text=f"# More.\n{declared.kind.text}")
+    assert not replace(files, trust=replace(files.trust, declared=replace(declared, kind=kind))).write()
+    assert (files.folder / "kind.yaml").read_text().startswith("# More.\n")

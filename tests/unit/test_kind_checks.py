@@ -12,7 +12,7 @@ from labkit.cli.verbs import main
 from labkit.cluster.cluster import Cluster
 from labkit.cluster.kind import checks as kind_checks
 from labkit.cluster.kind.checks import docker_answers, look
-from labkit.cluster.kind.config import AUTHENTICATION
+from labkit.cluster.kind.files import AUTHENTICATION
 from labkit.config.settings import Settings
 from labkit.course.runner import run
 from labkit.lab import Lab

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from labkit.cluster.kubeconfig import Kubeconfig
+from labkit.cluster.kubeconfig import Kubeconfig, exec_user
 from labkit.cluster.provider import Endpoint
 from labkit.common.errors import ClusterError
 
@@ -64,8 +64,8 @@ ODD = [
 @pytest.fixture
 def ours(tmp_path: Path) -> Kubeconfig:
     kubeconfig = Kubeconfig(tmp_path / "lab" / "kubeconfig")
-    kubeconfig.write_admin(LAB)
-    kubeconfig.write_exec_person(LAB, "user-dev", {"LABKIT_HOME": str(tmp_path / "lab")})
+    kubeconfig.enter(LAB)
+    kubeconfig.enter(LAB, "user-dev-exec", exec_user("user-dev", {"LABKIT_HOME": str(tmp_path / "lab")}))
     return kubeconfig
 
 
@@ -112,7 +112,7 @@ def test_a_name_that_is_not_there_has_no_entry(ours: Kubeconfig) -> None:
 
 
 def test_kubectls_own_entries_and_unknown_keys_stay(theirs: Path) -> None:
-    Kubeconfig(theirs).write_admin(LAB)
+    Kubeconfig(theirs).enter(LAB)
     assert without_ours(theirs) == content_of(THEIRS)
     assert Kubeconfig(theirs).contexts() == ["work", "local-platform"]
 
@@ -238,7 +238,7 @@ def test_a_cluster_at_the_same_address_with_another_authority_is_another_one(
 def test_an_authority_is_known_by_what_it_is_wherever_it_stands(theirs: Path, tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_bytes(b"A")
     ours = Kubeconfig(tmp_path / "lab" / "kubeconfig")
-    ours.write_admin(Endpoint(LAB.name, LAB.url, tmp_path / "ca.crt", LAB.admin))
+    ours.enter(Endpoint(LAB.name, LAB.url, tmp_path / "ca.crt", LAB.admin))
     for authority in ({"certificate-authority": "../ca.crt"}, {"certificate-authority-data": "QQ=="}):
         cluster = {"server": LAB.url, **authority}
         theirs.write_text(yaml.safe_dump({"clusters": [{"name": LAB.name, "cluster": cluster}]}))
@@ -248,12 +248,12 @@ def test_an_authority_is_known_by_what_it_is_wherever_it_stands(theirs: Path, tm
 def test_several_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     kubeconfig = Kubeconfig(tmp_path / "kubeconfig")
     names = [f"user-{i}" for i in range(8)]
-    writers = [threading.Thread(target=kubeconfig.write_exec_person, args=(LAB, name, {})) for name in names]
+    writers = [threading.Thread(target=kubeconfig.enter, args=(LAB, name, {})) for name in names]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    assert sorted(kubeconfig.contexts()) == [f"{name}-exec" for name in names]
+    assert sorted(kubeconfig.contexts()) == names
 
 
 def test_a_lock_that_is_never_freed_is_named(ours: Kubeconfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from labkit.cluster.access import AccessMatrix, Answer
 from labkit.cluster.api import Identity
-from labkit.cluster.audit import Audit
+from labkit.cluster.local import exchanges as audit_exchanges
 from labkit.cluster.trust import Trust
 from labkit.common.drawing import Drawn, svg, words
 from labkit.common.exchanges import Exchange
@@ -165,7 +165,7 @@ def test_keycloaks_access_log_tells_who_asked_by_what_their_programs_call_themse
 
 def test_without_logs_there_is_nothing_to_tell(tmp_path: Path) -> None:
     assert exchanges(tmp_path) == []
-    assert Audit(tmp_path / "logs", tmp_path / "policy.yaml").exchanges() == []
+    assert audit_exchanges(tmp_path / "logs" / "kube-apiserver-audit.log") == []
 
 
 def test_the_audit_log_tells_who_asked_and_which_binding_allowed_it(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_the_audit_log_tells_who_asked_and_which_binding_allowed_it(tmp_path: Pa
     (tmp_path / "logs").mkdir()
     lines = (json.dumps({**event, "stage": "ResponseStarted"}), json.dumps(event), '{"stage": "Resp')
     (tmp_path / "logs" / "kube-apiserver-audit.log").write_text("\n".join(lines))
-    (seen,) = Audit(tmp_path / "logs", tmp_path / "policy.yaml").exchanges()
+    (seen,) = audit_exchanges(tmp_path / "logs" / "kube-apiserver-audit.log")
     assert (seen.what, seen.answer) == (
         "create /api/v1/namespaces/default/configmaps",
         '201 for a@b.example, allowed by ClusterRoleBinding "kube-admin"',

@@ -19,7 +19,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from labkit.cluster.rbac import LIST_BINDINGS
+from labkit.cluster.access import LIST_BINDINGS
 from labkit.course.steps import STEPS
 from labkit.doctor.known import KNOWN, page
 

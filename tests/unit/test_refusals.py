@@ -79,7 +79,7 @@ def test_another_failure_becomes_the_error_of_its_kind(tmp_path: Path, said: str
 
 
 def test_a_refusal_that_names_nobody_has_an_empty_user() -> None:
-    assert forbidden("no", "namespaces is forbidden", None).user == ""
+    assert forbidden("no", "namespaces is forbidden").user == ""
 
 
 def test_a_kubectl_that_gives_no_answer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The ``docker`` command, as far as a KinD cluster is looked after with it, and its refusals as errors that name the fix."""
+"""The commands ``docker`` and ``kind``, and their refusals as errors that name the fix."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import pty
 import re
 import select
 import subprocess
-import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ...common.display import progress
@@ -21,23 +22,55 @@ from ...config.hosting import is_loopback
 
 INSTEAD = "do without Docker: LABKIT_CLUSTER=local"
 _SILENT_SECONDS = 60
+_REFUSALS = {
+    "permission denied": (
+        "this user may not talk to Docker",
+        "join the group that may (sudo usermod -aG docker $USER), then log in again",
+    ),
+    "cannot connect|daemon running|failed to connect to the docker API": (
+        "Docker does not run",
+        "start Docker (sudo systemctl start docker, or Docker Desktop)",
+    ),
+    "error during connect|context .* not found|unable to resolve docker endpoint": (
+        "the Docker that is set here can't be reached",
+        "docker context ls shows which Docker is meant, and DOCKER_HOST overrides it",
+    ),
+}
+"""What Docker says when it can't be used, what that means, and the fix."""
+
 _VIRTUAL_MACHINES = {"colima": "Colima", "lima": "Lima", ".rd": "Rancher Desktop", "orbstack": "OrbStack", "minikube": "minikube"}
 """What the endpoint or the daemon's host is called where Docker runs in a virtual machine of that program."""
 
 
+def unusable(what: str, *, why: str = "", fix: str = "") -> ClusterError:
+    """Make an error whose fix ends with the way that needs no Docker."""
+    return ClusterError(what, why=why, fix=f"{fix}; or\n{INSTEAD}" if fix else INSTEAD)
+
+
+def explained(said: str, remedies: Mapping[str, tuple[str, str]]) -> ClusterError | None:
+    """Look for what a program has said in a table of patterns, each with what it means and the fix."""
+    for pattern, (what, fix) in remedies.items():
+        if re.search(pattern, said, re.IGNORECASE):
+            return unusable(what, why=last_lines(said), fix=fix)
+    return None
+
+
+def last_lines(said: str, count: int = 6) -> str:
+    """The last lines that are not empty."""
+    return "\n".join([line for line in said.splitlines() if line.strip()][-count:])
+
+
 @dataclass(frozen=True)
 class Daemon:
-    """What a Docker daemon tells of itself.
+    """A Docker daemon, as it describes itself.
 
     Attributes:
-        version: Its version.
         system: The operating system that it runs on; ``Docker Desktop`` there.
         host: The name of the machine that it runs on.
-        endpoint: Where the ``docker`` command finds it: a socket's path as ``unix://…``, or an address.
-        cgroups: The version of control groups that it uses: ``1`` or ``2``.
+        endpoint: Where the ``docker`` command finds it: ``unix://…`` for a socket, or an address.
+        cgroups: The version of its control groups: ``1`` or ``2``.
         limits: Whether it can limit a container's memory, which kubelet asks for.
-        rootless: Whether it runs as an ordinary user.
-        root: The folder that its images lie in, on its machine.
+        root: The folder with its images, on its machine.
     """
 
     version: str
@@ -70,21 +103,15 @@ class Daemon:
         return ""
 
 
-@dataclass(frozen=True)
-class Network:
-    """A network of Docker's: its name, and the IPv4 subnet and gateway; the gateway is this machine as its containers see it."""
+class Network(NamedTuple):
+    """A bridge network; the gateway is this machine as its containers see it."""
 
-    name: str
-    subnet: str
     gateway: str
+    subnet: str
 
 
 class Docker:
-    """Docker, by its command.
-
-    Args:
-        seconds: How long it may take to answer, unless a command is given more.
-    """
+    """Docker, by its command, which is given this many seconds to answer."""
 
     def __init__(self, seconds: float = 30) -> None:
         self._seconds = seconds
@@ -99,12 +126,11 @@ class Docker:
         if not said.startswith("Docker version"):
             why = "labkit reads networks, mounts and logs as Docker gives them"
             msg = f"the command docker is not Docker here but says: {said.strip()}"
-            raise ClusterError(msg, why=why, fix=INSTEAD)
+            raise unusable(msg, why=why)
         info = json.loads(self.run("info", "--format", "{{json .}}") or "{}")
         if not info.get("ServerVersion"):
-            # Without a daemon the command may end well all the same, as it does before Docker 23.
-            refused = _refusal("info", "\n".join(info.get("ServerErrors") or ()))
-            raise refused
+            # Without a daemon the command of a Docker before 23 ends well all the same.
+            raise _refusal("\n".join(info.get("ServerErrors") or ()), "info")
         return Daemon(
             version=info["ServerVersion"],
             system=info["OperatingSystem"],
@@ -117,37 +143,29 @@ class Docker:
         )
 
     def run(self, *args: str, seconds: float = 0) -> str:
-        """Run ``docker ARGS``; returns its standard output. ``seconds`` is for what takes longer than an answer.
-
-        Raises:
-            ClusterError: It failed.
-        """
+        """Run ``docker ARGS``, and return its standard output; ``seconds`` is for what takes longer than an answer."""
         seconds = seconds or self._seconds
         argv, env = ["docker", *args], listed(DOCKER)
         try:
             done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds, env=env, stdin=subprocess.DEVNULL, check=False)
         except FileNotFoundError as error:
             msg = "there is no docker command on PATH"
-            raise ClusterError(msg, fix=f"install Docker (docs.docker.com/engine/install), or\n{INSTEAD}") from error
+            raise unusable(msg, fix="install Docker (docs.docker.com/engine/install)") from error
         except subprocess.TimeoutExpired as error:
             msg = f"Docker gave no answer within {seconds:.0f} s"
-            raise ClusterError(msg, why=f"docker {args[0]} still waited", fix=f"restart Docker, or\n{INSTEAD}") from error
+            raise unusable(msg, why=f"docker {args[0]} still waited", fix="restart Docker") from error
         if done.returncode:
-            raise _refusal(args[0], done.stderr.strip())
+            raise _refusal(done.stderr.strip(), args[0])
         return done.stdout
 
     def containers_with(self, mount: str) -> dict[str, bool]:
-        """The containers that have something mounted at that path, by name, each with whether it runs."""
+        """The containers that have something mounted at that path, by name; each with whether it runs."""
         names = self.run("ps", "-a", f"--filter=volume={mount}", "--format", "{{.Names}}").split()
         found = json.loads(self.run("inspect", "--type=container", *names)) if names else []
         return {each["Name"].removeprefix("/"): bool(each["State"]["Running"]) for each in found}
 
     def pull(self, image: str, silent_seconds: float = _SILENT_SECONDS) -> None:
-        """Fetch an image from its registry. It may take as long as it gets on, and ends with its command if that is interrupted.
-
-        Args:
-            image: Its reference.
-            silent_seconds: For how long nothing may come.
+        """Fetch an image from its registry, however long it takes as long as something comes within each ``silent_seconds``.
 
         Raises:
             ClusterError: It can't be had, or nothing more comes.
@@ -162,15 +180,15 @@ class Docker:
             finally:
                 os.close(terminal)
             try:
-                heard = time.monotonic()
-                while select.select([output], [], [], max(0, heard + silent_seconds - time.monotonic()))[0]:
+                while select.select([output], [], [], silent_seconds)[0]:
+                    chunk = b""
                     with suppress(OSError):  # What a terminal's end is on Linux.
-                        if chunk := output.read(1 << 16):
-                            said, heard = (said + chunk.decode(errors="replace"))[-4000:], time.monotonic()
-                            shown.update(_last_words(said))
-                            continue
-                    pull.wait()
-                    break
+                        chunk = output.read(1 << 16)
+                    if not chunk:
+                        pull.wait()
+                        break
+                    said = (said + chunk.decode(errors="replace"))[-4000:]
+                    shown.update(_last_words(said))
                 else:
                     msg = f"the image {image} can't be fetched: nothing came for {silent_seconds:.0f} s"
                     raise ClusterError(msg, why=_last_words(said) or "its registry, or a firewall on the way, does not answer")
@@ -182,11 +200,7 @@ class Docker:
                 raise ClusterError(msg, why=_last_words(said))
 
     def has_image(self, image: str) -> bool:
-        """Whether Docker has an image of that name.
-
-        Raises:
-            ClusterError: Docker can't be asked.
-        """
+        """Whether Docker has an image of that name."""
         try:
             self.run("image", "inspect", "--format={{.Id}}", image)
         except ClusterError as error:
@@ -196,11 +210,7 @@ class Docker:
         return True
 
     def network(self, name: str) -> Network:
-        """A bridge network, made if it is missing; it outlives the clusters in it.
-
-        Raises:
-            ClusterError: It has no IPv4 gateway.
-        """
+        """A bridge network, made if it is missing; it outlives the clusters in it."""
         names = self.run("network", "ls", f"--filter=name=^{re.escape(name)}$", "--format", "{{.Name}}").split()
         if name not in names:
             # As kind itself would make it.
@@ -208,45 +218,25 @@ class Docker:
         found = json.loads(self.run("network", "inspect", name))[0]
         for each in found["IPAM"]["Config"] or ():
             if "." in each.get("Gateway", ""):
-                return Network(name, each["Subnet"], each["Gateway"])
+                return Network(each["Gateway"], each["Subnet"])
         msg = f"Docker's network {name} has no IPv4 gateway"
-        raise ClusterError(
-            msg, why="a node reaches Keycloak on this machine by it", fix=f"docker network rm {name} and try again, or\n{INSTEAD}"
-        )
-
-    def read(self, container: str, path: str) -> str:
-        """A file in a running container."""
-        return self.run("exec", container, "cat", path)
+        raise unusable(msg, why="a node reaches Keycloak on this machine by it", fix=f"docker network rm {name} and try again")
 
 
 def _last_words(said: str) -> str:
     """The last line of what a terminal was sent, without what moves its cursor."""
-    lines = [line.strip() for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said))]
-    return next((line for line in reversed(lines) if line), "")
+    return last_lines(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said), 1).strip()
 
 
 def run_kind(kind: Path, *args: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run kind, which is to use Docker and its own network, whatever a person has set for other clusters.
-
-    Raises:
-        ClusterError: It does not end in time.
-    """
+    """Run kind on Docker and in its own network, whatever a person has set for other clusters."""
     argv, env = [str(kind), *args], {**listed(DOCKER), "KIND_EXPERIMENTAL_PROVIDER": "docker"}
     try:
         return subprocess.run(argv, capture_output=True, text=True, timeout=seconds, env=env, stdin=subprocess.DEVNULL, check=False)
     except subprocess.TimeoutExpired as error:
         msg = f"kind {' '.join(args[:2])} did not end within {seconds:.0f} s"
-        raise ClusterError(msg, fix=f"see what Docker is busy with: docker ps -a, docker info; or\n{INSTEAD}") from error
+        raise unusable(msg, fix="see what Docker is busy with: docker ps -a, docker info") from error
 
 
-def _refusal(verb: str, said: str) -> ClusterError:
-    if re.search("permission denied", said, re.IGNORECASE):
-        fix = f"join the group that may (sudo usermod -aG docker $USER), then log in again, or\n{INSTEAD}"
-        return ClusterError("this user may not talk to Docker", why=said, fix=fix)
-    if re.search("cannot connect|daemon running|failed to connect to the docker API", said, re.IGNORECASE):
-        fix = f"start Docker (sudo systemctl start docker, or Docker Desktop), or\n{INSTEAD}"
-        return ClusterError("Docker does not run", why=said, fix=fix)
-    if re.search("error during connect|context .* not found|unable to resolve docker endpoint", said, re.IGNORECASE):
-        fix = f"docker context ls shows which Docker is meant, and DOCKER_HOST overrides it; or\n{INSTEAD}"
-        return ClusterError("the Docker that is set here can't be reached", why=said, fix=fix)
-    return ClusterError(f"docker {verb} failed", why=said)
+def _refusal(said: str, verb: str) -> ClusterError:
+    return explained(said, _REFUSALS) or ClusterError(f"docker {verb} failed", why=said)

@@ -14,17 +14,13 @@ from ...common.errors import ClusterError
 from ...config.settings import Settings
 from ...toolchain.bundle import Image
 from ...toolchain.pins import KIND_NODE_IMAGE
-from .docker import Docker
+from .docker import Docker, unusable
 
 _FILE_SECONDS = 900
 
 
 class NodeImage:
-    """The node image that a lab asks for.
-
-    Attributes:
-        name: Its name: ``REPOSITORY:TAG``, or with ``@sha256:…`` behind.
-    """
+    """The node image that a lab asks for, by the name ``REPOSITORY:TAG`` or ``REPOSITORY:TAG@sha256:…``."""
 
     def __init__(self, name: str, docker: Docker | None = None) -> None:
         self.name, self._docker = name, docker or Docker()
@@ -35,20 +31,27 @@ class NodeImage:
         return cls(settings.kind_image or KIND_NODE_IMAGE, docker)
 
     def to_use(self) -> str:
-        """The name by which Docker has it; the one that is asked for, to be pulled, when it has it by none.
-
-        Raises:
-            ClusterError: Docker can't be asked.
-        """
+        """The name by which Docker has it; the one that is asked for, to be pulled, when it has it by none."""
         carried = _carried(self.name)
         return carried if not self._docker.has_image(self.name) and self._docker.has_image(carried) else self.name
 
-    def save(self, folder: Path) -> Image | None:
-        """Write it to a file in a folder; one that Docker doesn't have is left out, which is said.
+    def fetch(self) -> None:
+        """Have Docker pull it unless Docker has it."""
+        if self._docker.has_image(self.to_use()):
+            return
+        try:
+            self._docker.pull(self.name)
+        except ClusterError as error:
+            tagged = self.name.partition("@")[0]
+            fix = (
+                f"where there is network: docker pull {self.name}\nor carry it here: docker save {tagged} there, docker load here, "
+                f"and LABKIT_KIND_IMAGE={tagged}\nor name another registry's in LABKIT_KIND_IMAGE"
+            )
+            msg = f"Docker has no node image {tagged} and can't fetch it"
+            raise unusable(msg, why=error.why or error.what, fix=fix) from None
 
-        Raises:
-            ClusterError: Docker can't save it.
-        """
+    def save(self, folder: Path) -> Image | None:
+        """Write it to a file in a folder; one that Docker doesn't have is left out, which is said."""
         try:
             self._docker.require()
             name, carried = self.to_use(), _carried(self.name)
@@ -70,11 +73,7 @@ class NodeImage:
         return Image(self.name, file)
 
     def load(self, image: Image) -> None:
-        """Have Docker take the image that came with a bundle; where no Docker answers it is passed over, which is said.
-
-        Raises:
-            ClusterError: Docker can't load it.
-        """
+        """Have Docker take the image that came with a bundle; where no Docker answers it is passed over, which is said."""
         try:
             self._docker.require()
         except ClusterError as error:

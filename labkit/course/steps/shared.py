@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from ...cluster.rbac import LIST_BINDINGS
+from ...cluster.access import LIST_BINDINGS
 from ...common.display import Finding, shown
 from ...identity.session import Claims
 from ...lab import Lab
