@@ -37,11 +37,9 @@ if TYPE_CHECKING:
     from .identity.session import side_by_side
     from .kratix.promise import RequestStatus, wait_until_taken
     from .lab import Lab
-    from .portal.server import TEMPLATES
 
 __all__ = [
     "FAULTS",
-    "TEMPLATES",
     "Again",
     "CheckFailed",
     "ClusterError",
@@ -85,7 +83,6 @@ _PLACES = {
     "course.pictures.chain": ("trust_chain",),
     "course.pictures.timeline": ("timeline",),
     "course.pictures.token": ("lifetime", "taken_apart"),
-    "portal.server": ("TEMPLATES",),
     "course.practice": ("Practice",),
     "course.questions": ("question",),
     "course.steps": ("attempt", "begin", "check", "overview"),

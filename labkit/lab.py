@@ -71,6 +71,12 @@ class Lab:
     def open(cls) -> Lab:
         """Open the lab of this checkout, or of the home that LABKIT_HOME names, and have this process ask its servers past any proxy."""
         ask_loopback_directly()
+        return cls(Settings.open())
+
+    @classmethod
+    def load(cls) -> Lab:
+        """The same to look at: a home that is not there is not made, and then nothing can be started; raises what `open` does."""
+        ask_loopback_directly()
         return cls(Settings.load())
 
     @cached_property
@@ -151,6 +157,8 @@ class Lab:
         Raises:
             ClusterError: The cluster's part can't be done; the servers are stopped all the same.
         """
+        if not self.settings.home_id:
+            return []
         stopped = [f"practice: {name}" for inner in self._inner() for name in inner.down()]
         with self.processes.lock():
             stopped += [name for name in reversed(self.processes.names()) if self.processes.stop(name)]
@@ -254,5 +262,5 @@ def _secrets_and_workshop(settings: Settings) -> tuple[Secrets, Workshop]:
     secrets = secrets_of(settings, settings.state.secrets_note(realm))
     if secrets == "own":
         place = f"{hosted.url if hosted else 'local'}/realms/{realm}"
-        workshop = with_own_secrets(workshop, settings.state.own_secrets, place, portal)
+        workshop = with_own_secrets(workshop, settings.state.own_secrets if settings.home_id else None, place, portal)
     return secrets, workshop

@@ -67,11 +67,11 @@ JSON = flag("--json", "print the result as JSON")
 """For a verb that ends with `show`."""
 
 
-def open_lab() -> Lab:
-    """The lab that is meant."""
+def open_lab(*, to_look: bool = False) -> Lab:
+    """Open the lab that is meant; to look at it, without making its folder."""
     from ..lab import Lab
 
-    return Lab.open()
+    return Lab.load() if to_look else Lab.open()
 
 
 def show(args: argparse.Namespace, text: object, value: object) -> None:

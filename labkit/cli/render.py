@@ -15,11 +15,11 @@ from ..cluster.kubeconfig import exec_user, portable
 from ..common.display import Table
 from ..common.errors import ClusterError, LabkitError
 from ..common.ownership import make_private
-from ..common.platform_folder import OWN, find
+from ..common.platform_folder import find, matching
 from ..config.settings import write_private, writing
 from ..lab import Lab
 from ..portal import config
-from ..workshop.cluster_files import PATCH
+from ..workshop.files import PATCH
 
 _MARK = "# Written by labkit render"
 
@@ -40,7 +40,7 @@ class Rendering:
 
 
 def render(lab: Lab, folder: Path) -> Table:
-    """Write all of `RENDERINGS` into a folder.
+    """Write all of `renderings` into a folder.
 
     Files that an earlier call wrote are replaced, others never. What needs a KinD cluster's address is not written before there is one.
 
@@ -48,12 +48,13 @@ def render(lab: Lab, folder: Path) -> Table:
         LabkitError: One of the names is taken by a file of somebody else's; nothing has been written then.
         KeycloakUnreachable: A hosted Keycloak does not tell its issuer.
     """
-    taken = [each.file for each in RENDERINGS if (folder / each.file).exists() and not _is_ours(folder / each.file)]
+    every = list(renderings(lab.settings.workshop_folder))
+    taken = [each.file for each in every if (folder / each.file).exists() and not _is_ours(folder / each.file)]
     if taken:
         msg = f"{folder} has files that labkit did not write: {', '.join(taken)}"
         raise LabkitError(msg, why="they would be lost", fix="name another folder, or move them away")
     texts, unwritten = {}, []
-    for each in RENDERINGS:
+    for each in every:
         try:
             texts[each] = each.text(lab)
         except ClusterError as error:
@@ -98,10 +99,11 @@ def _portal_env(lab: Lab) -> str:
     return secret + config.env_file(config.variables(lab.settings, lab.cluster.endpoint, lab.keycloak.issuer, Path()))
 
 
-def _listed() -> Iterator[Rendering]:
+def renderings(folder: Path) -> Iterator[Rendering]:
+    """Give the files, in the order in which one needs them, with what a workshop's folder adds."""
     for pattern, about in yaml.safe_load(Path(__file__).with_name("renderings.yaml").read_text()).items():
         about["use"] = about["use"].format(CA=CA, GATEWAY=GATEWAY)
-        for name in sorted(str(file.relative_to(OWN)) for file in OWN.glob(pattern)) if "*" in pattern else [pattern]:
+        for name in matching(pattern, folder) if "*" in pattern else [pattern]:
             yield Rendering(name, **about)
 
 
@@ -121,6 +123,3 @@ _MADE: Mapping[str, Callable[[Lab], str]] = {
     "rbac.yaml": lambda lab: lab.workshop.cluster.rbac.text,
     "kubeconfig": _kubeconfig,
 }
-
-RENDERINGS = tuple(_listed())
-"""The files, in the order in which one needs them."""

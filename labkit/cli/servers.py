@@ -68,7 +68,7 @@ def down(_: Namespace) -> None:
     Their data stays, a KinD cluster is deleted, and what the labs made in a cluster of somebody else's is removed.
     Servers and clusters of other homes are never touched.
     """
-    lab = open_lab()
+    lab = open_lab(to_look=True)
     stopped = lab.down()
     print(f"{OK} stopped {', '.join(stopped)}" if stopped else f"{OK} nothing of {lab.settings.home} was running")
 
@@ -78,7 +78,7 @@ def status(args: Namespace) -> int:
     """Show this home's servers. Exit code 0 when all run, 3 when not."""
     from ..cluster.provider import NOT_OURS
 
-    lab = open_lab()
+    lab = open_lab(to_look=True)
     table = lab.status()
     show(args, table, {"home": str(lab.settings.home), "servers": table.records()})
     return 0 if all(row[1] in ("runs", "hosted", NOT_OURS) for row in table.rows) else 3
@@ -90,7 +90,7 @@ def doctor(args: Namespace) -> int:
     from ..course.practice import Practice
     from ..doctor import diagnose
 
-    lab = open_lab()
+    lab = open_lab(to_look=True)
     diagnosis = Practice(lab).doctor() if args.practice else diagnose(lab)
     show(args, diagnosis, asdict(diagnosis))
     return 1 if diagnosis.found else 0
@@ -103,7 +103,7 @@ def kratix(args: Namespace) -> int:
     For lab 08; the servers must be up. On a local cluster LABKIT_KRATIX_SOURCE names a checkout of Kratix with its controller built.
     status exits with 3 when it does not run.
     """
-    kratix = open_lab().kratix
+    kratix = open_lab(to_look=args.action == "status").kratix
     if args.action == "down":
         print(f"{OK} stopped Kratix" if kratix.stop() else f"{OK} Kratix was not running")
         return 0
@@ -116,7 +116,7 @@ def kratix(args: Namespace) -> int:
 @verb(argument("action", choices=("plan", "apply", "terraform")))
 def realm(args: Namespace) -> None:
     """Plan, apply or write down the realm. apply is what lab 01 does; terraform prints the same as a keycloak.tf."""
-    lab = open_lab()
+    lab = open_lab(to_look=args.action == "plan")
     if args.action == "terraform":
         print(lab.terraform())
     elif args.action == "apply":
@@ -137,7 +137,7 @@ def render(args: Namespace) -> None:
 @verb(flag("--merge", "copy its contexts into ~/.kube/config, whose own entries stay"))
 def kubeconfig(args: Namespace) -> int:
     """Name the lab's kubeconfig. For a terminal: export KUBECONFIG="$(labkit kubeconfig)"."""
-    kubeconfig = open_lab().cluster.kubeconfig
+    kubeconfig = open_lab(to_look=True).cluster.kubeconfig
     if not kubeconfig.path.exists():
         print(f"{BAD} the lab has no kubeconfig yet\n  fix: labkit up", file=sys.stderr)
         return 1

@@ -17,7 +17,7 @@ import requests
 from ..common.environment import EXTERNAL_KUBECTL
 from ..common.errors import ApiUnreachable, ClusterError, SettingsError, Unauthorized
 from ..common.http_session import request
-from ..config.hosting import PUBLIC_CA, is_loopback
+from ..config.hosting import is_loopback
 from ..config.settings import Settings, write_private
 from ..toolchain import Toolchain
 from .kubectl import environment
@@ -47,7 +47,9 @@ class ExternalCluster(Provider):
             raise ClusterError(msg, why=why, fix="ask the cluster's administrator for its CA, and put it there as certificate-authority")
         ca, authority = self._settings.state.external_ca, cluster.get("certificate-authority-data")
         # Without one, the authorities that are trusted everywhere count.
-        write_private(ca, base64.b64decode(authority) if authority else PUBLIC_CA.read_bytes(), mode=0o644)
+        pem = base64.b64decode(authority) if authority else PUBLIC_CA.read_bytes()
+        if self._settings.home_id:
+            write_private(ca, pem, mode=0o644)
         return Endpoint(self.name, cluster["server"], ca, user)
 
     def start(self, trust: Trust) -> None:

@@ -88,14 +88,7 @@ class Findings(Displayed):
 
 @dataclass(frozen=True)
 class Table(Displayed):
-    """A small table.
-
-    Args:
-        columns: The headings.
-        rows: One sequence of cells per row, as long as ``columns``.
-        title: A line above the table.
-        note: A line below it.
-    """
+    """A small table, with a line above and one below it; every row is as long as ``columns``."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -103,11 +96,8 @@ class Table(Displayed):
     note: str = ""
 
     def __str__(self) -> str:
-        lines = [self.title] if self.title else []
-        lines += text_table(self.columns, self.rows)
-        if self.note:
-            lines += ["", self.note]
-        return "\n".join(lines)
+        table = text_table(self.columns, self.rows)
+        return "\n".join([*filter(None, [self.title]), *table, *(["", self.note] if self.note else [])])
 
     def records(self) -> list[dict[str, str]]:
         """The rows as mappings of column to cell, for a script."""
@@ -115,7 +105,8 @@ class Table(Displayed):
 
     def html(self) -> str:
         head = "".join(f"<th scope='col' style='text-align:left'>{html.escape(c)}</th>" for c in self.columns)
-        body = "".join("<tr>" + "".join(_html_cell(cell) for cell in row) + "</tr>" for row in self.rows)
+        cell = "<td style='text-align:left;white-space:pre-wrap'>{}</td>"
+        body = "".join("<tr>" + "".join(cell.format(html.escape(each)) for each in row) + "</tr>" for row in self.rows)
         caption = f"<caption style='text-align:left;font-weight:bold'>{html.escape(self.title)}</caption>" if self.title else ""
         note = f"<p style='white-space:pre-wrap'>{html.escape(self.note)}</p>" if self.note else ""
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
@@ -177,37 +168,33 @@ class Progress:
     """What a long piece of work says of itself; made by `progress`."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.detail = text, ""
-        self.started = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the work began."""
-        return time.monotonic() - self.started
+        self._text, self._detail = text, ""
+        self._started = time.monotonic()
 
     def update(self, detail: str) -> None:
         """Say what is going on just now."""
-        self.detail = detail
+        self._detail = detail
 
     def line(self) -> str:
         """The progress as one line."""
-        return f"… {self.text} ({self.seconds:.0f} s){': ' + self.detail if self.detail else ''}"
+        return f"… {self._text} ({time.monotonic() - self._started:.0f} s){': ' + self._detail if self._detail else ''}"
+
+    def end(self, mark: str) -> str:
+        """How it ended, and how long it took."""
+        return f"{mark} {self._text} ({time.monotonic() - self._started:.1f} s)"
 
 
 @contextmanager
 def progress(text: str) -> Iterator[Progress]:
-    """Show that work goes on: a line kept up to date in a terminal, a line now and then elsewhere, and how long it took.
-
-    Args:
-        text: What is being done, such as ``"building kube-apiserver"``.
-    """
+    """Show that work such as "building kube-apiserver" goes on: a line kept up to date in a terminal, one now and then elsewhere."""
     work, done = Progress(text), threading.Event()
     stream, live = sys.stdout, sys.stdout.isatty()
+    clear = "\r\x1b[K" if live else ""
 
     def tick() -> None:
         while not done.wait(1.0 if live else _QUIET_SECONDS):
             line = work.line()
-            print(f"\r\x1b[K{line[:118]}" if live else line, end="" if live else "\n", file=stream, flush=True)
+            print(f"{clear}{line[:118]}" if live else line, end="" if live else "\n", file=stream, flush=True)
 
     ticker = threading.Thread(target=tick, daemon=True)
     ticker.start()
@@ -218,8 +205,4 @@ def progress(text: str) -> Iterator[Progress]:
     finally:
         done.set()
         ticker.join()
-        print(f"{chr(13) + chr(27) + '[K' if live else ''}{mark} {text} ({work.seconds:.1f} s)", file=stream, flush=True)
-
-
-def _html_cell(cell: str) -> str:
-    return f"<td style='text-align:left;white-space:pre-wrap'>{html.escape(cell)}</td>"
+        print(f"{clear}{work.end(mark)}", file=stream, flush=True)

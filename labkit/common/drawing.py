@@ -23,15 +23,7 @@ class Drawn(Displayed):
 
 
 def svg(title: str, description: str, width: float, height: float, *parts: str) -> str:
-    """A whole picture, as wide as the page lets it be.
-
-    Args:
-        title: What it is called, for those who don't see it.
-        description: What is to be seen in it, in a sentence.
-        width: In pixels, as is ``height``.
-        height: See there.
-        parts: What the functions below make.
-    """
+    """A whole picture, as wide as the page lets it be, of the parts that the functions below make; title and description are read aloud."""
     about = f"<title>{html.escape(title)}</title><desc>{html.escape(description)}</desc>"
     size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" style="max-width:100%;height:auto"'
     return f'<svg role="img" {size} font-family="sans-serif" font-size="13" fill="currentColor" stroke="none">{about}{"".join(parts)}</svg>'

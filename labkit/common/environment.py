@@ -17,8 +17,8 @@ EVERYBODY = (
 )
 """What any program needs."""
 
-NETWORK = (
-    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+SERVER = (
+    *(*EVERYBODY, "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *(
         "SSL_CERT_FILE",
         "SSL_CERT_DIR",
@@ -29,41 +29,38 @@ NETWORK = (
         "NIX_SSL_CERT_FILE",
     ),
 )
-"""What clients of the network need: proxies, and the authorities that this machine trusts."""
-
-SERVER = (*EVERYBODY, *NETWORK)
-"""What the lab's servers get; their own variables are theirs to name."""
+"""What the lab's servers and other clients of the network get: besides, proxies and the authorities that this machine trusts."""
 
 PORTAL = ("NODE_USE_ENV_PROXY",)
 """What Node needs to ask GitHub through a proxy."""
 
-GO = (*EVERYBODY, *NETWORK, "GOPROXY", "GOPRIVATE", "GONOPROXY", "GOSUMDB", "GONOSUMDB", "GOAUTH", "GOENV")
+GO = (*SERVER, "GOPROXY", "GOPRIVATE", "GONOPROXY", "GOSUMDB", "GONOSUMDB", "GOAUTH", "GOENV")
 """What Go needs to fetch modules; what is fetched is compared with ``go.sum``."""
 
-MAVEN = (*EVERYBODY, *NETWORK, "JAVA_HOME", "MAVEN_HOME", "M2_HOME", "MAVEN_OPTS", "MAVEN_ARGS")
+MAVEN = (*SERVER, "JAVA_HOME", "MAVEN_HOME", "M2_HOME", "MAVEN_OPTS", "MAVEN_ARGS")
 """What Maven needs: a Java that knows this machine's authorities, and options that name a mirror or a trust store."""
 
 PIP = (
-    *(*EVERYBODY, *NETWORK, "PYTHONUSERBASE", "PIP_CONFIG_FILE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX", "PIP_FIND_LINKS"),
+    *(*SERVER, "PYTHONUSERBASE", "PIP_CONFIG_FILE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX", "PIP_FIND_LINKS"),
     *("PIP_CERT", "PIP_CLIENT_CERT", "PIP_PROXY", "PIP_TRUSTED_HOST", "PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT", "PIP_RETRIES"),
     *("PIP_KEYRING_PROVIDER",),
 )
 """What pip needs to find an index; what is fetched is compared with pinned digests."""
 
 NPM = (
-    *(*EVERYBODY, *NETWORK, "NPM_TOKEN", "NODE_AUTH_TOKEN", "NPM_CONFIG_REGISTRY", "NPM_CONFIG_USERCONFIG", "NPM_CONFIG_GLOBALCONFIG"),
+    *(*SERVER, "NPM_TOKEN", "NODE_AUTH_TOKEN", "NPM_CONFIG_REGISTRY", "NPM_CONFIG_USERCONFIG", "NPM_CONFIG_GLOBALCONFIG"),
     *("NPM_CONFIG_CA", "NPM_CONFIG_CAFILE", "NPM_CONFIG_PROXY", "NPM_CONFIG_HTTP_PROXY", "NPM_CONFIG_HTTPS_PROXY", "NPM_CONFIG_NOPROXY"),
     *("NPM_CONFIG_MAXSOCKETS", "NPM_CONFIG_FETCH_RETRIES", "NPM_CONFIG_FETCH_TIMEOUT", "NPM_CONFIG_REPLACE_REGISTRY_HOST"),
 )
 """What npm needs to find a registry, with the tokens that an ``.npmrc`` usually names; what is fetched is compared with the lock."""
 
 DOCKER = (
-    *(*EVERYBODY, *NETWORK, "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"),
+    *(*SERVER, "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"),
     *("DOCKER_API_VERSION", "DOCKER_DEFAULT_PLATFORM", "DOCKER_BUILDKIT", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS"),
 )
 """What docker and kind need to reach the person's Docker, be it by SSH, and the store of its credentials."""
 
-KUBECTL = (*EVERYBODY, *NETWORK, "PYTHONPATH")
+KUBECTL = (*SERVER, "PYTHONPATH")
 """What kubectl needs in the lab's own kubeconfig, and ``labkit credential``, which it may run."""
 
 EXTERNAL_KUBECTL = (

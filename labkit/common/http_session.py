@@ -41,13 +41,6 @@ class HttpSession(requests.Session):
 
 
 def request(method: str, url: str, *, ca: Path | None = None, **more: Any) -> requests.Response:
-    """Ask once.
-
-    Args:
-        method: The HTTP method.
-        url: Whom.
-        ca: See `HttpSession`.
-        more: As `requests.request` takes it.
-    """
+    """Ask once, as `requests.request` does; see `HttpSession` for ``ca``."""
     with HttpSession(ca) as session:
         return session.request(method, url, **more)

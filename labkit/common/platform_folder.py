@@ -28,6 +28,11 @@ def find(name: str, folder: Path = OWN) -> Path:
     return folder / name if (folder / name).exists() else OWN / name
 
 
+def matching(pattern: str, folder: Path = OWN) -> dict[str, Path]:
+    """Find the files that match, by name: labkit's own, and the folder's in place of those or besides."""
+    return {str(file.relative_to(place)): file for place in (OWN, folder) for file in sorted(place.glob(pattern))}
+
+
 def require_folder(folder: Path) -> None:
     """Refuse what can't lie over labkit's own folder.
 

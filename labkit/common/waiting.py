@@ -49,12 +49,7 @@ def wait_until(
 
 @contextmanager
 def locked(lock: BaseFileLock, late: Exception) -> Iterator[None]:
-    """Hold a lock; its own ``timeout`` says how long to wait for it.
-
-    Args:
-        lock: The lock.
-        late: The error that is raised when the time is over.
-    """
+    """Hold a lock; when the time is over that its own ``timeout`` gives, raise ``late``."""
     try:
         lock.acquire()
     except Timeout as error:

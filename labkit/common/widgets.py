@@ -28,11 +28,7 @@ class Widget(Displayed):
 
 @dataclass(frozen=True)
 class Switcher(Widget):
-    """Several results, of which a notebook shows the one that is picked; as text, all of them below each other.
-
-    Args:
-        choices: The results by the names on their buttons.
-    """
+    """Several results by the names on their buttons; a notebook shows the one that is picked, text has all of them below each other."""
 
     choices: Mapping[str, Displayed]
 
@@ -53,12 +49,7 @@ class Switcher(Widget):
 
 
 class Again(Widget):
-    """A result with a button that gets it anew.
-
-    Args:
-        ask: Gets it.
-        label: What the button says.
-    """
+    """A result with a button that gets it anew by ``ask``."""
 
     def __init__(self, ask: Callable[[], Displayed], label: str = "Check again") -> None:
         self._ask, self._label = ask, label
@@ -92,13 +83,7 @@ class Again(Widget):
 
 
 class Countdown(Widget):
-    """How long something still holds, second by second, with a button that renews it.
-
-    Args:
-        what: What it is.
-        expires: Tells when it expires, in seconds since 1970.
-        renew: Renews it.
-    """
+    """How long something still holds, second by second, with a button that renews it; ``expires`` is in seconds since 1970."""
 
     def __init__(self, what: str, expires: Callable[[], float], renew: Callable[[], object]) -> None:
         self._what, self._expires, self._renew = what, expires, renew

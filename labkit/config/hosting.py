@@ -22,6 +22,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import certifi
@@ -32,9 +33,9 @@ from ..common.names import realm_name_fault
 PUBLIC_CA = Path(certifi.where())
 """The authorities that a browser trusts, as requests brings them along."""
 
-KINDS = ("auto", "local", "hosted")
 SECRET_VARIABLE = "LABKIT_KEYCLOAK_ADMIN_SECRET"  # noqa: S105 - the variable's name
 _PREFIX = "LABKIT_KEYCLOAK"
+_NOT_WHERE = (SECRET_VARIABLE, f"{_PREFIX}_PORT")
 _taken: dict[tuple[str, ...], str] = {}
 
 
@@ -75,37 +76,48 @@ def hosted_from(env: Mapping[str, str]) -> Hosted | None:
     """
     secret = _secret(env)
     given = {name: value for name, value in env.items() if value}
-    kind, url = given.get(_PREFIX, "auto"), given.get(f"{_PREFIX}_URL", "")
-    if kind not in KINDS:
-        msg = f"{_PREFIX} is {kind!r}, which is no way to have a Keycloak"
-        raise SettingsError(msg, fix=f"set it to {', '.join(KINDS[:-1])} or {KINDS[-1]}, or unset it for auto")
+    kind, url = one_of(Literal["auto", "local", "hosted"], _PREFIX, given), given.get(f"{_PREFIX}_URL", "")
     if kind == "local" or not (url or kind == "hosted"):
         return None
     user, client = given.get(f"{_PREFIX}_ADMIN", ""), given.get(f"{_PREFIX}_ADMIN_CLIENT", "")
     if user and client:
         msg = f"{_PREFIX}_ADMIN and {_PREFIX}_ADMIN_CLIENT are both set"
         raise SettingsError(msg, why="the administrator is a user or a client", fix="unset one of them")
-    file_variable, ca_variable = f"{SECRET_VARIABLE}_FILE", f"{_PREFIX}_CA"
+    realm = given.get(f"{_PREFIX}_REALM", "")
+    if realm and (fault := realm_name_fault(realm)):
+        msg = f"{_PREFIX}_REALM is unusable"
+        raise SettingsError(msg, why=fault, fix="name the realm that the workshop is to live in")
     # Whole, for a process in another folder.
-    files = {name: _file(given[name]) for name in (file_variable, ca_variable) if name in given}
+    files = {name: Path(given[name]).expanduser().resolve() for name in (f"{SECRET_VARIABLE}_FILE", f"{_PREFIX}_CA") if name in given}
+    where = {name: value for name, value in given.items() if f"{name}_".startswith(f"{_PREFIX}_") and name not in _NOT_WHERE}
     return Hosted(
         url=_base_url(url),
-        realm=_realm(given.get(f"{_PREFIX}_REALM", "")),
+        realm=realm,
         # A file in every case, for whoever else has to trust the issuer: the API server, kubectl, the portal.
-        ca=_ca(files.get(ca_variable, PUBLIC_CA)),
+        ca=_ca(files.get(f"{_PREFIX}_CA", PUBLIC_CA)),
         admin_realm=given.get(f"{_PREFIX}_ADMIN_REALM", ""),
         user=user or ("" if client else "admin"),
         client=client,
         secret=secret,
-        secret_file=files.get(file_variable),
-        variables={name: str(files.get(name, value)) for name, value in given.items() if _says_where(name)},
+        secret_file=files.get(f"{SECRET_VARIABLE}_FILE"),
+        variables={name: str(files.get(name, value)) for name, value in where.items()},
     )
+
+
+def one_of(kind: object, variable: str, env: Mapping[str, str]) -> Any:
+    """What a variable says, the first of the words of a `Literal` when it is not set."""
+    choices: tuple[str, ...] = get_args(kind)
+    text = env.get(variable, choices[0])
+    if text not in choices:
+        msg = f"{variable} is {text!r}, which it can't be"
+        raise SettingsError(msg, fix=f"set it to {', '.join(choices[:-1])} or {choices[-1]}, or unset it for {choices[0]}")
+    return text
 
 
 def is_loopback(url: str) -> bool:
     """Whether a URL names the machine that reads it, whichever that is."""
     host = urlsplit(url).hostname or ""
-    return host == "localhost" or host.endswith(".localhost") or host.startswith("127.") or host == "::1"
+    return host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")
 
 
 def _secret(env: Mapping[str, str]) -> str:
@@ -116,10 +128,6 @@ def _secret(env: Mapping[str, str]) -> str:
     if SECRET_VARIABLE in os.environ:
         _taken[whose] = os.environ.pop(SECRET_VARIABLE)
     return _taken.get(whose, "")
-
-
-def _says_where(variable: str) -> bool:
-    return variable == _PREFIX or (variable.startswith(f"{_PREFIX}_") and variable not in (SECRET_VARIABLE, f"{_PREFIX}_PORT"))
 
 
 def _base_url(text: str) -> str:
@@ -143,14 +151,6 @@ def _base_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _realm(name: str) -> str:
-    # Imported on use: most homes have no hosted Keycloak, and kubectl waits for `labkit credential`, which reads this too.
-    if name and (fault := realm_name_fault(name)):
-        msg = f"{_PREFIX}_REALM is unusable"
-        raise SettingsError(msg, why=fault, fix="name the realm that the workshop is to live in")
-    return name
-
-
 def _ca(file: Path) -> Path:
     try:
         holds_one = b"-----BEGIN CERTIFICATE-----" in file.read_bytes()
@@ -161,7 +161,3 @@ def _ca(file: Path) -> Path:
         msg = f"the CA file {file} holds no certificate"
         raise SettingsError(msg, fix=f"name a file in PEM format in {_PREFIX}_CA: it has a line -----BEGIN CERTIFICATE-----")
     return file
-
-
-def _file(text: str) -> Path:
-    return Path(text).expanduser().resolve()

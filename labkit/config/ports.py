@@ -9,9 +9,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import socket
-from collections.abc import Iterable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
+
+from ..common.errors import PortInUse
 
 if TYPE_CHECKING:
     import psutil
@@ -20,20 +23,18 @@ LOOPBACK = "127.0.0.1"
 NAMELESS = "another user's program"
 """Who has a port when the system does not say."""
 
-_ALL = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
 _FIRST_FREE = 10
+_RELEASE_SECONDS, _POLL_SECONDS = 5, 0.1
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def port_is_free(port: int) -> bool:
     """Whether a server of the lab's could have this port: nobody has it on ``127.0.0.1``, ``[::1]`` or all addresses."""
     try:
-        held = hold(port)
+        with hold(port) or nullcontext():
+            return _is_free(port)
     except OSError:
         return False
-    if held:
-        held.close()
-    return _is_free(port)
 
 
 def hold(port: int) -> socket.socket | None:
@@ -45,21 +46,17 @@ def hold(port: int) -> socket.socket | None:
     Raises:
         OSError: Somebody has it.
     """
-    held: socket.socket | None = None
     try:
-        held = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-        held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        # Without SO_REUSEADDR, which on both sides would let two sockets have one address.
-        held.bind(("::1", port))
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as held:
+            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # Without SO_REUSEADDR, which on both sides would let two sockets have one address.
+            held.bind(("::1", port))
+            # Not 3, which scripts on the way to a server (kc.sh) use and close.
+            return socket.socket(fileno=fcntl.fcntl(held, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE))
     except OSError as error:
-        if held:
-            held.close()
         if error.errno in _NO_IPV6:
             return None
         raise
-    with held:
-        # Not 3, which scripts on the way to a server (kc.sh) use and close.
-        return socket.socket(fileno=fcntl.fcntl(held, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE))
 
 
 def is_listened_on(port: int, processes: Iterable[psutil.Process]) -> bool:
@@ -68,14 +65,12 @@ def is_listened_on(port: int, processes: Iterable[psutil.Process]) -> bool:
 
 
 def listener(port: int, *, held: bool = False, address: str = LOOPBACK) -> str | None:
-    """Who has a port that a server of the lab's needs, as ``name (pid N)`` where the system tells; None when nobody does.
-
-    A listener at another address of this machine is in nobody's way.
+    """Who has a port, as ``name (pid N)`` where the system tells; None when nobody does.
 
     Args:
         port: The port.
         held: Whether ``[::1]:port`` is held for a server of the lab's already.
-        address: Where the server is to listen.
+        address: Where that server is to listen; a listener at another address of this machine is in nobody's way.
 
     Raises:
         OSError: This machine has no such address.
@@ -83,7 +78,7 @@ def listener(port: int, *, held: bool = False, address: str = LOOPBACK) -> str |
     is_loopback = address == LOOPBACK
     if port_is_free(port) if is_loopback and not held else _is_free(port, address):
         return None
-    asked = {address, *_ALL, *(("::1",) if is_loopback else ())}
+    asked = {address, "0.0.0.0", "::"} | ({"::1"} if is_loopback else set())  # noqa: S104 - compared with, not bound
     import psutil
 
     for process in psutil.process_iter():
@@ -91,6 +86,64 @@ def listener(port: int, *, held: bool = False, address: str = LOOPBACK) -> str |
             with suppress(psutil.Error):
                 return f"{process.name()} (pid {process.pid})"
     return NAMELESS
+
+
+class ServerPorts:
+    """The ports that a server is to have for itself.
+
+    Args:
+        server: Its name.
+        numbers: The ports by the names that their variables have.
+    """
+
+    def __init__(self, server: str, numbers: Mapping[str, int]) -> None:
+        self._server, self._numbers = server, numbers
+
+    def refuse_taken(self, *, patient: bool) -> None:
+        """Insist that nobody has them.
+
+        Args:
+            patient: Whether a server of ours ended a moment ago: the system closes its sockets, by then nobody's, when it gets to it.
+
+        Raises:
+            PortInUse: Somebody has one.
+        """
+        deadline = time.monotonic() + _RELEASE_SECONDS
+        for name, port in self._numbers.items():
+            while (holder := listener(port)) and (patient or holder == NAMELESS) and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+            self._refuse(name, holder)
+
+    def hold(self) -> Iterator[socket.socket]:
+        """Hold each against others; see `hold`. Raises `PortInUse` when somebody has one."""
+        for name, port in self._numbers.items():
+            try:
+                held = hold(port)
+            except OSError:
+                self._refuse(name, NAMELESS)
+            else:
+                if held:
+                    yield held
+
+    def are_listened_on_by(self, processes: Callable[[], Iterable[psutil.Process]]) -> bool:
+        """Whether these processes, which are the person's own, listen on all of them by now.
+
+        Raises:
+            PortInUse: It is somebody else who was quicker, and maybe answers as the server would.
+        """
+        for name, port in self._numbers.items():
+            if not is_listened_on(port, processes()):
+                holder = listener(port, held=True)
+                # They may have begun meanwhile.
+                if not is_listened_on(port, processes()):
+                    self._refuse(name, holder)
+                    return False
+        return True
+
+    def _refuse(self, name: str, holder: str | None) -> None:
+        if holder:
+            msg = f"port {self._numbers[name]}, which {self._server} needs, is in use by {holder}"
+            raise PortInUse(msg, fix=f"stop that program, or give {self._server} another port: set LABKIT_{name.upper()}_PORT")
 
 
 def _is_free(port: int, address: str = LOOPBACK) -> bool:
@@ -110,9 +163,7 @@ def _addresses(process: psutil.Process, port: int) -> set[str]:
     """The addresses on which a process listens at a port. Asked one by one, as every system lets a person ask about their own processes."""
     import psutil
 
-    try:
-        sockets = process.net_connections("tcp")
-    except psutil.Error:
-        return set()
-    listening = (each.laddr for each in sockets if each.status == psutil.CONN_LISTEN and each.laddr)
-    return {address.ip.removeprefix("::ffff:") for address in listening if address.port == port}
+    with suppress(psutil.Error):
+        listening = [each.laddr for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN and each.laddr]
+        return {address.ip.removeprefix("::ffff:") for address in listening if address.port == port}
+    return set()

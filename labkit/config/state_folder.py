@@ -1,9 +1,37 @@
-"""The state folder: everything that a lab keeps lies in it, each thing under a name of its own."""
+"""The state folder: everything that a lab keeps lies in it. What it was made with, its id and its ports, stays the same for its life."""
 
 from __future__ import annotations
 
+import json
+import os
+import random
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Final
+
+from ..common.errors import SettingsError
+from ..common.ownership import make_private, require_own
+from .files import write_private, writing
+from .ports import port_is_free
+
+PORTS = {
+    "keycloak": 8443,
+    "etcd": 2379,
+    "etcd_peer": 2380,
+    "kubernetes": 6443,
+    "controller_manager": 10257,
+    "portal": 7007,
+    "kratix_webhook": 9443,
+    "kind_31337": 31337,
+    "kind_31340": 31340,
+    "kind_31333": 31333,
+}
+"""Every port a lab listens on, with the number that is taken when it is free."""
+
+_FORMAT = 1
 
 
 class StateFolder:
@@ -55,3 +83,114 @@ class StateFolder:
     def secrets_note(self, realm: str) -> Path:
         """Which secrets a realm's users have; beside Keycloak's database, and goes with it."""
         return self.keycloak / "data" / f"secrets-of-{realm}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a state folder was made with.
+
+    Attributes:
+        id: A random text that marks what belongs to it; empty as long as there is no folder.
+        ports: Port numbers by the names in `PORTS`.
+    """
+
+    id: str = ""
+    ports: Mapping[str, int] = field(default_factory=dict)
+
+
+def read_facts(home: Path, environ: Mapping[str, str]) -> Facts:
+    """Read a state folder's facts, and make nothing: a folder that is not there has no id, and the well-known ports.
+
+    Args:
+        home: The folder.
+        environ: Where ``LABKIT_<NAME>_PORT`` is looked up; such a port is taken as it is.
+
+    Raises:
+        SettingsError: The folder is not the person's own, or another labkit made it; a variable is no port.
+    """
+    wanted = _ports_from(environ)
+    if home.is_dir():
+        require_own(home, "a lab's keys and passwords, and commands that kubectl runs", "export LABKIT_HOME=~/labkit-home")
+    kept = _kept(home)
+    return Facts(kept.id, {**PORTS, **kept.ports, **wanted})
+
+
+def open_home(home: Path, *, environ: Mapping[str, str] | None = None, free_ports: bool = False) -> Facts:
+    """Read a state folder's facts; make it, with mode 0700, at first use, and keep the ports that variables name.
+
+    Args:
+        home: The folder.
+        environ: See `read_facts`.
+        free_ports: For a new folder: take ports out of everybody's way instead of the well-known ones.
+
+    Raises:
+        SettingsError: Besides what `read_facts` raises: it can't be written, or two servers have the same port.
+    """
+    environ = os.environ if environ is None else environ
+    with writing(home):
+        make_private(home)
+        facts = read_facts(home, environ)
+        if facts == _kept(home):
+            return facts
+        # Only what changes them needs the lock, whose import takes longer than all of this.
+        from filelock import FileLock
+
+        with FileLock(StateFolder(home).facts_lock, mode=0o600):
+            kept = _kept(home)
+            ports = _chosen({**kept.ports, **_ports_from(environ)}, free_ports)
+            made = Facts(kept.id or uuid.uuid4().hex, ports)
+            if made != kept:
+                write_private(StateFolder(home).facts, json.dumps({"format": _FORMAT, **asdict(made)}, indent=1) + "\n")
+            return made
+
+
+def _kept(home: Path) -> Facts:
+    file = StateFolder(home).facts
+    if not file.exists():
+        return Facts()
+    try:
+        state = dict(json.loads(file.read_text()))
+    except ValueError:
+        state = {}
+    if state.get("format") != _FORMAT:
+        msg = f"{home} was made by another version of labkit"
+        fix = f"stop what runs there with the version that made it, then remove the folder {home}"
+        raise SettingsError(msg, why=f"its format is {state.get('format')!r}, this version's is {_FORMAT}", fix=fix)
+    return Facts(state["id"], state["ports"])
+
+
+def _ports_from(environ: Mapping[str, str]) -> dict[str, int]:
+    ports = {}
+    for name, default in PORTS.items():
+        variable = f"LABKIT_{name.upper()}_PORT"
+        text = environ.get(variable)
+        if text is None:
+            continue
+        if not text.isdecimal() or not 1 <= int(text) <= 65535:
+            msg = f"{variable} is {text!r}, which is no port"
+            raise SettingsError(msg, fix=f"give a number from 1 to 65535, or unset it for {default}")
+        ports[name] = int(text)
+    return ports
+
+
+def _chosen(ports: dict[str, int], free_ports: bool) -> dict[str, int]:
+    """These ports, and for each name without one the well-known port or, where that won't do, another."""
+    for name, default in PORTS.items():
+        if name not in ports:
+            taken = free_ports or default in ports.values() or not port_is_free(default)
+            ports[name] = _free_port(ports) if taken else default
+    for one, other in combinations(PORTS, 2):
+        if ports[one] == ports[other]:
+            msg = f"port {ports[one]} is meant for {one} and for {other}"
+            raise SettingsError(msg, fix=f"set LABKIT_{one.upper()}_PORT or LABKIT_{other.upper()}_PORT to another port")
+    return ports
+
+
+def _free_port(taken: Mapping[str, int]) -> int:
+    """A free port below the range from which systems take ports for outgoing connections."""
+    for _ in range(1000):
+        port = random.randint(20000, 29999)  # noqa: S311
+        if port not in taken.values() and port_is_free(port):
+            return port
+    msg = "no free port found between 20000 and 29999"
+    raise SettingsError(msg, fix="stop what listens there, or name ports with LABKIT_<NAME>_PORT")

@@ -46,7 +46,13 @@ class LocalKeycloak(Keycloak):
 
     @cached_property
     def ca(self) -> Path:
-        """The lab's own authority, made at first use."""
+        """The lab's own authority, made at first use.
+
+        Raises:
+            KeycloakUnreachable: The home is not made yet, and so no Keycloak runs.
+        """
+        if not self._settings.home_id:
+            raise self.unreachable()
         return self._certificates.authority("servers")
 
     @property

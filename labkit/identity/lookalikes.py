@@ -8,7 +8,8 @@ from keycloak import KeycloakAdmin
 from keycloak.exceptions import KeycloakGetError, raise_error_from_response
 
 from ..common.display import shown
-from ..workshop.realm_file import Representation, group_paths
+from ..workshop.fields import Representation
+from ..workshop.rules import group_paths
 from ..workshop.workshop import RealmSpec
 from .plan import Notice
 

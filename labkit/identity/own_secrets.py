@@ -79,7 +79,7 @@ def secrets_of(settings: Settings, note: Path) -> Secrets:
     return "own"
 
 
-def with_own_secrets(workshop: Workshop, file: Path, place: str, portal: str) -> Workshop:
+def with_own_secrets(workshop: Workshop, file: Path | None, place: str, portal: str) -> Workshop:
     """The workshop with every user's password and every client's secret replaced by one that only this home knows.
 
     They are made at first use and stay the same. Who has accounts there already may write their passwords into the file.
@@ -88,18 +88,12 @@ def with_own_secrets(workshop: Workshop, file: Path, place: str, portal: str) ->
 
     Args:
         workshop: As declared, with secrets that everybody knows.
-        file: Where they are kept (mode 0600).
+        file: Where they are kept (mode 0600); None for a home that is not made yet, where they are good for this process alone.
         place: What they are for: no two Keycloaks are given the same ones.
         portal: The portal's base URL.
     """
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with FileLock(file.with_suffix(".lock"), mode=0o600):
-        everywhere = json.loads(file.read_text()) if file.exists() else {}
-        known = everywhere.get(place, {})
-        wanted = {"users": [u.username for u in workshop.realm.users], "clients": [c.client_id for c in workshop.realm.clients]}
-        kept = {kind: {name: known.get(kind, {}).get(name) or _new_secret() for name in names} for kind, names in wanted.items()}
-        if kept != known:
-            write_private(file, json.dumps({**everywhere, place: kept}, indent=1) + "\n")
+    wanted = {"users": [u.username for u in workshop.realm.users], "clients": [c.client_id for c in workshop.realm.clients]}
+    kept = _kept(file, place, wanted) if file else _completed({}, wanted)
     values: dict[Place, str | list[str]] = {}
     for i, user in enumerate(workshop.realm.users):
         values["users", i, "credentials", 0, "value"] = kept["users"][user.username]
@@ -113,6 +107,21 @@ def with_own_secrets(workshop: Workshop, file: Path, place: str, portal: str) ->
             if ours != client[field]:
                 values["clients", i, field] = ours
     return replace(workshop, realm=workshop.realm.with_values(values))
+
+
+def _kept(file: Path, place: str, wanted: dict[str, list[str]]) -> dict[str, dict[str, str]]:
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(file.with_suffix(".lock"), mode=0o600):
+        everywhere = json.loads(file.read_text()) if file.exists() else {}
+        known = everywhere.get(place, {})
+        kept = _completed(known, wanted)
+        if kept != known:
+            write_private(file, json.dumps({**everywhere, place: kept}, indent=1) + "\n")
+    return kept
+
+
+def _completed(known: dict[str, dict[str, str]], wanted: dict[str, list[str]]) -> dict[str, dict[str, str]]:
+    return {kind: {name: known.get(kind, {}).get(name) or _new_secret() for name in names} for kind, names in wanted.items()}
 
 
 def _new_secret() -> str:

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 from ..common.display import Table, Tabular, shown
-from ..workshop.realm_file import Representation
+from ..workshop.fields import Representation
 
 _SECRET_FIELDS = frozenset(("secret", "password"))
 _WIDTH = 70

@@ -17,7 +17,7 @@ from keycloak.exceptions import KeycloakError, KeycloakGetError, KeycloakPostErr
 from ..common.display import shown
 from ..common.errors import IdentityError
 from ..common.waiting import wait_until
-from ..workshop.realm_file import Representation, built_in
+from ..workshop.fields import Representation, built_in
 from ..workshop.workshop import RealmSpec
 from . import lookalikes
 from .keycloak import failure, words_of

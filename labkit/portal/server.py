@@ -13,7 +13,7 @@ from ..cluster.provider import Endpoint
 from ..common.environment import PORTAL, listed
 from ..common.errors import PortalUnreachable
 from ..common.http_session import request
-from ..common.platform_folder import OWN, find
+from ..common.platform_folder import find, matching
 from ..config.settings import Settings, write_private
 from ..identity.keycloak import Keycloak
 from ..servers.processes import Processes, Running, Server
@@ -25,8 +25,6 @@ from .client import PortalSession
 from .token_way import TokenWay
 
 SOURCES = Path(__file__).with_name("app")
-TEMPLATES = OWN / "templates"
-"""Templates of our own."""
 
 _ANSWER_SECONDS = 5
 _PIECE = 40
@@ -56,6 +54,11 @@ class Portal:
         self._templates = self._folder / "templates"
         self.app_config, self._catalog = (find(file.name, settings.workshop_folder) for file in (config.APP_CONFIG, config.CATALOG))
         self.url = settings.url("portal", "http")
+
+    @property
+    def templates(self) -> dict[str, Path]:
+        """The workshop's templates by file name, for publishers to register."""
+        return {file.name: file for file in matching("templates/*.yaml", self._settings.workshop_folder).values()}
 
     def start(self) -> Running:
         """Start it, or take over the one that runs; it is ready on return.

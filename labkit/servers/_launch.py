@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 with suppress(ImportError):
     # As a script it needs nothing but Python, wherever labkit's packages are found.
@@ -41,18 +42,15 @@ def boot_mark() -> str:
     return boot_id.read_text().strip() if boot_id.exists() else f"{psutil.boot_time():.0f}"
 
 
-def marks(pid: int) -> dict[str, object]:
+def marks(pid: int) -> dict[str, Any]:
     """What a process is known by: its pid, start and boot."""
     return {"pid": pid, "start": start_mark(pid), "boot": boot_mark()}
 
 
-def is_same_process(record: Mapping[str, object]) -> bool:
+def is_same_process(record: Mapping[str, Any]) -> bool:
     """Whether the process that `marks` were taken of still runs."""
-    pid = int(str(record["pid"]))
-    if record["boot"] != boot_mark() or has_ended(pid):
-        return False
     try:
-        return start_mark(pid) == record["start"]
+        return record["boot"] == boot_mark() and not has_ended(record["pid"]) and start_mark(record["pid"]) == record["start"]
     except (OSError, psutil.Error):
         return False
 
@@ -62,50 +60,35 @@ def has_ended(pid: int) -> bool:
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     try:
-        return _is_over(psutil.Process(pid))
+        process = psutil.Process(pid)
+        # On Linux the first of its threads may be gone, which alone makes it a zombie, and the others still at work: sockets and files are
+        # closed by the last one, and that takes seconds on a busy machine.
+        return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
     except psutil.NoSuchProcess:
         return True
 
 
-def _is_over(process: psutil.Process) -> bool:
-    """Whether nothing of a process is left but its exit code.
-
-    On Linux the first of its threads may be gone, which alone makes it a zombie, and the others still at work: sockets and files are
-    closed by the last one, and that takes seconds on a busy machine.
-    """
-    return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
-
-
-def session_members(record: Mapping[str, object]) -> list[psutil.Process]:
+def session_members(record: Mapping[str, Any]) -> list[psutil.Process]:
     """The processes of a recorded server's session.
 
     A child such as Keycloak's Java may outlive the session's leader. A pid is not given out again while it names a session,
     so once the leader is gone, members of a session with its number are its own.
     """
-    session = int(str(record["pid"]))
-    if record["boot"] != boot_mark():
-        return []
-    if not has_ended(session) and not is_same_process(record):
+    session = record["pid"]
+    if record["boot"] != boot_mark() or not (has_ended(session) or is_same_process(record)):
         return []
     members = []
     for process in psutil.process_iter():
-        try:
-            if os.getsid(process.pid) == session and not _is_over(process):
+        with suppress(OSError, psutil.Error):
+            if os.getsid(process.pid) == session and not has_ended(process.pid):
                 members.append(process)
-        except (OSError, psutil.Error):
-            continue
     return members
 
 
-def end_session(record: Mapping[str, object], method: str, seconds: float) -> bool:
-    """Send every process of the session a signal, also those that are born meanwhile; returns whether none is left in time.
+def end_session(record: Mapping[str, Any], method: str, seconds: float) -> bool:
+    """``terminate`` or ``kill`` every process of the session, also those that are born meanwhile; returns whether none is left in time.
 
     An ended process whose starter has not read its exit code counts as gone: psutil would wait for that, maybe for hours.
-
-    Args:
-        record: The server's record.
-        method: ``terminate`` or ``kill``.
-        seconds: How long to wait.
     """
     deadline, signalled = time.monotonic() + seconds, set()
     while members := session_members(record):

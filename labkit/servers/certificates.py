@@ -20,12 +20,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from filelock import FileLock
 
-from ..config.settings import write_private
+from ..config.files import write_private
 
 AUTHORITIES = ("servers", "clients", "etcd")
-_LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
-_DAYS = 365
-_RENEW_DAYS = 30
+_DAYS, _RENEW_DAYS = 365, 30
+_USAGES = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign")
+
+_Extensions = list[tuple[x509.ExtensionType, bool]]
+"""Each with whether it is critical."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,7 @@ class Pair:
 
 
 class Certificates:
-    """The certificates of one home, kept in a folder.
-
-    Args:
-        folder: Where they lie; made with mode 0700.
-    """
+    """The certificates of one home, kept in a folder that is made with mode 0700."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -55,9 +53,9 @@ class Certificates:
 
     def server(self, name: str, authority: str = "servers") -> Pair:
         """A certificate for a server (and, for etcd's members, client) on this machine: ``localhost`` and loopback addresses."""
-        names = (x509.DNSName("localhost"), *(x509.IPAddress(ipaddress.ip_address(a)) for a in ("127.0.0.1", "::1")))
+        addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
         usages = [ExtendedKeyUsageOID.SERVER_AUTH] + ([ExtendedKeyUsageOID.CLIENT_AUTH] if authority == "etcd" else [])
-        return self._signed(name, authority, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), usages, names)
+        return self._signed(name, authority, _subject(name), usages, [x509.DNSName("localhost"), *addresses])
 
     def client(self, name: str, *, user: str, groups: Sequence[str] = (), authority: str = "clients") -> Pair:
         """A certificate that says who its holder is.
@@ -68,9 +66,7 @@ class Certificates:
             groups: The organisations, which it takes as groups (kubernetes.io, *X509 client certificates*).
             authority: Who signs it.
         """
-        subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
-        subject.append(x509.NameAttribute(NameOID.COMMON_NAME, user))
-        return self._signed(name, authority, x509.Name(subject), [ExtendedKeyUsageOID.CLIENT_AUTH], ())
+        return self._signed(name, authority, _subject(user, groups), [ExtendedKeyUsageOID.CLIENT_AUTH], [])
 
     def signing_key(self, name: str) -> Pair:
         """A key pair without a certificate, to sign service accounts' tokens: the public half stands for the certificate."""
@@ -94,89 +90,65 @@ class Certificates:
 
     def _authority(self, name: str) -> Pair:
         pair = self._pair(f"ca-{name}")
-        if _is_current(pair):
-            return pair
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"labkit lab CA ({name})")])
-        builder = _builder(subject, subject, key, days=10 * _DAYS).add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), critical=True
-        )
-        builder = builder.add_extension(_key_usage(authority=True), critical=True)
-        if name == "servers":
-            permitted = [x509.DNSName("localhost"), *(x509.IPAddress(network) for network in _LOOPBACK)]
-            builder = builder.add_extension(x509.NameConstraints(permitted, None), critical=True)
-        _write(pair, builder.sign(key, hashes.SHA256()), key)
+        if not _is_current(pair):
+            extensions: _Extensions = [(x509.BasicConstraints(True, 0), True), (_key_usage("key_cert_sign", "crl_sign"), True)]
+            if name == "servers":
+                networks = [x509.IPAddress(ipaddress.ip_network(network)) for network in ("127.0.0.0/8", "::1/128")]
+                extensions.append((x509.NameConstraints([x509.DNSName("localhost"), *networks], None), True))
+            _issue(pair, _subject(f"labkit lab CA ({name})"), 10 * _DAYS, extensions)
         return pair
 
     def _signed(
-        self,
-        name: str,
-        authority: str,
-        subject: x509.Name,
-        usages: list[x509.ObjectIdentifier],
-        names: Sequence[x509.GeneralName],
+        self, name: str, authority: str, subject: x509.Name, usages: list[x509.ObjectIdentifier], names: list[x509.GeneralName]
     ) -> Pair:
+        pair = self._pair(name)
         with self._locked():
-            return self._renewed(self._pair(name), self._authority(authority), subject, usages, names)
-
-    def _renewed(
-        self,
-        pair: Pair,
-        signer: Pair,
-        subject: x509.Name,
-        usages: list[x509.ObjectIdentifier],
-        names: Sequence[x509.GeneralName],
-    ) -> Pair:
-        signer_certificate = x509.load_pem_x509_certificate(signer.certificate.read_bytes())
-        if _is_current(pair, subject=subject, issuer=signer_certificate):
-            return pair
-        signer_key = serialization.load_pem_private_key(signer.key.read_bytes(), password=None)
-        assert isinstance(signer_key, ec.EllipticCurvePrivateKey)  # noqa: S101 - made by _authority
-        key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(subject, signer_certificate.subject, key, days=_DAYS)
-        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        builder = builder.add_extension(_key_usage(authority=False), critical=True)
-        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer_key.public_key())
-        builder = builder.add_extension(identifier, critical=False)
-        if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        _write(pair, builder.sign(signer_key, hashes.SHA256()), key)
+            signer = self._authority(authority)
+            issuer = x509.load_pem_x509_certificate(signer.certificate.read_bytes())
+            if not _is_current(pair, subject, issuer):
+                extensions: _Extensions = [
+                    (x509.BasicConstraints(False, None), True),
+                    (_key_usage("digital_signature"), True),
+                    (x509.ExtendedKeyUsage(usages), False),
+                    *([(x509.SubjectAlternativeName(names), False)] if names else []),
+                ]
+                _issue(pair, subject, _DAYS, extensions, issuer.subject, signer.key)
         return pair
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, *, days: int) -> x509.CertificateBuilder:
+def _issue(
+    pair: Pair, subject: x509.Name, days: int, extensions: _Extensions, issuer: x509.Name | None = None, signer: Path | None = None
+) -> None:
+    """Write a new key with its certificate, which signs itself unless somebody else does."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    signing = serialization.load_pem_private_key(signer.read_bytes(), password=None) if signer else key
+    assert isinstance(signing, ec.EllipticCurvePrivateKey)  # noqa: S101 - as the key above
     now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    )
+    builder = x509.CertificateBuilder(issuer or subject, subject, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - datetime.timedelta(minutes=5)).not_valid_after(now + datetime.timedelta(days=days))
+    identifiers: _Extensions = [(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)]
+    if signer:
+        identifiers.append((x509.AuthorityKeyIdentifier.from_issuer_public_key(signing.public_key()), False))
+    for extension, critical in (*identifiers, *extensions):
+        builder = builder.add_extension(extension, critical)
+    certificate = builder.sign(signing, hashes.SHA256())
+    # The key first: a certificate without its key is never taken for current.
+    pair.certificate.unlink(missing_ok=True)
+    write_private(pair.key, _pem(key))
+    write_private(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
 
 
-def _key_usage(*, authority: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not authority,
-        key_cert_sign=authority,
-        crl_sign=authority,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
+def _subject(name: str, organisations: Sequence[str] = ()) -> x509.Name:
+    named = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, each) for each in organisations]
+    return x509.Name([*named, x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
-def _is_current(pair: Pair, *, subject: x509.Name | None = None, issuer: x509.Certificate | None = None) -> bool:
+def _key_usage(*wanted: str) -> x509.KeyUsage:
+    return x509.KeyUsage(**{usage: usage in wanted for usage in _USAGES}, encipher_only=False, decipher_only=False)
+
+
+def _is_current(pair: Pair, subject: x509.Name | None = None, issuer: x509.Certificate | None = None) -> bool:
     """Whether a pair is there, is valid for a month to come, and was signed for that subject by that very authority."""
-    if not (pair.certificate.exists() and pair.key.exists()):
-        return False
     soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=_RENEW_DAYS)
     try:
         found = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
@@ -184,14 +156,7 @@ def _is_current(pair: Pair, *, subject: x509.Name | None = None, issuer: x509.Ce
             found.verify_directly_issued_by(issuer)
     except Exception:  # noqa: BLE001 - whatever is wrong with it, a new one is made
         return False
-    return found.not_valid_after_utc >= soon and subject in (None, found.subject)
-
-
-def _write(pair: Pair, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
-    # The key first: a certificate without its key is never taken for current.
-    pair.certificate.unlink(missing_ok=True)
-    write_private(pair.key, _pem(key))
-    write_private(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
+    return pair.key.exists() and found.not_valid_after_utc >= soon and subject in (None, found.subject)
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:

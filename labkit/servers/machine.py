@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import pwd
+import re
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ DISK_GB = 1.0
 _FIRST_PERSON, _LAST_PERSON = 501 if platform.system() == "Darwin" else 1000, 60000
 """The numbers that systems give to people's accounts; below are services, above those of containers, and of a directory's people."""
 
+_NO_MEMORY = re.compile("out of memory|insufficient memory|cannot allocate memory|could not (reserve|allocate)", re.IGNORECASE)
 _NOBODY = 65534
 _NO_LOGIN = ("nologin", "false", "sync")
 
@@ -59,12 +61,9 @@ class Machine(Tabular):
 
 
 def look(*folders: Path) -> Machine:
-    """Look at this machine.
-
-    Args:
-        folders: Where the labs will write; they need not exist yet.
-    """
-    free = min(shutil.disk_usage(_existing(folder)).free for folder in folders)
+    """Look at this machine, and at the disks of these folders, which need not exist yet."""
+    existing = (next(place for place in (folder, *folder.parents) if place.exists()) for folder in folders)
+    free = min(shutil.disk_usage(folder).free for folder in existing)
     return Machine(
         system=f"{platform.system()} {platform.machine()}",
         cores=os.cpu_count() or 1,
@@ -74,14 +73,7 @@ def look(*folders: Path) -> Machine:
 
 
 def other_people() -> list[str]:
-    """Whose processes run on this machine besides one's own and the system's; those that the system does not show are not among them.
-
-    Somebody is a person by their account: its number is none of a service's, and its shell lets one log in. A number without an account
-    counts as a person's if it is in the range from which people get theirs.
-
-    Returns:
-        Their names, sorted; for a number without an account ``uid NUMBER``.
-    """
+    """The names, sorted, of people whose processes run on this machine besides one's own, as far as the system shows them."""
     uids = set()
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -90,6 +82,7 @@ def other_people() -> list[str]:
 
 
 def _person(uid: int) -> str:
+    """A person's name: of an account whose number is none of a service's and whose shell lets one log in; nothing for anybody else."""
     try:
         account = pwd.getpwuid(uid)
     except KeyError:
@@ -98,19 +91,13 @@ def _person(uid: int) -> str:
     return account.pw_name if uid >= _FIRST_PERSON and uid != _NOBODY and logs_in else ""
 
 
-def shortage(folder: Path) -> tuple[str, str] | None:
-    """What this machine has run out of, and what to do; servers then fail in ways that name something else. None when it is neither.
-
-    Args:
-        folder: Where they write.
-    """
+def shortage(folder: Path, said: str) -> tuple[str, str] | None:
+    """What a server lacked, memory or room in its folder, and what to do; None when it is neither, also by what the server said itself."""
+    if _NO_MEMORY.search(said):
+        return "it did not get the memory that it asked for", "close other programs, or lift the limit that it runs under (ulimit -v)"
     found = look(folder)
     if found.disk_gb < FULL_GB:
         return f"the disk that holds {folder} is full", "make room on it, or set LABKIT_HOME to a folder on another disk"
     if found.memory_gb < FULL_GB:
         return f"this machine has no memory left ({found.memory_gb * 1000:.0f} MB)", "close other programs"
     return None
-
-
-def _existing(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.parents) if place.exists())

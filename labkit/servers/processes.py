@@ -9,37 +9,33 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
 from ..common.display import Displayed, progress
 from ..common.environment import SERVER, listed
-from ..common.errors import PortInUse, ServerError
+from ..common.errors import PortInUse, ServerError, SettingsError
 from ..common.ownership import privately
 from ..common.waiting import locked, wait_until
-from ..config.ports import NAMELESS, hold, is_listened_on, listener
-from ..config.settings import Settings, write_private, writing
+from ..config.files import write_private, writing
+from ..config.ports import ServerPorts
+from ..config.settings import Settings
 from . import _launch
 from .machine import shortage
 
 _POLL_SECONDS = 0.1
-_RELEASE_SECONDS = 5
 _LOCK_SECONDS = 300
 _TAIL_LINES = 15
 _KILL_SECONDS = 10
-_NO_MEMORY = ("it did not get the memory that it asked for", "close other programs, or lift the limit that it runs under (ulimit -v)")
-_NO_MEMORY_WORDS = re.compile("out of memory|insufficient memory|cannot allocate memory|could not (reserve|allocate)", re.IGNORECASE)
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 _KILLED_WHY = "it was killed (SIGKILL), as a system does that runs out of memory"
 
@@ -49,14 +45,12 @@ class Server:
     """What to run and how to know that it is up.
 
     Attributes:
-        name: A file name: ``keycloak``, ``etcd``, …
         argv: The program (an absolute path) and its arguments; never a secret, since any user may read them.
-        ports: The loopback ports it listens on, by their names in `labkit.config.settings.PORTS`.
+        ports: The names of the loopback ports that it listens on.
         ready: Asked again and again until it says True; what it raises counts as not yet.
-        env: Added to what every server gets of the environment (`labkit.common.environment.SERVER`); secrets go here.
-        ready_seconds: How long it may take.
+        env: Added to what every server gets of the environment; secrets go here.
         inputs: Files that the server reads once at its start; when one has changed, it is started anew.
-        cwd: The folder that it runs in; the state folder when left out.
+        cwd: The state folder when left out.
     """
 
     name: str
@@ -78,14 +72,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Running(Displayed):
-    """A server that runs now.
-
-    Attributes:
-        name: Its name.
-        pid: Its process id, which is also its session's.
-        fingerprint: `Server.fingerprint` of what was started.
-        log: Its log file.
-    """
+    """A server that runs now; ``pid`` is also its session's, ``fingerprint`` is `Server.fingerprint` of what was started."""
 
     name: str
     pid: int
@@ -97,11 +84,7 @@ class Running(Displayed):
 
 
 class Processes:
-    """The servers of one lab.
-
-    Args:
-        settings: Its state folder and its ports.
-    """
+    """The servers of one lab."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -113,7 +96,11 @@ class Processes:
 
         Raises:
             ServerError: Another process held it for five minutes.
+            SettingsError: The settings were loaded before the state folder was made.
         """
+        if not self._settings.home_id:
+            msg = f"{self._state.root} is not made yet"
+            raise SettingsError(msg, fix="open the lab for use: labkit up, or Lab.open() in a notebook")
         self._state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FileLock(self._state.servers_lock, timeout=_LOCK_SECONDS, mode=0o600, is_singleton=True)
         msg = f"another process has been starting or stopping servers of {self._state.root} for {_LOCK_SECONDS} s"
@@ -143,7 +130,7 @@ class Processes:
                     return running
             had_one = self._record(server.name) is not None
             self.stop(server.name)
-            self._refuse_taken_ports(server, had_one)
+            self._ports(server).refuse_taken(patient=had_one)
             with progress(f"starting {server.name}"):
                 try:
                     child, running = self._launch(server)
@@ -158,7 +145,7 @@ class Processes:
         record = self._record(name)
         if record is None or not _launch.is_same_process(record):
             return None
-        return Running(name, int(str(record["pid"])), str(record["fingerprint"]), self.log_file(name))
+        return Running(name, record["pid"], record["fingerprint"], self.log_file(name))
 
     def row(self, name: str, address: str) -> tuple[str, str, str, str, str]:
         """A server as a row of `Lab.status`: name, state, pid, address, log."""
@@ -170,17 +157,10 @@ class Processes:
         """The servers that are recorded, first started first."""
         records = {file.stem: record for file in self._state.run.glob("*.json") if (record := self._record(file.stem))}
         # Not by the files' dates, which go back when the clock does.
-        return sorted(records, key=lambda name: float(str(records[name]["start"])))
+        return sorted(records, key=lambda name: float(records[name]["start"]))
 
     def stop(self, name: str, stop_seconds: float = 20) -> bool:
-        """Stop a server with its whole session; nothing else is touched.
-
-        Args:
-            name: The server's name.
-            stop_seconds: How long to wait after SIGTERM before SIGKILL.
-
-        Returns:
-            Whether anything ran.
+        """Stop a server with its whole session, by SIGTERM and after ``stop_seconds`` by SIGKILL; returns whether anything ran.
 
         Raises:
             ServerError: Part of it is still there after SIGKILL; it stays on record.
@@ -194,7 +174,7 @@ class Processes:
                 left = ", ".join(str(process.pid) for process in _launch.session_members(record))
                 msg = f"{name} could not be stopped"
                 raise ServerError(msg, why=f"still there after SIGKILL: pid {left}", fix="try again; only the system can hold them")
-            (self._state.run / f"{name}.json").unlink(missing_ok=True)
+            self._record_file(name).unlink(missing_ok=True)
             return ran
 
     def log_file(self, name: str) -> Path:
@@ -209,27 +189,29 @@ class Processes:
         except FileNotFoundError:
             return ""
 
-    def _record(self, name: str) -> dict[str, object] | None:
+    def _record(self, name: str) -> dict[str, Any] | None:
         try:
-            loaded = json.loads((self._state.run / f"{name}.json").read_text())
+            return dict(json.loads(self._record_file(name).read_text()))
         except (FileNotFoundError, ValueError):
             return None
-        return dict(loaded)
+
+    def _record_file(self, name: str) -> Path:
+        return self._state.run / f"{name}.json"
 
     def _launch(self, server: Server) -> tuple[subprocess.Popen[bytes], Running]:
         log, fingerprint, temporary = self.log_file(server.name), server.fingerprint(), self._state.temporary
         with writing(log):
             for folder in (self._state.run, self._state.logs, temporary):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            output = os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
         with ExitStack() as ours:
-            ours.callback(os.close, handle)
+            ours.enter_context(output)
             # Held for as long as the server runs: it inherits them, and so does what it starts.
-            held = [ours.enter_context(each) for each in self._hold_ports(server)]
+            held = [ours.enter_context(each) for each in self._ports(server).hold()]
             child = subprocess.Popen(
                 [sys.executable, "-I", "-S", _launch.__file__, *server.argv],
                 stdin=subprocess.PIPE,
-                stdout=handle,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 bufsize=0,
                 cwd=server.cwd or self._state.root,
@@ -240,7 +222,7 @@ class Processes:
         assert child.stdin is not None  # noqa: S101 - asked for above
         with child.stdin as word:
             facts = {"name": server.name, "fingerprint": fingerprint, **_launch.marks(child.pid)}
-            write_private(self._state.run / f"{server.name}.json", json.dumps(facts, indent=1) + "\n")
+            write_private(self._record_file(server.name), json.dumps(facts, indent=1) + "\n")
             with suppress(BrokenPipeError):
                 word.write(b"go\n")
         return child, Running(server.name, child.pid, fingerprint, log)
@@ -270,52 +252,14 @@ class Processes:
 
     def _failed(self, server: Server, how: str, reason: str) -> ServerError:
         log, tail = self.log_file(server.name), self.log_tail(server.name)
-        lacking = _NO_MEMORY if _NO_MEMORY_WORDS.search(tail) else shortage(self._state.root)
-        why, fix = lacking or (reason, "mend what the log names and run this again; the log file holds the rest")
+        why, fix = shortage(self._state.root, tail) or (reason, "mend what the log names and run this again; the log file holds the rest")
         why = "\n".join(part for part in (why, f"the last lines of {log}:", tail) if part)
         return ServerError(f"{server.name} {how}", why=why, fix=fix)
 
     def _listens(self, server: Server) -> bool:
-        """Whether it is the server that listens on its ports, by now.
+        """Whether it is the server that listens on its ports, by now; raises what `ServerPorts.are_listened_on_by` does."""
+        record = self._record(server.name)
+        return self._ports(server).are_listened_on_by(lambda: _launch.session_members(record) if record else [])
 
-        Raises:
-            PortInUse: It is somebody else who was quicker, and maybe answers as the server would.
-        """
-        for name in server.ports:
-            port = self._settings.ports[name]
-            if self._is_listened_on_by(server.name, port):
-                continue
-            holder = listener(port, held=True)
-            # It may have begun meanwhile.
-            if not self._is_listened_on_by(server.name, port):
-                self._refuse(server, name, holder)
-                return False
-        return True
-
-    def _is_listened_on_by(self, name: str, port: int) -> bool:
-        record = self._record(name)
-        return record is not None and is_listened_on(port, _launch.session_members(record))
-
-    def _refuse_taken_ports(self, server: Server, had_one: bool) -> None:
-        """Patience is for a server of ours that ended a moment ago: the system closes its sockets, by then nobody's, when it gets to it."""
-        deadline = time.monotonic() + _RELEASE_SECONDS
-        for name in server.ports:
-            port = self._settings.ports[name]
-            while (holder := listener(port)) and (had_one or holder == NAMELESS) and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)
-            self._refuse(server, name, holder)
-
-    def _hold_ports(self, server: Server) -> Iterator[socket.socket]:
-        for name in server.ports:
-            try:
-                held = hold(self._settings.ports[name])
-            except OSError:
-                self._refuse(server, name, NAMELESS)
-            else:
-                if held:
-                    yield held
-
-    def _refuse(self, server: Server, name: str, holder: str | None) -> None:
-        if holder:
-            msg = f"port {self._settings.ports[name]}, which {server.name} needs, is in use by {holder}"
-            raise PortInUse(msg, fix=f"stop that program, or give {server.name} another port: set LABKIT_{name.upper()}_PORT")
+    def _ports(self, server: Server) -> ServerPorts:
+        return ServerPorts(server.name, {name: self._settings.ports[name] for name in server.ports})

@@ -21,6 +21,21 @@ from ..common.platform_folder import OWN, UNREADABLE, find, nearest
 Place = tuple[str | int, ...]
 """The keys and indices that lead to a value, such as ``("users", 1, "groups", 0)``."""
 
+REALM, RBAC, ACCESS = "realm.yaml", "rbac.yaml", "access.yaml"
+FLAGS, AUTHENTICATION, KIND = "oidc-flags.yaml", "authentication.yaml", "kind.yaml"
+PATCH = "kubeadm-patches/kube-apiserver+strategic.yaml"
+
+FILLED_IN = {
+    FLAGS: ("ISSUER", "ISSUER_CA_FILE"),
+    AUTHENTICATION: ("ISSUER", "ISSUER_CA", "GROUPS"),
+    KIND: ("API_SERVER_FLAGS", "FOLDER", "HOME_ID", "NODE_IMAGE", "KIND_31337_PORT", "KIND_31340_PORT", "KIND_31333_PORT"),
+    PATCH: ("GATEWAY",),
+}
+"""By file: what stands for a value that is known once there is an issuer, or a KinD cluster."""
+
+MARK = "/kind/labkit/${HOME_ID}"
+"""Where a state folder's nodes have a folder, and no others."""
+
 _PLACEHOLDER = re.compile(r"\$(\$?)\{([A-Z][A-Z0-9_]*)\}")
 
 
@@ -84,12 +99,7 @@ def refusal(problems: list[str]) -> WorkshopError:
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file.
-
-    Attributes:
-        file: Where it was read.
-        text: What it says.
-    """
+    """A YAML file: where it was read, and what it says."""
 
     file: Path
     text: str = field(repr=False)
@@ -97,11 +107,7 @@ class Document:
     @cached_property
     def documents(self) -> list[Any]:
         """The values of its documents: mostly one, more where ``---`` divides them."""
-        loader = _Loader(self.text)
-        try:
-            return [loader.construct_document(node) for node in _nodes(loader)]
-        finally:
-            loader.dispose()
+        return [_Loader("").construct_document(node) for node in yaml.compose_all(self.text, _Loader) if node is not None]
 
     @property
     def data(self) -> Any:
@@ -117,19 +123,11 @@ class Document:
         return f"{self.file}:{line}: {path}: {what}"
 
     def filled_in(self, values: Mapping[str, str]) -> Document:
-        """The same file with a value for each ``${NAME}``.
-
-        Raises:
-            WorkshopError: It is no YAML with them.
-        """
+        """The same file with a value for each ``${NAME}``; raises what `read` does."""
         return _parsed(replace(self, text=_filled_in(self.file, self.text, values)))
 
     def with_values(self, values: Mapping[Place, Any]) -> Document:
-        """The same file with other values; comments stay, but for those inside a list that is replaced.
-
-        Args:
-            values: The values by their places, which must be there.
-        """
+        """The same file with other values at places that are there; comments stay, but for those inside a list that is replaced."""
         text = self.text
         spans = [(self._places[(0, *place)][1], value) for place, value in values.items()]
         for (begin, end), value in sorted(spans, reverse=True):
@@ -141,19 +139,11 @@ class Document:
     @cached_property
     def _places(self) -> dict[Place, tuple[int, tuple[int, int]]]:
         """Each value's line, counted from 1, and where its text begins and ends."""
-        loader = _Loader(self.text)
-        places: dict[Place, tuple[int, tuple[int, int]]] = {}
-        for index, root in enumerate(_nodes(loader)):
-            for place, line, node in _walk((index,), root.start_mark.line, root):
-                places[place] = (line + 1, (node.start_mark.index, _end(node)))
-        return places
-
-
-def _nodes(loader: yaml.SafeLoader) -> Iterator[yaml.Node]:
-    while loader.check_node():
-        node = loader.get_node()
-        if node is not None:
-            yield node
+        return {
+            place: (line + 1, (node.start_mark.index, _end(node)))
+            for index, root in enumerate(root for root in yaml.compose_all(self.text, _Loader) if root is not None)
+            for place, line, node in _walk((index,), root.start_mark.line, root)
+        }
 
 
 def _walk(place: Place, line: int, node: yaml.Node) -> Iterator[tuple[Place, int, yaml.Node]]:

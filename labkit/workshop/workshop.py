@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import SecretStr
 
 from ..common.errors import WorkshopError
-from ..common.platform_folder import OWN, nearest, require_folder
-from .cluster_files import FILLED_IN, Authentication, Kind, Name, Oidc, in_authentication, in_flags, in_kind
-from .files import Document, Place, read, refusal
-from .realm_file import Problems, Representation, contradictions, faults, group_paths, undeclared
+from ..common.platform_folder import OWN, require_folder
+from .fields import Representation, faults
+from .files import ACCESS, AUTHENTICATION, FILLED_IN, FLAGS, KIND, PATCH, RBAC, REALM, Document, Place, read, refusal
+from .rules import disagreements, group_paths
 
-BUILT_IN_ROLES = frozenset(("cluster-admin", "admin", "edit", "view"))
-"""The user-facing cluster roles of Kubernetes: https://kubernetes.io/docs/reference/access-authn-authz/rbac/#user-facing-roles"""
+_SHAPES = {REALM: "realm", RBAC: "rbac", FLAGS: "flags", AUTHENTICATION: "authentication", KIND: "kind", ACCESS: "access"}
+"""What each file holds, as ``fields.yaml`` describes it."""
 
-_LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
-
-
-def _resource(value: str) -> str:
-    if not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", value):
-        msg = f'"{value}" is no resource: write its plural name, then a dot and its API group unless that is the core one'
-        raise ValueError(msg)
-    return value
+_T = TypeVar("_T")
 
 
-Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete"]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
-
-
-class User(_Model):
+@dataclass(frozen=True)
+class User:
     """Somebody who signs in; ``groups`` are named as tokens name them, without their paths."""
 
     username: str
@@ -49,7 +34,8 @@ class User(_Model):
     groups: tuple[str, ...]
 
 
-class Client(_Model):
+@dataclass(frozen=True)
+class Client:
     """An OpenID Connect client; a public one has an empty secret."""
 
     client_id: str
@@ -57,12 +43,35 @@ class Client(_Model):
 
 
 @dataclass(frozen=True)
-class RealmSpec:
-    """What the workshop declares of its realm.
+class Binding:
+    """A cluster role binding gives ``role`` to everybody in ``group``."""
 
-    Attributes:
-        document: ``realm.yaml``.
-    """
+    name: str
+    group: str
+    role: str
+
+
+@dataclass(frozen=True)
+class Oidc:
+    """How the API server reads a token: the audience that it asks for, and the claims that name user and groups."""
+
+    client_id: str
+    username_claim: str
+    groups_claim: str
+
+
+@dataclass(frozen=True)
+class Access:
+    """What the access matrix asks; ``expected`` has a user's verbs, allowed on every one of ``resources``."""
+
+    verbs: tuple[str, ...]
+    resources: tuple[str, ...]
+    expected: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class RealmSpec:
+    """What the workshop declares of its realm, in ``realm.yaml``."""
 
     document: Document
 
@@ -70,11 +79,6 @@ class RealmSpec:
     def representation(self) -> Representation:
         """The whole file, as Keycloak's RealmRepresentation."""
         return dict(self.document.data)
-
-    @property
-    def file(self) -> Path:
-        """The file that was read; what stands there is not filled in, and its secrets need not be those in force."""
-        return self.document.file
 
     @property
     def name(self) -> str:
@@ -89,72 +93,34 @@ class RealmSpec:
     @cached_property
     def users(self) -> tuple[User, ...]:
         """The users."""
-        return tuple(_user(user) for user in self.representation.get("users", []))
+        return tuple(
+            User(
+                username=user["username"],
+                email=user["email"],
+                first_name=user["firstName"],
+                last_name=user["lastName"],
+                password=SecretStr(user["credentials"][0]["value"]),
+                groups=tuple(_last(path) for path in user["groups"]),
+            )
+            for user in self.representation.get("users", [])
+        )
 
     @cached_property
     def clients(self) -> tuple[Client, ...]:
         """The clients."""
-        return tuple(Client(client_id=c["clientId"], secret=SecretStr(c.get("secret", ""))) for c in self.representation.get("clients", []))
+        return tuple(Client(each["clientId"], SecretStr(each.get("secret", ""))) for each in self.representation.get("clients", []))
 
     def with_values(self, values: Mapping[Place, str | list[str]]) -> RealmSpec:
         """The same realm with other values; see `Document.with_values`."""
         return RealmSpec(self.document.with_values(values))
 
 
-def _last(path: str) -> str:
-    return path.rpartition("/")[2]
-
-
-def _user(user: Representation) -> User:
-    return User(
-        username=user["username"],
-        email=user["email"],
-        first_name=user["firstName"],
-        last_name=user["lastName"],
-        password=SecretStr(user["credentials"][0]["value"]),
-        groups=tuple(_last(path) for path in user["groups"]),
-    )
-
-
-class _Named(BaseModel):
-    name: Name
-
-
-class _Reference(_Named):
-    # The API server fills it in where it is left out, and what it has would differ from the file for ever.
-    api_group: Literal["rbac.authorization.k8s.io"] = Field(validation_alias="apiGroup")
-
-
-class _Subject(_Reference):
-    kind: Literal["Group"]
-
-
-class _Rbac(BaseModel):
-    """What labkit has to know of an object in ``rbac.yaml``; the rest is the API server's to judge."""
-
-    kind: Literal["ClusterRole", "ClusterRoleBinding"]
-    metadata: _Named
-    subjects: tuple[_Subject, ...] = ()
-    role: _Reference | None = Field(None, validation_alias="roleRef")
-
-
-class Binding(_Model):
-    """A cluster role binding gives ``role`` to everybody in ``group``."""
-
-    name: Name
-    group: Name
-    role: Name
-
-
 @dataclass(frozen=True)
 class ClusterSpec:
-    """What the workshop declares of its cluster.
+    """What the workshop declares of its cluster; all but ``rbac`` is to be filled in.
 
     Attributes:
         rbac: ``rbac.yaml``: cluster roles and their bindings, as the API server takes them.
-        flags: ``oidc-flags.yaml``; like what follows it is to be filled in.
-        authentication: ``authentication.yaml``.
-        kind: ``kind.yaml``.
         patch: What kubeadm changes in the pod of a KinD cluster's API server.
     """
 
@@ -167,26 +133,16 @@ class ClusterSpec:
     @cached_property
     def oidc(self) -> Oidc:
         """How the API server reads a token."""
-        return Oidc.model_validate(self.flags.data)
+        return Oidc(*(self.flags.data[f"oidc-{name}"] for name in ("client-id", "username-claim", "groups-claim")))
 
     @property
     def bindings(self) -> tuple[Binding, ...]:
         """The bindings, one for each group in them."""
-        found = [_Rbac.model_validate(each) for each in self.rbac.documents]
         return tuple(
-            Binding(name=each.metadata.name, group=subject.name, role=each.role.name)
-            for each in found
-            if each.role
-            for subject in each.subjects
+            Binding(each["metadata"]["name"], subject["name"], each["roleRef"]["name"])
+            for each in self.rbac.documents
+            for subject in each.get("subjects", [])
         )
-
-
-class Access(_Model):
-    """What the access matrix asks; ``expected`` has a user's verbs, allowed on every one of ``resources``."""
-
-    verbs: Annotated[tuple[Verb, ...], Field(min_length=1)]
-    resources: Annotated[tuple[Annotated[str, AfterValidator(_resource)], ...], Field(min_length=1)]
-    expected: Mapping[str, tuple[Verb, ...]]
 
 
 @dataclass(frozen=True)
@@ -209,115 +165,36 @@ class Workshop:
             WorkshopError: A file can't be read or says something that can't be done; ``why`` has a line per problem.
         """
         require_folder(folder)
-        realm, rbac, access = (read(name, {"PORTAL_URL": portal_url}, folder) for name in ("realm.yaml", "rbac.yaml", "access.yaml"))
-        flags, authentication, kind, patch = (read(name, {}, folder, later) for name, later in FILLED_IN.items())
-        problems = [realm.problem((0, *place), what) for place, what in faults(realm.data)]
-        one_document = (realm, flags, authentication, kind, patch, access)
-        problems += [each.problem((1,), "should be one document: --- begins another") for each in one_document if len(each.documents) > 1]
-        roles = [_checked(rbac, _Rbac, i, problems) for i in range(len(rbac.documents))]
-        oidc, expected = _checked(flags, Oidc, 0, problems), _checked(access, Access, 0, problems)
-        trust, node = _checked(authentication, Authentication, 0, problems), _checked(kind, Kind, 0, problems)
-        if oidc and expected and trust and node and not problems:
-            found = (
-                (realm, contradictions(realm.data)),
-                (rbac, _in_rbac([role for role in roles if role], RealmSpec(realm).groups)),
-                (flags, in_flags(oidc, realm.data)),
-                (authentication, in_authentication(trust, oidc)),
-                (kind, in_kind(node)),
-                (access, _in_access(expected, realm.data)),
-            )
-            problems = [
-                document.problem(place if document is rbac else (0, *place), what) for document, all_ in found for place, what in all_
-            ]
-            if not problems:
-                return cls(RealmSpec(realm), ClusterSpec(rbac, flags, authentication, kind, patch), expected)
-        raise refusal(problems)
+        files = {name: read(name, {"PORTAL_URL": portal_url}, folder) for name in (REALM, RBAC, ACCESS)}
+        files |= {name: read(name, {}, folder, later) for name, later in FILLED_IN.items()}
+        problems = [
+            each.problem((1,), "should be one document: --- begins another")
+            for name, each in files.items()
+            if name != RBAC and len(each.documents) > 1
+        ]
+        for name, shape in _SHAPES.items():
+            documents = files[name].documents if name == RBAC else [files[name].data]
+            found = (((i, *place), what) for i, data in enumerate(documents) for place, what in faults(shape, data))
+            problems += [files[name].problem(place, what) for place, what in found]
+        problems = problems or list(disagreements(files))
+        if problems:
+            raise refusal(problems)
+        access = files[ACCESS].data
+        expected = {username: tuple(verbs) for username, verbs in access["expected"].items()}
+        cluster = ClusterSpec(*(files[name] for name in (RBAC, FLAGS, AUTHENTICATION, KIND, PATCH)))
+        return cls(RealmSpec(files[REALM]), cluster, Access(tuple(access["verbs"]), tuple(access["resources"]), expected))
 
     def user(self, username: str) -> User:
-        """The user of that name.
-
-        Raises:
-            WorkshopError: There is none; the message names those there are.
-        """
+        """The user of that name; a WorkshopError names those there are."""
         return _find("user", username, {user.username: user for user in self.realm.users})
 
     def client(self, client_id: str) -> Client:
-        """The client with that id.
-
-        Raises:
-            WorkshopError: There is none; the message names those there are.
-        """
+        """The client with that id; a WorkshopError names those there are."""
         return _find("client", client_id, {client.client_id: client for client in self.realm.clients})
 
 
-_T = TypeVar("_T")
-_M = TypeVar("_M", bound=BaseModel)
-
-
-def _checked(document: Document, model: type[_M], index: int, problems: list[str]) -> _M | None:
-    """One of a file's documents; None when something was wrong with it, which is added to the problems."""
-    data = document.documents[index] if document.documents else None
-    try:
-        return model.model_validate(data, by_name=False)
-    except ValidationError as error:
-        # No error is chained: pydantic's own quotes the file.
-        keys = [str(field.validation_alias or name) for name, field in model.model_fields.items()]
-        problems += [document.problem((index, *each["loc"]), _worded(each, keys)) for each in error.errors()]
-        return None
-
-
-_WORDING = {
-    "missing": "is missing",
-    "invalid_key": "a key should be text: put it in quotes",
-    "string_type": "should be text: put it in quotes",
-    "tuple_type": "should be a list",
-    "dict_type": "should hold keys and values",
-    "mapping_type": "should hold keys and values",
-    "model_type": "should hold keys and values",
-    "model_attributes_type": "should hold keys and values",
-    "too_short": "is empty",
-}
-
-
-def _worded(error: ErrorDetails, keys: list[str]) -> str:
-    """One of pydantic's errors, without the value unless its own rule tells it."""
-    if error["type"] == "extra_forbidden":
-        return f"unknown key{nearest(error['loc'][-1], keys)}"
-    cause = error.get("ctx", {}).get("error")
-    return str(cause or _WORDING.get(error["type"], error["msg"].removeprefix("Input ")))
-
-
-def _in_rbac(objects: list[_Rbac], groups: tuple[str, ...]) -> Problems:
-    names = [(each.kind, each.metadata.name) for each in objects]
-    roles = [name for kind, name in names if kind == "ClusterRole"]
-    for i, each in enumerate(objects):
-        if names[i] in names[:i]:
-            yield (i, "metadata", "name"), f'"{each.metadata.name}" is there twice, first as [{names.index(names[i])}].metadata.name'
-        if each.kind == "ClusterRole" and each.metadata.name in BUILT_IN_ROLES:
-            yield (i, "metadata", "name"), f'"{each.metadata.name}" is a role of Kubernetes\' own'
-        if each.kind == "ClusterRoleBinding" and not each.role:
-            yield (i, "roleRef"), "is missing"
-        for number, subject in enumerate(each.subjects):
-            yield from undeclared((i, "subjects", number, "name"), "group", subject.name, groups)
-        if each.role:
-            yield from undeclared((i, "roleRef", "name"), "role", each.role.name, BUILT_IN_ROLES.union(roles))
-
-
-def _in_access(access: Access, realm: Representation) -> Problems:
-    users = [user["username"] for user in realm.get("users", [])]
-    yield from _once(("verbs",), access.verbs)
-    yield from _once(("resources",), access.resources)
-    for username, verbs in access.expected.items():
-        yield from undeclared(("expected", username), "user", username, users)
-        yield from _once(("expected", username), verbs)
-        for i, verb in enumerate(verbs):
-            yield from undeclared(("expected", username, i), "verb", verb, access.verbs)
-
-
-def _once(place: Place, values: tuple[str, ...]) -> Iterator[tuple[Place, str]]:
-    for i, value in enumerate(values):
-        if value in values[:i]:
-            yield (*place, i), f'"{value}" is there twice'
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _find(kind: str, name: str, there: Mapping[str, _T]) -> _T:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from labkit.common.platform_folder import OWN
 from labkit.lab import Lab
-from labkit.portal.server import TEMPLATES
 from tests.faults.lab import KEPT, enter_everybody, make_group
 from tests.support import belonging_to, home_of_its_own, strays_of, wait_for
 
@@ -44,7 +44,7 @@ def whole_lab(lab_home: Path) -> Iterator[Lab]:
     assert lab.settings.home == lab_home
     lab.up()
     enter_everybody(lab)
-    lab.portal.sign_in("user-admin").register_template(TEMPLATES / "configmap.yaml")
+    lab.portal.sign_in("user-admin").register_template(OWN / "templates" / "configmap.yaml")
     lab.cluster.admin_kubectl("create", "namespace", KEPT)
     yield lab
     lab.down()

@@ -86,9 +86,8 @@ def test_a_first_start_that_was_killed_is_begun_anew(tmp_path: Path) -> None:
 def second(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
     """Another home with a cluster of its own, which trusts the first home's realm."""
     home = tmp_path / "home"
-    state = open_home(home, environ={}, free_ports=True)
-    ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
-    made = Lab(replace(lab.settings, home=home, home_id=str(state["id"]), ports=ports))
+    facts = open_home(home, environ={}, free_ports=True)
+    made = Lab(replace(lab.settings, home=home, home_id=facts.id, ports=facts.ports))
     made.cluster.provider.start(lab.cluster.trust)
     yield made
     made.down()

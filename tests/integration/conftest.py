@@ -76,9 +76,8 @@ def lab(idle_lab: Lab) -> Lab:
 def second_portal(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """The portal of another home, for the same people and the same cluster; the realm is then as declared again."""
     home = tmp_path_factory.mktemp("second-portal") / "home"
-    state = open_home(home, environ={}, free_ports=True)
-    ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
-    settings = replace(lab.settings, home=home, home_id=str(state["id"]), ports=ports)
+    facts = open_home(home, environ={}, free_ports=True)
+    settings = replace(lab.settings, home=home, home_id=facts.id, ports=facts.ports)
     processes = Processes(settings)
     portal = Portal(settings, lab.workshop, processes, lab.toolchain, lab.keycloak, lambda: lab.cluster.endpoint)
     admin = lab.keycloak.admin()

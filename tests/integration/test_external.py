@@ -49,9 +49,8 @@ def theirs(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def new_home(lab: Lab, folder: Path) -> Settings:
-    state = open_home(folder / "home", environ={}, free_ports=True)
-    ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
-    return replace(lab.settings, home=folder / "home", home_id=str(state["id"]), ports=ports)
+    facts = open_home(folder / "home", environ={}, free_ports=True)
+    return replace(lab.settings, home=folder / "home", home_id=facts.id, ports=facts.ports)
 
 
 @pytest.fixture(scope="module")

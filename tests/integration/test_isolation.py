@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from labkit.common.errors import Unauthorized
+from labkit.common.platform_folder import OWN
 from labkit.config.ports import hold, port_is_free
 from labkit.config.settings import open_home
 from labkit.lab import Lab
-from labkit.portal.server import TEMPLATES
 from tests.hostile import HOSTILE
 from tests.support import given_away, neighbour_takes, on_record, secrets_in
 
@@ -28,7 +28,7 @@ def busy_lab(lab: Lab) -> Lab:
     lab.cluster.kubectl(lab.cluster.enter_exec("user-dev"), "auth", "whoami")
     lab.sign_in("user-dev").kubectl("get", "namespaces")
     through_portal = lab.portal.sign_in("user-admin")
-    template = through_portal.register_template(TEMPLATES / "configmap.yaml")
+    template = through_portal.register_template(OWN / "templates" / "configmap.yaml")
     through_portal.run_template(template, {"name": "made-by-a-busy-lab"})
     through_portal.proxy("DELETE", "api/v1/namespaces/default/configmaps/made-by-a-busy-lab")
     return lab
@@ -137,9 +137,8 @@ def test_folders_with_private_things_are_their_owners_only(busy_lab: Lab, folder
 def second(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Another home with a cluster of its own, which trusts the first home's realm."""
     home = tmp_path_factory.mktemp("second") / "home"
-    state = open_home(home, environ={}, free_ports=True)
-    ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
-    made = Lab(replace(lab.settings, home=home, home_id=str(state["id"]), ports=ports))
+    facts = open_home(home, environ={}, free_ports=True)
+    made = Lab(replace(lab.settings, home=home, home_id=facts.id, ports=facts.ports))
     made.cluster.provider.start(lab.cluster.trust)
     made.cluster.kubeconfig.enter(made.cluster.endpoint)
     yield made

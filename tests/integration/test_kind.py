@@ -198,11 +198,10 @@ def test_a_look_changes_nothing_and_names_somebody_elses_cluster(
 
 def another(lab: Lab, folder: Path) -> Settings:
     """The settings of another home, which wants a KinD cluster too."""
-    state = open_home(folder / "other", environ={}, free_ports=True)
-    ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
+    facts = open_home(folder / "other", environ={}, free_ports=True)
     # Named, as the Docker that the stand-in answers like has cgroup v1.
     return replace(
-        lab.settings, home=folder / "other", home_id=str(state["id"]), ports=ports, cluster="kind", kind_image="registry.example/node:v1"
+        lab.settings, home=folder / "other", home_id=facts.id, ports=facts.ports, cluster="kind", kind_image="registry.example/node:v1"
     )
 
 

@@ -73,9 +73,8 @@ def realm(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def home(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Another home, for a cluster that trusts that realm."""
     folder = tmp_path_factory.mktemp("styles") / "home"
-    state = open_home(folder, environ={}, free_ports=True)
-    ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
-    settings = replace(lab.settings, home=folder, home_id=str(state["id"]), ports=ports)
+    facts = open_home(folder, environ={}, free_ports=True)
+    settings = replace(lab.settings, home=folder, home_id=facts.id, ports=facts.ports)
     yield settings
     Lab(settings).down()
 
@@ -149,7 +148,7 @@ EMAIL = writes("email", "user-dev@kratix.io")
 
 def id_token_of(realm: Lab, name: str, mappers: list[dict[str, Any]]) -> str:
     """user-dev's, through a new client of that name that gives nothing but what these mappers write."""
-    declared = realm.workshop.client("kube").model_copy(update={"client_id": name})
+    declared = replace(realm.workshop.client("kube"), client_id=name)
     representation = {
         "clientId": name,
         "secret": declared.secret.get_secret_value(),

@@ -23,8 +23,9 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwrig
 
 from labkit.cli.browsers import CHROMIUM_STORE, NssStore
 from labkit.common.http_session import request
+from labkit.common.platform_folder import OWN
 from labkit.lab import Lab
-from labkit.portal.server import TEMPLATES, Portal
+from labkit.portal.server import Portal
 from labkit.toolchain import Toolchain
 
 from ..browsing import SCREENSHOTS, chromium, driver
@@ -163,7 +164,7 @@ def portal(lab: Lab) -> Iterator[Lab]:
     lab.cluster.admin_kubectl("create", "namespace", NAMESPACE)
     admin = lab.portal.sign_in("user-admin")
     for template in ("configmap.yaml", "reader.yaml"):
-        admin.register_template(TEMPLATES / template)
+        admin.register_template(OWN / "templates" / template)
     admin.sign_out()
     yield lab
     lab.cluster.admin_kubectl("delete", "namespace", NAMESPACE, "--wait=false")

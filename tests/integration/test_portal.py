@@ -33,12 +33,13 @@ from labkit.common.errors import (
 )
 from labkit.common.expectation import expect
 from labkit.common.http_session import request
+from labkit.common.platform_folder import OWN
 from labkit.config.settings import open_home
 from labkit.lab import Lab
 from labkit.portal import config
 from labkit.portal.browser import Browser
 from labkit.portal.client import PortalSession
-from labkit.portal.server import SOURCES, TEMPLATES
+from labkit.portal.server import SOURCES
 from tests.app_config import substituted
 from tests.hostile import friendly
 
@@ -103,7 +104,7 @@ def namespace(lab: Lab) -> Iterator[str]:
 def template(admin: PortalSession, namespace: str) -> str:
     """Our own template for a ConfigMap."""
     assert namespace
-    return admin.register_template(TEMPLATES / "configmap.yaml")
+    return admin.register_template(OWN / "templates" / "configmap.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,7 @@ def test_the_catalogs_groups_have_the_realms_members(admin: PortalSession) -> No
 
 def test_a_wrong_password_is_refused_by_keycloaks_form_in_its_words(lab: Lab) -> None:
     browser = Browser(lab.portal.url, lab.keycloak, lab.portal.unreachable)
-    user = lab.workshop.user("user-dev").model_copy(update={"password": SecretStr("a guess")})
+    user = replace(lab.workshop.user("user-dev"), password=SecretStr("a guess"))
     with pytest.raises(SignInRefused, match="Keycloak did not sign user-dev in") as caught:
         browser.sign_in(user)
     assert caught.value.why == "Invalid username or password."
@@ -193,7 +194,7 @@ def test_a_guest_reads_the_catalog_and_no_more(lab: Lab, template: str) -> None:
     with pytest.raises(NotPermitted):
         guest.run_template(template, {"name": "x"}, say=quiet)
     with pytest.raises(NotPermitted):
-        guest.register_template(TEMPLATES / "reader.yaml")
+        guest.register_template(OWN / "templates" / "reader.yaml")
     with pytest.raises(NotSignedIn, match="no token"):
         guest.resource("ConfigMap", "kube-root-ca.crt", namespace="default")
     with pytest.raises(NotSignedIn):
@@ -231,7 +232,7 @@ def test_a_file_that_is_no_valid_template_is_refused_with_the_catalogs_words(adm
 
 
 def test_a_template_with_several_kinds_of_objects_is_no_special_case(admin: PortalSession, namespace: str) -> None:
-    reader = admin.register_template(TEMPLATES / "reader.yaml")
+    reader = admin.register_template(OWN / "templates" / "reader.yaml")
     made = admin.run_template(reader, {"name": "hello", "namespace": namespace}, say=quiet)
     assert made.output["resourceId"].split(", ") == [
         f"configmaps/{namespace}/hello",
@@ -305,7 +306,7 @@ def test_the_proxy_hands_on_what_the_api_server_says(admin: PortalSession, dev: 
 
 
 def test_a_portal_that_does_not_run_is_said_with_how_to_start_it(lab: Lab, tmp_path: Path) -> None:
-    ports: dict[str, int] = open_home(tmp_path / "home", environ={}, free_ports=True)["ports"]  # type: ignore[assignment]
+    ports = open_home(tmp_path / "home", environ={}, free_ports=True).ports
     other = Lab(replace(lab.settings, home=tmp_path / "home", ports=ports))
     with pytest.raises(PortalUnreachable, match=f"nothing answers at {other.portal.url}") as caught:
         other.portal.sign_in("user-dev")

@@ -82,7 +82,7 @@ def decisions() -> Decisions:
 def inventory(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """What a portal like the lab's has when it is ready; it listens elsewhere, and keeps its database elsewhere."""
     folder = tmp_path_factory.mktemp("inventory")
-    ports: dict[str, int] = open_home(folder / "home", environ={}, free_ports=True)["ports"]  # type: ignore[assignment]
+    ports = open_home(folder / "home", environ={}, free_ports=True).ports
     elsewhere = {"listen": {"host": "127.0.0.1", "port": ports["portal"]}, "database": {"connection": {"directory": str(folder)}}}
     (folder / "elsewhere.yaml").write_text(yaml.safe_dump({"backend": elsewhere}))
     server = lab.portal._server()

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from labkit.common.errors import NotPermitted, PortalError, TaskFailed
+from labkit.common.platform_folder import OWN
 from labkit.lab import Lab
 from labkit.portal.answers import location_ref
 from labkit.portal.client import PortalSession
-from labkit.portal.server import TEMPLATES
 from tests.support import wait_for
 
 PUBLISHED = "template:default/configmap"
@@ -42,7 +42,7 @@ def written(folder: Path, template: dict[str, Any]) -> Path:
 @pytest.fixture(scope="module")
 def admin(lab: Lab) -> PortalSession:
     session = lab.portal.sign_in("user-admin")
-    session.register_template(TEMPLATES / "configmap.yaml")
+    session.register_template(OWN / "templates" / "configmap.yaml")
     return session
 
 
@@ -87,7 +87,7 @@ def errors_of(lab: Lab, ref: str) -> str:
 
 
 @pytest.mark.fault("Neighbours", "a participant publishes a template for others to run", "refused, with who may publish")
-@pytest.mark.parametrize("source", [TEMPLATES / "reader.yaml", "https://github.com/o/r/blob/main/t.yaml"], ids=["file", "address"])
+@pytest.mark.parametrize("source", [OWN / "templates" / "reader.yaml", "https://github.com/o/r/blob/main/t.yaml"], ids=["file", "address"])
 def test_publishing_is_for_publishers(lab: Lab, dev: PortalSession, source: Path | str) -> None:
     """Whoever is in no publisher's group is told why, and nothing is copied to where templates lie."""
     before = sorted((lab.settings.home / "portal" / "templates").iterdir())

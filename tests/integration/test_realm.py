@@ -19,7 +19,7 @@ from labkit.common.platform_folder import OWN
 from labkit.identity.plan import Action, FieldChange, Plan
 from labkit.identity.realm import Realm
 from labkit.lab import Lab
-from labkit.workshop.realm_file import built_in, kinds
+from labkit.workshop.fields import built_in, kinds
 from labkit.workshop.workshop import Workshop
 
 AdminSource = Callable[[], KeycloakAdmin]

@@ -97,25 +97,25 @@ def refused(error: str, fix: str) -> Iterator[None]:
 )
 def test_a_wrong_password_is_refused(lab: Lab, kube: Client, user_dev: User) -> None:
     with refused("invalid_grant", "reset the password"):
-        sign_in(lab.keycloak, kube, user_dev.model_copy(update={"password": SecretStr("wrong")}))
+        sign_in(lab.keycloak, kube, replace(user_dev, password=SecretStr("wrong")))
 
 
 @pytest.mark.fault("Sign-in", "a user whom Keycloak does not know", "SignInRefused; the fix: apply the realm plan")
 def test_an_unknown_user_is_refused(lab: Lab, kube: Client, user_dev: User) -> None:
     with refused("invalid_grant", "apply the realm plan if the user is missing"):
-        sign_in(lab.keycloak, kube, user_dev.model_copy(update={"username": "nobody"}))
+        sign_in(lab.keycloak, kube, replace(user_dev, username="nobody"))
 
 
 @pytest.mark.fault("Sign-in", "a client that Keycloak does not know", "SignInRefused; the fix: apply the realm plan")
 def test_an_unknown_client_is_refused(lab: Lab, kube: Client, user_dev: User) -> None:
     with refused("invalid_client", "apply the realm plan"):
-        sign_in(lab.keycloak, kube.model_copy(update={"client_id": "nobody"}), user_dev)
+        sign_in(lab.keycloak, replace(kube, client_id="nobody"), user_dev)
 
 
 @pytest.mark.fault("Sign-in", "a wrong client secret", "SignInRefused; the fix: the realm plan compares it")
 def test_a_wrong_client_secret_is_refused(lab: Lab, kube: Client, user_dev: User) -> None:
     with refused("unauthorized_client", "compares the client and its secret"):
-        sign_in(lab.keycloak, kube.model_copy(update={"secret": SecretStr("wrong")}), user_dev)
+        sign_in(lab.keycloak, replace(kube, secret=SecretStr("wrong")), user_dev)
 
 
 @pytest.mark.fault("Sign-in", "a disabled user", "SignInRefused; the fix: the realm plan shows and enables them, after which they get in")

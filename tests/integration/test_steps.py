@@ -11,12 +11,12 @@ import pytest
 from keycloak import KeycloakAdmin
 
 from labkit.common.errors import CheckFailed, EarlierLabMissing
+from labkit.common.platform_folder import OWN
 from labkit.config.settings import find_root
 from labkit.course import steps
 from labkit.course.steps import LABS, STARTER, STEPS, Step, attempt, begin, catch_up, check, examine, overview, reset_lab, solve, the_lab
 from labkit.lab import Lab
 from labkit.portal.answers import location_ref
-from labkit.portal.server import TEMPLATES
 
 # What the first names is made by lab 04, the second by lab 06, and the third by the last lab; exercises of labs 07 and 08 are in
 # tests/faults/test_practice.py and test_kratix.py.
@@ -42,7 +42,7 @@ def test_an_exercise_is_not_done_by_its_starter_and_is_by_its_solution_until_it_
     assert step.undo
     step.undo(lab)
     assert not examine(lab, step.name).ok
-    names = {"lab": lab, "TEMPLATES": TEMPLATES}  # what the notebook has by then
+    names = {"lab": lab}  # what the notebook has by then
     exec(starter(step), names)  # noqa: S102 # it is the notebook's own
     assert not attempt(lab, step.name).ok
     for _ in range(2):
@@ -145,7 +145,7 @@ def test_the_portal_check_fails_while_it_is_stopped(lab: Lab) -> None:
 
 def test_the_template_check_wants_it_in_the_catalog(lab: Lab) -> None:
     admin = lab.portal.sign_in("user-admin")
-    admin.register_template(TEMPLATES / "configmap.yaml")
+    admin.register_template(OWN / "templates" / "configmap.yaml")
     assert check(lab, "template").ok
     (lab.settings.home / "portal" / "templates" / "configmap.yaml").unlink()
     admin.ask("POST", "catalog/refresh", json={"entityRef": location_ref(str(lab.settings.home / "portal" / "templates" / "*.yaml"))})
@@ -153,7 +153,7 @@ def test_the_template_check_wants_it_in_the_catalog(lab: Lab) -> None:
     admin.ask("DELETE", f"catalog/entities/by-uid/{entity['metadata']['uid']}")
     with pytest.raises(CheckFailed, match="template:default/configmap is not in the catalog"):
         check(lab, "template")
-    admin.register_template(TEMPLATES / "configmap.yaml")
+    admin.register_template(OWN / "templates" / "configmap.yaml")
 
 
 def test_the_portal_objects_check_names_what_was_left(lab: Lab) -> None:

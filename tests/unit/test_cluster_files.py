@@ -16,8 +16,7 @@ from labkit.cluster.kind.files import KindFiles
 from labkit.cluster.trust import Trust
 from labkit.config.hosting import PUBLIC_CA
 from labkit.config.settings import PORTS, OidcStyle, Settings
-from labkit.workshop.cluster_files import PATCH
-from labkit.workshop.files import read
+from labkit.workshop.files import PATCH, read
 from labkit.workshop.workshop import Workshop
 
 GOLDEN: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "golden" / "cluster.yaml").read_text())

@@ -16,7 +16,7 @@ from labkit.lab import Lab
 
 def test_a_kept_token_counts_as_long_as_it_has_time_left_and_the_realm_is_the_same(tmp_path: Path) -> None:
     environ = {"LABKIT_HOME": str(tmp_path / "home")}
-    cache = CredentialCache(Settings.load(environ))
+    cache = CredentialCache(Settings.open(environ))
     cache.keep("user-dev", "an ID token", "a refresh token", int(time.time()) + 20)
     assert cache.credential("user-dev") == ""
     assert cache.kept("user-dev") is not None
@@ -28,12 +28,12 @@ def test_a_kept_token_counts_as_long_as_it_has_time_left_and_the_realm_is_the_sa
     (mine / "realm.yaml").write_text(find("realm.yaml").read_text() + "# another realm")
     elsewhere = {"LABKIT_KEYCLOAK_URL": "https://sso.example.com", "LABKIT_KEYCLOAK_ADMIN_SECRET": "secret"}
     for other in ({"LABKIT_WORKSHOP": str(mine)}, elsewhere):
-        assert CredentialCache(Settings.load({**environ, **other})).credential("user-dev") == ""
+        assert CredentialCache(Settings.open({**environ, **other})).credential("user-dev") == ""
 
 
 @pytest.mark.fault("Tokens", "the realm is made anew while `labkit credential` keeps tokens of the old one", "they are forgotten with it")
 def test_tokens_of_a_realm_that_is_erased_are_not_kept(tmp_path: Path) -> None:
-    lab = Lab(Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CLUSTER": "local"}))
+    lab = Lab(Settings.open({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CLUSTER": "local"}))
     lab.credentials.keep("user-dev", "an ID token", "a refresh token", int(time.time()) + 300)
     undo = STEPS["keycloak"].undo
     assert undo

@@ -52,7 +52,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_where_docker_answers_it_is_said_how_to_go_on_with_kind(home: Path, docker: Docker) -> None:
     docker(ANSWERS)
-    seen = look(Settings.load(), ISSUER, None)
+    seen = look(Settings.open(), ISSUER, None)
     assert seen.ok
     assert "labkit down, then LABKIT_CLUSTER=kind labkit up" in str(seen)
     assert not (home / "kind").exists()
@@ -61,7 +61,7 @@ def test_where_docker_answers_it_is_said_how_to_go_on_with_kind(home: Path, dock
 @pytest.mark.fault("Servers", "somebody would like KinD, and the machine lacks something for it", "lab 02 names it, with the fix")
 def test_where_it_does_not_answer_what_is_missing_is_named_with_the_fix(home: Path, docker: Docker) -> None:
     docker(NO_DAEMON)
-    (missing,) = look(Settings.load(), ISSUER, None).findings
+    (missing,) = look(Settings.open(), ISSUER, None).findings
     assert not missing.ok
     assert "Docker does not run" in missing.text
     assert "start Docker" in missing.fix

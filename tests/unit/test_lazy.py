@@ -82,14 +82,14 @@ def test_a_kept_token_is_handed_over_without_a_request_or_anything_that_could_ma
     monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("LABKIT_KEYCLOAK", "local")
-    CredentialCache(Settings.load()).keep("user-dev", "an ID token", "a refresh token", int(time.time()) + 300)
+    CredentialCache(Settings.open()).keep("user-dev", "an ID token", "a refresh token", int(time.time()) + 300)
     said, loaded = loaded_by("credential", "user-dev")
     assert json.loads(said)["status"]["token"] == "an ID token"
     assert loaded & {*HEAVY, "http.client", "ssl"} == set()
 
 
 def test_a_lab_that_is_made_does_no_work_before_it_is_asked_for_something(tmp_path: Path) -> None:
-    settings = Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CACHE": str(tmp_path / "cache"), "LABKIT_CLUSTER": "local"})
+    settings = Settings.open({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CACHE": str(tmp_path / "cache"), "LABKIT_CLUSTER": "local"})
     before = sorted(tmp_path.rglob("*"))
     lab = labkit.Lab(settings)
     assert [row[1] for row in lab.status().rows] == ["stopped"] * 5

@@ -30,7 +30,7 @@ def make(tmp_path: Path) -> Make:
     """Opens the lab of one home, in which nothing runs."""
 
     def opened(**environ: str) -> Lab:
-        return Lab(Settings.load({"LABKIT_HOME": str(tmp_path / "home"), **environ}))
+        return Lab(Settings.open({"LABKIT_HOME": str(tmp_path / "home"), **environ}))
 
     return opened
 

@@ -20,6 +20,7 @@ import pytest
 import requests
 import yaml
 
+from labkit.cli.render import render
 from labkit.cluster.provider import Endpoint
 from labkit.common.errors import (
     Forbidden,
@@ -51,7 +52,7 @@ ISSUER = "https://localhost:8443/realms/myrealm"
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings.load({"LABKIT_HOME": str(tmp_path / "home")})
+    return Settings.open({"LABKIT_HOME": str(tmp_path / "home")})
 
 
 @pytest.fixture
@@ -165,8 +166,22 @@ def test_a_workshop_folder_may_hold_a_configuration_of_its_own(tmp_path: Path) -
     folder = tmp_path / "workshop"
     folder.mkdir()
     (folder / "app-config.yaml").write_text("app: {title: Ours}\n")
-    lab = Lab(Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_WORKSHOP": str(folder)}))
+    lab = Lab(Settings.open({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_WORKSHOP": str(folder)}))
     assert lab.portal.app_config == folder / "app-config.yaml"
+
+
+def test_templates_in_a_workshop_folder_replace_labkits_or_are_added(tmp_path: Path) -> None:
+    folder = tmp_path / "workshop" / "templates"
+    folder.mkdir(parents=True)
+    for name in ("configmap", "ours"):
+        (folder / f"{name}.yaml").write_text(f"metadata: {{name: {name}, title: Ours}}\n")
+    environ = {"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_WORKSHOP": str(folder.parent), "LABKIT_CLUSTER": "local"}
+    lab = Lab(Settings.open({**environ, "LABKIT_SECRETS": "demo"}))
+    own = OWN / "templates" / "reader.yaml"
+    assert lab.portal.templates == {"configmap.yaml": folder / "configmap.yaml", "reader.yaml": own, "ours.yaml": folder / "ours.yaml"}
+    render(lab, tmp_path / "by-hand")
+    rendered = {file.name: file.read_text().partition("\n\n")[2] for file in (tmp_path / "by-hand" / "templates").iterdir()}
+    assert rendered == {name: file.read_text() for name, file in lab.portal.templates.items()}
 
 
 @pytest.mark.fault(

@@ -25,7 +25,7 @@ from labkit.servers.processes import Server
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     """A learner's lab in which nothing was ever started."""
-    return Lab(Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CLUSTER": "local"}))
+    return Lab(Settings.open({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CLUSTER": "local"}))
 
 
 def start_something(lab: Lab) -> None:
@@ -65,7 +65,7 @@ def patient(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Patient]:
 def test_the_practice_lab_is_local_and_its_own_whatever_the_learners_is(tmp_path: Path) -> None:
     elsewhere = {"LABKIT_CLUSTER": "external", "LABKIT_CONTEXT": "theirs", "LABKIT_KEYCLOAK_URL": "https://sso.example.com"}
     own = {"LABKIT_OIDC": "structured", "LABKIT_WORKSHOP": str(tmp_path / "another"), "LABKIT_HOME": str(tmp_path / "home")}
-    learners = Settings.load({**elsewhere, **own})
+    learners = Settings.open({**elsewhere, **own})
     inner = learners.within(learners.state.practice)
     assert (inner.cluster, inner.context, inner.hosted, inner.oidc) == ("local", "", None, "flags")
     assert inner.workshop_folder == OWN

@@ -58,9 +58,8 @@ processes, server = test["Processes"](settings), test["listener"](settings)
 
 
 def settings_of(home: Path) -> Settings:
-    state = open_home(home, environ={}, free_ports=True)
-    ports: dict[str, int] = state["ports"]  # type: ignore[assignment]
-    return Settings(home.parent, home, str(state["id"]), home.parent / "cache", home.parent / "workshop", ports)
+    facts = open_home(home, environ={}, free_ports=True)
+    return Settings(home.parent, home, facts.id, home.parent / "cache", home.parent / "workshop", facts.ports)
 
 
 def answers(port: int) -> bool:

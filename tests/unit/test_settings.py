@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import labkit.config.settings
+import labkit.config.state_folder
 from labkit.common.errors import SettingsError
 from labkit.config.ports import listener, port_is_free
 from labkit.config.settings import PORTS, Settings, find_root, open_home, write_private
@@ -24,16 +25,16 @@ def free_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     """Well-known ports that are free, whatever else this machine runs."""
     ports: dict[str, int] = {}
     for name in PORTS:
-        ports[name] = labkit.config.settings._free_port(ports)
-    monkeypatch.setattr(labkit.config.settings, "PORTS", ports)
+        ports[name] = labkit.config.state_folder._free_port(ports)
+    monkeypatch.setattr(labkit.config.state_folder, "PORTS", ports)
 
 
 def defaults() -> dict[str, int]:
-    return labkit.config.settings.PORTS
+    return labkit.config.state_folder.PORTS
 
 
 def ports_of(home: Path, **environ: str) -> dict[str, int]:
-    return dict(open_home(home, environ=environ)["ports"])  # type: ignore[call-overload, no-any-return]
+    return dict(open_home(home, environ=environ).ports)
 
 
 def test_a_new_home_is_its_owners_only(tmp_path: Path) -> None:
@@ -81,16 +82,16 @@ def test_a_port_that_is_none_is_refused_with_its_variable(tmp_path: Path, text: 
 
 
 def test_free_ports_are_out_of_everybodys_way_and_all_different(tmp_path: Path) -> None:
-    ports: dict[str, int] = open_home(tmp_path / "home", environ={}, free_ports=True)["ports"]  # type: ignore[assignment]
+    ports = open_home(tmp_path / "home", environ={}, free_ports=True).ports
     assert not set(ports.values()) & set(PORTS.values())
     assert len(set(ports.values())) == len(PORTS)
     assert all(20000 <= port < 30000 for port in ports.values())
 
 
 def test_two_homes_have_ids_of_their_own_that_stay(tmp_path: Path) -> None:
-    first, second = (open_home(tmp_path / name, environ={})["id"] for name in ("first", "second"))
+    first, second = (open_home(tmp_path / name, environ={}).id for name in ("first", "second"))
     assert first != second
-    assert open_home(tmp_path / "first", environ={})["id"] == first
+    assert open_home(tmp_path / "first", environ={}).id == first
 
 
 @pytest.mark.fault(
@@ -113,6 +114,37 @@ def test_a_home_that_cannot_be_made_is_refused_with_the_variable_to_set(tmp_path
     with pytest.raises(SettingsError, match="home can't be written") as caught:
         open_home(tmp_path / "file" / "home", environ={})
     assert "LABKIT_HOME" in caught.value.fix
+
+
+def test_loading_makes_no_home_and_opening_does(tmp_path: Path) -> None:
+    environ = {"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_ETCD_PORT": "23791"}
+    loaded = Settings.load(environ)
+    assert (loaded.home_id, loaded.ports) == ("", {**defaults(), "etcd": 23791})
+    assert list(tmp_path.iterdir()) == []
+    opened = Settings.open(environ)
+    assert len(opened.home_id) == 32
+    assert Settings.load({"LABKIT_HOME": str(tmp_path / "home")}) == opened
+
+
+@pytest.mark.parametrize("secrets", ["auto", "own"])
+@pytest.mark.parametrize(
+    ("verb", "code"), [("status", 3), ("down", 0), ("realm plan", 1), ("doctor", 1), ("kubeconfig", 1), ("kratix status", 3), ("--help", 0)]
+)
+def test_a_verb_that_only_looks_makes_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, code: int, secrets: str) -> None:
+    for name, value in {"HOME": str(tmp_path / "home"), "SECRETS": secrets, "KEYCLOAK": "local", "CLUSTER": "local"}.items():
+        monkeypatch.setenv(f"LABKIT_{name}", value)
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run([sys.executable, "-m", "labkit", *verb.split()], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lab_that_was_only_loaded_starts_nothing(tmp_path: Path) -> None:
+    lab = Lab(Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CLUSTER": "local"}))
+    with pytest.raises(SettingsError, match="is not made yet") as caught, lab.processes.lock():
+        pass
+    assert "labkit up" in caught.value.fix
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_variables_name_home_cache_and_workshop(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ from labkit.lab import Lab
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     """A lab of which nothing but the home exists."""
-    return Lab(Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CLUSTER": "local"}))
+    return Lab(Settings.open({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CLUSTER": "local"}))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import yaml
 from labkit.common.platform_folder import OWN
 from labkit.identity.keycloak import Administrator
 from labkit.identity.terraform import CA, Terraform, quoted
-from labkit.workshop.realm_file import kinds
+from labkit.workshop.fields import kinds
 from labkit.workshop.workshop import Workshop
 
 FILE = OWN / "keycloak.tf"

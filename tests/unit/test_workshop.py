@@ -305,7 +305,7 @@ def told(caught: pytest.ExceptionInfo[WorkshopError], file: Path) -> list[str]:
         (ACCESS, at("verbs", to=[]), "verbs: is empty"),
         (ACCESS, at("verb", to=[]), "verb: unknown key (did you mean verbs?)"),
         (ACCESS, at("verbs", 0, to="read"), "verbs[0]: should be 'get', 'list', 'watch', 'create', 'update', 'patch' or 'delete'"),
-        (ACCESS, again("verbs"), 'verbs[7]: "get" is there twice'),
+        (ACCESS, again("verbs"), 'verbs[7]: "get" is there twice, first as verbs[0]'),
         (ACCESS, at("resources", 4, to="apps/deployments"), BAD_RESOURCE),
         (
             ACCESS,

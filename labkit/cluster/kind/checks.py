@@ -15,7 +15,7 @@ from ...config.hosting import is_loopback
 from ...config.ports import listener
 from ...config.settings import Settings
 from ...toolchain.pins import KIND_NODE_IMAGE
-from ...workshop.cluster_files import MARK
+from ...workshop.files import MARK
 from .docker import INSTEAD, Daemon, Docker, explained, last_lines, run_kind, unusable
 from .files import PORT_NAMES
 from .node_image import NodeImage

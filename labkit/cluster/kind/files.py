@@ -12,7 +12,7 @@ from ...common.display import Table, shown
 from ...config.hosting import PUBLIC_CA, is_loopback
 from ...config.ports import LOOPBACK
 from ...config.settings import Settings, write_private
-from ...workshop.cluster_files import PATCH
+from ...workshop.files import PATCH
 from ..trust import Trust
 from .node_image import NodeImage
 

@@ -55,7 +55,7 @@ def refused_client(lab: Lab) -> Iterator[Finding]:
     if not direct:
         return
     secret = "" if found.get("publicClient") else keycloak.get_client_secrets(found["id"]).get("value", "")
-    client = Client(client_id="kube-outsider", secret=SecretStr(secret or "none"))
+    client = Client("kube-outsider", SecretStr(secret or "none"))
     session = sign_in(lab.keycloak, client, lab.workshop.user("user-dev"))
     try:
         seen, aud = lab.cluster.who(session.tokens.id_token), session.claims["aud"]

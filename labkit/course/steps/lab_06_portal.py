@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from ...common.display import Finding, shown
 from ...lab import Lab
-from ...portal.server import TEMPLATES
 from .registry import add_lab
 from .shared import deletes, gone, there
 
@@ -41,13 +40,13 @@ def template(lab: Lab) -> Iterator[Finding]:
 @template.solution
 def _(lab: Lab) -> None:
     admin = lab.portal.sign_in("user-admin")
-    admin.register_template(TEMPLATES / "configmap.yaml")
+    admin.register_template(lab.portal.templates["configmap.yaml"])
     admin.sign_out()
 
 
 @LAB.exercise("own-template", "a template of your own, team-note, makes a ConfigMap, and has made one for user-admin", minutes=10)
 def own_template(lab: Lab) -> Iterator[Finding]:
-    """Begin with labkit's own template, configmap.yaml in TEMPLATES: yaml.safe_load gives it as a mapping.
+    """Begin with the template lab.portal.templates["configmap.yaml"]: yaml.safe_load gives it as a mapping.
     Another name and title, other parameters, the manifest that your action gets; write it to a file and hand that to
     admin.register_template.
     """
@@ -72,9 +71,7 @@ def _(lab: Lab) -> None:
 
     import yaml
 
-    from labkit import TEMPLATES
-
-    template = yaml.safe_load((TEMPLATES / "configmap.yaml").read_text())
+    template = yaml.safe_load(lab.portal.templates["configmap.yaml"].read_text())
     template["metadata"] |= {"name": "team-note", "title": "A note of a team"}
     text = {"title": "What to remember", "type": "string", "maxLength": 200}
     template["spec"]["parameters"] = [{"title": "The note", "required": ["text"], "properties": {"text": text}}]

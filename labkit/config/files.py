@@ -1,0 +1,54 @@
+"""Private files: written whole or not at all, and readable by their owner alone."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..common.errors import SettingsError
+
+
+def write_private(path: Path, text: str | bytes, mode: int = 0o600) -> None:
+    """Write a file whole or not at all: to a temporary name with that mode, then renamed over ``path``.
+
+    Raises:
+        SettingsError: The disk is full, or the folder is not the person's to write to.
+    """
+    with writing(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _remove_unfinished(path)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(text.encode() if isinstance(text, str) else text)
+            Path(temporary).chmod(mode)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to write below a path into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        msg = f"{path} can't be written"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        fix = "make room on the disk that holds it" if full else "set LABKIT_HOME to a folder that you may write to"
+        raise SettingsError(msg, why=error.strerror or str(error), fix=fix) from error
+
+
+def _remove_unfinished(path: Path) -> None:
+    """Remove what writers of ``path`` left when they were killed: it may hold secrets."""
+    for file in path.parent.glob(f".{path.name}.*.*"):
+        import psutil
+
+        writer = file.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if writer.isdecimal() and not psutil.pid_exists(int(writer)):
+            file.unlink(missing_ok=True)
