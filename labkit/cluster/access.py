@@ -125,8 +125,15 @@ class AccessMatrix(Drawn):
         if self.differences:
             msg = f"{len(self.differences)} of {len(self.answers)} answers of the API server differ from the workshop's expectation"
             why = "\n".join(map(str, self.differences))
-            raise CheckFailed(msg, why=why, fix="apply the RBAC objects again (lab 03-rbac), or correct expected in access.yaml")
+            raise CheckFailed(msg, why=why, fix=self.fix())
         return self
+
+    def fix(self) -> str:
+        """What to do about the differences: another thing for a right too many than for one too few."""
+        too_many = f"find the binding that gives the right too many, and delete it: {LIST_BINDINGS}"
+        too_few = "lab.cluster.rbac.apply() gives the right that is missing (lab 03-rbac)"
+        ways = dict.fromkeys(too_many if answer.allowed else too_few for answer in self.differences)
+        return "\n".join((*ways, "or correct expected in access.yaml"))
 
     def __str__(self) -> str:
         lines = []

@@ -17,7 +17,7 @@ import requests
 from ..common.environment import EXTERNAL_KUBECTL
 from ..common.errors import ApiUnreachable, ClusterError, SettingsError, Unauthorized
 from ..common.http_session import request
-from ..config.hosting import is_loopback
+from ..config.hosting import PUBLIC_CA, is_loopback
 from ..config.settings import Settings, write_private
 from ..toolchain import Toolchain
 from .kubectl import environment

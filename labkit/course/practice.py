@@ -72,17 +72,18 @@ class Practice(Displayed):
         """Stop it, and name the servers that ran; its data stays."""
         return self.lab.down() if self.is_up() else []
 
-    def switch_on(self, name: str) -> None:
+    def switch_on(self, which: str | int) -> None:
         """Break it, and say what people see of that, which is all one knows at first; broken in this way already, it is left so.
 
         Args:
-            name: One of `labkit.course.faults.FAULTS`.
+            which: One of `labkit.course.faults.FAULTS`, by name, or by number from 1, which gives nothing away.
 
         Raises:
             PracticeError: There is no such fault, another is on, or the practice lab doesn't run.
         """
+        name = dict(enumerate(FAULTS, 1)).get(which, "") if isinstance(which, int) else which
         if name not in FAULTS:
-            msg = f"there is no fault {name!r}"
+            msg = f"there is no fault {which!r}"
             raise PracticeError(msg, fix=f"name one of {', '.join(FAULTS)}")
         self.insist_on_up()
         fault = FAULTS[name]
@@ -114,6 +115,7 @@ class Practice(Displayed):
 
     def mended(self) -> None:
         """Raise `CheckFailed`, in the doctor's words, unless nothing is wrong any more."""
+        print("… looking at everything once more, some ten seconds", flush=True)
         diagnosis = self.doctor()
         if diagnosis.found:
             first = diagnosis.found[0]
@@ -134,7 +136,7 @@ class Practice(Displayed):
     def faults(self) -> Table:
         """Tabulate the faults, how each comes about in real life, and which is on."""
         rows = tuple((fault.name, "on" if fault == self.fault else "", fault.story) for fault in FAULTS.values())
-        return Table(("fault", "", "how it comes about"), rows)
+        return Table(("fault", "now", "how it comes about"), rows)
 
     def __str__(self) -> str:
         state = f"up, {self.fault.name} is on" if self.fault else "up, no fault is on"

@@ -47,8 +47,8 @@ def kubectl(lab: Lab, folder: Path, tmp_path: Path) -> Callable[..., subprocess.
 
 
 def test_each_file_says_what_it_is_and_those_with_secrets_are_their_owners_only(lab: Lab, folder: Path) -> None:
-    assert written_in(folder) == {each.file for each in renderings(lab)}
-    for each in renderings(lab):
+    assert written_in(folder) == {each.file for each in renderings(lab.settings.workshop_folder)}
+    for each in renderings(lab.settings.workshop_folder):
         first, second, *_ = (folder / each.file).read_text().splitlines()
         assert (first, second) == (f"# Written by labkit render: {each.what}.", f"# {each.use}.")
         assert (folder / each.file).stat().st_mode & 0o777 == (0o600 if each.secret else 0o644)
@@ -57,8 +57,10 @@ def test_each_file_says_what_it_is_and_those_with_secrets_are_their_owners_only(
 def test_only_the_files_for_it_hold_secrets(lab: Lab, folder: Path) -> None:
     realm = lab.workshop.realm
     secrets = {client.secret.get_secret_value() for client in realm.clients}
-    with_secrets = {each.file for each in renderings(lab) for secret in secrets if secret in (folder / each.file).read_text()}
-    assert with_secrets == {each.file for each in renderings(lab) if each.secret}
+    with_secrets = {
+        each.file for each in renderings(lab.settings.workshop_folder) for secret in secrets if secret in (folder / each.file).read_text()
+    }
+    assert with_secrets == {each.file for each in renderings(lab.settings.workshop_folder) if each.secret}
 
 
 def test_the_rbac_file_is_what_the_cluster_has(lab: Lab, folder: Path) -> None:
@@ -113,7 +115,7 @@ def test_before_there_is_a_kind_cluster_all_is_written_that_one_can_be_made_by(
     open_home(tmp_path / "home", environ={}, free_ports=True)
     told = render(Lab(replace(lab.settings, home=tmp_path / "home", cluster="kind", oidc=style)), tmp_path / "by-hand")
     written = written_in(tmp_path / "by-hand")
-    assert {each.file for each in renderings(lab)} - written == {"kubeconfig", "portal.env"}
+    assert {each.file for each in renderings(lab.settings.workshop_folder)} - written == {"kubeconfig", "portal.env"}
     assert str(told).count("not yet written: this home has no cluster platform yet") == 2
     config = yaml.safe_load((tmp_path / "by-hand" / "kind.yaml").read_text())
     mounted = {str(Path(mount["hostPath"])) for mount in config["nodes"][0]["extraMounts"]}

@@ -92,6 +92,14 @@ def test_an_unknown_fault_is_refused_with_those_there_are(patient: Patient) -> N
     assert "wrong-issuer" in refusal.value.fix
 
 
+def test_a_fault_is_switched_on_by_its_number_which_gives_nothing_away(patient: Patient) -> None:
+    for number in (0, len(FAULTS) + 1):
+        with pytest.raises(PracticeError, match=f"no fault {number}"):
+            patient.practice.switch_on(number)
+    patient.practice.switch_on(list(FAULTS).index("wrong-ca") + 1)
+    assert patient.ills == ["wrong-ca"]
+
+
 def test_switching_on_tells_the_symptom_and_a_notebook_beside_sees_which_it_is(
     lab: Lab, patient: Patient, capsys: pytest.CaptureFixture[str]
 ) -> None:

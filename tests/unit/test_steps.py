@@ -266,7 +266,7 @@ def test_the_agenda_sums_up_the_minutes_and_tells_the_machines_time_of_the_last_
     assert "—" in str(agenda(summary))
     summary.write_text(json.dumps({"labs": [{"lab": "03-rbac", "ok": True, "seconds": 4.6}]}))
     table = agenda(summary)
-    assert ("03-rbac", "RBAC: what a group may do", "20", "5 s") in table.rows
+    assert ("03-rbac", "RBAC: what a group may do", "22", "5 s") in table.rows
     assert table.note.startswith(f"{sum(step.minutes for step in STEPS.values())} minutes in all")
 
 

@@ -11,7 +11,7 @@ from .registry import add_lab
 LAB = add_lab("02-cluster", "Kubernetes: whom the API server believes", needs="realm")
 
 
-@LAB.step("cluster", "the API server knows people by their tokens", minutes=18)
+@LAB.step("cluster", "the API server knows people by their tokens", minutes=20)
 def cluster(lab: Lab) -> Iterator[Finding]:
     runs = lab.cluster.is_running()
     yield Finding(runs, f"the cluster runs at {lab.cluster.endpoint.url}", "lab.cluster.start()")

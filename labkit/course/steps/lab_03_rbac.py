@@ -13,7 +13,7 @@ from .shared import AUDITORS, deletes, rights
 LAB = add_lab("03-rbac", "RBAC: what a group may do", needs="cluster")
 
 
-@LAB.step("rbac", "the RBAC objects are as rbac.yaml declares them", minutes=10)
+@LAB.step("rbac", "the RBAC objects are as rbac.yaml declares them", minutes=12)
 def rbac(lab: Lab) -> Iterator[Finding]:
     differences = lab.cluster.rbac.differences()
     for wanted in lab.cluster.rbac.objects():

@@ -28,7 +28,8 @@ def access(lab: Lab) -> Iterator[Finding]:
     for user, identity in matrix.identities.items():
         wrong = [answer for answer in matrix.differences if answer.user == user]
         total = sum(answer.user == user for answer in matrix.answers)
-        yield Finding(not wrong, f"{identity}: {total - len(wrong)} of {total} answers as expected", "; ".join(map(str, wrong[:3])))
+        text = f"{identity}: {total - len(wrong)} of {total} answers as expected"
+        yield Finding(not wrong, "; ".join((text, *map(str, wrong[:3]))), matrix.fix())
 
 
 access.solution(lambda lab: lab.cluster.rbac.apply())
@@ -56,8 +57,9 @@ def newcomer(lab: Lab) -> Claims:
 
 @LAB.exercise("newcomer", "user-new may read as everybody in kube-dev may, and may change nothing", minutes=6)
 def newcomers_groups(lab: Lab) -> Iterator[Finding]:
-    """A 403 has a name in it, so the token was taken; what RBAC went by then? Compare newcomer(lab) with lab.realm.preview('user-dev'),
-    claim by claim, with the bindings beside them. Mend it where the wrong claim comes from, not by a new binding.
+    """A 403 has a name in it, so the token was accepted. What did RBAC go by then? Compare lab.realm.preview("user-new") with
+    lab.realm.preview("user-dev"), claim by claim, with the bindings beside them. Mend it where the wrong claim comes from, not by a new
+    binding.
     """
     claims = lab.realm.preview(NEWCOMER)
     groups = claims.get(lab.workshop.cluster.oidc.groups_claim)

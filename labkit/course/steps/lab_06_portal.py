@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ...common.display import Finding, shown
@@ -15,7 +16,7 @@ CONFIG_MAPS = ("test-configmap", "dev-configmap", "in-a-browser")
 LAB = add_lab("06-portal", "The portal: acting as whoever signed in", needs="rbac")
 
 
-@LAB.step("portal", "the portal is ready, and the cluster knows people who come through it", minutes=4)
+@LAB.step("portal", "the portal is ready, and the cluster knows people who come through it", minutes=6)
 def portal(lab: Lab) -> Iterator[Finding]:
     yield Finding(lab.portal.is_running(), f"the portal runs at {lab.portal.url}", "lab.portal.start()")
     for username in lab.workshop.access.expected:
@@ -30,7 +31,7 @@ portal.solution(lambda lab: lab.portal.start())
 portal.reset(lambda lab: lab.portal.erase())
 
 
-@LAB.step("template", "the template for a ConfigMap is registered", minutes=3)
+@LAB.step("template", "the template for a ConfigMap is registered", minutes=4)
 def template(lab: Lab) -> Iterator[Finding]:
     known, ref = lab.portal.guest().catalog("template").refs, "template:default/configmap"
     text = f"{ref} is {'' if ref in known else 'not '}in the catalog"
@@ -60,6 +61,10 @@ def own_template(lab: Lab) -> Iterator[Finding]:
         pages = form if isinstance(form, list) else [form]
         required = [name for page in pages for name in page.get("required", ())]
         yield Finding(bool(required), f"its form insists on {shown(required)}", "a parameter under required")
+        put_in = re.findall(r"\$\{\{.*?\}\}", str(template["spec"]["steps"]))
+        raw = [each for each in put_in if "parameters" in each and "dump" not in each]
+        fix = "${{ parameters.NAME | dump }}: without dump, a colon in what people type breaks the YAML"
+        yield Finding(not raw, f"its steps put in without | dump: {shown(raw)}", fix)
     made = lab.cluster.admin_kubectl("get", "configmap", "team-note", "--ignore-not-found", "-o", "jsonpath={.data}").output.strip()
     fix = 'admin.run_template("template:default/team-note", {…})'
     yield Finding(bool(made), f"ConfigMap team-note {'holds ' + made if made else 'is not there'}", fix)
@@ -89,7 +94,7 @@ def _(lab: Lab) -> None:
 own_template.reset(deletes("configmap/team-note"))
 
 
-@LAB.step("portal-objects", "the lab's own ConfigMaps, made through the portal, are gone again", minutes=8)
+@LAB.step("portal-objects", "the lab's own ConfigMaps, made through the portal, are gone again", minutes=10)
 def portal_objects(lab: Lab) -> Iterator[Finding]:
     return gone(lab, "ConfigMap", CONFIG_MAPS)
 

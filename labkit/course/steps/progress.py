@@ -68,7 +68,8 @@ def agenda(summary: Path) -> Table:
         rows += [(f"  {'your turn: ' * step.exercise}{step.name}", step.title, str(step.minutes), "") for step in info.steps]
     exercises = sum(step.minutes for step in STEPS.values() if step.exercise)
     note = f"{sum(step.minutes for step in STEPS.values())} minutes in all, {exercises} of them exercises"
-    return Table(("lab, step", "what holds once it is done", "minutes", "machine"), tuple(rows), note=note)
+    note += "\nlast run: what the machine took for each lab when all were run (labkit run)"
+    return Table(("lab, step", "what holds once it is done", "minutes", "last run"), tuple(rows), note=note)
 
 
 def note(lab: Lab, name: str, *, done: bool) -> None:

@@ -28,13 +28,19 @@ def rights(lab: Lab, who: Claims, namespace: str = "", *, may: Collection[str] =
         may: What has to be allowed, such as ``get configmaps``.
         may_not: What has to be refused.
     """
-    place, names = f" in {namespace}" if namespace else "", f"{who['email']} and the groups {shown(who.get('groups'))}"
+    place, names = f" in {namespace}" if namespace else "", f"the user {who['email']} or the groups {shown(who.get('groups'))}"
+    listing = f": {LIST_BINDINGS}"
     for asked in (*may, *may_not):
         verb, resource = asked.split()
         allowed = lab.cluster.may(who, verb, resource, namespace)
-        wrong = f"no rule allows it to {names}" if asked in may else f"a rule allows it to one of {names}"
+        wrong = f"no rule allows it to {names}" if asked in may else f"a rule allows it to {names}"
         text = f"{who['email']} {'may' if allowed else 'may not'} {verb} {resource.partition('.')[0]}{place}"
-        yield Finding(allowed == (asked in may), text, f"{wrong}: {LIST_BINDINGS}")
+        if allowed == (asked in may):
+            yield Finding(ok=True, text=text)
+        else:
+            yield Finding(ok=False, text=f"{text}, and should{' not' if allowed else ''}", fix=wrong + listing)
+            # Once is enough.
+            listing = ""
 
 
 def exists(lab: Lab, kind: str, name: str) -> bool:
