@@ -18,11 +18,14 @@ ifeq ($(origin CLUSTER),command line)
 export LABKIT_CLUSTER := $(CLUSTER)
 endif
 
+# As in: make test T=tests/unit/test_trust.py. T of a person's environment is not meant.
+ONE := $(if $(findstring command line,$(origin T)),$(T))
+
 # Any of these will do for the browser tests.
 CHROMIUMS := chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run-labs test test-faults test-kind check bench sizes browser docs down clean lock pins
+.PHONY: help setup lab run-labs unit test test-faults test-kind check bench sizes browser docs down clean lock pins
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -36,10 +39,18 @@ lab: $(READY) ## open the labs in JupyterLab, in a copy of your own (work/)
 run-labs: $(READY) ## run all labs headless, in a home of their own (CLUSTER=kind: on KinD); results in build/labs/
 	@.venv/bin/labkit run
 
-test: check ## check, then the unit tests, the tests on real servers, and the labs but 07 under nbval
+# nbval runs notebooks; without it pytest starts a second sooner.
+unit: $(READY) ## run the unit tests, without servers: seconds
+	@.venv/bin/python -m pytest --quiet -p no:nbval --numprocesses=logical --maxprocesses=4 --ignore=tests/unit/test_project.py tests/unit
+
+test: $(if $(ONE),$(READY),check) ## check, then the unit tests, the tests on real servers, and the labs but 07 under nbval; T=PATH: only what is there
+ifdef ONE
+	@.venv/bin/python -m pytest $(ONE)
+else
 	@LABKIT_CLUSTER=local .venv/bin/labkit setup --ui
 	@.venv/bin/python -m tests.programs
 	@.venv/bin/python -m pytest --numprocesses=3 --no-loadscope-reorder --durations=10 --ignore=tests/unit/test_project.py
+endif
 
 test-faults: $(READY) ## kill servers and commands at all kinds of moments, run lab 07, break all that the doctor knows (18 min)
 	@LABKIT_CLUSTER=local .venv/bin/labkit setup --ui
@@ -54,7 +65,7 @@ check: $(READY) ## ruff, mypy, room order, project files and notebooks
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
-	@.venv/bin/python -m pytest --quiet tests/unit/test_project.py
+	@.venv/bin/python -m pytest --quiet -p no:nbval tests/unit/test_project.py
 
 bench: $(READY) ## time the commands that people and kubectl wait for
 	@.venv/bin/python -m tests.bench

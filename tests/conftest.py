@@ -10,12 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import nbformat
 import pytest
-from xdist.scheduler import LoadScopeScheduling
-
-from labkit.config.settings import find_root
-from labkit.course.steps import solved
 
 AREAS = (
     "Programs",
@@ -65,6 +60,12 @@ def run_lab() -> Callable[..., None]:
 
 
 def _run_lab(name: str, home: Path, variables: Mapping[str, str] | None = None) -> None:
+    # Imported here, so that a run of unit tests does not pay for it.
+    import nbformat
+
+    from labkit.config.settings import find_root
+    from labkit.course.steps import solved
+
     # Exercises with their solutions, as in a headless run.
     notebook = home / f"{name}.ipynb"
     nbformat.write(solved(nbformat.read(find_root() / "notebooks" / notebook.name, as_version=4)), notebook)
@@ -83,20 +84,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fault(area, what, outcome): what goes wrong and what becomes of it, for docs/reliability.md")
 
 
-class ByServers(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
-    """A file stays in one process, and the files of one group do, so that their servers are started once."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = _file(nodeid)
-        return GROUP_OF.get(file, file)
-
-
 def _file(nodeid: str) -> str:
     return nodeid.partition("::")[0]
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByServers:
-    """Used instead of xdist's own kinds of distribution (of which ``loadgroup`` does not see its marks in pytest 9.2)."""
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Keep a file in one process, and the files of one group, so that their servers are started once.
+
+    Used instead of xdist's own kinds of distribution (of which ``loadgroup`` does not see its marks in pytest 9.2).
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByServers(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
+        def _split_scope(self, nodeid: str) -> str:
+            file = _file(nodeid)
+            return GROUP_OF.get(file, file)
+
     return ByServers(config, log)
 
 

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +52,10 @@ def script(path: Path, text: str) -> Path:
 @pytest.fixture
 def instructor(tmp_path: Path) -> Toolchain:
     """A toolchain that finds everything somewhere on its machine."""
-    machine = tmp_path / "instructor"
+    return instructors(tmp_path / "instructor")
+
+
+def instructors(machine: Path) -> Toolchain:
     for name, answer in ANSWERS.items():
         script(machine / "bin" / name, f"echo {answer}")
     script(machine / "bin" / "npm", NPM)
@@ -69,11 +73,17 @@ def instructor(tmp_path: Path) -> Toolchain:
     return tools
 
 
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of all programs; packing takes most of a second, so tests get copies."""
+    folder = tmp_path_factory.mktemp("packed")
+    instructors(folder / "instructor").pack(folder / "labs.tar.gz", *NAMES)
+    return folder / "labs.tar.gz"
+
+
 @pytest.fixture
-def bundle(instructor: Toolchain, tmp_path: Path) -> Path:
-    file = tmp_path / "labs.tar.gz"
-    instructor.pack(file, *NAMES)
-    return file
+def bundle(packed: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(packed, tmp_path))
 
 
 def student(tmp_path: Path, **pins: Recipe) -> Toolchain:

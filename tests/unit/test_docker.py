@@ -124,8 +124,8 @@ def test_a_registry_that_gives_no_answer_is_given_up(tmp_path: Path, monkeypatch
 
 
 def test_a_pull_may_take_long_as_long_as_it_gets_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script(tmp_path, monkeypatch, "docker", "for i in 1 2 3 4 5; do echo $i MB; /bin/sleep 0.5; done")
-    Docker().pull("kindest/node:v1", silent_seconds=1.5)
+    script(tmp_path, monkeypatch, "docker", "for i in 1 2 3 4 5; do echo $i MB; /bin/sleep 0.2; done")
+    Docker().pull("kindest/node:v1", silent_seconds=0.8)
 
 
 @pytest.mark.fault("Servers", "Docker has no node image and can't fetch it", "the image is named, with how to carry it there")

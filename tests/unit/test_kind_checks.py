@@ -7,16 +7,12 @@ from pathlib import Path
 
 import pytest
 
-import labkit.course.runner
 from labkit.cli.verbs import main
-from labkit.cluster.cluster import Cluster
 from labkit.cluster.kind import checks as kind_checks
 from labkit.cluster.kind.checks import docker_answers, look
 from labkit.cluster.kind.files import AUTHENTICATION
 from labkit.config.settings import Settings
-from labkit.course.runner import run
 from labkit.lab import Lab
-from labkit.toolchain import Toolchain
 from tests.support import DOCKER_LINES
 
 ANSWERS = f"case $1 in\n{DOCKER_LINES}\nesac"
@@ -113,17 +109,3 @@ def test_the_files_of_a_kind_cluster_are_compared_with_an_api_server_that_runs(h
     assert files.beside(()).rows == (("--authentication-config", "—", str(AUTHENTICATION)),)
     assert "hostnames" in files.patch
     assert str(AUTHENTICATION) in files.config
-
-
-def test_a_run_has_the_programs_of_lab_07_before_its_cells_begin_whatever_the_cluster(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: set[str] = set()
-    monkeypatch.setenv("LABKIT_CLUSTER", "kind")
-    monkeypatch.setattr(Toolchain, "ensure", lambda _, *names: asked.update(names))
-    monkeypatch.setattr(Cluster, "prepare", lambda _: None)
-    monkeypatch.setattr(labkit.course.runner, "_run_lab", lambda *_: None)
-    run(["02-cluster"], tmp_path / "labs")
-    assert "kube-apiserver" not in asked
-    run(["07-break-and-fix"], tmp_path / "labs")
-    assert {"kind", "etcd", "kube-apiserver", "kube-controller-manager"} <= asked

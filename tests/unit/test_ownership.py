@@ -279,8 +279,14 @@ def test_the_copy_of_the_labs_is_private_and_the_learner_keeps_their_umask(tmp_p
     shutil.copytree(find_root() / "notebooks", root / "notebooks", copy_function=shutil.copy)
     monkeypatch.chdir(root)
     monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
-    for variable in ("PATH", "JUPYTER_CONFIG_PATH"):
-        monkeypatch.setenv(variable, os.environ.get(variable, ""))
+    # A stand-in, so that no machine has to build the real one for this.
+    kubectl = tmp_path / "bin" / "kubectl"
+    kubectl.parent.mkdir()
+    kubectl.write_text("#!/bin/sh\necho Client Version: v1.37.2\n")
+    kubectl.chmod(0o755)
+    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+    monkeypatch.setenv("PATH", f"{kubectl.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", os.environ.get("JUPYTER_CONFIG_PATH", ""))
     monkeypatch.setattr(Lab, "setup", lambda *_, **__: None)
     seen = []
 

@@ -278,7 +278,7 @@ class Site(http.server.ThreadingHTTPServer):
             context.load_cert_chain(certificate.certificate, certificate.key)
             self.socket = context.wrap_socket(self.socket, server_side=True)
         self.url = f"{'https' if certificate else 'http'}://localhost:{self.server_port}"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
 
 @dataclass

@@ -28,6 +28,9 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMED_BY_THE_MISSION = {"jupyterlab", "papermill", "nbval", "kubernetes", "python-keycloak", "requests", "ipywidgets"}
 COPIED = ["Makefile", "pyproject.toml", "requirements.lock"]
 
+DIALECT = yaml.safe_load((Path(__file__).parent / "dialect.yaml").read_text())
+GLOSSARY = "## Words\n"
+
 PUBLIC = r"^(from|import) (keycloak|kubernetes|requests)\b"
 
 every_lab = pytest.mark.parametrize("notebook", NOTEBOOKS[1:-1], ids=lambda path: path.name)
@@ -197,7 +200,20 @@ def test_every_action_is_named_by_its_commit_with_its_version_beside_it() -> Non
 
 def test_the_page_on_faults_is_what_the_tests_say(tmp_path: Path) -> None:
     page = tmp_path / "reliability.md"
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-p", "no:cacheprovider", "--faults-table", str(page), "tests"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:nbval",
+        "--collect-only",
+        "-qq",
+        "-p",
+        "no:cacheprovider",
+        "--faults-table",
+        str(page),
+        "tests",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert page.read_text() == (ROOT / "docs" / "reliability.md").read_text(), "it has gone stale: make docs"
@@ -211,6 +227,28 @@ def test_what_the_doctor_goes_by_leads_to_causes_that_it_knows_and_its_command_i
     signs = yaml.safe_load((ROOT / "labkit" / "doctor" / "signs.yaml").read_text())
     assert {cause for names in signs.values() for cause in names.values()} <= set(KNOWN)
     assert LIST_BINDINGS in KNOWN["more-than-expected"].fix
+
+
+@pytest.mark.parametrize("name", sorted(str(file.relative_to(ROOT)) for pattern in DIALECT["covered"] for file in ROOT.glob(pattern)))
+def test_plain_words(name: str) -> None:
+    """A page uses no word of the old dialect, but for the glossary, which explains them."""
+    not_yet = DIALECT["not_yet"].get(name, [])
+    if not_yet == "all":
+        pytest.skip("not covered yet")
+    found = [
+        f"{line.strip()}\n  {word!r}: write {entry['plain']!r}"
+        for line in _prose(ROOT / name).splitlines()
+        for word, entry in DIALECT["words"].items()
+        if word not in not_yet and re.search(entry["pattern"], line)
+    ]
+    assert found == [], "see CONTRIBUTING.md, Words; the patterns are in tests/unit/dialect.yaml"
+
+
+def test_glossary_is_whole() -> None:
+    """CONTRIBUTING.md explains each word that the check on plain words looks for."""
+    glossary = (ROOT / "CONTRIBUTING.md").read_text().partition(GLOSSARY)[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", glossary, re.MULTILINE))
+    assert {word: entry["plain"] for word, entry in DIALECT["words"].items()}.items() <= rows.items()
 
 
 def test_the_commit_hooks_need_no_outside_address() -> None:
@@ -315,6 +353,14 @@ def _locked() -> dict[str, list[str]]:
         name, version = entry.split()[0].split("==")
         found.setdefault(canonicalize_name(name), []).append(version)
     return found
+
+
+def _prose(path: Path) -> str:
+    """A page's text without the glossary, or the Markdown of a notebook."""
+    if path.suffix == ".ipynb":
+        return "\n".join(_source(cell) for cell in _notebook(path)["cells"] if cell["cell_type"] == "markdown")
+    before, _, after = path.read_text().partition(GLOSSARY)
+    return before + after.partition("\n## ")[2]
 
 
 def _notebook(path: Path) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 
+from labkit.cluster.cluster import Cluster
 from labkit.common.display import Finding
 from labkit.common.errors import CheckFailed, EarlierLabMissing, IdentityError, LabkitError
 from labkit.config.settings import Settings, find_root
@@ -35,6 +35,7 @@ from labkit.course.steps import (
     solved,
 )
 from labkit.lab import Lab
+from labkit.toolchain import Toolchain
 
 
 @pytest.fixture
@@ -69,9 +70,16 @@ def test_every_lab_has_a_notebook_and_every_notebook_is_a_lab() -> None:
     assert files == [info.name for info in LABS]
 
 
+def cells_of(name: str) -> list[Any]:
+    # Takes a second to import, and every process of a run would pay for it at the top.
+    import nbformat
+
+    cells: list[Any] = nbformat.read(find_root() / "notebooks" / f"{name}.ipynb", as_version=4).cells
+    return cells
+
+
 def code_of(name: str) -> list[str]:
-    notebook = nbformat.read(find_root() / "notebooks" / f"{name}.ipynb", as_version=4)
-    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return [cell.source for cell in cells_of(name) if cell.cell_type == "code"]
 
 
 def test_every_lab_begins_itself_and_runs_each_of_its_checks_in_order() -> None:
@@ -96,13 +104,14 @@ def test_every_exercise_has_its_place_in_its_notebook_and_all_that_it_needs() ->
 
 def test_a_lab_says_at_its_head_how_long_it_takes() -> None:
     for info in LABS:
-        notebook = nbformat.read(find_root() / "notebooks" / f"{info.name}.ipynb", as_version=4)
         exercises = sum(step.minutes for step in info.steps if step.exercise)
         told = f"about {info.minutes} minutes" + (f", {exercises} of them exercises" if exercises else "")
-        assert told in notebook.cells[0].source
+        assert told in cells_of(info.name)[0].source
 
 
 def test_a_notebook_that_nobody_is_there_for_has_the_solutions_and_checks_that_insist() -> None:
+    import nbformat
+
     notebook = nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_code_cell("from labkit import attempt, check"),
@@ -274,3 +283,19 @@ def test_the_instructors_guide_has_the_minutes_that_the_labs_have() -> None:
     guide = (find_root() / "docs" / "instructor.md").read_text()
     told = re.findall(r"^\| (\d\d-[a-z-]+) \| (\d+) \| (\d+) \|", guide, re.MULTILINE)
     assert told == [(i.name, str(i.minutes), str(sum(s.minutes for s in i.steps if s.exercise))) for i in LABS]
+
+
+def test_a_run_has_the_programs_of_lab_07_before_its_cells_begin_whatever_the_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from labkit.course import runner
+
+    asked: set[str] = set()
+    monkeypatch.setenv("LABKIT_CLUSTER", "kind")
+    monkeypatch.setattr(Toolchain, "ensure", lambda _, *names: asked.update(names))
+    monkeypatch.setattr(Cluster, "prepare", lambda _: None)
+    monkeypatch.setattr(runner, "_run_lab", lambda *_: None)
+    runner.run(["02-cluster"], tmp_path / "labs")
+    assert "kube-apiserver" not in asked
+    runner.run(["07-break-and-fix"], tmp_path / "labs")
+    assert {"kind", "etcd", "kube-apiserver", "kube-controller-manager"} <= asked
