@@ -63,7 +63,7 @@ class Lab:
             self.keycloak = HostedKeycloak(settings.hosted, self.workshop)
         else:
             self.keycloak = LocalKeycloak(settings, self.workshop, self.processes, self._certificates, self.toolchain)
-        self.cluster = Cluster(settings, self.workshop, self.processes, self._certificates, self.toolchain, self.keycloak)
+        self.cluster = Cluster(settings, self.workshop, self.processes, self.toolchain, self.keycloak)
         self.portal = Portal(settings, self.workshop, self.processes, self.toolchain, self.keycloak, lambda: self.cluster.endpoint)
         self.credentials = CredentialCache(settings)
 

@@ -12,7 +12,6 @@ from ..common.errors import ClusterError, Forbidden, Unauthorized
 from ..config.settings import Settings
 from ..identity.keycloak import Keycloak
 from ..identity.session import Claims, Session, sign_in
-from ..servers.certificates import Certificates
 from ..servers.processes import Processes
 from ..toolchain import Toolchain
 from ..workshop.workshop import Workshop
@@ -35,17 +34,8 @@ class Cluster:
         kubeconfig: The lab's kubeconfig.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        workshop: Workshop,
-        processes: Processes,
-        certificates: Certificates,
-        tools: Toolchain,
-        keycloak: Keycloak,
-    ) -> None:
-        self._settings, self._workshop, self._keycloak = settings, workshop, keycloak
-        self._processes, self._certificates, self._tools = processes, certificates, tools
+    def __init__(self, settings: Settings, workshop: Workshop, processes: Processes, tools: Toolchain, keycloak: Keycloak) -> None:
+        self._settings, self._workshop, self._keycloak, self._processes, self._tools = settings, workshop, keycloak, processes, tools
         self.kubeconfig = Kubeconfig(settings.state.kubeconfig)
         names = EXTERNAL_KUBECTL if settings.cluster == "external" else KUBECTL
         self._kubectl = Kubectl(lambda: tools.ensure("kubectl")["kubectl"].path, self.kubeconfig.path, settings.state.kubectl_cache, names)
@@ -61,7 +51,7 @@ class Cluster:
             case "external":
                 return ExternalCluster(self._settings, self._tools, self._prove)
             case _:
-                return LocalCluster(self._settings, self._processes, self._certificates, self._tools)
+                return LocalCluster(self._settings, self._processes, self._tools)
 
     @cached_property
     def rbac(self) -> Rbac:

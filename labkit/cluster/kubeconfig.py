@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import SoftFileLock
 
 from ..common.errors import ClusterError
@@ -22,7 +21,7 @@ from ..config.settings import write_private
 from ..identity.session import Session
 from ..servers.certificates import Pair
 from ..workshop.workshop import Client
-from .kubeconfig_file import SECTIONS, load
+from .kubeconfig_file import SECTIONS, dumped, load
 from .provider import Endpoint
 
 _LOCK_SECONDS = 30
@@ -141,16 +140,15 @@ class Kubeconfig:
     def remove(self, *names: str) -> None:
         """Take out people's contexts, each with the user it names; what isn't there is no error."""
         with self._whole() as whole:
-            for section in ("contexts", "users"):
-                whole[section] = [entry for entry in whole.get(section) or [] if entry["name"] not in names]
+            for name in names:
+                whole["contexts"].pop(name, None)
+                whole["users"].pop(name, None)
 
     def _enter(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
         with self._whole() as whole:
             for section, kind in SECTIONS.items():
-                known = {entry["name"]: entry for entry in whole.get(section) or []}
                 for name, value in entries[section].items():
-                    known[name] = {**known.get(name, {"name": name}), kind: value}
-                whole[section] = list(known.values())
+                    whole[section].setdefault(name, {"name": name})[kind] = value
 
     @contextmanager
     def _whole(self) -> Iterator[dict[str, Any]]:
@@ -162,7 +160,7 @@ class Kubeconfig:
         with locked(lock, ClusterError(msg, fix=f"if no kubectl or labkit is running, remove {lock.lock_file}")):
             whole = load(self.path)
             yield whole
-            write_private(self.path, yaml.safe_dump(whole, sort_keys=False))
+            write_private(self.path, dumped(whole))
 
 
 def _base64(file: Path) -> str:
@@ -183,5 +181,4 @@ def _identity(cluster: dict[str, Any], folder: Path) -> tuple[object, str]:
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     """The three sections, each as a mapping of names to what stands there."""
     whole = load(path)
-    sections = SECTIONS.items()
-    return {section: {entry["name"]: entry.get(kind) or {} for entry in whole.get(section) or []} for section, kind in sections}
+    return {section: {name: entry.get(kind) or {} for name, entry in whole[section].items()} for section, kind in SECTIONS.items()}

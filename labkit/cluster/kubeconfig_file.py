@@ -23,7 +23,7 @@ _ENTRIES: Mapping[str, Any] = {
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A kubeconfig's content, fit to be changed and written back.
+    """A kubeconfig's content, fit to be changed and written back by `dumped`; entries stand by their names.
 
     Raises:
         ClusterError: It is odd in any way; none of what stands in it is shown.
@@ -45,7 +45,13 @@ def load(path: Path) -> dict[str, Any]:
         msg = f"{path} is not a kubeconfig"
         fix = "mend it, or move it away; kubectl's own word on it: kubectl config view --kubeconfig=FILE"
         raise ClusterError(msg, why="\n".join(problems), fix=fix)
-    return {"apiVersion": "v1", "kind": "Config", **(loaded or {})}
+    whole = {"apiVersion": "v1", "kind": "Config", **(loaded or {})}
+    return whole | {section: {entry["name"]: entry for entry in whole.get(section) or []} for section in SECTIONS}
+
+
+def dumped(whole: Mapping[str, Any]) -> str:
+    """The text of what `load` gave."""
+    return str(yaml.safe_dump({**whole, **{section: list(whole[section].values()) for section in SECTIONS}}, sort_keys=False))
 
 
 class _Loader(UniqueKeyLoader):

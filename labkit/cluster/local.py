@@ -53,8 +53,9 @@ class LocalCluster(Provider):
     name = "local-platform"
     programs = servers = SERVERS
 
-    def __init__(self, settings: Settings, processes: Processes, certificates: Certificates, tools: Toolchain) -> None:
-        self._settings, self._processes, self._certificates, self._tools = settings, processes, certificates, tools
+    def __init__(self, settings: Settings, processes: Processes, tools: Toolchain) -> None:
+        self._settings, self._processes, self._tools = settings, processes, tools
+        self._certificates = Certificates(settings.state.tls)
         self._audit_policy = find("audit-policy.yaml", settings.workshop_folder)
         self._audit_log = settings.state.logs / "kube-apiserver-audit.log"
         self._told = settings.state.authentication

@@ -27,7 +27,6 @@ from labkit.cluster.provider import Endpoint
 from labkit.common.errors import ClusterError, PortInUse
 from labkit.config.settings import OIDC_STYLES, OidcStyle, Settings, open_home
 from labkit.lab import Lab
-from labkit.servers.certificates import Certificates
 from labkit.servers.processes import Processes
 
 from ..programs import toolchain
@@ -88,8 +87,7 @@ def make(lab: Lab, home: Settings, stand_in: StandIn, kubeconfig: Path) -> Itera
 
     def made(style: OidcStyle = "flags", home: Settings = home) -> Cluster:
         settings = replace(home, oidc=style)
-        certificates = Certificates(settings.home / "tls")
-        return Cluster(settings, lab.workshop, Processes(settings), certificates, lab.toolchain, lab.keycloak)
+        return Cluster(settings, lab.workshop, Processes(settings), lab.toolchain, lab.keycloak)
 
     yield made
     made().leave()

@@ -81,8 +81,7 @@ def home(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting
 
 def cluster_of(home: Settings, realm: Lab, style: OidcStyle, workshop: Workshop | None = None) -> Cluster:
     settings = replace(home, oidc=style)
-    certificates = Certificates(settings.home / "tls")
-    return Cluster(settings, workshop or realm.workshop, Processes(settings), certificates, realm.toolchain, realm.keycloak)
+    return Cluster(settings, workshop or realm.workshop, Processes(settings), realm.toolchain, realm.keycloak)
 
 
 @pytest.fixture(scope="module", params=OIDC_STYLES)
