@@ -2,11 +2,11 @@
 
 PYTHON ?= python3
 
-# Named after this folder's path: a .venv that was copied or moved along with its checkout still points to the old one.
+# Named after this folder's path: a .venv that was copied or moved with its checkout still points to the old one.
 READY := .venv/ready-$(shell pwd -P | cksum | cut -d ' ' -f 1)
 
-# What the servers of this checkout's homes are known by: without it a running one could no longer be found and stopped.
-RECORDS := $(wildcard $(foreach home,.labkit build/*,$(home)/run/*.json $(home)/practice/run/*.json))
+# The records of the servers of this checkout's state folders: without them a running server could not be found and stopped.
+RECORDS := $(wildcard $(foreach folder,.labkit build/*,$(folder)/run/*.json $(folder)/practice/run/*.json))
 
 # A user's own settings for these would send packages elsewhere than into .venv, or import others than those in it.
 unexport PIP_PREFIX PIP_TARGET PYTHONHOME PYTHONPATH
@@ -18,6 +18,8 @@ ifeq ($(origin CLUSTER),command line)
 export LABKIT_CLUSTER := $(CLUSTER)
 endif
 
+UNIT := pytest --quiet -p no:nbval --numprocesses=logical --maxprocesses=4 --ignore=tests/unit/test_project.py tests/unit
+
 # As in: make test T=tests/unit/test_trust.py. T of a person's environment is not meant.
 ONE := $(if $(findstring command line,$(origin T)),$(T))
 
@@ -25,7 +27,7 @@ ONE := $(if $(findstring command line,$(origin T)),$(T))
 CHROMIUMS := chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run-labs unit test test-faults test-kind check bench sizes browser docs down clean lock pins
+.PHONY: help setup lab run-labs unit coverage test test-faults test-kind check bench sizes browser docs down clean lock pins
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -36,12 +38,18 @@ setup: $(READY) ## make .venv from requirements.lock (every target does so when 
 lab: $(READY) ## open the labs in JupyterLab, in a copy of your own (work/)
 	@.venv/bin/labkit lab
 
-run-labs: $(READY) ## run all labs headless, in a home of their own (CLUSTER=kind: on KinD); results in build/labs/
+run-labs: $(READY) ## run all labs headless, in a state folder of their own (CLUSTER=kind: on KinD); results in build/labs/
 	@.venv/bin/labkit run
 
 # nbval runs notebooks; without it pytest starts a second sooner.
 unit: $(READY) ## run the unit tests, without servers: seconds
-	@.venv/bin/python -m pytest --quiet -p no:nbval --numprocesses=logical --maxprocesses=4 --ignore=tests/unit/test_project.py tests/unit
+	@.venv/bin/python -m $(UNIT)
+
+coverage: $(READY) ## run the unit tests, and list the lines of labkit that they leave out
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@.venv/bin/python -m coverage run -m $(UNIT)
+	@.venv/bin/python -m coverage combine --quiet
+	@.venv/bin/python -m coverage report
 
 test: $(if $(ONE),$(READY),check) ## check, then the unit tests, the tests on real servers, and the labs but 07 under nbval; T=PATH: only what is there
 ifdef ONE
@@ -52,7 +60,7 @@ else
 	@.venv/bin/python -m pytest --numprocesses=3 --no-loadscope-reorder --durations=10 --ignore=tests/unit/test_project.py
 endif
 
-test-faults: $(READY) ## kill servers and commands at all kinds of moments, run lab 07, break all that the doctor knows (18 min)
+test-faults: $(READY) ## kill servers and commands at many moments, run lab 07, break all that the doctor knows (18 min)
 	@LABKIT_CLUSTER=local .venv/bin/labkit setup --ui
 	@.venv/bin/python -m pytest --numprocesses=2 --durations=10 tests/faults
 
@@ -60,7 +68,7 @@ test-kind: $(READY) ## labs 02 to 06 on a real KinD, and its faults; skipped, wi
 	@LABKIT_CLUSTER=local .venv/bin/labkit setup
 	@RESTART_DOCKER="$(RESTART_DOCKER)" .venv/bin/python -m pytest --durations=10 $(if $(RECORD),--record) tests/kind
 
-check: $(READY) ## ruff, mypy, room order, project files and notebooks
+check: $(READY) ## ruff, mypy, layers, project files, notebooks, plain words
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
@@ -74,11 +82,11 @@ sizes: $(READY) ## count labkit's lines, packages, layers and imports
 	@.venv/bin/python -m tests.sizes
 
 docs: $(READY) ## write docs/reliability.md and docs/troubleshooting.md from tests and doctor
-	@.venv/bin/python -m pytest --collect-only --quiet --quiet --faults-table docs/reliability.md tests
+	@said=$$(.venv/bin/python -m pytest --collect-only -qq -p no:nbval --faults-table docs/reliability.md tests) || { echo "$$said"; exit 1; }
 	@.venv/bin/python -c 'from labkit.doctor.known import page; print(page(), end="")' > docs/troubleshooting.md
 	@echo "✔ wrote docs/reliability.md and docs/troubleshooting.md"
 
-browser: ## have a Chromium and NSS's certutil for the browser tests: by apt-get, as root, where they are missing
+browser: ## install a Chromium and NSS's certutil for the browser tests, by apt-get, as root, where they are missing
 	@{ { command -v $(CHROMIUMS); } && command -v certutil; } >/dev/null || { \
 	  command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || { \
 	    echo "✘ the browser tests need Chromium and certutil. On Debian, as root: apt install chromium libnss3-tools"; exit 1; }; \
@@ -86,7 +94,7 @@ browser: ## have a Chromium and NSS's certutil for the browser tests: by apt-get
 	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium libnss3-tools >/dev/null; }
 	@echo "✔ there are a browser and certutil"
 
-down: $(READY) ## stop the lab's servers; what they know is kept
+down: $(READY) ## stop the lab's servers; keep what they know
 	@.venv/bin/labkit down
 
 clean: $(if $(RECORDS),$(READY)) ## stop this checkout's servers, remove .venv, build/ and .labkit/; keep work/ and the programs

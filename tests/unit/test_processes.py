@@ -567,7 +567,7 @@ def test_a_server_that_listens_no_more_is_not_taken_over_when_another_answers(
 
 def test_a_listener_that_the_system_does_not_name_is_another_users(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "process_iter", list)
-    monkeypatch.setattr(labkit.servers.processes, "_RELEASE_SECONDS", 0.2)
+    monkeypatch.setattr("labkit.config.ports._RELEASE_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", settings.ports["etcd"])), pytest.raises(PortInUse, match="another user's program"):
         Processes(settings).start(listener(settings))
 

@@ -183,6 +183,7 @@ def test_the_github_workflow_runs_the_labs_and_the_ci_command_and_may_only_read(
     commands = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
     assert [command for command in commands if command.startswith("make ")] == [
         "make run-labs",
+        "make coverage",
         "make test",
         "make test-faults",
         "make test-kind",
@@ -198,22 +199,20 @@ def test_every_action_is_named_by_its_commit_with_its_version_beside_it() -> Non
     assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)] == []
 
 
+def test_dependabot_folders() -> None:
+    """Dependabot looks at every folder that has an npm lock, and at the root for actions and Python packages."""
+    updates = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())["updates"]
+    folders = {update["package-ecosystem"]: update.get("directories", [update.get("directory")]) for update in updates}
+    locks = {
+        f"/{file.parent.relative_to(ROOT)}" for file in (ROOT / "labkit").glob("**/package-lock.json") if "node_modules" not in file.parts
+    }
+    assert folders == {"github-actions": ["/"], "pip": ["/"], "npm": sorted(locks)}
+
+
 def test_the_page_on_faults_is_what_the_tests_say(tmp_path: Path) -> None:
     page = tmp_path / "reliability.md"
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "no:nbval",
-        "--collect-only",
-        "-qq",
-        "-p",
-        "no:cacheprovider",
-        "--faults-table",
-        str(page),
-        "tests",
-    ]
+    quick = ["-p", "no:nbval", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", *quick, "--faults-table", str(page), "tests"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert page.read_text() == (ROOT / "docs" / "reliability.md").read_text(), "it has gone stale: make docs"
@@ -233,8 +232,6 @@ def test_what_the_doctor_goes_by_leads_to_causes_that_it_knows_and_its_command_i
 def test_plain_words(name: str) -> None:
     """A page uses no word of the old dialect, but for the glossary, which explains them."""
     not_yet = DIALECT["not_yet"].get(name, [])
-    if not_yet == "all":
-        pytest.skip("not covered yet")
     found = [
         f"{line.strip()}\n  {word!r}: write {entry['plain']!r}"
         for line in _prose(ROOT / name).splitlines()
