@@ -39,7 +39,7 @@ def main() -> None:
     """Run each command several times, in turn, and print the least and the median."""
     with tempfile.TemporaryDirectory() as folder:
         chosen = {"LABKIT_HOME": str(Path(folder, "home")), "LABKIT_CLUSTER": "local", "LABKIT_KEYCLOAK": "local"}
-        CredentialCache(Settings.load(chosen)).keep("user-dev", "an ID token", "a refresh token", int(time.time()) + 3600)
+        CredentialCache(Settings.open(chosen)).keep("user-dev", "an ID token", "a refresh token", int(time.time()) + 3600)
         env = {**os.environ, **chosen}
         # The first round reads files that the others find in memory.
         rounds = [[seconds(arguments, env) for _, arguments, _ in COMMANDS] for _ in range(RUNS + 1)][1:]

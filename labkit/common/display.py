@@ -32,13 +32,7 @@ class Displayed:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        ok: Whether it is as it should be.
-        text: What was seen.
-        fix: What to do when it isn't.
-    """
+    """One thing that was looked at: whether it is as it should be, what was seen, and what to do when it isn't."""
 
     ok: bool
     text: str

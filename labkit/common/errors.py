@@ -97,11 +97,7 @@ class ForeignIssuer(IdentityError):
 
 
 class SignInRefused(IdentityError):
-    """The token endpoint refused a grant.
-
-    Attributes:
-        error: The OAuth 2.0 error code, such as ``invalid_grant`` (RFC 6749, section 5.2).
-    """
+    """The token endpoint refused a grant; ``error`` is its code, such as ``invalid_grant`` (RFC 6749, section 5.2)."""
 
     def __init__(self, what: str, *, error: str = "", why: str = "", fix: str = "") -> None:
         super().__init__(what, why=why, fix=fix)
@@ -121,11 +117,7 @@ class ApiUnreachable(ClusterError):
 
 
 class Unauthorized(ClusterError):
-    """401: the API server does not know who is asking.
-
-    Attributes:
-        lasting: Whether asking again with the same token can't help.
-    """
+    """401: the API server does not know who is asking; ``lasting`` when asking again with the same token can't help."""
 
     def __init__(self, what: str, *, lasting: bool = False, why: str = "", fix: str = "") -> None:
         super().__init__(what, why=why, fix=fix)
@@ -133,12 +125,7 @@ class Unauthorized(ClusterError):
 
 
 class Forbidden(ClusterError):
-    """403: the API server knows who is asking, and RBAC says no.
-
-    Attributes:
-        status: Always 403.
-        user: The user name in the API server's answer; empty when it names none.
-    """
+    """403: the API server knows who is asking, and RBAC says no; ``user`` is whom its answer names, if anybody."""
 
     status = 403
 
@@ -168,11 +155,7 @@ class TemplateUnknown(PortalError):
 
 
 class InvalidValues(PortalError):
-    """A template's form does not take these values.
-
-    Attributes:
-        problems: What is wrong, one sentence each.
-    """
+    """A template's form does not take these values; ``problems`` has a sentence each."""
 
     def __init__(self, what: str, problems: tuple[str, ...], *, fix: str = "") -> None:
         super().__init__(what, why="\n".join(problems), fix=fix)
@@ -180,11 +163,7 @@ class InvalidValues(PortalError):
 
 
 class TaskFailed(PortalError):
-    """A template's task came to a bad end.
-
-    Attributes:
-        log: What the task said, a line each.
-    """
+    """A template's task came to a bad end; ``log`` has what it said, a line each."""
 
     def __init__(self, what: str, log: tuple[str, ...], *, why: str = "", fix: str = "") -> None:
         super().__init__(what, why=why, fix=fix)

@@ -10,8 +10,6 @@ class Exchange:
     """A request and its answer.
 
     Attributes:
-        caller: Who asked.
-        server: Who answered.
         what: Method and path; no query, as that may hold codes that are good for a sign-in.
         answer: The status, and what else the server says of its decision.
         began: When, in seconds since 1970 by this machine's clock.

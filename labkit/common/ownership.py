@@ -59,31 +59,30 @@ def require_own(folder: Path, holds: str, instead: str) -> None:
     Raises:
         SettingsError: It is not.
     """
-    folder = folder.resolve()
-    found = folder.stat()
-    why = f"it holds {holds}: whoever may change that acts as you"
-    if found.st_uid != os.geteuid():
-        msg = f"{folder} belongs to {_user(found.st_uid)}, and not to {_user(os.geteuid())}"
-        raise SettingsError(msg, why=why, fix=f"{instead}\nor, if all in it is your own: sudo chown -R {os.geteuid()} {_word(folder)}")
+    if danger := next(_dangers(folder.resolve(), instead), None):
+        msg, because, fix = danger
+        raise SettingsError(msg, why=f"{because}it holds {holds}: whoever may change that acts as you", fix=fix)
+
+
+def _dangers(folder: Path, instead: str) -> Iterator[tuple[str, str, str]]:
+    """What is wrong, why so, and the fix."""
+    found, me, word = folder.stat(), os.geteuid(), shlex.quote(str(folder))
+    if found.st_uid != me:
+        fix = f"{instead}\nor, if all in it is your own: sudo chown -R {me} {word}"
+        yield f"{folder} belongs to {_user(found.st_uid)}, and not to {_user(me)}", "", fix
     if _others_write(found):
-        msg = f"others than {_user(found.st_uid)} may write to {folder}"
-        raise SettingsError(
-            msg,
-            why=why,
-            fix=f"look for what others may have left in it, then: chmod -R go-w {_word(folder)}\nor, on a disk without modes: {instead}",
-        )
+        fix = f"look for what others may have left in it, then: chmod -R go-w {word}\nor, on a disk without modes: {instead}"
+        yield f"others than {_user(found.st_uid)} may write to {folder}", "", fix
     for parent in folder.parents:
         if any(place.is_relative_to(parent) for place in (CODE, _home_directory())):
             return
         above = parent.stat()
         if not _is_trusted_above(above.st_uid):
-            msg = f"{_user(above.st_uid)} may put another folder in the place of {folder}"
-            raise SettingsError(msg, why=f"{parent} is theirs; {why}", fix=instead)
+            yield f"{_user(above.st_uid)} may put another folder in the place of {folder}", f"{parent} is theirs; ", instead
         # Where the sticky bit is set, as in /tmp, only an entry's owner may rename it.
         if _others_write(above) and not above.st_mode & stat.S_ISVTX:
-            msg = f"others may put another folder in the place of {folder}"
-            own = above.st_uid == os.geteuid()
-            raise SettingsError(msg, why=f"they may write to {parent}; {why}", fix=f"chmod go-w {_word(parent)}" if own else instead)
+            fix = f"chmod go-w {shlex.quote(str(parent))}" if above.st_uid == me else instead
+            yield f"others may put another folder in the place of {folder}", f"they may write to {parent}; ", fix
 
 
 def _home_directory() -> Path:
@@ -122,7 +121,3 @@ def _user(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"user {uid}"
-
-
-def _word(path: Path) -> str:
-    return shlex.quote(str(path))

@@ -1,20 +1,4 @@
-"""A Keycloak that one already has: the ``LABKIT_KEYCLOAK*`` variables that say where it is and who administers the realm.
-
-================================  ===========================================================  ===========================
-variable                          what it says                                                 default
-================================  ===========================================================  ===========================
-``LABKIT_KEYCLOAK``               whose Keycloak: ``local``, ``hosted``, or ``auto``, which    ``auto``
-                                  is hosted when the next one is set
-``LABKIT_KEYCLOAK_URL``           its base URL, with ``/auth`` where it has that
-``LABKIT_KEYCLOAK_REALM``         the realm                                                    the workshop's
-``LABKIT_KEYCLOAK_CA``            a PEM file with the CA of its certificate                    the public authorities
-``LABKIT_KEYCLOAK_ADMIN_REALM``   the realm that the administrator is in                       the realm itself
-``LABKIT_KEYCLOAK_ADMIN``         the administrator's user name                                ``admin``
-``LABKIT_KEYCLOAK_ADMIN_CLIENT``  instead of a user: a client that has a service account
-``LABKIT_KEYCLOAK_ADMIN_SECRET``  the user's password or the client's secret                   asked for
-``…_ADMIN_SECRET_FILE``           a file that holds it
-================================  ===========================================================  ===========================
-"""
+"""A Keycloak that one already has: the ``LABKIT_KEYCLOAK*`` variables. README.md tells what each says."""
 
 from __future__ import annotations
 

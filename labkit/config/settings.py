@@ -1,31 +1,4 @@
-"""Where things run: the LABKIT_* variables, and their defaults.
-
-============================  =====================================================  =========================
-variable                      what it sets                                           default
-============================  =====================================================  =========================
-``LABKIT_HOME``               the folder with one lab's servers, secrets and logs    ``.labkit`` in the checkout
-``LABKIT_CACHE``              the folder with programs, shared between checkouts     the user's cache folder
-``LABKIT_WORKSHOP``           a folder whose files replace those of                  none
-                              ``labkit/platform``
-``LABKIT_OIDC``               how the API server is told whom to believe: see        ``structured``
-                              `OidcStyle`
-``LABKIT_PORTAL_TOKEN``       where the portal keeps a person's Keycloak token: see  ``memory``
-                              `PortalToken`
-``LABKIT_CLUSTER``            where the cluster comes from: see `ClusterChoice`      ``local``, or ``kind``
-                                                                                     where the home has one
-``LABKIT_SECRETS``            whose passwords and client secrets the realm has: see  ``auto``
-                              `SecretsChoice`
-``LABKIT_CONTEXT``            for an external cluster: its administrator's context   none
-                              in the person's own kubeconfig (``KUBECONFIG``)
-``LABKIT_KIND_IMAGE``         the node image of a KinD cluster, such as a company's  labkit's pinned one
-                              registry has it
-``LABKIT_KRATIX_SOURCE``      a checkout of Kratix with its controller built, for    none
-                              a local cluster
-``LABKIT_<NAME>_PORT``        a port, for each name in `PORTS`                       see `PORTS`
-============================  =====================================================  =========================
-
-A Keycloak that one already has is named by more of them: see `labkit.config.hosting`.
-"""
+"""Where things run: the LABKIT_* variables. README.md tells what each sets, and its default."""
 
 from __future__ import annotations
 
@@ -65,11 +38,13 @@ FIRST_LAB = "00-start-here.ipynb"
 
 @dataclass(frozen=True)
 class Settings:
-    """Where one lab runs; see the module's table.
+    """Where one lab runs; `load` shows which variable sets what.
 
     Attributes:
         root: The checkout: the folder that holds ``notebooks/``.
-        home_id: A random id of the state folder, to mark what belongs to it; empty when the folder is not made yet.
+        home: The state folder.
+        home_id: A random id of it, to mark what belongs to it; empty when it is not made yet.
+        cache: The folder with programs, shared between checkouts.
         ports: Port numbers by the names in `PORTS`.
         hosted: The Keycloak that one already has; None when the lab starts its own.
         context: Empty when none is named, as is ``kind_image`` for labkit's pinned one.

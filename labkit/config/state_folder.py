@@ -101,17 +101,16 @@ class Facts:
 def read_facts(home: Path, environ: Mapping[str, str]) -> Facts:
     """Read a state folder's facts, and make nothing: a folder that is not there has no id, and the well-known ports.
 
-    Args:
-        home: The folder.
-        environ: Where ``LABKIT_<NAME>_PORT`` is looked up; such a port is taken as it is.
+    A port that ``LABKIT_<NAME>_PORT`` of the environment names is taken as it is.
 
     Raises:
         SettingsError: The folder is not the person's own, or another labkit made it; a variable is no port.
     """
     wanted = _ports_from(environ)
-    if home.is_dir():
-        require_own(home, "a lab's keys and passwords, and commands that kubectl runs", "export LABKIT_HOME=~/labkit-home")
-    kept = _kept(home)
+    with writing(home):
+        if home.is_dir():
+            require_own(home, "a lab's keys and passwords, and commands that kubectl runs", "export LABKIT_HOME=~/labkit-home")
+        kept = _kept(home)
     return Facts(kept.id, {**PORTS, **kept.ports, **wanted})
 
 
@@ -119,22 +118,18 @@ def open_home(home: Path, *, environ: Mapping[str, str] | None = None, free_port
     """Read a state folder's facts; make it, with mode 0700, at first use, and keep the ports that variables name.
 
     Args:
-        home: The folder.
-        environ: See `read_facts`.
         free_ports: For a new folder: take ports out of everybody's way instead of the well-known ones.
 
     Raises:
         SettingsError: Besides what `read_facts` raises: it can't be written, or two servers have the same port.
     """
+    # Imported on use: `labkit credential`, which only reads, waits for every import.
+    from filelock import FileLock
+
     environ = os.environ if environ is None else environ
     with writing(home):
         make_private(home)
-        facts = read_facts(home, environ)
-        if facts == _kept(home):
-            return facts
-        # Only what changes them needs the lock, whose import takes longer than all of this.
-        from filelock import FileLock
-
+        read_facts(home, environ)
         with FileLock(StateFolder(home).facts_lock, mode=0o600):
             kept = _kept(home)
             ports = _chosen({**kept.ports, **_ports_from(environ)}, free_ports)

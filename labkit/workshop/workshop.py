@@ -142,6 +142,7 @@ class ClusterSpec:
             Binding(each["metadata"]["name"], subject["name"], each["roleRef"]["name"])
             for each in self.rbac.documents
             for subject in each.get("subjects", [])
+            if "roleRef" in each
         )
 
 

@@ -150,6 +150,8 @@ NO_SUCH_SCOPE = (
     "microprofile-jwt, offline_access, organization, phone, profile, roles, service_account, web-origins)"
 )
 NOT_MANAGED = "labkit does not manage this: leave it out, and set it in Keycloak's console or with lab.realm.admin()"
+LOOPBACK_ONLY = "nodes[0].extraPortMappings[0].listenAddress: should be '127.0.0.1'"
+NO_PREFIX = "jwt[0].claimMappings.username.prefix: should be ''"
 BAD_NAME = "is no user name: take 3 to 255 characters, no spaces and no signs such as / or $"
 
 
@@ -305,6 +307,11 @@ def told(caught: pytest.ExceptionInfo[WorkshopError], file: Path) -> list[str]:
         (ACCESS, at("verbs", to=[]), "verbs: is empty"),
         (ACCESS, at("verb", to=[]), "verb: unknown key (did you mean verbs?)"),
         (ACCESS, at("verbs", 0, to="read"), "verbs[0]: should be 'get', 'list', 'watch', 'create', 'update', 'patch' or 'delete'"),
+        (ACCESS, at("expected", 7, to=["get"]), "expected.7: a key should be text: put it in quotes"),
+        ("kind.yaml", again("nodes"), "nodes: should be one"),
+        ("kind.yaml", at("nodes", 0, "extraPortMappings", 0, "listenAddress", to="0.0.0.0"), LOOPBACK_ONLY),  # noqa: S104 - refused
+        ("authentication.yaml", at("jwt", 0, "issuer", "audiences", to=[]), "jwt[0].issuer.audiences: is empty"),
+        ("authentication.yaml", at("jwt", 0, "claimMappings", "username", "prefix", to="a:"), NO_PREFIX),
         (ACCESS, again("verbs"), 'verbs[7]: "get" is there twice, first as verbs[0]'),
         (ACCESS, at("resources", 4, to="apps/deployments"), BAD_RESOURCE),
         (
