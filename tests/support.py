@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labkit.config.settings import open_home
+from labkit.config.state_folder import open_home
 from labkit.course.steps import LABS
 from labkit.servers._launch import session_members
 

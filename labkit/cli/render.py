@@ -16,7 +16,7 @@ from ..common.display import Table
 from ..common.errors import ClusterError, LabkitError
 from ..common.ownership import make_private
 from ..common.platform_folder import find, matching
-from ..config.settings import write_private, writing
+from ..config.files import write_private, writing
 from ..lab import Lab
 from ..portal import config
 from ..workshop.files import PATCH

@@ -17,8 +17,9 @@ import requests
 from ..common.environment import EXTERNAL_KUBECTL
 from ..common.errors import ApiUnreachable, ClusterError, SettingsError, Unauthorized
 from ..common.http_session import request
+from ..config.files import write_private
 from ..config.hosting import PUBLIC_CA, is_loopback
-from ..config.settings import Settings, write_private
+from ..config.settings import Settings
 from ..toolchain import Toolchain
 from .kubectl import environment
 from .provider import NOT_OURS, Endpoint, Prove, Provider

@@ -17,7 +17,7 @@ from filelock import SoftFileLock
 
 from ..common.errors import ClusterError
 from ..common.waiting import locked
-from ..config.settings import write_private
+from ..config.files import write_private
 from ..identity.session import Session
 from ..servers.certificates import Pair
 from ..workshop.workshop import Client

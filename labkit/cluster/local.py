@@ -22,7 +22,8 @@ from ..common.exchanges import Exchange
 from ..common.http_session import request
 from ..common.platform_folder import find
 from ..common.waiting import wait_until
-from ..config.settings import Settings, write_private
+from ..config.files import write_private
+from ..config.settings import Settings
 from ..servers.certificates import Certificates, Pair
 from ..servers.processes import Processes, Server
 from ..toolchain import Toolchain

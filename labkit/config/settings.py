@@ -13,11 +13,8 @@ from typing import Literal, get_args
 from ..common.errors import SettingsError
 from ..common.ownership import CODE, require_own
 from ..common.platform_folder import OWN
-from .files import write_private, writing
 from .hosting import Hosted, hosted_from, one_of
-from .state_folder import PORTS, StateFolder, open_home, read_facts
-
-__all__ = ["PORTS", "Settings", "find_root", "open_home", "own_root", "write_private", "writing"]
+from .state_folder import StateFolder, open_home, read_facts
 
 OidcStyle = Literal["structured", "flags"]
 """``structured``: by an AuthenticationConfiguration in a file, which refuses more; ``flags``: by ``--oidc-*`` flags, as most clusters."""

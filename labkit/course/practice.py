@@ -12,7 +12,7 @@ from functools import cached_property
 from ..cluster.local import SERVERS
 from ..common.display import OK, Displayed, Table
 from ..common.errors import CheckFailed, PracticeError
-from ..config.settings import write_private
+from ..config.files import write_private
 from ..config.state_folder import StateFolder
 from ..doctor import KNOWN, Diagnosis, diagnose
 from ..identity.local import LocalKeycloak

@@ -24,9 +24,10 @@ from ..common.display import BAD, OK, Table
 from ..common.environment import KERNEL, listed
 from ..common.errors import LabRunFailed
 from ..common.ownership import privately
+from ..config.files import write_private
 from ..config.hosting import SECRET_VARIABLE
-from ..config.settings import open_home, own_root, write_private
-from ..config.state_folder import StateFolder
+from ..config.settings import own_root
+from ..config.state_folder import StateFolder, open_home
 from ..lab import Lab
 from .practice import PROGRAMS
 from .steps import LABS, solved

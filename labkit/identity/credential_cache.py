@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TypedDict
 
 from ..common.platform_folder import find
-from ..config.settings import Settings, write_private
+from ..config.files import write_private
+from ..config.settings import Settings
 
 RENEW_SECONDS = 30
 """A token with less time left than this is renewed before it is used."""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..common.display import Finding
 from ..common.errors import ForeignIssuer, IdentityError, KeycloakUnreachable
 from ..common.exchanges import Exchange
-from ..config.settings import Settings, write_private, writing
+from ..config.files import write_private, writing
+from ..config.settings import Settings
 from ..servers.certificates import Certificates
 from ..servers.processes import Processes, Running, Server
 from ..toolchain import Toolchain

@@ -13,8 +13,9 @@ from typing import Literal
 from filelock import FileLock
 
 from ..common.errors import SettingsError
+from ..config.files import write_private
 from ..config.hosting import is_loopback
-from ..config.settings import Settings, write_private
+from ..config.settings import Settings
 from ..workshop.files import Place
 from ..workshop.workshop import Workshop
 

@@ -20,7 +20,8 @@ from ..cluster.kubeconfig import certificate_user, component_kubeconfig
 from ..common.environment import EVERYBODY, listed
 from ..common.errors import KratixUnavailable
 from ..common.http_session import request
-from ..config.settings import Settings, write_private
+from ..config.files import write_private
+from ..config.settings import Settings
 from ..servers.certificates import Certificates
 from ..servers.processes import Processes, Running, Server
 from ..workshop.workshop import Workshop

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..common.display import Table, Tabular
 from ..common.platform_folder import OWN
-from ..config.settings import write_private
+from ..config.files import write_private
 from ..workshop.files import Document, read
 from .promise import Promise
 

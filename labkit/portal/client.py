@@ -15,7 +15,7 @@ from ..common.display import shown
 from ..common.errors import InvalidValues, NotPermitted, NotSignedIn, PortalError, TemplateUnknown
 from ..common.exchanges import Exchange
 from ..common.waiting import wait_until
-from ..config.settings import write_private
+from ..config.files import write_private
 from ..identity.session import read_claims
 from .answers import Catalog, Known, TaskResult, follow, location_ref, problems, read_template, ref_of, translated
 from .browser import Browser, SignedIn

@@ -14,7 +14,8 @@ from ..common.environment import PORTAL, listed
 from ..common.errors import PortalUnreachable
 from ..common.http_session import request
 from ..common.platform_folder import find, matching
-from ..config.settings import Settings, write_private
+from ..config.files import write_private
+from ..config.settings import Settings
 from ..identity.keycloak import Keycloak
 from ..servers.processes import Processes, Running, Server
 from ..toolchain import Toolchain

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from ..common.display import progress
 from ..common.errors import ToolchainError
 from ..common.ownership import make_private, privately, require_own
-from ..config.settings import write_private
+from ..config.files import write_private
 from .recipe import Program, Recipe
 
 _FACTS = "program.json"

@@ -10,7 +10,7 @@ import pytest
 
 from labkit.common.errors import ServerError, SignInRefused
 from labkit.common.expectation import expect
-from labkit.config.settings import open_home
+from labkit.config.state_folder import open_home
 from labkit.course.practice import Practice
 from labkit.course.steps import STEPS, attempt, examine, solve
 from labkit.course.steps.lab_07_break_and_fix import take_by

@@ -13,7 +13,7 @@ from _pytest.mark.structures import ParameterSet
 
 from labkit.cluster.local import SERVERS
 from labkit.common.errors import ServerError
-from labkit.config.settings import open_home
+from labkit.config.state_folder import open_home
 from labkit.lab import Lab
 from tests.faults.lab import PROCESSES, assert_nothing_is_lost, assert_whole, assert_works, kill
 from tests.support import belonging_to, home_of_its_own, on_record, strays_of, wait_for

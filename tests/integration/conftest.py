@@ -13,7 +13,8 @@ import pytest
 from keycloak import KeycloakAdmin
 
 from labkit.common.http_session import request
-from labkit.config.settings import Settings, open_home
+from labkit.config.settings import Settings
+from labkit.config.state_folder import open_home
 from labkit.lab import Lab
 from labkit.portal.config import CLIENT_ID
 from labkit.portal.server import Portal

@@ -15,7 +15,8 @@ from labkit.cluster import api
 from labkit.cluster.trust import Trust
 from labkit.common.errors import ApiUnreachable, ClusterError, Forbidden, LabkitError, SettingsError
 from labkit.common.expectation import expect
-from labkit.config.settings import Settings, open_home
+from labkit.config.settings import Settings
+from labkit.config.state_folder import open_home
 from labkit.lab import Lab
 
 from ..snapshots import settled, snapshot

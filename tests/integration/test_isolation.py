@@ -15,7 +15,7 @@ import pytest
 from labkit.common.errors import Unauthorized
 from labkit.common.platform_folder import OWN
 from labkit.config.ports import hold, port_is_free
-from labkit.config.settings import open_home
+from labkit.config.state_folder import open_home
 from labkit.lab import Lab
 from tests.hostile import HOSTILE
 from tests.support import given_away, neighbour_takes, on_record, secrets_in

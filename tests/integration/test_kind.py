@@ -25,7 +25,8 @@ from labkit.cluster.kind.checks import look
 from labkit.cluster.kind.files import CONFIG, KindFiles
 from labkit.cluster.provider import Endpoint
 from labkit.common.errors import ClusterError, PortInUse
-from labkit.config.settings import OIDC_STYLES, OidcStyle, Settings, open_home
+from labkit.config.settings import OIDC_STYLES, OidcStyle, Settings
+from labkit.config.state_folder import open_home
 from labkit.lab import Lab
 from labkit.servers.processes import Processes
 

@@ -12,7 +12,8 @@ import pytest
 
 from labkit.common.errors import PortalError
 from labkit.config.hosting import SECRET_VARIABLE
-from labkit.config.settings import Settings, open_home
+from labkit.config.settings import Settings
+from labkit.config.state_folder import open_home
 from labkit.course.steps import LABS
 from labkit.lab import Lab
 

@@ -25,7 +25,9 @@ from labkit.cluster.api import Api, Identity
 from labkit.cluster.cluster import Cluster
 from labkit.common.errors import Unauthorized
 from labkit.common.http_session import request
-from labkit.config.settings import OIDC_STYLES, OidcStyle, Settings, find_root, open_home, write_private
+from labkit.config.files import write_private
+from labkit.config.settings import OIDC_STYLES, OidcStyle, Settings, find_root
+from labkit.config.state_folder import open_home
 from labkit.doctor import probes
 from labkit.identity.session import sign_in
 from labkit.lab import Lab

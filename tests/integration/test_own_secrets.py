@@ -19,7 +19,8 @@ from nbclient import NotebookClient
 
 from labkit.common.errors import SignInRefused
 from labkit.common.platform_folder import OWN
-from labkit.config.settings import SecretsChoice, Settings, open_home
+from labkit.config.settings import SecretsChoice, Settings
+from labkit.config.state_folder import open_home
 from labkit.identity.plan import Action
 from labkit.lab import Lab
 from labkit.workshop.workshop import Client, User, Workshop

@@ -34,7 +34,7 @@ from labkit.common.errors import (
 from labkit.common.expectation import expect
 from labkit.common.http_session import request
 from labkit.common.platform_folder import OWN
-from labkit.config.settings import open_home
+from labkit.config.state_folder import open_home
 from labkit.lab import Lab
 from labkit.portal import config
 from labkit.portal.browser import Browser

@@ -13,7 +13,8 @@ import pytest
 import requests
 import yaml
 
-from labkit.config.settings import find_root, open_home
+from labkit.config.settings import find_root
+from labkit.config.state_folder import open_home
 from labkit.lab import Lab
 from labkit.portal.client import PortalSession
 from labkit.portal.server import SOURCES

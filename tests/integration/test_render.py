@@ -16,7 +16,8 @@ import yaml
 
 from labkit.cli.render import render, renderings
 from labkit.common.errors import LabkitError
-from labkit.config.settings import OidcStyle, open_home
+from labkit.config.settings import OidcStyle
+from labkit.config.state_folder import open_home
 from labkit.lab import Lab
 from tests.app_config import substituted
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.config.settings import open_home
+from labkit.config.state_folder import open_home
 from labkit.course.steps import the_lab
 from labkit.lab import Lab
 from tests.support import QUICK_LABS

@@ -15,7 +15,8 @@ import yaml
 from labkit.cluster.kind.files import KindFiles
 from labkit.cluster.trust import Trust
 from labkit.config.hosting import PUBLIC_CA
-from labkit.config.settings import PORTS, OidcStyle, Settings
+from labkit.config.settings import OidcStyle, Settings
+from labkit.config.state_folder import PORTS
 from labkit.workshop.files import PATCH, read
 from labkit.workshop.workshop import Workshop
 

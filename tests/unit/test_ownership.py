@@ -19,7 +19,8 @@ import labkit.config.settings
 from labkit.cli import main
 from labkit.common.errors import SettingsError
 from labkit.common.ownership import make_private, require_own
-from labkit.config.settings import FIRST_LAB, Settings, find_root, open_home, own_root
+from labkit.config.settings import FIRST_LAB, Settings, find_root, own_root
+from labkit.config.state_folder import open_home
 from labkit.lab import Lab
 from labkit.toolchain.recipe import Program
 from labkit.toolchain.store import Store

@@ -18,7 +18,8 @@ from labkit.cluster.local import exchanges as audit_exchanges
 from labkit.cluster.trust import Trust
 from labkit.common.drawing import Drawn, svg, words
 from labkit.common.exchanges import Exchange
-from labkit.config.settings import Settings, open_home
+from labkit.config.settings import Settings
+from labkit.config.state_folder import open_home
 from labkit.course.pictures.chain import trust_chain
 from labkit.course.pictures.timeline import Timeline, within
 from labkit.course.pictures.token import token_parts

@@ -34,7 +34,8 @@ from labkit.common.errors import (
     WorkshopError,
 )
 from labkit.common.platform_folder import OWN
-from labkit.config.settings import PORTS, Settings
+from labkit.config.settings import Settings
+from labkit.config.state_folder import PORTS
 from labkit.identity.keycloak import Keycloak
 from labkit.lab import Lab
 from labkit.portal import config

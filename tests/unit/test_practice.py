@@ -12,7 +12,8 @@ import pytest
 import labkit.course.practice
 from labkit.common.errors import CheckFailed, PracticeError
 from labkit.common.platform_folder import OWN
-from labkit.config.settings import Settings, write_private
+from labkit.config.files import write_private
+from labkit.config.settings import Settings
 from labkit.course.faults import FAULTS
 from labkit.course.practice import Practice
 from labkit.course.steps import examine

@@ -23,7 +23,8 @@ from labkit.common.environment import SERVER
 from labkit.common.errors import PortInUse, ServerError
 from labkit.config.hosting import SECRET_VARIABLE
 from labkit.config.ports import is_listened_on, port_is_free
-from labkit.config.settings import Settings, open_home
+from labkit.config.settings import Settings
+from labkit.config.state_folder import open_home
 from labkit.servers.processes import Processes, Server
 
 PATIENCE_SECONDS = 60

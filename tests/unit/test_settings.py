@@ -15,8 +15,10 @@ import pytest
 import labkit.config.settings
 import labkit.config.state_folder
 from labkit.common.errors import SettingsError
+from labkit.config.files import write_private
 from labkit.config.ports import listener, port_is_free
-from labkit.config.settings import PORTS, Settings, find_root, open_home, write_private
+from labkit.config.settings import Settings, find_root
+from labkit.config.state_folder import PORTS, open_home
 from labkit.lab import Lab
 
 
@@ -271,7 +273,7 @@ def test_a_private_file_is_its_owners_only_and_replaces_the_old_one_whole(tmp_pa
     "Settings", "kill -9 while a file of the home is written", "the old one stays whole; the next writer removes what is left"
 )
 def test_what_a_killed_writer_left_is_removed_by_the_next_one_and_what_others_write_now_is_not(tmp_path: Path) -> None:
-    die = "import os, pathlib, signal, sys\nfrom labkit.config.settings import write_private\n"
+    die = "import os, pathlib, signal, sys\nfrom labkit.config.files import write_private\n"
     die += "pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\nwrite_private(pathlib.Path(sys.argv[1]), 'secret')\n"
     file, of_a_living_writer = tmp_path / "file", tmp_path / f".file.{os.getppid()}.x"
     of_a_living_writer.touch()

@@ -9,9 +9,10 @@ from pathlib import Path
 import yaml
 
 from ...common.display import Table, shown
+from ...config.files import write_private
 from ...config.hosting import PUBLIC_CA, is_loopback
 from ...config.ports import LOOPBACK
-from ...config.settings import Settings, write_private
+from ...config.settings import Settings
 from ...workshop.files import PATCH
 from ..trust import Trust
 from .node_image import NodeImage
@@ -25,7 +26,7 @@ GATEWAY = "GATEWAY"
 """Stands for the address by which a node reaches this machine; Docker chooses it."""
 
 PORT_NAMES = ("kind_31337", "kind_31340", "kind_31333")
-"""The published ports, by their names in `labkit.config.settings.PORTS`; on this machine they may have other numbers."""
+"""The published ports, by their names in `labkit.config.state_folder.PORTS`; on this machine they may have other numbers."""
 
 
 @dataclass(frozen=True)

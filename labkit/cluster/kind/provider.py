@@ -16,9 +16,10 @@ import yaml
 
 from ...common.display import progress
 from ...common.errors import ClusterError, PortInUse
+from ...config.files import write_private
 from ...config.hosting import is_loopback
 from ...config.ports import LOOPBACK, listener
-from ...config.settings import Settings, write_private
+from ...config.settings import Settings
 from ...servers.processes import Processes, Server
 from ...toolchain import Toolchain
 from .. import relay

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from ...common.display import Table, Tabular
-from ...config.settings import write_private
+from ...config.files import write_private
 from ...lab import Lab
 from .registry import LABS, STEPS, LabInfo
 
