@@ -241,6 +241,17 @@ def test_plain_words(name: str) -> None:
     assert found == [], "see CONTRIBUTING.md, Words; the patterns are in tests/unit/dialect.yaml"
 
 
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", *(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md"))]
+)
+def test_paths_in_pages(name: str) -> None:
+    """A page names and links files that exist; placeholders (NAME, NN) and the example's lab are none."""
+    text = (ROOT / name).read_text()
+    named = {ROOT / path for path in re.findall(r"`((?:labkit|tests|notebooks|docs|\.github)/[^`\s*]*)`", text)}
+    linked = {(ROOT / name).parent / path for path in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)}
+    assert [str(path) for path in named | linked if not path.exists() and not re.search("NAME|NN|lab_10_quota", path.name)] == []
+
+
 def test_glossary_is_whole() -> None:
     """CONTRIBUTING.md explains each word that the check on plain words looks for."""
     glossary = (ROOT / "CONTRIBUTING.md").read_text().partition(GLOSSARY)[2].partition("\n## ")[0]
