@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -78,16 +78,16 @@ class LocalCluster(Provider):
         Raises:
             ServerError: One does not come up, or does not follow.
         """
-        self._tools.ensure(*SERVERS)
+        programs = {name: program.path for name, program in self._tools.ensure(*SERVERS).items()}
         with self._processes.lock():
-            self._processes.start(self._etcd())
-            api_server = self._api_server(trust)
+            self._processes.start(self._etcd(programs))
+            api_server = self._api_server(programs, trust)
             running = self._processes.running(api_server.name)
             if running and running.fingerprint != api_server.fingerprint():
                 # An API server that is told to stop waits for whoever still watches it.
                 self._processes.stop("kube-controller-manager")
             self._processes.start(api_server)
-            self._processes.start(self._controller_manager())
+            self._processes.start(self._controller_manager(programs))
             if trust.style == "structured":
                 self._wait_until_followed()
 
@@ -111,12 +111,12 @@ class LocalCluster(Provider):
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         return [self._processes.row(name, self._settings.url(ports[0])) for name, ports in _PORTS.items()]
 
-    def _etcd(self) -> Server:
+    def _etcd(self, programs: Mapping[str, Path]) -> Server:
         own, authority = self._certificates.server("etcd", authority="etcd"), self._certificates.authority("etcd")
         url, caller = self._settings.url("etcd"), self._etcd_client()
-        return self._server("etcd", lambda: _get(f"{url}/readyz", authority, caller).ok, own.certificate, authority)
+        return self._server(programs, "etcd", lambda: _get(f"{url}/readyz", authority, caller).ok, own.certificate, authority)
 
-    def _api_server(self, trust: Trust) -> Server:
+    def _api_server(self, programs: Mapping[str, Path], trust: Trust) -> Server:
         own, caller = self._certificates.server("kube-apiserver"), self._etcd_client()
         accounts, clients = self._certificates.signing_key("service-accounts"), self._certificates.authority("clients")
         inputs = [own.certificate, caller.certificate, accounts.certificate, clients, self._audit_policy]
@@ -127,25 +127,24 @@ class LocalCluster(Provider):
             # No input: it is read again whenever it changes.
             write_private(self._told, trust.configuration())
             told = (f"--authentication-config={self._told}",)
-        server = self._server("kube-apiserver", lambda: _get(f"{self.endpoint.url}/readyz", self.endpoint.ca).ok, *inputs)
+        server = self._server(programs, "kube-apiserver", lambda: _get(f"{self.endpoint.url}/readyz", self.endpoint.ca).ok, *inputs)
         return replace(server, argv=(*server.argv, *told), ready_seconds=120)
 
-    def _controller_manager(self) -> Server:
+    def _controller_manager(self, programs: Mapping[str, Path]) -> Server:
         own, url = self._certificates.server("kube-controller-manager"), self._settings.url("controller_manager")
         accounts, ca = self._certificates.signing_key("service-accounts"), self.endpoint.ca
         shown = self._certificates.client("kube-controller-manager-client", user="system:kube-controller-manager")
         kubeconfig = component_kubeconfig(self._settings.state.secrets, "kube-controller-manager", self.endpoint, certificate_user(shown))
         inputs = (own.certificate, kubeconfig, accounts.key, ca)
-        return self._server("kube-controller-manager", lambda: _get(f"{url}/healthz", ca).ok, *inputs)
+        return self._server(programs, "kube-controller-manager", lambda: _get(f"{url}/healthz", ca).ok, *inputs)
 
-    def _server(self, name: str, ready: Callable[[], bool], *inputs: Path) -> Server:
+    def _server(self, programs: Mapping[str, Path], name: str, ready: Callable[[], bool], *inputs: Path) -> Server:
         state, values = self._settings.state, {f"{port.upper()}_PORT": number for port, number in self._settings.ports.items()}
         paths = {"ETCD": state.etcd, "TLS": state.tls, "SECRETS": state.secrets}
         audit = {"AUDIT_POLICY": self._audit_policy, "AUDIT_LOG": self._audit_log}
         declared = yaml.load(_FLAGS.read_text(), yaml.BaseLoader)[name]  # noqa: S506 - every value as the text it is
         flags = (f"--{flag}={Template(value).substitute(values, **paths, **audit)}" for flag, value in declared.items())
-        program = self._tools.ensure(name)[name].path
-        return Server(name, (str(program), *flags), _PORTS[name], ready, inputs=inputs)
+        return Server(name, (str(programs[name]), *flags), _PORTS[name], ready, inputs=inputs)
 
     def _etcd_client(self) -> Pair:
         return self._certificates.client("kube-apiserver-etcd-client", user="kube-apiserver", authority="etcd")

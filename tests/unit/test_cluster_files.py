@@ -13,10 +13,14 @@ import pytest
 import yaml
 
 from labkit.cluster.kind.files import KindFiles
+from labkit.cluster.local import SERVERS, LocalCluster
 from labkit.cluster.trust import Trust
+from labkit.common.platform_folder import OWN
 from labkit.config.hosting import PUBLIC_CA
 from labkit.config.settings import OidcStyle, Settings
 from labkit.config.state_folder import PORTS
+from labkit.servers.processes import Processes
+from labkit.toolchain import Toolchain
 from labkit.workshop.files import PATCH, read
 from labkit.workshop.workshop import Workshop
 
@@ -84,6 +88,20 @@ def test_the_api_server_gets_the_same_flags(tmp_path: Path, case: str) -> None:
 
 def test_the_api_server_gets_the_same_audit_policy() -> None:
     assert read("audit-policy.yaml", {}).data == GOLDEN["audit"]
+
+
+def test_the_control_plane_gets_the_same_command_lines(tmp_path: Path, settings: Settings) -> None:
+    cluster = LocalCluster(replace(settings, home=tmp_path), Processes(settings), Toolchain(tmp_path))
+    programs, told = dict.fromkeys(SERVERS, Path("program")), trust(tmp_path, "flags local")
+    servers = {
+        "etcd": cluster._etcd(programs),
+        "kube-apiserver flags": cluster._api_server(programs, told),
+        "kube-apiserver structured": cluster._api_server(programs, replace(told, style="structured")),
+        "kube-controller-manager": cluster._controller_manager(programs),
+    }
+    for case, server in servers.items():
+        flags = [flag.replace(str(tmp_path), "HOME").replace(str(OWN), "PLATFORM") for flag in server.argv[1:]]
+        assert flags == GOLDEN["control plane"][case]
 
 
 @pytest.mark.parametrize("case", GOLDEN["kind"])

@@ -27,7 +27,7 @@ from ..provider import Endpoint, Prove, Provider
 from ..refusals import UNREACHED
 from ..trust import Trust
 from .checks import NAME, insist, mark_of, not_created, unreached
-from .docker import Daemon, Docker, Network, run_kind, unusable
+from .docker import Daemon, Docker, run_kind, unusable
 from .files import CONFIG, KindFiles
 from .node_image import NodeImage
 from .nodes import Nodes
@@ -149,19 +149,17 @@ class KindCluster(Provider):
             # Docker Desktop carries connections to this name on to the loopback of the machine around it. Not tried.
             probe = ("--rm", f"--network={_NETWORK}", "--entrypoint=getent", self._image.to_use(), "ahostsv4", "host.docker.internal")
             return self._docker.run("run", *probe, seconds=_CREATE_SECONDS).split()[0]
-        self._start_relay(network, urlsplit(issuer).port or 443)
-        return network.gateway
-
-    def _start_relay(self, network: Network, port: int) -> None:
+        gateway, port = network.gateway, urlsplit(issuer).port or 443
         if not self._processes.running(RELAY):
-            _refuse_unusable(network.gateway, port)
+            _refuse_unusable(gateway, port)
 
         def answers() -> bool:
-            with socket.create_connection((network.gateway, port), timeout=5):
+            with socket.create_connection((gateway, port), timeout=5):
                 return True
 
-        argv = (*relay.SCRIPT, f"tcp:{network.gateway}:{port}=tcp:127.0.0.1:{port}={network.subnet}")
+        argv = (*relay.SCRIPT, f"tcp:{gateway}:{port}=tcp:127.0.0.1:{port}={network.subnet}")
         self._processes.start(Server(name=RELAY, argv=argv, ports=(), ready=answers))
+        return gateway
 
     def _create(self, files: KindFiles) -> None:
         kind, log = self._tools.ensure("kind")["kind"].path, self._processes.log_file("kind")
