@@ -307,11 +307,6 @@ def told(caught: pytest.ExceptionInfo[WorkshopError], file: Path) -> list[str]:
         (ACCESS, at("verbs", to=[]), "verbs: is empty"),
         (ACCESS, at("verb", to=[]), "verb: unknown key (did you mean verbs?)"),
         (ACCESS, at("verbs", 0, to="read"), "verbs[0]: should be 'get', 'list', 'watch', 'create', 'update', 'patch' or 'delete'"),
-        (ACCESS, at("expected", 7, to=["get"]), "expected.7: a key should be text: put it in quotes"),
-        ("kind.yaml", again("nodes"), "nodes: should be one"),
-        ("kind.yaml", at("nodes", 0, "extraPortMappings", 0, "listenAddress", to="0.0.0.0"), LOOPBACK_ONLY),  # noqa: S104 - refused
-        ("authentication.yaml", at("jwt", 0, "issuer", "audiences", to=[]), "jwt[0].issuer.audiences: is empty"),
-        ("authentication.yaml", at("jwt", 0, "claimMappings", "username", "prefix", to="a:"), NO_PREFIX),
         (ACCESS, again("verbs"), 'verbs[7]: "get" is there twice, first as verbs[0]'),
         (ACCESS, at("resources", 4, to="apps/deployments"), BAD_RESOURCE),
         (
@@ -327,6 +322,22 @@ def told(caught: pytest.ExceptionInfo[WorkshopError], file: Path) -> list[str]:
     ],
 )
 def test_a_problem_is_told_on_a_line_with_its_place(tmp_path: Path, file: str, edit: Edit, problem: str) -> None:
+    with pytest.raises(WorkshopError) as caught:
+        load_edited(tmp_path, file, edit)
+    assert problem in told(caught, tmp_path / file)
+
+
+@pytest.mark.parametrize(
+    ("file", "edit", "problem"),
+    [
+        (ACCESS, at("expected", 7, to=["get"]), "expected.7: a key should be text: put it in quotes"),
+        ("kind.yaml", again("nodes"), "nodes: should be one"),
+        ("kind.yaml", at("nodes", 0, "extraPortMappings", 0, "listenAddress", to="0.0.0.0"), LOOPBACK_ONLY),  # noqa: S104 - refused
+        ("authentication.yaml", at("jwt", 0, "issuer", "audiences", to=[]), "jwt[0].issuer.audiences: is empty"),
+        ("authentication.yaml", at("jwt", 0, "claimMappings", "username", "prefix", to="a:"), NO_PREFIX),
+    ],
+)
+def test_the_clusters_files_and_access_are_checked_by_the_same_table(tmp_path: Path, file: str, edit: Edit, problem: str) -> None:
     with pytest.raises(WorkshopError) as caught:
         load_edited(tmp_path, file, edit)
     assert problem in told(caught, tmp_path / file)
