@@ -10,21 +10,8 @@ from ..common.display import OK
 from ..common.errors import NoTerminal, TrustError
 from .command import argument, flag, open_lab, verb
 
-_TRUST = """\
-The portal sends your browser to Keycloak at {url}, and the browser warns: it does not know who vouches for that address.
-That is this lab's own certificate authority, made on your machine:
-  {authority}
-
-You can
-  go on in spite of the warning   for this one page (Advanced, then Proceed); the name in the address bar must be localhost
-  labkit trust --add              have Chromium and Firefox on this machine trust the authority; labkit trust --remove undoes it
-  import the file by hand         in the browser's settings, under Certificates, Authorities: the way for any other browser. On macOS
-                                  browsers use the keychain: security add-trusted-cert -k ~/Library/Keychains/login.keychain-db FILE,
-                                  undone by security remove-trusted-cert FILE
-
-The authority can vouch for localhost and loopback addresses alone, so with its key nobody could pose as any other site to you; and the
-key never leaves the lab's folder. The system's own store (for curl and the like) needs no change: whatever labkit runs is told.
-"""
+_TRUST = Path(__file__).with_name("trust.txt")
+"""What a browser's warning means, and the ways to go on."""
 
 
 @verb(
@@ -44,7 +31,7 @@ def trust(args: Namespace) -> None:
         why = "that Keycloak is a hosted one, and the authority behind it could vouch for any other site as well"
         raise TrustError(msg, why=why, fix="ask those who run it, if your browser warns of it")
     if not args.add and not args.remove:
-        print(_TRUST.format(url=lab.keycloak.url, authority=authority))
+        print(_TRUST.read_text().format(url=lab.keycloak.url, authority=authority))
         return
     for store in stores(Path.home()):
         if args.add:

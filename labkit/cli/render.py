@@ -101,7 +101,7 @@ def _portal_env(lab: Lab) -> str:
 
 def renderings(folder: Path) -> Iterator[Rendering]:
     """Give the files, in the order in which one needs them, with what a workshop's folder adds."""
-    for pattern, about in yaml.safe_load(Path(__file__).with_name("renderings.yaml").read_text()).items():
+    for pattern, about in yaml.safe_load(Path(__file__).with_name("renderings.yaml").read_bytes()).items():
         about["use"] = about["use"].format(CA=CA, GATEWAY=GATEWAY)
         for name in matching(pattern, folder) if "*" in pattern else [pattern]:
             yield Rendering(name, **about)

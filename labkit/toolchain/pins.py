@@ -29,7 +29,7 @@ def _recipe(name: str, fields: dict[str, Any]) -> Recipe:
     return kind(**{"name": name, "batch": name} | {field: filled(value) for field, value in fields.items()})
 
 
-_TABLE = yaml.safe_load((HERE / "programs.yaml").read_text())
+_TABLE = yaml.safe_load((HERE / "programs.yaml").read_bytes())
 
 PINS: Mapping[str, Recipe] = {name: _recipe(name, fields) for name, fields in _TABLE["programs"].items()}
 """How each program is had, by its name."""
