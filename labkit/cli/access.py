@@ -31,7 +31,7 @@ def trust(args: Namespace) -> None:
         why = "that Keycloak is a hosted one, and the authority behind it could vouch for any other site as well"
         raise TrustError(msg, why=why, fix="ask those who run it, if your browser warns of it")
     if not args.add and not args.remove:
-        print(_TRUST.read_text().format(url=lab.keycloak.url, authority=authority))
+        print(_TRUST.read_text(encoding="utf-8").format(url=lab.keycloak.url, authority=authority))
         return
     for store in stores(Path.home()):
         if args.add:

@@ -36,7 +36,7 @@ class Rendering:
     def text(self, lab: Lab) -> str:
         """Its content; unless it is made, the platform folder's."""
         make = _MADE.get(self.file)
-        return make(lab) if make else find(self.file, lab.settings.workshop_folder).read_text()
+        return make(lab) if make else find(self.file, lab.settings.workshop_folder).read_text(encoding="utf-8")
 
 
 def render(lab: Lab, folder: Path) -> Table:

@@ -142,7 +142,7 @@ class LocalCluster(Provider):
         state, values = self._settings.state, {f"{port.upper()}_PORT": number for port, number in self._settings.ports.items()}
         paths = {"ETCD": state.etcd, "TLS": state.tls, "SECRETS": state.secrets}
         audit = {"AUDIT_POLICY": self._audit_policy, "AUDIT_LOG": self._audit_log}
-        declared = yaml.load(_FLAGS.read_text(), yaml.BaseLoader)[name]  # noqa: S506 - every value as the text it is
+        declared = yaml.load(_FLAGS.read_bytes(), yaml.BaseLoader)[name]  # noqa: S506 - every value as the text it is
         flags = (f"--{flag}={Template(value).substitute(values, **paths, **audit)}" for flag, value in declared.items())
         return Server(name, (str(programs[name]), *flags), _PORTS[name], ready, inputs=inputs)
 

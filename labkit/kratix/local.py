@@ -201,4 +201,4 @@ def _networks_can_be_made() -> bool:
 
 
 def _documents(file: Path) -> list[dict[str, Any]]:
-    return [document for document in yaml.safe_load_all(file.read_text()) if document]
+    return [document for document in yaml.safe_load_all(file.read_bytes()) if document]

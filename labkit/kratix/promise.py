@@ -32,7 +32,7 @@ class Promise(Tabular):
             KratixError: The file holds none that offers an API.
         """
         try:
-            promise = cls(yaml.safe_load(file.read_text()))
+            promise = cls(yaml.safe_load(file.read_bytes()))
             _ = promise.name, promise.kind, promise.schema
         except (OSError, yaml.YAMLError, TypeError, KeyError, StopIteration) as error:
             msg = f"{file} holds no Promise with an API"

@@ -81,7 +81,7 @@ class Manifest:
 
 MANIFESTS = tuple(
     Manifest(**{"sha256": PINNED.get(entry["url"], ""), **entry})
-    for entry in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
+    for entry in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_bytes())
 )
 """In the order in which they are applied."""
 

@@ -76,7 +76,7 @@ def _(lab: Lab) -> None:
 
     import yaml
 
-    template = yaml.safe_load(lab.portal.templates["configmap.yaml"].read_text())
+    template = yaml.safe_load(lab.portal.templates["configmap.yaml"].read_bytes())
     template["metadata"] |= {"name": "team-note", "title": "A note of a team"}
     text = {"title": "What to remember", "type": "string", "maxLength": 200}
     template["spec"]["parameters"] = [{"title": "The note", "required": ["text"], "properties": {"text": text}}]
