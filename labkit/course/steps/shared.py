@@ -28,13 +28,13 @@ def rights(lab: Lab, who: Claims, namespace: str = "", *, may: Collection[str] =
         may: What has to be allowed, such as ``get configmaps``.
         may_not: What has to be refused.
     """
-    place, names = f" in {namespace}" if namespace else "", f"the user {who['email']} or the groups {shown(who.get('groups'))}"
-    listing = f": {LIST_BINDINGS}"
+    name, place, listing = shown(who.get("email")), f" in {namespace}" if namespace else "", f": {LIST_BINDINGS}"
+    names = f"the user {name} or the groups {shown(who.get('groups'))}"
     for asked in (*may, *may_not):
         verb, resource = asked.split()
         allowed = lab.cluster.may(who, verb, resource, namespace)
         wrong = f"no rule allows it to {names}" if asked in may else f"a rule allows it to {names}"
-        text = f"{who['email']} {'may' if allowed else 'may not'} {verb} {resource.partition('.')[0]}{place}"
+        text = f"{name} {'may' if allowed else 'may not'} {verb} {resource.partition('.')[0]}{place}"
         if allowed == (asked in may):
             yield Finding(ok=True, text=text)
         else:
