@@ -83,7 +83,7 @@ sizes: $(READY) ## count labkit's lines, packages, layers and imports
 
 docs: $(READY) ## write docs/reliability.md and docs/troubleshooting.md from tests and doctor
 	@said=$$(.venv/bin/python -m pytest --collect-only -qq -p no:nbval --faults-table docs/reliability.md tests) || { echo "$$said"; exit 1; }
-	@.venv/bin/python -c 'from labkit.doctor.known import page; print(page(), end="")' > docs/troubleshooting.md
+	@.venv/bin/python -m tests.troubleshooting > docs/troubleshooting.md
 	@echo "✔ wrote docs/reliability.md and docs/troubleshooting.md"
 
 browser: ## install a Chromium and NSS's certutil for the browser tests, by apt-get, as root, where they are missing

@@ -29,7 +29,7 @@ _OPENS = """\
 
 _BROKEN = """\
   see for yourself   kubectl --kubeconfig {kubeconfig} --context user-dev get namespaces
-                     or in a notebook: patient = Practice(lab).lab, then as in lab 07
+                     or in a notebook: sandbox = Practice(lab).lab, then as in lab 07
   ask for the cause  labkit doctor --practice
   the solution       labkit mend"""
 

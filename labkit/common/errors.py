@@ -36,19 +36,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from .problems import Problem, known
+from .problems import problem as described
+
 
 class LabkitError(Exception):
     """The base of all of labkit's errors.
 
     Args:
+        problem: What is wrong: an id of the catalogue, or a problem that is described already.
+        evidence: What was seen: values for the catalogue's text, and for the attributes that the class declares.
+
+    Attributes:
+        problem: The problem, with its id.
         what: One sentence on what failed.
         why: What is known of the cause; may hold several lines.
         fix: What to do about it, as far as possible a command.
     """
 
-    def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
-        self.what, self.why, self.fix = what, why.strip(), fix.strip()
-        super().__init__(what)
+    def __init__(self, problem: str | Problem, /, **evidence: Any) -> None:
+        if isinstance(problem, str) and not known(problem):  # a sentence, until every error has its id
+            problem = Problem("", problem, evidence.pop("why", "").strip(), evidence.pop("fix", "").strip())
+        self.problem = described(problem, **evidence) if isinstance(problem, str) else problem
+        self.what, self.why, self.fix = self.problem.what, self.problem.why, self.problem.fix
+        for name in evidence.keys() & set(dir(type(self))):
+            setattr(self, name, evidence[name])
+        super().__init__(self.problem)
 
     def __str__(self) -> str:
         parts = [self.what]
@@ -99,9 +114,7 @@ class ForeignIssuer(IdentityError):
 class SignInRefused(IdentityError):
     """The token endpoint refused a grant; ``error`` is its code, such as ``invalid_grant`` (RFC 6749, section 5.2)."""
 
-    def __init__(self, what: str, *, error: str = "", why: str = "", fix: str = "") -> None:
-        super().__init__(what, why=why, fix=fix)
-        self.error = error
+    error: str = ""
 
 
 class TokenInvalid(IdentityError):
@@ -119,19 +132,14 @@ class ApiUnreachable(ClusterError):
 class Unauthorized(ClusterError):
     """401: the API server does not know who is asking; ``lasting`` when asking again with the same token can't help."""
 
-    def __init__(self, what: str, *, lasting: bool = False, why: str = "", fix: str = "") -> None:
-        super().__init__(what, why=why, fix=fix)
-        self.lasting = lasting
+    lasting: bool = False
 
 
 class Forbidden(ClusterError):
     """403: the API server knows who is asking, and RBAC says no; ``user`` is whom its answer names, if anybody."""
 
     status = 403
-
-    def __init__(self, what: str, *, user: str = "", why: str = "", fix: str = "") -> None:
-        super().__init__(what, why=why, fix=fix)
-        self.user = user
+    user: str = ""
 
 
 class PortalError(LabkitError):
@@ -157,17 +165,13 @@ class TemplateUnknown(PortalError):
 class InvalidValues(PortalError):
     """A template's form does not take these values; ``problems`` has a sentence each."""
 
-    def __init__(self, what: str, problems: tuple[str, ...], *, fix: str = "") -> None:
-        super().__init__(what, why="\n".join(problems), fix=fix)
-        self.problems = problems
+    problems: tuple[str, ...] = ()
 
 
 class TaskFailed(PortalError):
     """A template's task came to a bad end; ``log`` has what it said, a line each."""
 
-    def __init__(self, what: str, log: tuple[str, ...], *, why: str = "", fix: str = "") -> None:
-        super().__init__(what, why=why, fix=fix)
-        self.log = log
+    log: tuple[str, ...] = ()
 
 
 class KratixError(LabkitError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..common.display import Displayed
-from ..doctor import KNOWN
+from ..common.problems import problem
 from ..lab import Lab
 from ..workshop.files import Document, Place
 
@@ -24,7 +24,7 @@ class Fault(Displayed):
     Attributes:
         name: What it is called, such as ``wrong-issuer``.
         story: How it comes about in real life.
-        cause: What the doctor names, one of `labkit.doctor.KNOWN`.
+        cause: What the doctor names, one of `labkit/problems.yaml`.
         switch_on: Breaks a lab that is whole.
         mend: Mends it, as the doctor says.
     """
@@ -36,7 +36,7 @@ class Fault(Displayed):
     mend: Act
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.story}; mended by {KNOWN[self.cause].fix}"
+        return f"{self.name}: {self.story}; mended by {problem(self.cause).fix}"
 
 
 FAULTS: dict[str, Fault] = {}

@@ -6,15 +6,15 @@ folder, so that notebook and terminal know of the same one.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 
 from ..cluster.local import SERVERS
 from ..common.display import OK, Displayed, Table
 from ..common.errors import CheckFailed, PracticeError
+from ..common.problems import problem
 from ..config.files import write_private
 from ..config.state_folder import StateFolder
-from ..doctor import KNOWN, Diagnosis, diagnose
+from ..doctor import Diagnosis, diagnose
 from ..identity.local import LocalKeycloak
 from ..lab import Lab
 from .faults import FAULTS, Fault
@@ -99,19 +99,18 @@ class Practice(Displayed):
                 # Before anything is done, so that a fault that is half on is known as well.
                 write_private(self._note, name)
                 fault.switch_on(self.lab)
-        print(f"{OK} broken. What people see: {KNOWN[fault.cause].symptom}")
+        print(f"{OK} broken. What people see: {problem(fault.cause).what}")
 
     def doctor(self) -> Diagnosis:
         """Diagnose it; raises `PracticeError` unless it runs. Where nothing is found, note that the fault is gone.
 
-        What mends it is said of ``patient``, as lab 07 calls `lab`, since there ``lab`` is the learner's own.
+        What mends it is said of ``sandbox``, as lab 07 calls `lab`, since there ``lab`` is the learner's own.
         """
         self.insist_on_up()
-        diagnosis = diagnose(self.lab)
+        diagnosis = diagnose(self.lab, called="sandbox")
         if not diagnosis.found:
             self._note.unlink(missing_ok=True)
-        found = (replace(each, known=replace(each.known, fix=each.known.fix.replace("lab.", "patient."))) for each in diagnosis.found)
-        return replace(diagnosis, found=tuple(found))
+        return diagnosis
 
     def mended(self) -> None:
         """Raise `CheckFailed`, in the doctor's words, unless nothing is wrong any more."""
@@ -119,8 +118,8 @@ class Practice(Displayed):
         diagnosis = self.doctor()
         if diagnosis.found:
             first = diagnosis.found[0]
-            msg = f"the practice lab is not whole: {first.known.cause}"
-            raise CheckFailed(msg, why=first.evidence, fix=first.known.fix)
+            msg = f"the practice lab is not whole: {first.problem.why}"
+            raise CheckFailed(msg, why=first.evidence, fix=first.problem.fix)
         print(f"{OK} whole again: {len(diagnosis.well)} things looked at, and nothing is wrong")
 
     def mend(self) -> Fault | None:

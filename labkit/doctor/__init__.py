@@ -1,6 +1,5 @@
 """What is wrong with a lab: looked for from the ground up, named with its evidence and the fix."""
 
 from .diagnosis import Diagnosis, diagnose
-from .known import KNOWN, Known
 
-__all__ = ["KNOWN", "Diagnosis", "Known", "diagnose"]
+__all__ = ["Diagnosis", "Found", "diagnose"]

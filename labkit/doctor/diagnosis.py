@@ -8,9 +8,9 @@ from functools import cache
 
 from ..common.display import BAD, OK, Displayed
 from ..common.errors import LabkitError
+from ..common.problems import Problem, problem
 from ..lab import Lab
 from . import probes
-from .known import KNOWN, Known
 
 Probe = Callable[[Lab, probes.SignIn], probes.Causes]
 
@@ -35,12 +35,12 @@ PROBES: dict[str, tuple[Probe, tuple[str, ...]]] = {
 class Found:
     """A cause that was found, with what was seen."""
 
-    known: Known
+    problem: Problem
     evidence: str
 
     def __str__(self) -> str:
         evidence = self.evidence.replace("\n", "\n       ")
-        return f"{BAD} {self.known.name}: {self.known.cause}\n  seen: {evidence}\n  fix: {self.known.fix}"
+        return f"{BAD} {self.problem.id}: {self.problem.why}\n  seen: {evidence}\n  fix: {self.problem.fix}"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Diagnosis(Displayed):
     @property
     def names(self) -> list[str]:
         """The names of the causes that were found."""
-        return [found.known.name for found in self.found]
+        return [found.problem.id for found in self.found]
 
     def __str__(self) -> str:
         lines = [str(found) for found in self.found]
@@ -68,8 +68,8 @@ class Diagnosis(Displayed):
         return "\n".join(lines)
 
 
-def diagnose(lab: Lab) -> Diagnosis:
-    """Look for what is wrong with a lab, from the ground up; only read.
+def diagnose(lab: Lab, called: str = "lab") -> Diagnosis:
+    """Look for what is wrong with a lab, which a notebook calls by that name, from the ground up; only read.
 
     What stands on something broken is not looked at: its symptoms would be the broken thing's.
     """
@@ -82,12 +82,12 @@ def diagnose(lab: Lab) -> Diagnosis:
             continue
         causes: list[Found] = []
         try:
-            causes.extend(Found(KNOWN[cause], evidence) for cause, evidence in probe(lab, sign_in))
+            causes.extend(Found(problem(cause, lab=called), evidence) for cause, evidence in probe(lab, sign_in))
         except probes.NotThere:
             continue
         except LabkitError as error:
             # What no probe foresaw is still told in the words of whoever met it.
-            causes.append(Found(Known(type(error).__name__, "", error.what, error.fix), error.why or "—"))
+            causes.append(Found(Problem(error.problem.id or type(error).__name__, "", error.what, error.fix), error.why or "—"))
         found[name] = causes
     return Diagnosis(
         found=tuple(each for causes in found.values() for each in causes),

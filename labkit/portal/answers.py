@@ -142,7 +142,7 @@ def follow(lines: Iterable[str], task: str, template: str, say: Callable[[str], 
             if error := body.get("error"):
                 words = str(error.get("message") or error.get("name", ""))
                 fix = "mend what it names, and run the template again"
-                raise _clusters(refusal, words) or TaskFailed(f"{template} failed", tuple(log), why=words, fix=fix)
+                raise _clusters(refusal, words) or TaskFailed(f"{template} failed", log=tuple(log), why=words, fix=fix)
             return TaskResult(task, template, tuple(log), body.get("output") or {})
         if message.startswith(_CARRIES_REFUSAL):
             refusal = json.loads(message.removeprefix(_CARRIES_REFUSAL))["refusal"]
@@ -150,7 +150,9 @@ def follow(lines: Iterable[str], task: str, template: str, say: Callable[[str], 
             log.append("\n".join(line for line in message.rstrip().splitlines() if not line.startswith("    at ")))
             say(log[-1])
     msg = f"the portal fell silent before {template} was done"
-    raise TaskFailed(msg, tuple(log), fix="look whether it still runs: labkit status; then see what was made, and run the template again")
+    raise TaskFailed(
+        msg, log=tuple(log), fix="look whether it still runs: labkit status; then see what was made, and run the template again"
+    )
 
 
 def translated(answer: requests.Response) -> LabkitError:

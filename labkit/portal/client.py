@@ -117,7 +117,9 @@ class PortalSession:
             raise TemplateUnknown(msg, why=f"registered: {known}", fix="register it: session.register_template(…), lab 06-portal")
         if answer.status_code == requests.codes.bad_request and (wrong := problems(answer)):
             msg = f"{ref} does not take these values"
-            raise InvalidValues(msg, wrong, fix="give what the template's form asks for: its parameters are in the catalog")
+            raise InvalidValues(
+                msg, problems=wrong, why="\n".join(wrong), fix="give what the template's form asks for: its parameters are in the catalog"
+            )
         task, began = str(_checked(answer)["id"]), time.time()
         stream = self._send("GET", f"scaffolder/v2/tasks/{task}/eventstream", stream=True)
         if not stream.ok:

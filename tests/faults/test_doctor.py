@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -10,15 +11,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+import labkit.doctor
 from labkit.cluster import local
 from labkit.common.errors import ServerError
+from labkit.common.problems import catalogue, problem
 from labkit.course.faults import FAULTS, Fault
-from labkit.doctor import KNOWN, diagnose
+from labkit.doctor import diagnose
 from labkit.doctor.diagnosis import PROBES
 from labkit.lab import Lab
 from labkit.servers._launch import session_members
@@ -57,7 +61,7 @@ TOLD = ("wrong-issuer", "wrong-ca", "wrong-audience", "swapped-prefix")
 
 
 @pytest.fixture
-def patient(whole: Lab, fault: Fault) -> Iterator[Lab]:
+def sandbox(whole: Lab, fault: Fault) -> Iterator[Lab]:
     """It, for the faults in what its API server was told as the practice lab is, in which they are switched on: told by flags."""
     if fault.name not in TOLD:
         yield whole
@@ -80,20 +84,20 @@ def test_nothing_is_found_in_a_lab_that_is_whole_and_everything_was_looked_at(wh
         pytest.param(
             fault,
             id=fault.name,
-            marks=pytest.mark.fault("Doctor", fault.story, f"named `{fault.cause}`, and mended by {KNOWN[fault.cause].fix}"),
+            marks=pytest.mark.fault("Doctor", fault.story, f"named `{fault.cause}`, and mended by {problem(fault.cause).fix}"),
         )
         for fault in FAULTS.values()
     ],
 )
-def test_a_fault_is_named_and_what_the_doctor_says_mends_it(patient: Lab, fault: Fault) -> None:
+def test_a_fault_is_named_and_what_the_doctor_says_mends_it(sandbox: Lab, fault: Fault) -> None:
     try:
-        fault.switch_on(patient)
-        said = diagnose(patient)
+        fault.switch_on(sandbox)
+        said = diagnose(sandbox)
         assert set(said.names) == {fault.cause}, said
-        assert KNOWN[fault.cause].fix in str(said)
+        assert problem(fault.cause).fix in str(said)
     finally:
-        fault.mend(patient)
-    find_nothing(patient)
+        fault.mend(sandbox)
+    find_nothing(sandbox)
 
 
 @pytest.mark.parametrize("name", ["wrong-audience", "swapped-prefix"])
@@ -512,4 +516,6 @@ def test_every_cause_but_the_last_resorts_is_provoked_here() -> None:
         "keycloak-certificate",
     }
     one_by_one |= {"administrator-changed", "disk-full", "memory-short", "clocks-differ", "context-stale", "portal-silent", "portal-stale"}
-    assert set(KNOWN) - provoked - one_by_one == UNPROVOKED
+    doctor = "".join(file.read_text() for file in Path(labkit.doctor.__file__).parent.iterdir() if file.is_file())
+    found = {name for area in catalogue().values() for name in area if re.search(rf"[ \"]{name}[\"\n]", doctor)}
+    assert found - provoked - one_by_one == UNPROVOKED

@@ -42,7 +42,7 @@ def test_what_a_terminal_breaks_the_notebook_sees_and_mends_as_the_doctor_says(p
         practice.lab.sign_in("user-dev")
     said = practice.doctor()
     assert said.names == ["user-unfinished"]
-    assert "patient.realm.apply()" in said.found[0].known.fix
+    assert "sandbox.realm.apply()" in said.found[0].problem.fix
     practice.lab.realm.apply()
     practice.mended()
     listed = labkit("break")

@@ -12,12 +12,13 @@ import pytest
 import labkit.course.practice
 from labkit.common.errors import CheckFailed, PracticeError
 from labkit.common.platform_folder import OWN
+from labkit.common.problems import problem
 from labkit.config.files import write_private
 from labkit.config.settings import Settings
 from labkit.course.faults import FAULTS
 from labkit.course.practice import Practice
 from labkit.course.steps import examine
-from labkit.doctor import KNOWN, Diagnosis
+from labkit.doctor import Diagnosis
 from labkit.doctor.diagnosis import Found
 from labkit.lab import Lab
 from labkit.servers.processes import Server
@@ -50,12 +51,12 @@ class Patient:
     def _fall_ill(self, name: str) -> Callable[[Lab], object]:
         return lambda _: self.ills.append(name)
 
-    def _diagnose(self, _: Lab) -> Diagnosis:
-        return Diagnosis(tuple(Found(KNOWN[FAULTS[name].cause], "as seen") for name in self.ills), ("all",), ())
+    def _diagnose(self, _: Lab, called: str) -> Diagnosis:
+        return Diagnosis(tuple(Found(problem(FAULTS[name].cause, lab=called), "as seen") for name in self.ills), ("all",), ())
 
 
 @pytest.fixture
-def patient(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Patient]:
+def sandbox(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Patient]:
     """A practice lab that counts as up, with `Patient` for what can be wrong with it."""
     practice = Practice(lab)
     start_something(practice.lab)
@@ -87,79 +88,79 @@ def test_before_it_is_started_nothing_can_be_done_with_it_and_nothing_is_made(la
     assert [*lab.settings.home.glob("practice")] == []
 
 
-def test_an_unknown_fault_is_refused_with_those_there_are(patient: Patient) -> None:
+def test_an_unknown_fault_is_refused_with_those_there_are(sandbox: Patient) -> None:
     with pytest.raises(PracticeError, match="no fault 'wrong'") as refusal:
-        patient.practice.switch_on("wrong")
+        sandbox.practice.switch_on("wrong")
     assert "wrong-issuer" in refusal.value.fix
 
 
-def test_a_fault_is_switched_on_by_its_number_which_gives_nothing_away(patient: Patient) -> None:
+def test_a_fault_is_switched_on_by_its_number_which_gives_nothing_away(sandbox: Patient) -> None:
     for number in (0, len(FAULTS) + 1):
         with pytest.raises(PracticeError, match=f"no fault {number}"):
-            patient.practice.switch_on(number)
-    patient.practice.switch_on(list(FAULTS).index("wrong-ca") + 1)
-    assert patient.ills == ["wrong-ca"]
+            sandbox.practice.switch_on(number)
+    sandbox.practice.switch_on(list(FAULTS).index("wrong-ca") + 1)
+    assert sandbox.ills == ["wrong-ca"]
 
 
 def test_switching_on_tells_the_symptom_and_a_notebook_beside_sees_which_it_is(
-    lab: Lab, patient: Patient, capsys: pytest.CaptureFixture[str]
+    lab: Lab, sandbox: Patient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    patient.practice.switch_on("wrong-issuer")
-    assert KNOWN["wrong-issuer"].symptom in capsys.readouterr().out
+    sandbox.practice.switch_on("wrong-issuer")
+    assert problem("wrong-issuer").what in capsys.readouterr().out
     beside = Practice(lab)
     assert beside.fault == FAULTS["wrong-issuer"]
     assert [row[0] for row in beside.faults().rows if row[1] == "on"] == ["wrong-issuer"]
     assert "wrong-issuer is on" in str(beside)
 
 
-def test_it_is_one_fault_at_a_time_and_the_refusal_does_not_give_away_which_is_on(patient: Patient) -> None:
-    patient.practice.switch_on("missing-binding")
-    patient.practice.switch_on("missing-binding")
+def test_it_is_one_fault_at_a_time_and_the_refusal_does_not_give_away_which_is_on(sandbox: Patient) -> None:
+    sandbox.practice.switch_on("missing-binding")
+    sandbox.practice.switch_on("missing-binding")
     with pytest.raises(PracticeError, match="one fault at a time") as refusal:
-        patient.practice.switch_on("wrong-ca")
+        sandbox.practice.switch_on("wrong-ca")
     assert "practice.doctor()" in refusal.value.fix
     assert "binding" not in str(refusal.value)
-    assert patient.ills == ["missing-binding"]
+    assert sandbox.ills == ["missing-binding"]
 
 
-def test_what_was_mended_by_hand_stands_in_nothings_way(patient: Patient) -> None:
-    patient.practice.switch_on("missing-binding")
-    patient.recover()
-    patient.practice.switch_on("wrong-ca")
-    assert patient.ills == ["wrong-ca"]
+def test_what_was_mended_by_hand_stands_in_nothings_way(sandbox: Patient) -> None:
+    sandbox.practice.switch_on("missing-binding")
+    sandbox.recover()
+    sandbox.practice.switch_on("wrong-ca")
+    assert sandbox.ills == ["wrong-ca"]
 
 
-def test_mended_insists_that_the_doctor_finds_nothing_and_takes_note(patient: Patient) -> None:
-    patient.practice.switch_on("wrong-ca")
+def test_mended_insists_that_the_doctor_finds_nothing_and_takes_note(sandbox: Patient) -> None:
+    sandbox.practice.switch_on("wrong-ca")
     with pytest.raises(CheckFailed, match="not whole: the API server has a CA") as failure:
-        patient.practice.mended()
-    assert failure.value.fix == KNOWN["wrong-ca"].fix.replace("lab.", "patient.")
-    patient.recover()
-    patient.practice.mended()
-    assert patient.practice.fault is None
+        sandbox.practice.mended()
+    assert failure.value.fix == problem("wrong-ca", lab="sandbox").fix
+    sandbox.recover()
+    sandbox.practice.mended()
+    assert sandbox.practice.fault is None
 
 
-def test_the_solution_mends_what_is_on_and_does_nothing_when_nothing_is(patient: Patient) -> None:
-    assert patient.practice.mend() is None
-    patient.practice.switch_on("wrong-ca")
-    assert patient.practice.mend() == FAULTS["wrong-ca"]
-    assert (patient.ills, patient.practice.fault) == ([], None)
+def test_the_solution_mends_what_is_on_and_does_nothing_when_nothing_is(sandbox: Patient) -> None:
+    assert sandbox.practice.mend() is None
+    sandbox.practice.switch_on("wrong-ca")
+    assert sandbox.practice.mend() == FAULTS["wrong-ca"]
+    assert (sandbox.ills, sandbox.practice.fault) == ([], None)
 
 
-def test_a_fault_that_came_half_on_is_known_as_well(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_that_came_half_on_is_known_as_well(sandbox: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: Lab) -> None:
-        patient.ills.append("wrong-ca")
+        sandbox.ills.append("wrong-ca")
         raise KeyboardInterrupt
 
     monkeypatch.setitem(FAULTS, "wrong-ca", dataclasses.replace(FAULTS["wrong-ca"], switch_on=fail))
     with pytest.raises(KeyboardInterrupt):
-        patient.practice.switch_on("wrong-ca")
-    assert patient.practice.mend() == FAULTS["wrong-ca"]
+        sandbox.practice.switch_on("wrong-ca")
+    assert sandbox.practice.mend() == FAULTS["wrong-ca"]
 
 
-def test_the_check_of_the_lab_fails_while_a_fault_is_on(lab: Lab, patient: Patient) -> None:
+def test_the_check_of_the_lab_fails_while_a_fault_is_on(lab: Lab, sandbox: Patient) -> None:
     assert examine(lab, "practice").ok
-    patient.practice.switch_on("full-group-path")
+    sandbox.practice.switch_on("full-group-path")
     report = examine(lab, "practice")
     assert "the doctor finds: full-group-path" in report.why()
     assert "labkit mend" in report.fix()

@@ -20,8 +20,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from labkit.cluster.access import LIST_BINDINGS
+from labkit.common.problems import catalogue, problem
 from labkit.course.steps import STEPS
-from labkit.doctor.known import KNOWN, page
+from tests.troubleshooting import page
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -224,8 +225,8 @@ def test_the_page_on_troubleshooting_is_what_the_doctor_knows() -> None:
 
 def test_what_the_doctor_goes_by_leads_to_causes_that_it_knows_and_its_command_is_the_one_that_labs_name() -> None:
     signs = yaml.safe_load((ROOT / "labkit" / "doctor" / "signs.yaml").read_text())
-    assert {cause for names in signs.values() for cause in names.values()} <= set(KNOWN)
-    assert LIST_BINDINGS in KNOWN["more-than-expected"].fix
+    assert {cause for names in signs.values() for cause in names.values()} <= {name for area in catalogue().values() for name in area}
+    assert LIST_BINDINGS in problem("more-than-expected").fix
 
 
 @pytest.mark.parametrize("name", sorted(str(file.relative_to(ROOT)) for pattern in DIALECT["covered"] for file in ROOT.glob(pattern)))

@@ -18,11 +18,11 @@ LAB = add_lab("07-break-and-fix", "Break and fix: from the symptom to the cause"
 
 @LAB.step("practice", "no fault is left on in the practice lab", minutes=25)
 def practice(lab: Lab) -> Iterator[Finding]:
-    patient = Practice(lab)
-    if not patient.is_up():
+    sandbox = Practice(lab)
+    if not sandbox.is_up():
         yield Finding(ok=True, text="the practice lab does not run; when it starts, it starts whole")
         return
-    names = ", ".join(found.known.name for found in patient.doctor().found)
+    names = ", ".join(found.problem.id for found in sandbox.doctor().found)
     yield Finding(not names, f"in the practice lab the doctor finds: {names or 'nothing'}", "labkit doctor --practice, then labkit mend")
 
 
@@ -48,28 +48,28 @@ def take_by(lab: Lab, rule: str) -> None:
     """
     practice = Practice(lab)
     practice.insist_on_up()
-    patient = practice.lab
-    FAULTS["unverified-email"].switch_on(patient)
+    sandbox = practice.lab
+    FAULTS["unverified-email"].switch_on(sandbox)
     # With the email as user name, Kubernetes itself would insist that it is not unverified.
     values = {
         ("jwt", 0, "claimValidationRules"): [{"expression": rule, "message": "your rule says no"}],
         ("jwt", 0, "claimMappings", "username", "claim"): "sub",
     }
-    trust = patient.cluster.trust
+    trust = sandbox.cluster.trust
     declared = replace(trust.declared, authentication=trust.file.with_values(values))
-    with patient.processes.lock():
+    with sandbox.processes.lock():
         # A server that runs would read the changed file in its own time, and pass over a wrong one without a word.
-        patient.cluster.stop()
-        patient.cluster.provider.start(replace(trust, declared=declared, style="structured"))
+        sandbox.cluster.stop()
+        sandbox.cluster.provider.start(replace(trust, declared=declared, style="structured"))
     with suppress(Unauthorized):
-        patient.cluster.api(patient.session(VERIFIED)).wait_until_known()
-    print(*(finding.text for finding in _seen_by_rule(patient)), sep="\n")
+        sandbox.cluster.api(sandbox.session(VERIFIED)).wait_until_known()
+    print(*(finding.text for finding in _seen_by_rule(sandbox)), sep="\n")
 
 
-def _seen_by_rule(patient: Lab) -> Iterator[Finding]:
+def _seen_by_rule(sandbox: Lab) -> Iterator[Finding]:
     for username, taken in ((VERIFIED, True), (UNVERIFIED, False)):
-        session = patient.session(username)
-        seen = patient.cluster.who(session.tokens.id_token)
+        session = sandbox.session(username)
+        seen = sandbox.cluster.who(session.tokens.id_token)
         account, says = session.claims["sub"], f"email_verified: {str(session.claims.get('email_verified')).lower()}"
         session.sign_out()
         expected = (seen.username if seen else None) == (account if taken else None)
@@ -78,7 +78,7 @@ def _seen_by_rule(patient: Lab) -> Iterator[Finding]:
 
 @LAB.exercise("verified-email", "the practice lab takes a token only if it says that the email is verified, by a rule of yours", minutes=5)
 def verified_email(lab: Lab) -> Iterator[Finding]:
-    """A rule is a comparison, such as claims.aud == "kube". Look at patient.session("user-dev").claims and at the administrator's: which
+    """A rule is a comparison, such as claims.aud == "kube". Look at sandbox.session("user-dev").claims and at the administrator's: which
     claim differs, and what is to be if a token doesn't have it? claims.?NAME.orValue(…) is for that.
     """
     practice = Practice(lab)

@@ -1,0 +1,57 @@
+"""One catalogue of what can be wrong: `labkit/problems.yaml`, by id. Errors, findings, causes and the doctor take their words from it."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from string import Template
+
+FILE = Path(__file__).parents[1] / "problems.yaml"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is wrong, with what was seen of it.
+
+    Attributes:
+        id: Its name in the catalogue, such as ``port-taken``.
+        what: What failed, or what somebody sees of it.
+        why: The cause, as far as it is known; may hold several lines.
+        fix: What to do about it, as far as possible a command.
+    """
+
+    id: str
+    what: str
+    why: str = ""
+    fix: str = ""
+
+
+@cache
+def catalogue() -> dict[str, dict[str, dict[str, str]]]:
+    """Read the catalogue: by area, by id, the fields."""
+    import yaml  # here, because the command line and `labkit credential` load this module and have no problem
+
+    return yaml.safe_load(FILE.read_text(encoding="utf-8")) or {}
+
+
+def problem(name: str, /, **evidence: object) -> Problem:
+    """Describe a problem.
+
+    Args:
+        name: Its id in the catalogue.
+        evidence: What was seen: the values for the ``${names}`` in its fields.
+
+    Raises:
+        KeyError: There is no such id, or one of its names has no value; `make check` looks at each call.
+    """
+    fields = ChainMap(*catalogue().values())[name]
+    return Problem(
+        name, *(Template(fields.get(field, "")).substitute({"lab": "lab", **evidence}).strip() for field in ("what", "why", "fix"))
+    )
+
+
+def known(name: str) -> bool:
+    """Tell whether the catalogue has this id."""
+    return name in ChainMap(*catalogue().values())
