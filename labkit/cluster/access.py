@@ -14,6 +14,7 @@ from typing import Any
 from ..common.display import BAD, OK, text_table
 from ..common.drawing import BAD_COLOUR, GOOD_COLOUR, QUIET_COLOUR, Drawn, box, svg, words
 from ..common.errors import CheckFailed
+from ..common.problems import Problem, problem
 from ..workshop.workshop import Access, ClusterSpec
 from .api import Api, Identity
 from .kubectl import KubectlAnswer, bundle
@@ -123,17 +124,19 @@ class AccessMatrix(Drawn):
     def verify(self) -> AccessMatrix:
         """Return the matrix if it is as expected; else raise CheckFailed, which names each difference."""
         if self.differences:
-            msg = f"{len(self.differences)} of {len(self.answers)} answers of the API server differ from the workshop's expectation"
-            why = "\n".join(map(str, self.differences))
-            raise CheckFailed(msg, why=why, fix=self.fix())
+            raise CheckFailed(self._problem())
         return self
 
     def fix(self) -> str:
         """What to do about the differences: another thing for a right too many than for one too few."""
-        too_many = f"find the binding that gives the right too many, and delete it: {LIST_BINDINGS}"
-        too_few = "lab.cluster.rbac.apply() gives the right that is missing (lab 03-rbac)"
-        ways = dict.fromkeys(too_many if answer.allowed else too_few for answer in self.differences)
-        return "\n".join((*ways, "or correct expected in access.yaml"))
+        return self._problem().fix
+
+    def _problem(self) -> Problem:
+        wrong = self.differences
+        too_many, too_few = problem("access-too-many", list_bindings=LIST_BINDINGS).fix, problem("access-too-few").fix
+        ways = "\n".join(dict.fromkeys(too_many if answer.allowed else too_few for answer in wrong))
+        differences = "\n".join(map(str, wrong))
+        return problem("access-differs", count=len(wrong), total=len(self.answers), differences=differences, ways=ways)
 
     def __str__(self) -> str:
         lines = []

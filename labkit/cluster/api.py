@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..common.display import Displayed, shown
-from ..common.errors import ClusterError, Unauthorized
+from ..common.errors import ApiUnreachable, ClusterError, Unauthorized
 from ..common.waiting import wait_until
 from .provider import Endpoint
-from .refusals import Causes, forbidden, unreachable
+from .refusals import Causes, forbidden
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -102,9 +102,12 @@ class Api:
 
     def wait_until(self, verb: str, resource: str, *, allowed: bool) -> None:
         """Wait up to 15 seconds until `can` gives that answer: RBAC looks at copies of its objects, which follow a change in a moment."""
-        msg = f"after {_RBAC_SECONDS} s the caller still {'may not' if allowed else 'may'} {verb} {resource}"
-        late = ClusterError(msg, fix="look at the bindings of the caller's groups: lab 03-rbac")
-        wait_until(lambda: self.can(verb, resource) == allowed, _RBAC_SECONDS, lambda _: late, pause=0.1)
+        may = "may not" if allowed else "may"
+
+        def late(_: Exception) -> ClusterError:
+            return ClusterError("rbac-not-followed", seconds=_RBAC_SECONDS, may=may, verb=verb, resource=resource)
+
+        wait_until(lambda: self.can(verb, resource) == allowed, _RBAC_SECONDS, late, pause=0.1)
 
     def ask(self, question: Callable[[ApiClient], Any], client: ApiClient | None = None) -> Any:
         """Put a question to the API server; a refusal is raised as Unauthorized, Forbidden, ApiUnreachable or another ClusterError."""
@@ -118,8 +121,7 @@ class Api:
             self._causes.explain(refusal, self._shown)
             raise refusal from None
         except HTTPError as error:
-            msg = f"nothing answers at {self._endpoint.url}"
-            raise unreachable(msg, type(error).__name__) from None
+            raise ApiUnreachable("api-unreachable", url=self._endpoint.url, error=type(error).__name__) from None
 
     def _refusal(self, status: int, body: str) -> ClusterError:
         try:
@@ -127,8 +129,8 @@ class Api:
         except (ValueError, KeyError, TypeError):
             message = body[:300]
         if status == 401:
-            return Unauthorized(f"the API server at {self._endpoint.url} does not take this token (401)")
-        return forbidden(message) if status == 403 else ClusterError(f"the API server answered {status}", why=message)
+            return Unauthorized("api-401", url=self._endpoint.url)
+        return forbidden(message) if status == 403 else ClusterError("api-error", status=status, message=message)
 
 
 def _in_time(request: Callable[..., Any], *args: Any, _request_timeout: Any = None, **options: Any) -> Any:

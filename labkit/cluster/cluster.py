@@ -197,9 +197,7 @@ class Cluster:
         known = (*self._workshop.realm.groups, "system:authenticated")
         expected = Identity(claimed.username, tuple(group for group in claimed.groups if group in known))
         if found.username != expected.username or not set(expected.groups) <= set(found.groups):
-            msg = f"the API server takes {expected} for {found}"
-            why = "it reads the token's claims in another way than the workshop declares"
-            raise ClusterError(msg, why=why, fix="compare lab.cluster.trust")
+            raise ClusterError("api-other-person", expected=expected, found=found)
 
     def _session(self) -> Session:
         """The first person of the workshop, signed in."""

@@ -43,9 +43,7 @@ class ExternalCluster(Provider):
         view = self._view()
         cluster, user = view["clusters"][0]["cluster"], view["users"][0]["user"]
         if cluster.get("insecure-skip-tls-verify"):
-            msg = f"context {self._settings.context} does not verify its API server's certificate"
-            why = "it says insecure-skip-tls-verify, and whoever is in between could read the tokens"
-            raise ClusterError(msg, why=why, fix="ask the cluster's administrator for its CA, and put it there as certificate-authority")
+            raise ClusterError("external-unverified", context=self._settings.context)
         ca, authority = self._settings.state.external_ca, cluster.get("certificate-authority-data")
         # Without one, the authorities that are trusted everywhere count.
         pem = base64.b64decode(authority) if authority else PUBLIC_CA.read_bytes()
@@ -62,10 +60,7 @@ class ExternalCluster(Provider):
         """
         url = self.endpoint.url
         if is_loopback(trust.issuer) and not is_loopback(url):
-            msg = f"the API server at {url} can't reach the issuer {trust.issuer}"
-            why = "that name means every machine itself: the API server would look for Keycloak on its own"
-            fix = "use a Keycloak with a name of its own (LABKIT_KEYCLOAK=hosted), or a cluster on this machine"
-            raise ClusterError(msg, why=why, fix=fix)
+            raise ClusterError("external-loopback-issuer", url=url, issuer=trust.issuer)
         self._insist_on_an_answer()
         self._insist_on_rights()
         try:
@@ -73,9 +68,10 @@ class ExternalCluster(Provider):
         except ApiUnreachable:
             raise
         except ClusterError as error:
-            unknown = f"the API server at {url} does not know people by tokens of {trust.issuer}"
-            what = unknown if isinstance(error, Unauthorized) else error.what
-            raise ClusterError(what, why=error.why, fix=_for_the_administrator(trust)) from None
+            told = {"reason": error.why, "configuration": trust.configuration(), "flags": "\n".join(trust.flags())}
+            if isinstance(error, Unauthorized):
+                raise ClusterError("external-no-trust", url=url, issuer=trust.issuer, **told) from None
+            raise ClusterError("external-not-proven", refusal=error.what, **told) from None
 
     def is_running(self) -> bool:
         try:
@@ -93,10 +89,9 @@ class ExternalCluster(Provider):
             done = self._kubectl("config", "view", "--raw", "--flatten", "--minify", "-o", "json")
             if done.returncode == 0:
                 return dict(json.loads(done.stdout))
-        msg = f"LABKIT_CONTEXT names no context of your kubeconfig: {context!r}" if context else "LABKIT_CONTEXT is not set"
         there = self._kubectl("config", "get-contexts", "-o", "name", context=False).stdout.split()
-        why = f"{os.environ.get('KUBECONFIG', '~/.kube/config')} has: {', '.join(there) or 'none'}"
-        raise SettingsError(msg, why=why, fix="name the cluster's context; the current context is never taken for it")
+        seen = {"file": os.environ.get("KUBECONFIG", "~/.kube/config"), "contexts": ", ".join(there) or "none"}
+        raise SettingsError("external-context-unknown" if context else "external-context-unset", context=repr(context), **seen)
 
     def _kubectl(self, *args: str, context: bool = True) -> subprocess.CompletedProcess[str]:
         """kubectl with the person's own kubeconfig, which it only reads."""
@@ -111,26 +106,12 @@ class ExternalCluster(Provider):
             # Any answer will do: who asks is nobody yet.
             request("GET", f"{url}/readyz", ca=self.endpoint.ca, timeout=_SECONDS)
         except requests.exceptions.SSLError as error:
-            msg = f"the certificate that is shown at {url} can't be verified with the CA in context {context}"
-            raise ApiUnreachable(msg, fix="ask the cluster's administrator for a new kubeconfig") from error
+            raise ApiUnreachable("external-certificate", url=url, context=context) from error
         except requests.RequestException as error:
-            msg = f"nothing answers at {url}, where context {context} leads"
-            raise ApiUnreachable(msg, why=type(error).__name__, fix="start that cluster, or name another one in LABKIT_CONTEXT") from error
+            raise ApiUnreachable("external-unreachable", url=url, context=context, error=type(error).__name__) from error
 
     def _insist_on_rights(self) -> None:
         done = self._kubectl("auth", "can-i", "*", "*", "--all-namespaces")
         if done.stdout.strip() != "yes":
-            msg = f"context {self._settings.context} may not do everything in its cluster"
-            why = done.stderr.strip() or "the labs bind cluster-admin to a group, and nobody can give rights that they haven't got"
-            raise ClusterError(msg, why=why, fix="name a context of an administrator (cluster-admin) in LABKIT_CONTEXT")
-
-
-def _for_the_administrator(trust: Trust) -> str:
-    flags = "\n".join(trust.flags())
-    return (
-        "hand this to the cluster's administrator (labkit render DIR writes it as authentication.yaml); its API server, Kubernetes 1.34 or "
-        "newer, reads it by --authentication-config=FILE, without any --oidc flag, and if it has such a file already, what is below jwt is "
-        f"to be added there:\n{trust.configuration()}\n"
-        "Only where no file can be had: these flags, with the CA file, and then a restart. Whoever may make groups in the realm can then "
-        f"make one called system:masters, and owns the cluster:\n{flags}"
-    )
+            reason = done.stderr.strip() or "the labs bind cluster-admin to a group, and nobody can give rights that they haven't got"
+            raise ClusterError("external-no-rights", context=self._settings.context, reason=reason)

@@ -132,8 +132,7 @@ class Kubeconfig:
         known = {"clusters": same, "contexts": set(contexts), "users": {context.get("user") for context in contexts.values()}}
         taken = {name for section, names in known.items() for name in theirs[section].keys() & ours[section].keys() - names}
         if taken:
-            msg = f"{target} already has {', '.join(sorted(taken))}, for another cluster"
-            raise ClusterError(msg, fix=f"rename or remove it there, or use the lab's own file: export KUBECONFIG={self.path}")
+            raise ClusterError("kubeconfig-names-taken", file=target, names=", ".join(sorted(taken)), ours=self.path)
         Kubeconfig(target)._enter(ours)
         return list(ours["contexts"])
 
@@ -156,8 +155,7 @@ class Kubeconfig:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # client-go guards its own writes by the same file.
         lock = SoftFileLock(f"{self.path}.lock", timeout=_LOCK_SECONDS)
-        msg = f"{self.path} has been locked for {_LOCK_SECONDS} s"
-        with locked(lock, ClusterError(msg, fix=f"if no kubectl or labkit is running, remove {lock.lock_file}")):
+        with locked(lock, ClusterError("kubeconfig-locked", file=self.path, seconds=_LOCK_SECONDS, lock=lock.lock_file)):
             whole = load(self.path)
             yield whole
             write_private(self.path, dumped(whole))

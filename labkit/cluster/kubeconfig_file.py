@@ -42,9 +42,7 @@ def load(path: Path) -> dict[str, Any]:
     else:
         problems = list(_oddities(loaded))
     if problems:
-        msg = f"{path} is not a kubeconfig"
-        fix = "mend it, or move it away; kubectl's own word on it: kubectl config view --kubeconfig=FILE"
-        raise ClusterError(msg, why="\n".join(problems), fix=fix)
+        raise ClusterError("kubeconfig-unreadable", file=path, oddities="\n".join(problems))
     whole = {"apiVersion": "v1", "kind": "Config", **(loaded or {})}
     return whole | {section: {entry["name"]: entry for entry in whole.get(section) or []} for section in SECTIONS}
 

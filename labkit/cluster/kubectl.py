@@ -15,8 +15,8 @@ import yaml
 
 from ..common.display import Displayed
 from ..common.environment import KUBECTL, listed
-from ..common.errors import ClusterError, Unauthorized
-from .refusals import forbidden, unreachable
+from ..common.errors import ApiUnreachable, ClusterError, Unauthorized
+from .refusals import forbidden
 
 LABEL = "labkit/home"
 """Marks what a lab creates in a cluster that others use as well; nothing without it is changed there."""
@@ -61,16 +61,14 @@ class Kubectl:
             ClusterError: The lab has no kubeconfig yet, or anything else that made kubectl fail.
         """
         if not self._kubeconfig.exists():
-            msg = "this lab's cluster has not been started yet"
-            raise ClusterError(msg, fix="lab.cluster.start(), as in 02-cluster.ipynb; or labkit up")
+            raise ClusterError("kubectl-before-start")
         argv = [str(self._program()), f"--kubeconfig={self._kubeconfig}", "--context", context, *args]
         env = environment(self._cache, self._names)
         command = shlex.join(["kubectl", "--context", context, *args])
         try:
             done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, env=env, check=False)
         except subprocess.TimeoutExpired as error:
-            msg = f"{command} gave no answer within {_TIMEOUT_SECONDS} s"
-            raise ClusterError(msg, fix="see whether the servers are well: labkit status") from error
+            raise ClusterError("kubectl-silent", command=command, seconds=_TIMEOUT_SECONDS) from error
         if done.returncode:
             raise _refusal(command, done.stderr.strip() or done.stdout.strip())
         return KubectlAnswer(command, done.stdout)
@@ -125,10 +123,8 @@ class OwnedObjects:
         for each in found.get("items", [found]):
             label = each["metadata"].get("labels", {}).get(LABEL)
             if label != self._home_id:
-                msg = f"{_name(each)} is in the cluster already and is not this lab's; it is left as it is"
-                why = f"it belongs to another lab, whose home has the id {label}" if label else f"it has no label {LABEL}={self._home_id}"
-                fix = "use a cluster in which that name is free, or ask whom it belongs to; if that is you: kubectl delete it yourself"
-                raise ClusterError(msg, why=why, fix=fix)
+                name = "object-of-another-lab" if label else "object-not-ours"
+                raise ClusterError(name, object=_name(each), owner=label, label=f"{LABEL}={self._home_id}")
 
     def _labelled(self, manifests: str) -> str:
         documents = [document for document in yaml.safe_load_all(manifests) if document]
@@ -149,17 +145,16 @@ def environment(cache: Path, names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _refusal(command: str, said: str) -> ClusterError:
-    what = f"$ {command}\n{said}"
+    answer = f"$ {command}\n{said}"
     if re.search(r"^Error from server \(Forbidden\):", said, re.MULTILINE):
-        return forbidden(what, said)
+        return forbidden(answer, said)
     if re.search(r"You must be logged in to the server|failed to refresh token", said):
-        fix = "sign in again; a 401 says that the API server doesn't take the token, and its log says why: labkit status"
-        return Unauthorized(what, fix=fix)
+        return Unauthorized("kubectl-401", answer=answer)
     if "failed calling webhook" in said:
-        return ClusterError(what, fix="start what the API server asks there: labkit doctor says what it is")
+        return ClusterError("kubectl-webhook", answer=answer)
     if re.search(r"connection refused|was refused|no such host|i/o timeout", said):
-        return unreachable(what)
-    return ClusterError(what)
+        return ApiUnreachable("kubectl-unreachable", answer=answer)
+    return ClusterError("kubectl-failed", answer=answer)
 
 
 def _naming(args: tuple[str, ...]) -> Iterator[str]:

@@ -155,9 +155,7 @@ class LocalCluster(Provider):
             return
 
         def late(_: Exception) -> ServerError:
-            msg = f"the API server does not go by {self._told}"
-            fix = "mend what its log says, then lab.cluster.start(); until then the file before counts"
-            return ServerError(msg, why=self.server_log(3), fix=fix)
+            return ServerError("api-file-not-followed", file=self._told, log=self.server_log(3))
 
         with progress("having the API server read its changed file"):
             wait_until(lambda: self._goes_by(digest), _FOLLOW_SECONDS, late, pause=0.5)

@@ -10,44 +10,33 @@ import json
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 from ..common.display import shown
-from ..common.errors import ApiUnreachable, ClusterError, Forbidden, Unauthorized
+from ..common.errors import ClusterError, Forbidden, Unauthorized
+from ..common.problems import Problem, problem
 from ..identity.session import read_claims
 from .trust import Trust
 
 UNREACHED = re.compile(r"oidc authenticator: initializing plugin: (.*)")
 """What the API server's log says each time, every ten seconds, that it could not read the realm's discovery document."""
 
-_SIGN_IN = 'sign in again: lab.sign_in("…")'
-_MEND_REALM = "let lab.realm.apply() mend the client's scopes and mappers, then sign in again"
 _LOG_LINES = 400
 _REFUSED = re.compile(r'"Unable to authenticate the request" err=("(?:[^"\\]|\\.)*")')
-_DISCOVERY_FIXES = {
-    "x509": "hand it the CA that signed Keycloak's certificate: lab.cluster.start()",
-    "connection refused": "start Keycloak: lab.keycloak.start(); the API server tries again every ten seconds",
-    "404": "make the realm: lab.realm.apply(); the API server tries again every ten seconds",
-    "": "wait: the API server tries every ten seconds",
+_UNREAD = {
+    "x509": "api-no-discovery-x509",
+    "connection refused": "api-no-discovery-down",
+    "404": "api-no-discovery-404",
+    "": "api-no-discovery",
 }
+"""The problem, by a word in the reason why the discovery document could not be read."""
 
 
 def forbidden(what: str, answer: str = "") -> Forbidden:
     """A 403, with the user whom the API server's ``answer`` names; ``what`` is that answer if it is left out."""
     named = re.search(r'User "([^"]*)"', answer or what)
-    fix = "this is RBAC's answer; the bindings of the user's groups decide it (lab 03-rbac)"
-    return Forbidden(what, user=named.group(1) if named else "", fix=fix)
-
-
-def unreachable(what: str, why: str = "") -> ApiUnreachable:
-    """Nothing answered."""
-    return ApiUnreachable(what, why=why, fix="start the cluster: labkit up, or lab.cluster.start() in a notebook")
-
-
-class _Cause(NamedTuple):
-    why: str
-    fix: str
-    lasting: bool = True
+    return Forbidden("api-403", answer=what, user=named.group(1) if named else "")
 
 
 class Causes:
@@ -58,58 +47,56 @@ class Causes:
 
     def explain(self, error: ClusterError, token: str) -> None:
         """Write into a 401 or a 403 what is wrong with the token that was shown; RBAC's own answer is left as it is."""
-        claims = read_claims(token)
+        claims, cause = read_claims(token), None
         if isinstance(error, Unauthorized):
-            error.why, error.fix, error.lasting = next(self._in_the_token(claims), None) or self._in_the_log()
-        elif isinstance(error, Forbidden) and (cause := self._for_want_of_groups(claims or {})):
-            error.why, error.fix, _ = cause
+            in_the_token = next(self._in_the_token(claims), None)
+            cause = in_the_token or self._in_the_log()
+            error.lasting = cause is in_the_token or cause.id == "api-rule-broken"
+        elif isinstance(error, Forbidden):
+            cause = self._for_want_of_groups(claims or {})
+        if cause:
+            error.problem, error.why, error.fix = replace(cause, what=error.what), cause.why, cause.fix
 
-    def _for_want_of_groups(self, claims: Mapping[str, Any]) -> _Cause | None:
+    def _for_want_of_groups(self, claims: Mapping[str, Any]) -> Problem | None:
         claim = self._trust.declared.oidc.groups_claim
         groups = claims.get(claim)
         if not groups:
-            return _Cause(f'the token names no groups (claim "{claim}"), so that no group\'s binding applies', _MEND_REALM)
+            return problem("api-no-groups", claim=claim)
         if not set(groups) & set(self._bound):
-            why = f"its groups are {shown(groups)}; roles are bound to {shown(tuple(self._bound))}"
-            return _Cause(why, "compare the groups in the token with the bindings, to the letter: lab.realm.plan() and lab 03-rbac")
+            return problem("api-groups-unbound", groups=shown(groups), bound=shown(tuple(self._bound)))
         return None
 
-    def _in_the_token(self, claims: Mapping[str, Any] | None) -> Iterator[_Cause]:
+    def _in_the_token(self, claims: Mapping[str, Any] | None) -> Iterator[Problem]:
         if claims is None:
-            yield _Cause("what was shown is no JSON Web Token", _SIGN_IN)
+            yield problem("api-no-jwt")
             return
         oidc = self._trust.declared.oidc
         issuer, audience, name = claims.get("iss"), claims.get("aud") or (), oidc.username_claim
         if issuer != self._trust.issuer:
-            why = f"the token's issuer (iss) is {issuer}, and the API server trusts {self._trust.issuer}, to the letter"
-            yield _Cause(why, "sign in at the issuer that it trusts; if that one moved, tell the API server: lab.cluster.start()")
-        if oidc.client_id not in ([audience] if isinstance(audience, str) else audience):
-            made_for = f"is made for {shown(audience)}" if audience else "names nobody whom it is made for"
-            why = f'the token {made_for} (aud), and the API server asks for "{oidc.client_id}"'
-            yield _Cause(why, f"show it the ID token that the client {oidc.client_id} gets: its access token names no audience")
+            yield problem("api-other-issuer", issuer=issuer, trusted=self._trust.issuer)
+        if not audience:
+            yield problem("api-no-audience", client=oidc.client_id)
+        elif oidc.client_id not in ([audience] if isinstance(audience, str) else audience):
+            yield problem("api-other-audience", audience=shown(audience), client=oidc.client_id)
         if claims.get("exp", 0) < time.time():
-            yield _Cause("the token has expired (exp)", _SIGN_IN)
+            yield problem("api-token-expired")
         if name not in claims:
-            yield _Cause(f'the token has no claim "{name}", which is to be the user name', _MEND_REALM)
+            yield problem("api-no-user-name", claim=name)
         if name == "email" and claims.get("email_verified") is False:
-            why = "the token says that the email is not verified (email_verified)"
-            yield _Cause(why, "let lab.realm.apply() mend the user, then sign in again")
+            yield problem("api-email-unverified")
 
-    def _in_the_log(self) -> _Cause:
+    def _in_the_log(self) -> Problem:
         log = self._log(_LOG_LINES)
         refused = _REFUSED.findall(log)
         said = str(json.loads(refused[-1])) if refused else ""
         if "authenticator not initialized" in said:
             reason = (UNREACHED.findall(log) or [""])[-1]
-            why = "the API server has not read the realm's discovery document yet" + (f": {reason}" if reason else "")
-            return _Cause(why, next(fix for sign, fix in _DISCOVERY_FIXES.items() if sign in reason), lasting=False)
+            name = next(name for sign, name in _UNREAD.items() if sign in reason)
+            return problem(name, reason=reason) if reason else problem("api-no-discovery-yet")
         if "token is expired" in said:
-            why = "for the API server the token has expired, by the clock here it has not"
-            return _Cause(why, "set the clocks right: they are minutes apart", lasting=False)
+            return problem("api-clocks-differ")
         if "failed to verify signature" in said:
-            why = "the token's signature is of none of the realm's keys"
-            return _Cause(why, f"{_SIGN_IN}; the realm's keys may be new ones", lasting=False)
+            return problem("api-unknown-key")
         if "claim validation expression" in said:
-            return _Cause(f"a rule of the API server refuses it: {said}", f"{_SIGN_IN} once the token is as the rule asks")
-        why = f"the API server's log says: {said}" if said else ""
-        return _Cause(why, f"{_SIGN_IN}, and compare the token's claims with lab.cluster.trust", lasting=False)
+            return problem("api-rule-broken", said=said)
+        return problem("api-log-says", said=said) if said else problem("api-log-silent")

@@ -20,39 +20,24 @@ from ...common.environment import DOCKER, listed
 from ...common.errors import ClusterError
 from ...config.hosting import is_loopback
 
-INSTEAD = "do without Docker: LABKIT_CLUSTER=local"
 _SILENT_SECONDS = 60
 _REFUSALS = {
-    "permission denied": (
-        "this user may not talk to Docker",
-        "join the group that may (sudo usermod -aG docker $USER), then log in again",
-    ),
-    "cannot connect|daemon running|failed to connect to the docker API": (
-        "Docker does not run",
-        "start Docker (sudo systemctl start docker, or Docker Desktop)",
-    ),
-    "error during connect|context .* not found|unable to resolve docker endpoint": (
-        "the Docker that is set here can't be reached",
-        "docker context ls shows which Docker is meant, and DOCKER_HOST overrides it",
-    ),
+    "permission denied": "docker-not-permitted",
+    "cannot connect|daemon running|failed to connect to the docker API": "docker-down",
+    "error during connect|context .* not found|unable to resolve docker endpoint": "docker-unreachable",
+    "no such image": "docker-image-missing",
+    "": "docker-failed",
 }
-"""What Docker says when it can't be used, what that means, and the fix."""
+"""The problem, by what Docker says."""
 
 _VIRTUAL_MACHINES = {"colima": "Colima", "lima": "Lima", ".rd": "Rancher Desktop", "orbstack": "OrbStack", "minikube": "minikube"}
 """What the endpoint or the daemon's host is called where Docker runs in a virtual machine of that program."""
 
 
-def unusable(what: str, *, why: str = "", fix: str = "") -> ClusterError:
-    """Make an error whose fix ends with the way that needs no Docker."""
-    return ClusterError(what, why=why, fix=f"{fix}; or\n{INSTEAD}" if fix else INSTEAD)
-
-
-def explained(said: str, remedies: Mapping[str, tuple[str, str]]) -> ClusterError | None:
-    """Look for what a program has said in a table of patterns, each with what it means and the fix."""
-    for pattern, (what, fix) in remedies.items():
-        if re.search(pattern, said, re.IGNORECASE):
-            return unusable(what, why=last_lines(said), fix=fix)
-    return None
+def explained(said: str, signs: Mapping[str, str], **evidence: object) -> ClusterError:
+    """Make an error of what a program has said, by the first of these patterns that is found in it."""
+    name = next(name for pattern, name in signs.items() if re.search(pattern, said, re.IGNORECASE))
+    return ClusterError(name, said=last_lines(said), whole=said, **evidence)
 
 
 def last_lines(said: str, count: int = 6) -> str:
@@ -124,13 +109,11 @@ class Docker:
         """
         said = self.run("--version")
         if not said.startswith("Docker version"):
-            why = "labkit reads networks, mounts and logs as Docker gives them"
-            msg = f"the command docker is not Docker here but says: {said.strip()}"
-            raise unusable(msg, why=why)
+            raise ClusterError("docker-other-program", said=said.strip())
         info = json.loads(self.run("info", "--format", "{{json .}}") or "{}")
         if not info.get("ServerVersion"):
             # Without a daemon the command of a Docker before 23 ends well all the same.
-            raise _refusal("\n".join(info.get("ServerErrors") or ()), "info")
+            raise explained("\n".join(info.get("ServerErrors") or ()), _REFUSALS, verb="info")
         return Daemon(
             version=info["ServerVersion"],
             system=info["OperatingSystem"],
@@ -149,13 +132,11 @@ class Docker:
         try:
             done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds, env=env, stdin=subprocess.DEVNULL, check=False)
         except FileNotFoundError as error:
-            msg = "there is no docker command on PATH"
-            raise unusable(msg, fix="install Docker (docs.docker.com/engine/install)") from error
+            raise ClusterError("docker-missing") from error
         except subprocess.TimeoutExpired as error:
-            msg = f"Docker gave no answer within {seconds:.0f} s"
-            raise unusable(msg, why=f"docker {args[0]} still waited", fix="restart Docker") from error
+            raise ClusterError("docker-silent", seconds=f"{seconds:.0f}", verb=args[0]) from error
         if done.returncode:
-            raise _refusal(done.stderr.strip(), args[0])
+            raise explained(done.stderr.strip(), _REFUSALS, verb=args[0])
         return done.stdout
 
     def containers_with(self, mount: str) -> dict[str, bool]:
@@ -190,21 +171,20 @@ class Docker:
                     said = (said + chunk.decode(errors="replace"))[-4000:]
                     shown.update(_last_words(said))
                 else:
-                    msg = f"the image {image} can't be fetched: nothing came for {silent_seconds:.0f} s"
-                    raise ClusterError(msg, why=_last_words(said) or "its registry, or a firewall on the way, does not answer")
+                    last = _last_words(said) or "its registry, or a firewall on the way, does not answer"
+                    raise ClusterError("image-silent", image=image, seconds=f"{silent_seconds:.0f}", said=last)
             finally:
                 pull.terminate()
                 pull.wait()
             if pull.returncode:
-                msg = f"the image {image} can't be fetched"
-                raise ClusterError(msg, why=_last_words(said))
+                raise ClusterError("image-unavailable", image=image, said=_last_words(said))
 
     def has_image(self, image: str) -> bool:
         """Whether Docker has an image of that name."""
         try:
             self.run("image", "inspect", "--format={{.Id}}", image)
         except ClusterError as error:
-            if "no such image" in error.why.lower():
+            if error.problem.id == "docker-image-missing":
                 return False
             raise
         return True
@@ -219,8 +199,7 @@ class Docker:
         for each in found["IPAM"]["Config"] or ():
             if "." in each.get("Gateway", ""):
                 return Network(each["Gateway"], each["Subnet"])
-        msg = f"Docker's network {name} has no IPv4 gateway"
-        raise unusable(msg, why="a node reaches Keycloak on this machine by it", fix=f"docker network rm {name} and try again")
+        raise ClusterError("docker-network-without-gateway", network=name)
 
 
 def _last_words(said: str) -> str:
@@ -234,9 +213,4 @@ def run_kind(kind: Path, *args: str, seconds: float = 60) -> subprocess.Complete
     try:
         return subprocess.run(argv, capture_output=True, text=True, timeout=seconds, env=env, stdin=subprocess.DEVNULL, check=False)
     except subprocess.TimeoutExpired as error:
-        msg = f"kind {' '.join(args[:2])} did not end within {seconds:.0f} s"
-        raise unusable(msg, fix="see what Docker is busy with: docker ps -a, docker info") from error
-
-
-def _refusal(said: str, verb: str) -> ClusterError:
-    return explained(said, _REFUSALS) or ClusterError(f"docker {verb} failed", why=said)
+        raise ClusterError("kind-silent", command=" ".join(args[:2]), seconds=f"{seconds:.0f}") from error

@@ -14,7 +14,7 @@ from ...common.errors import ClusterError
 from ...config.settings import Settings
 from ...toolchain.bundle import Image
 from ...toolchain.pins import KIND_NODE_IMAGE
-from .docker import Docker, unusable
+from .docker import Docker
 
 _FILE_SECONDS = 900
 
@@ -43,12 +43,7 @@ class NodeImage:
             self._docker.pull(self.name)
         except ClusterError as error:
             tagged = self.name.partition("@")[0]
-            fix = (
-                f"where there is network: docker pull {self.name}\nor carry it here: docker save {tagged} there, docker load here, "
-                f"and LABKIT_KIND_IMAGE={tagged}\nor name another registry's in LABKIT_KIND_IMAGE"
-            )
-            msg = f"Docker has no node image {tagged} and can't fetch it"
-            raise unusable(msg, why=error.why or error.what, fix=fix) from None
+            raise ClusterError("node-image-missing", tagged=tagged, image=self.name, reason=error.why or error.what) from None
 
     def save(self, folder: Path) -> Image | None:
         """Write it to a file in a folder; one that Docker doesn't have is left out, which is said."""
@@ -82,8 +77,7 @@ class NodeImage:
         with progress(f"loading the node image {image.name} into Docker"):
             self._docker.run("load", "--quiet", f"--input={image.file}", seconds=_FILE_SECONDS)
             if not self._docker.has_image(_carried(image.name)):
-                msg = f"what Docker has loaded is not the node image {image.name}"
-                raise ClusterError(msg, fix="have the bundle made again: labkit setup --offline-bundle FILE")
+                raise ClusterError("node-image-not-loaded", image=image.name)
         if image.name != self.name:
             print(f"  this lab asks for another node image, {self.name}", flush=True)
             print(f"  to use the bundle's: export LABKIT_KIND_IMAGE={image.name}", flush=True)

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from ...common.errors import ClusterError
-from .checks import AGAIN, no_node
-from .docker import Docker, unusable
+from .checks import no_node
+from .docker import Docker
 from .files import KindFiles
 
 _MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
@@ -51,20 +51,16 @@ class Nodes:
         except ClusterError as error:
             found = error.why
         if found != files.texts[files.read_by_server.name]:
-            msg = f"the node has no {files.read_by_server}, or another one than this lab's"
-            return unusable(msg, why="the file was not mounted (extraMounts), or Docker may not read this home", fix=AGAIN)
+            return ClusterError("kind-file-not-mounted", file=files.read_by_server)
         try:
             pod = self.pod()
         except ClusterError as error:
-            return unusable("the node has no API server", why=error.why, fix=AGAIN)
+            return ClusterError("kind-no-api-server", reason=error.why)
         missing = [flag for flag in files.flags if flag not in pod["containers"][0]["command"]]
         if missing:
-            msg = "kind made the cluster, but its API server was not told whom to believe"
-            why = f"kubeadm dropped, without a word: {' '.join(missing)}"
-            return unusable(msg, why=why, fix=f"kind 0.32 or newer hands them over in the node's own form; {AGAIN}")
+            return ClusterError("kind-flags-dropped", flags=" ".join(missing))
         if {"ip": files.localhost, "hostnames": ["localhost"]} not in pod.get("hostAliases", ()):
-            msg = "kind made the cluster, but its API server would look for Keycloak in the node itself"
-            return unusable(msg, why="kubeadm did not apply the patch that has localhost lead to this machine too", fix=AGAIN)
+            return ClusterError("kind-localhost-not-led")
         return None
 
     def delete(self) -> bool:

@@ -27,7 +27,7 @@ from ..provider import Endpoint, Prove, Provider
 from ..refusals import UNREACHED
 from ..trust import Trust
 from .checks import NAME, insist, mark_of, not_created, unreached
-from .docker import Daemon, Docker, run_kind, unusable
+from .docker import Daemon, Docker, run_kind
 from .files import CONFIG, KindFiles
 from .node_image import NodeImage
 from .nodes import Nodes
@@ -53,8 +53,7 @@ class KindCluster(Provider):
     @property
     def endpoint(self) -> Endpoint:
         if not self._kubeconfig.exists():
-            msg = f"this home has no cluster {NAME} yet"
-            raise ClusterError(msg, fix="start it: labkit up, or lab.cluster.start() in a notebook")
+            raise ClusterError("kind-not-made", name=NAME)
         written = yaml.safe_load(self._kubeconfig.read_text())
         cluster, ca = written["clusters"][0]["cluster"], self._folder / "ca.crt"
         authority = base64.b64decode(cluster["certificate-authority-data"])
@@ -101,9 +100,7 @@ class KindCluster(Provider):
             try:
                 return self._take_away()
             except ClusterError as error:
-                msg = f"the KinD cluster {NAME} can't be deleted: {error.what}"
-                fix = f"mend that, then labkit down again; if that Docker is gone for good, remove the folder {self._folder}"
-                raise ClusterError(msg, why=error.why, fix=fix) from None
+                raise ClusterError("kind-not-deleted", name=NAME, refusal=error.what, reason=error.why, folder=self._folder) from None
 
     def is_running(self) -> bool:
         return self._state() == "runs"
@@ -134,9 +131,7 @@ class KindCluster(Provider):
 
     def _prepare(self, issuer: str) -> Daemon:
         if urlsplit(issuer).scheme != "https":
-            msg = f"the issuer {issuer} is not https"
-            why = "the API server refuses to start with it, which kubeadm reports after a minute as a time-out"
-            raise ClusterError(msg, why=why, fix="give Keycloak a certificate, and name the issuer with https")
+            raise ClusterError("kind-issuer-not-https", issuer=issuer)
         daemon = insist(self._settings, self._docker, issuer, self._tools.ensure("kind")["kind"].path)
         if not self._nodes.all():
             self._image.fetch()
@@ -189,9 +184,6 @@ def _refuse_unusable(gateway: str, port: int) -> None:
     try:
         holder = listener(port, address=gateway)
     except OSError as error:
-        msg = f"{gateway}, the gateway of Docker's network {_NETWORK}, is no address of this machine"
-        why = "Docker runs somewhere else: rootless, in a virtual machine, or on another one that DOCKER_HOST names"
-        raise unusable(msg, why=why) from error
+        raise ClusterError("docker-gateway-elsewhere", gateway=gateway, network=_NETWORK) from error
     if holder:
-        msg = f"{gateway}:{port}, where containers are to find Keycloak, is in use by {holder}"
-        raise PortInUse(msg, fix="stop that program, or set LABKIT_KEYCLOAK_PORT")
+        raise PortInUse("docker-gateway-port-taken", gateway=gateway, port=port, holder=holder)
