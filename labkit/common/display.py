@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from .problems import Problem
+
 OK, BAD = "✔", "✘"
 _PLAIN = {OK: "ok", BAD: "failed", "…": "...", "→": "->", "─": "-", "—": "-", "–": "-", "·": "-"}
 _QUIET_SECONDS = 20.0
@@ -37,6 +39,11 @@ class Finding:
     ok: bool
     text: str
     fix: str = ""
+
+    @classmethod
+    def of(cls, problem: Problem) -> Finding:
+        """What a problem comes to among findings."""
+        return cls(False, f"{problem.what}: {problem.why}" if problem.why else problem.what, problem.fix)
 
     def __str__(self) -> str:
         fix = "\n      → " + self.fix.replace("\n", "\n        ") if self.fix and not self.ok else ""

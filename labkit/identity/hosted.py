@@ -18,7 +18,8 @@ from keycloak.exceptions import KeycloakError
 
 from ..common.display import Finding, Findings
 from ..common.errors import IdentityError, KeycloakUnreachable, SettingsError
-from ..config.hosting import SECRET_VARIABLE, Hosted
+from ..common.problems import problem
+from ..config.hosting import Hosted
 from ..workshop.workshop import Workshop
 from .keycloak import Administrator, Keycloak, failure
 from .plan import Plan
@@ -59,8 +60,7 @@ class HostedKeycloak(Keycloak):
         """
         found = Findings(f"the Keycloak at {self.url} can carry the workshop", tuple(self.findings()))
         if not found.ok:
-            msg = f"the Keycloak at {self.url} can't carry the workshop yet"
-            raise IdentityError(msg, why=found.why(), fix=found.fix())
+            raise IdentityError("hosted-unfit", url=self.url, findings=found.why(), fixes=found.fix())
         return found
 
     def findings(self) -> Iterator[Finding]:
@@ -69,12 +69,11 @@ class HostedKeycloak(Keycloak):
             answer = self.get(f"{self.realm_url}/.well-known/openid-configuration")
             yield Finding(True, f"{self.url} answers, its certificate verified with {self.ca.name}")
             if answer.is_redirect:
-                where = answer.headers["Location"]
-                yield Finding(False, f"it sends one on to {where}", "name the address itself, if it is to be trusted: LABKIT_KEYCLOAK_URL")
+                yield Finding.of(problem("hosted-elsewhere", where=answer.headers["Location"]))
                 return
             admin = self.admin()
         except IdentityError as error:
-            yield _finding(error)
+            yield Finding.of(error.problem)
             return
         yield Finding(True, f"it lets in the {self.administrator}")
         yield _version(admin)
@@ -90,24 +89,24 @@ class HostedKeycloak(Keycloak):
                 texts = (f"the plan for it: {plan.summary}", *(f"left as it is: {notice.text}" for notice in plan.notices))
                 told = [Finding(True, text) for text in texts]
             except IdentityError as error:
-                told.append(_finding(error))
+                told.append(Finding.of(error.problem))
         yield from (self._right(role, may, plan) for role, may in allowed.items())
         yield from told
 
     def _named_issuer(self, answer: requests.Response) -> Finding:
         issuer = answer.json().get("issuer") if answer.ok else ""
         if not issuer:
-            return Finding(False, f"the realm at {self.realm_url} does not tell its issuer", "see that the realm is enabled")
-        fix = "an API server takes an https issuer only: set the server's hostname, or the realm's Frontend URL, to its https address"
-        return Finding(issuer.startswith("https://"), f"the realm is there, and its issuer is {issuer}", fix)
+            return Finding.of(problem("hosted-realm-without-issuer", url=self.realm_url))
+        if not issuer.startswith("https://"):
+            return Finding.of(problem("hosted-issuer-not-https", issuer=issuer))
+        return Finding(True, f"the realm is there, and its issuer is {issuer}")
 
     def _creatable(self, admin: KeycloakAdmin) -> Finding:
         who, name = self.administrator, self._workshop.realm.name
         # Only there is a realm made, and who may manage themselves there is the administrator of all.
         if who.realm == "master" and self._may_manage_themselves(admin):
             return Finding(True, f"the realm {name} is not there yet, and the {who} may make it")
-        fix = "correct LABKIT_KEYCLOAK_REALM, or name an administrator of the realm master: LABKIT_KEYCLOAK_ADMIN_REALM=master"
-        return Finding(False, f"there is no realm {name}, and the {who} may not make it", fix)
+        return Finding.of(problem("hosted-realm-not-creatable", realm=name, administrator=who))
 
     def _may(self, admin: KeycloakAdmin, role: str) -> bool | None:
         """Whether the administrator may do what a role allows; None when they may not even look."""
@@ -125,15 +124,15 @@ class HostedKeycloak(Keycloak):
         who, realm = self.administrator, self._workshop.realm.name
         _, what, kinds = _RIGHTS[role]
         pending = [change for change in plan.pending if change.kind in kinds] if plan else None
-        fix = f"give the {who} the role {role} of the client {'realm-management' if who.realm == realm else f'{realm}-realm'}"
+        client = "realm-management" if who.realm == realm else f"{realm}-realm"
         if may is None:
-            return Finding(False, f"it may not read {what}, nor change them ({role})", fix)
+            return Finding.of(problem("hosted-may-not-read", objects=what, role=role, administrator=who, client=client))
         if may:
             return Finding(True, f"it may change {what} ({role})")
         if pending == []:
             return Finding(True, f"it may read {what}, which is enough: they are as declared")
         many = f"{len(pending)} of them are to be made or changed" if pending else "they may have to be made or changed"
-        return Finding(False, f"it may read {what} but not change them ({role}), and {many}", fix)
+        return Finding.of(problem("hosted-may-not-change", objects=what, role=role, administrator=who, client=client, pending=many))
 
     def _secret(self) -> str:
         """From the environment, the file, or the person, who is asked once per process."""
@@ -145,8 +144,7 @@ class HostedKeycloak(Keycloak):
         try:
             return file.read_text().strip() if file else ""
         except OSError as error:
-            msg = f"the file {file} with the administrator's secret can't be read"
-            raise SettingsError(msg, why=error.strerror or str(error), fix=f"name another in {SECRET_VARIABLE}_FILE") from None
+            raise SettingsError("hosted-secret-unreadable", file=file, reason=error.strerror or str(error)) from None
 
     def _secret_from_person(self) -> str:
         what = "password" if self.administrator.user else "secret"
@@ -156,42 +154,29 @@ class HostedKeycloak(Keycloak):
                 raise EOFError
             return getpass.getpass(f"{what} of the {self.administrator} at {self.url}: ")
         except (EOFError, NotImplementedError):
-            msg = f"the {what} of the {self.administrator} is not known, and there is nobody to ask"
-            raise SettingsError(msg, fix=f"write it to a file of yours and name that in {SECRET_VARIABLE}_FILE") from None
+            raise SettingsError("hosted-secret-unknown", secret=what, administrator=self.administrator) from None
 
     def _refused(self, code: int, words: str) -> IdentityError:
         if code == requests.codes.not_found:
-            msg = f"there is no realm {self.administrator.realm} at {self.url}"
-            fix = (
-                "correct LABKIT_KEYCLOAK_REALM, or LABKIT_KEYCLOAK_URL (some end with /auth);\n"
-                "to have the realm made, name an administrator of all realms: LABKIT_KEYCLOAK_ADMIN_REALM=master"
-            )
-        else:
-            msg = f"the Keycloak at {self.url} does not let in the {self.administrator}"
-            fix = f"correct {SECRET_VARIABLE}, or who signs in: LABKIT_KEYCLOAK_ADMIN or …_ADMIN_CLIENT, and LABKIT_KEYCLOAK_ADMIN_REALM"
-        return IdentityError(msg, why=f"it answered {code}: {words}", fix=fix)
+            return IdentityError("hosted-no-realm", realm=self.administrator.realm, url=self.url, code=code, words=words)
+        return IdentityError("hosted-not-let-in", url=self.url, administrator=self.administrator, code=code, words=words)
 
     def unreachable(self, cause: BaseException | None = None) -> KeycloakUnreachable:
         """See `Keycloak.unreachable`."""
         if isinstance(cause, requests.exceptions.SSLError):
-            msg = f"the certificate that {self.url} shows can't be verified"
-            fix = "name a PEM file with the CA that signed it: LABKIT_KEYCLOAK_CA; if that is the right one, somebody else answers there"
-            return KeycloakUnreachable(msg, why=f"no authority in {self.ca} vouches for it", fix=fix)
-        why = f"{type(cause).__name__}, from {cause.request.url}" if isinstance(cause, requests.RequestException) and cause.request else ""
-        fix = "correct LABKIT_KEYCLOAK_URL, or see why this machine does not reach it (a proxy, a VPN, a firewall)"
-        return KeycloakUnreachable(f"nothing answers at {self.url}", why=why, fix=fix)
-
-
-def _finding(error: IdentityError) -> Finding:
-    return Finding(False, f"{error.what}{f': {error.why}' if error.why else ''}", error.fix)
+            return KeycloakUnreachable("hosted-unverified", url=self.url, ca=self.ca)
+        asked = cause.request if isinstance(cause, requests.RequestException) else None
+        reason = f"{type(cause).__name__}, from {asked.url}" if asked else ""
+        return KeycloakUnreachable("hosted-unreachable", url=self.url, reason=reason)
 
 
 def _version(admin: KeycloakAdmin) -> Finding:
     version = str(((_read(admin, "admin/serverinfo") or {}).get("systemInfo") or {}).get("version") or "")
     if not version:
         return Finding(True, "it does not tell this administrator its version; the labs are made for Keycloak 26")
-    fix = f"the workshop needs Keycloak {_OLDEST} or newer: have it updated"
-    return Finding(int(version.partition(".")[0]) >= _OLDEST, f"it is Keycloak {version}", fix)
+    if int(version.partition(".")[0]) < _OLDEST:
+        return Finding.of(problem("hosted-too-old", version=version, oldest=_OLDEST))
+    return Finding(True, f"it is Keycloak {version}")
 
 
 def _manageable(found: list[dict[str, Any]]) -> bool:

@@ -23,12 +23,8 @@ if TYPE_CHECKING:
 
 _TIMEOUT_SECONDS = 15
 _ADMIN_SECONDS = 90
-_LOOK = "see what the plan shows now, and Keycloak's log: labkit status says where it is"
-_FIXES = {
-    401: "the administrator's account or password was changed: set it back",
-    403: "use an administrator of the realm master, or one in the realm who has manage-users and manage-clients",
-    409: "something else has that name or address: remove it in Keycloak's console, or apply again if it was just made",
-}
+_REFUSALS = {401: "admin-call-unauthorized", 403: "admin-call-forbidden", 409: "admin-call-conflict"}
+"""By the code of Keycloak's answer: the problem. Any other is admin-call-refused."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +90,7 @@ class Keycloak(ABC):
         Raises:
             IdentityError: It is somebody else's.
         """
-        msg = f"{self.url} is not this lab's own, and labkit deletes nothing there"
-        raise IdentityError(msg, fix=f"have its administrator remove what the labs made in {self.realm_url}; lab 01 then makes it anew")
+        raise IdentityError("keycloak-not-own", url=self.url, realm=self.realm_url)
 
     def is_running(self) -> bool:
         """Whether it is up."""
@@ -172,8 +167,7 @@ class Keycloak(ABC):
         """
         answer = self.get(f"{self.realm_url}/.well-known/openid-configuration")
         if answer.status_code != requests.codes.ok:
-            msg, why = f"there is no realm at {self.realm_url}", f"its discovery document answers {answer.status_code}"
-            raise IdentityError(msg, why=why, fix="apply the realm plan: lab 01-keycloak")
+            raise IdentityError("no-such-realm", url=self.realm_url, code=answer.status_code)
         return dict(answer.json())
 
     def key_ids(self) -> list[str]:
@@ -214,13 +208,7 @@ def failure(what: str, error: KeycloakError) -> IdentityError:
     """The error to raise, unchained, for one of python-keycloak's that came while something was worked on."""
     code, cause = error.response_code, error.__cause__
     if code is None:
-        return unreachable(f"{what}: Keycloak can't be reached", cause, type(cause).__name__ if cause else "")
-    return IdentityError(f"{what}: Keycloak refused a call", why=f"it answered {code}: {words_of(error)}", fix=_FIXES.get(code, _LOOK))
-
-
-def unreachable(what: str, cause: BaseException | None, otherwise: str) -> KeycloakUnreachable:
-    """The error for a Keycloak of the lab's own that gives no answer; ``otherwise`` is the reason unless its certificate is."""
-    if isinstance(cause, requests.exceptions.SSLError):
-        fix = "labkit status says what of this lab runs there; labkit down, then labkit up, gives Keycloak a certificate of the lab's CA"
-        return KeycloakUnreachable(what, why="the certificate that is shown there can't be verified with the lab's CA", fix=fix)
-    return KeycloakUnreachable(what, why=otherwise, fix="start it: labkit up, or lab.keycloak.start() in a notebook")
+        if isinstance(cause, requests.exceptions.SSLError):
+            return KeycloakUnreachable("admin-call-unverified", place=what)
+        return KeycloakUnreachable("admin-call-unreachable", place=what, state=type(cause).__name__ if cause else "")
+    return IdentityError(_REFUSALS.get(code, "admin-call-refused"), place=what, code=code, words=words_of(error))

@@ -11,16 +11,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import requests
+
 from ..common.display import Finding
 from ..common.errors import ForeignIssuer, IdentityError, KeycloakUnreachable
 from ..common.exchanges import Exchange
+from ..common.problems import problem
 from ..config.files import write_private, writing
 from ..config.settings import Settings
 from ..servers.certificates import Certificates
 from ..servers.processes import Processes, Running, Server
 from ..toolchain import Toolchain
 from ..workshop.workshop import Workshop
-from .keycloak import Administrator, Keycloak, unreachable
+from .keycloak import Administrator, Keycloak
 
 if TYPE_CHECKING:
     from keycloak import KeycloakAdmin
@@ -95,7 +98,7 @@ class LocalKeycloak(Keycloak):
 
     def findings(self) -> Iterator[Finding]:
         """That it runs, and that its realm master answers."""
-        yield Finding(self.is_running(), f"Keycloak runs at {self.url}", "lab.keycloak.start()")
+        yield Finding(self.is_running(), f"Keycloak runs at {self.url}", problem("keycloak-down").fix)
         answer = self.get(f"{self.url}/realms/master")
         yield Finding(answer.ok, f"its master realm answers {answer.status_code}, certificate verified with {self.ca.name}")
 
@@ -114,15 +117,15 @@ class LocalKeycloak(Keycloak):
         """See `Keycloak.discovery`; a realm that names another issuer than the one it was asked as, which section 4.3 forbids, won't do."""
         found = super().discovery()
         if found["issuer"] != self.issuer:
-            msg = f"the realm names another issuer than the lab's: {found['issuer']}"
-            why = f"its tokens would name that one too, and whoever trusts {self.issuer} would refuse them"
-            raise ForeignIssuer(msg, why=why, fix="clear the realm's Frontend URL in Keycloak's console: Realm settings, General")
+            raise ForeignIssuer("foreign-issuer", named=found["issuer"], issuer=self.issuer)
         return found
 
     def unreachable(self, cause: BaseException | None = None) -> KeycloakUnreachable:
         """See `Keycloak.unreachable`."""
+        if isinstance(cause, requests.exceptions.SSLError):
+            return KeycloakUnreachable("keycloak-unverified", url=self.url)
         state = "it runs, but does not answer yet" if self.is_running() else "it is not running"
-        return unreachable(f"nothing answers at {self.url}", cause, state)
+        return KeycloakUnreachable("keycloak-unreachable", url=self.url, state=state)
 
     def _server(self, java: Path) -> Server:
         pair = self._certificates.server(_NAME)
@@ -174,9 +177,7 @@ class LocalKeycloak(Keycloak):
         return self._secret_file.read_text()
 
     def _refused(self, code: int, words: str) -> IdentityError:
-        msg = f"Keycloak at {self.url} does not accept the lab's administrator"
-        fix = f"if its password was changed by hand, set it back to what {self._secret_file} holds"
-        return IdentityError(msg, why=f"it answered {code}: {words}", fix=fix)
+        return IdentityError("administrator-not-accepted", url=self.url, code=code, words=words, file=self._secret_file)
 
     def _lay_out(self, distribution: Path) -> None:
         """Give the home a Keycloak folder: what it only reads is linked to the cache, what it writes is its own."""

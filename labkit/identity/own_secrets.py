@@ -73,10 +73,7 @@ def secrets_of(settings: Settings, note: Path) -> Secrets:
     else:
         return "demo"
     if settings.secrets == "demo":
-        msg = f"LABKIT_SECRETS is demo, and {where}"
-        why = "everybody knows those passwords and client secrets, and there they would open more than a lab"
-        fix = "unset LABKIT_SECRETS; if a local lab will do, then labkit down, and set LABKIT_KEYCLOAK and LABKIT_CLUSTER to local"
-        raise SettingsError(msg, why=why, fix=fix)
+        raise SettingsError("published-secrets", where=where)
     return "own"
 
 

@@ -54,14 +54,11 @@ class Realm:
         """
         name = self._workshop.realm.name
         if plan and plan.realm != name:
-            msg = f"this plan is for the realm {plan.realm}, the workshop's is {name}"
-            raise IdentityError(msg, fix="make a new plan, and apply that")
+            raise IdentityError("plan-of-another-realm", plan=plan.realm, realm=name)
         done = self._walk(write=True)
         if done.pending and (left := self._walk(write=False).pending):
             fields = [f"{change.kind} {change.name}: {', '.join(each.field for each in change.fields) or 'all'}" for change in left]
-            msg = "Keycloak accepted what it did not keep"
-            fix = "take it out of realm.yaml, or write it as Keycloak's console shows it; a user's attribute has to be in the user profile"
-            raise IdentityError(msg, why="\n".join(fields), fix=fix)
+            raise IdentityError("realm-not-kept", left="\n".join(fields))
         return done
 
     def admin(self) -> KeycloakAdmin:
@@ -85,8 +82,7 @@ class Realm:
         try:
             user, client = admin.get_user_id(username), admin.get_client_id(client_id)
             if not user or not client:
-                msg = f"the realm has no {f'client {client_id}' if user else f'user {username}'}"
-                raise IdentityError(msg, fix="make it, in Keycloak's console or with lab.realm.admin()")
+                raise IdentityError("realm-lacks", lacking=f"client {client_id}" if user else f"user {username}")
             path = f"admin/realms/{self._workshop.realm.name}/clients/{client}/evaluate-scopes/generate-example-id-token"
             answer = admin.connection.raw_get(path, userId=user, scope=scope)
             raise_error_from_response(answer, KeycloakGetError)

@@ -105,8 +105,7 @@ class Session:
         """
         with self._renewing:
             if self._signed_out:
-                msg = f"{self.username} has signed out"
-                raise SignInRefused(msg, fix=f'sign in again: lab.sign_in("{self.username}")')
+                raise SignInRefused("signed-out", user=self.username)
             if self.expires - time.time() < RENEW_SECONDS:
                 self.renew()
             return self._tokens
@@ -175,9 +174,8 @@ def verify(keycloak: Keycloak, token: str, *, audience: str | None) -> dict[str,
     try:
         decoded = jwt.JWT(jwt=token, key=keys, check_claims=wanted, algs=["RS256"], expected_type="JWS")
     except (JWException, ValueError, KeyError) as error:
-        why = f"{type(error).__name__}: {str(error).split('eyJ')[0].strip()}"
-        msg = f"a token is not one that {keycloak.issuer} made for {audience or 'anybody'}, or it no longer holds"
-        raise TokenInvalid(msg, why=why, fix="sign in again; if that doesn't help, compare issuer and clocks") from None
+        reason = f"{type(error).__name__}: {str(error).split('eyJ')[0].strip()}"
+        raise TokenInvalid("token-invalid", issuer=keycloak.issuer, audience=audience or "anybody", reason=reason) from None
     return dict(json.loads(decoded.claims))
 
 
@@ -214,10 +212,8 @@ def _session(keycloak: Keycloak, client: Client, username: str, grant: dict[str,
 def _compare_clocks(new_token: str) -> None:
     made, now = (read_claims(new_token) or {}).get("iat", 0), time.time()
     if abs(now - made) > _CLOCK_SECONDS:
-        msg = f"Keycloak's clock and the one here are {abs(now - made):.0f} s apart"
-        at, here = (time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment)) for moment in (made, now))
-        why = f"a token that it made this moment is of {at} UTC, and here it is {here} UTC; tokens live for minutes"
-        raise TokenInvalid(msg, why=why, fix="let this machine set its clock (timedatectl set-ntp true), then labkit down and labkit up")
+        there, here = (time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment)) for moment in (made, now))
+        raise TokenInvalid("clocks-apart", seconds=f"{abs(now - made):.0f}", there=there, here=here)
 
 
 def _post(keycloak: Keycloak, client: Client, endpoint: str, fields: dict[str, str]) -> requests.Response:
@@ -225,21 +221,20 @@ def _post(keycloak: Keycloak, client: Client, endpoint: str, fields: dict[str, s
     return keycloak.post(f"{keycloak.realm_url}/protocol/openid-connect/{endpoint}", fields)
 
 
-_FIXES = {
-    "Invalid user credentials": (
-        "apply the realm plan if the user is missing, else reset the password in Keycloak: realm.yaml's only counts for a new user"
-    ),
-    "Account is not fully set up": "give the user first and last name, email and no required action: the realm plan shows the difference",
-    "Account disabled": "enable the user: the realm plan shows the difference, applying it mends it",
-    "Invalid client or Invalid client credentials": "apply the realm plan: it compares the client and its secret with realm.yaml",
-    "Client not allowed for direct access grants": "apply the realm plan: it allows the client what realm.yaml declares",
-    "Token is not active": "sign in again: a session without use ends after 30 minutes",
-    "Session not active": "sign in again: the session was ended by a sign-out or an administrator, or by 30 minutes without use",
-    "Stale token": "sign in again: an administrator has revoked all tokens made until a certain moment",
-    "User disabled": "enable the user: the realm plan shows the difference, applying it mends it; then sign in again",
-    "Realm does not exist": "apply the realm plan: lab 01-keycloak",
-    "Realm not enabled": "apply the realm plan: it enables the realm",
+_REFUSALS = {
+    "Invalid user credentials": "refused-password",
+    "Account is not fully set up": "refused-unfinished",
+    "Account disabled": "refused-disabled",
+    "Invalid client or Invalid client credentials": "refused-client",
+    "Client not allowed for direct access grants": "refused-direct-grant",
+    "Token is not active": "session-idle",
+    "Session not active": "session-ended",
+    "Stale token": "tokens-revoked",
+    "User disabled": "session-user-disabled",
+    "Realm does not exist": "refused-no-realm",
+    "Realm not enabled": "refused-realm-disabled",
 }
+"""By Keycloak's words: the problem. Any other is refused-otherwise."""
 
 
 def _refusal(answer: requests.Response, failure: str) -> SignInRefused:
@@ -248,6 +243,6 @@ def _refusal(answer: requests.Response, failure: str) -> SignInRefused:
     except ValueError:
         body = {}
     error, described = str(body.get("error", "")), str(body.get("error_description", ""))
-    why = f"Keycloak answered {answer.status_code} {error}{': ' + described if described else ''}"
-    fix = _FIXES.get(described) or _FIXES.get(error) or "the realm plan shows what differs from realm.yaml: lab.realm.plan()"
-    return SignInRefused(failure, error=error, why=why, fix=fix)
+    name = _REFUSALS.get(described) or _REFUSALS.get(error) or "refused-otherwise"
+    words = f"{answer.status_code} {error}{': ' + described if described else ''}"
+    return SignInRefused(name, failure=failure, answer=words, error=error)

@@ -227,9 +227,7 @@ class Walk:
         wanted = {field: set(client.get(field, names)) for field, names in there.items()}
         wanted["optionalClientScopes"] -= wanted["defaultClientScopes"]
         if missing := sorted({name for field in lists for name in client[field]} - scope_ids.keys()):
-            msg = f"client {name}: the realm has no client scope {missing[0]}"
-            fix = "Keycloak makes its own client scopes with a realm only: create it again by hand, or remove the realm and apply"
-            raise IdentityError(msg, why="every new realm has it; it was removed", fix=fix)
+            raise IdentityError("client-scope-removed", client=name, scope=missing[0])
         # Taking away comes first: Keycloak says yes and does nothing about a scope that is in the other list.
         for method, more, less in (("delete", there, wanted), ("put", wanted, there)):
             for field, which in _SCOPES.items():

@@ -13,6 +13,7 @@ from ..cluster.kubectl import KubectlAnswer
 from ..common.display import Displayed, Finding, Table, progress
 from ..common.errors import KratixError
 from ..common.platform_folder import find
+from ..common.problems import problem
 from ..common.waiting import wait_until
 from ..config.settings import Settings
 from ..workshop.files import Document, read
@@ -86,9 +87,10 @@ class Kratix(ABC):
     def findings(self) -> Iterator[Finding]:
         """Whether it runs, and whether the API server has what it needs to ask it about a Promise."""
         runs = self.is_running()
-        yield Finding(runs, f"Kratix {'runs' if runs else 'does not run'} at {self.url}", "lab.kratix.start()")
+        yield Finding(runs, f"Kratix {'runs' if runs else 'does not run'} at {self.url}", problem("kratix-down").fix)
         wrong = self.webhook_differences()
-        yield Finding(not wrong, "; ".join(wrong) or "the API server asks it about each Promise, over verified TLS", "lab.kratix.start()")
+        text = "; ".join(wrong) or "the API server asks it about each Promise, over verified TLS"
+        yield Finding(not wrong, text, problem("kratix-webhook").fix)
 
     def missing_kinds(self) -> list[str]:
         """Which of Kratix's kinds the cluster lacks, by the names of their CRDs."""
@@ -134,8 +136,8 @@ class Kratix(ABC):
         answer = (run or self._cluster.admin_kubectl)("apply", "-f", "-", stdin=json.dumps(promise.manifest))
 
         def late(_: Exception) -> KratixError:
-            msg = f"the Promise {promise.name} is not available after {_AVAILABLE_SECONDS} s"
-            return KratixError(msg, why=self.unavailable(promise), fix="see what keeps it: labkit doctor")
+            reason = self.unavailable(promise)
+            return KratixError("promise-not-available", promise=promise.name, seconds=_AVAILABLE_SECONDS, reason=reason)
 
         with progress(f"waiting for the Promise {promise.name} to be available"):
             wait_until(lambda: not self.unavailable(promise), _AVAILABLE_SECONDS, late)

@@ -36,11 +36,6 @@ _ANSWER_SECONDS = 5
 _ITS_PORT = 9443
 """Where the controller listens for webhooks; it takes no other."""
 
-_VARIABLE = "LABKIT_KRATIX_SOURCE"
-_WAYS_OUT = (
-    f"set {_VARIABLE} to a checkout of Kratix in which its controller was built (bin/manager), or use KinD where Docker runs: "
-    "LABKIT_CLUSTER=kind"
-)
 PARTS = {
     "controller": "bin/manager",
     "CRDs": "config/crd/bases/platform.kratix.io_promises.yaml",
@@ -158,18 +153,14 @@ def require_source(folder: Path | None) -> Path:
         KratixUnavailable: None is named, it lacks something, or this system can't keep the controller on loopback.
     """
     if folder is None:
-        msg = "Kratix can't be had here: its controller is published as a container image, and a local cluster runs no containers"
-        raise KratixUnavailable(msg, fix=_WAYS_OUT)
+        raise KratixUnavailable("kratix-no-source")
     lacks = [f"its {what} ({path})" for what, path in PARTS.items() if not (folder / path).is_file()]
     if lacks:
-        msg = f"{_VARIABLE} names {folder}, which lacks {', '.join(lacks)}"
-        raise KratixUnavailable(msg, fix=_WAYS_OUT)
+        raise KratixUnavailable("kratix-source-lacks", folder=folder, parts=", ".join(lacks))
     if not os.access(folder / PARTS["controller"], os.X_OK):
-        msg = f"{_VARIABLE} names {folder}, whose {PARTS['controller']} is no program"
-        raise KratixUnavailable(msg, fix=_WAYS_OUT)
+        raise KratixUnavailable("kratix-no-program", folder=folder, program=PARTS["controller"])
     if not _networks_can_be_made():
-        msg = "Kratix can't be kept on loopback here: it listens on every interface, and this system gives a user no network of their own"
-        raise KratixUnavailable(msg, fix="allow user namespaces (Linux: unshare --user --net), or use KinD: LABKIT_CLUSTER=kind")
+        raise KratixUnavailable("kratix-no-network")
     return folder
 
 

@@ -35,8 +35,7 @@ class Promise(Tabular):
             promise = cls(yaml.safe_load(file.read_bytes()))
             _ = promise.name, promise.kind, promise.schema
         except (OSError, yaml.YAMLError, TypeError, KeyError, StopIteration) as error:
-            msg = f"{file} holds no Promise with an API"
-            raise KratixError(msg, why=f"{type(error).__name__}: {error}", fix="name a YAML file with one object of kind Promise") from None
+            raise KratixError("promise-file", file=file, reason=f"{type(error).__name__}: {error}") from None
         return promise
 
     @property
@@ -142,8 +141,7 @@ def wait_until_taken(read: Callable[[], Mapping[str, Any]], seconds: float = _WA
             now = RequestStatus.of(read())
             if now.pending:
                 work.update(now.pending)
-                msg = f"{now.name} is still pending after {seconds:.0f} s"
-                raise KratixError(msg, why=now.pending, fix="see what keeps it: labkit doctor")
+                raise KratixError("request-still-pending", request=now.name, seconds=f"{seconds:.0f}", reason=now.pending)
             return now
 
         return wait_until(taken, seconds, passing=lambda error: isinstance(error, KratixError))

@@ -6,7 +6,7 @@ Not yet run: there is no Docker where this was written. The versions are those o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,8 +58,8 @@ class Manifest:
             answer = request("GET", self.url, timeout=_FETCH_SECONDS)
             answer.raise_for_status()
         except requests.RequestException as error:
-            msg = f"{self.what} can't be fetched from {self.url}"
-            raise KratixError(msg, why=f"{type(error).__name__}: {error}", fix="see whether this machine reaches that site") from None
+            reason = f"{type(error).__name__}: {error}"
+            raise KratixError("manifest-not-fetched", manifest=self.what, url=self.url, reason=reason) from None
         digest = hashlib.sha256(answer.content).hexdigest()
         if self.sha256 not in ("", digest) or self.holds not in answer.text:
             why = f"its SHA-256 is {digest}, pinned is {self.sha256}" if self.sha256 else f"it has no line {self.holds!r}"
@@ -71,12 +71,11 @@ class Manifest:
         try:
             return named_in(text)
         except yaml.YAMLError as error:
-            why = f"it is no YAML: {error}"
-            raise self._is_another(why) from None
+            reason = f"it is no YAML: {error}"
+            raise self._is_another(reason) from None
 
-    def _is_another(self, why: str) -> KratixError:
-        fix = "try again; if it stays, somebody has changed it: do not apply it"
-        return KratixError(f"{self.url} is not {self.what}", why=why, fix=fix)
+    def _is_another(self, reason: str) -> KratixError:
+        return KratixError("manifest-is-another", url=self.url, manifest=self.what, reason=reason)
 
 
 MANIFESTS = tuple(
@@ -146,8 +145,7 @@ class ReleasedKratix(Kratix):
         """Try again while the cluster is not ready for it yet."""
 
         def late(last: Exception) -> KratixError:
-            msg = f"{what} is not ready after {_READY_SECONDS} s"
-            return KratixError(msg, why=str(last), fix="see what its pods say: kubectl get pods --all-namespaces")
+            return KratixError("manifest-not-ready", manifest=what, seconds=_READY_SECONDS, reason=str(last))
 
         def passing(error: Exception) -> bool:
             return isinstance(error, ClusterError) and any(words in str(error) for words in _NOT_YET)
@@ -199,8 +197,17 @@ def require_images(wanted: Iterable[str], kind: Path, docker: Docker) -> None:
         reasons = zip(images, pool.map(bring, images), strict=True)
         missing = {image: why for image, why in reasons if why}
     if missing:
-        msg = f"KinD's node lacks {len(missing)} of the {len(images)} images that Kratix needs, and they can't be had; nothing was applied"
-        raise KratixError(msg, why="\n".join(f"{image}: {why}" for image, why in missing.items()), fix=_fix(list(missing), kind))
+        # What is saved by its digest arrives without a name.
+        names = " ".join(image for image in missing if "@" not in image)
+        raise KratixError(
+            "kratix-images" if names else "kratix-images-by-digest",
+            lacking=len(missing),
+            many=len(images),
+            reasons="\n".join(f"{image}: {why}" for image, why in missing.items()),
+            names=names,
+            kind=kind,
+            cluster=NAME,
+        )
 
 
 def _bring(image: str, *, node: str, kind: Path, docker: Docker) -> str:
@@ -231,18 +238,3 @@ def _bring(image: str, *, node: str, kind: Path, docker: Docker) -> str:
 
 def _last_line(text: str) -> str:
     return "".join(text.strip().splitlines()[-1:])
-
-
-def _fix(images: Sequence[str], kind: Path) -> str:
-    reach = "let this machine reach the registries"
-    # What is saved by its digest arrives without a name.
-    names = " ".join(image for image in images if "@" not in image)
-    if not names:
-        return reach
-    return f"""\
-{reach}; or carry the images here:
-where they can be had: for image in {names}; do docker pull $image; done
-docker save --output kratix.tar {names}  (by Docker 28 or newer: with --platform=linux/amd64 or linux/arm64)
-then here: {kind} load image-archive kratix.tar --name {NAME}
-labkit kratix up
-What has moved to another registry is pulled from there, and given the name that is asked for by docker tag"""

@@ -95,8 +95,7 @@ def read_template(file: Path) -> dict[str, Any]:
         template = dict(yaml.safe_load(file.read_text()))
         ref_of(template)
     except (OSError, yaml.YAMLError, TypeError, ValueError, KeyError) as error:
-        msg, why = f"{file} holds no template", f"{type(error).__name__}: {error}"
-        raise PortalError(msg, why=why, fix="name a YAML file with one entity of kind Template") from None
+        raise PortalError("template-file", file=file, reason=f"{type(error).__name__}: {error}") from None
     return template
 
 
@@ -141,18 +140,14 @@ def follow(lines: Iterable[str], task: str, template: str, say: Callable[[str], 
         if event["type"] == "completion":
             if error := body.get("error"):
                 words = str(error.get("message") or error.get("name", ""))
-                fix = "mend what it names, and run the template again"
-                raise _clusters(refusal, words) or TaskFailed(f"{template} failed", log=tuple(log), why=words, fix=fix)
+                raise _clusters(refusal, words) or TaskFailed("task-failed", template=template, words=words, log=tuple(log))
             return TaskResult(task, template, tuple(log), body.get("output") or {})
         if message.startswith(_CARRIES_REFUSAL):
             refusal = json.loads(message.removeprefix(_CARRIES_REFUSAL))["refusal"]
         else:
             log.append("\n".join(line for line in message.rstrip().splitlines() if not line.startswith("    at ")))
             say(log[-1])
-    msg = f"the portal fell silent before {template} was done"
-    raise TaskFailed(
-        msg, log=tuple(log), fix="look whether it still runs: labkit status; then see what was made, and run the template again"
-    )
+    raise TaskFailed("task-cut-short", template=template, log=tuple(log))
 
 
 def translated(answer: requests.Response) -> LabkitError:
@@ -162,23 +157,21 @@ def translated(answer: requests.Response) -> LabkitError:
         message = str(body.get("message", ""))
         if answer.status_code == Forbidden.status:
             return forbidden(message)
-        return ClusterError(f"the API server answered {answer.status_code}", why=message)
+        return ClusterError("portal-cluster-refuses", code=answer.status_code, words=message)
     message = _words(answer)
     if clusters := _clusters((body.get("error") or {}).get("refusal") or {}, message):
         return clusters
     if answer.status_code == requests.codes.unauthorized:
-        msg = "the portal has no token of yours to act with"
-        return NotSignedIn(msg, why=message, fix="sign in again: lab.portal.sign_in(…)")
+        return NotSignedIn("portal-no-token", words=message)
     if answer.status_code == requests.codes.forbidden:
-        fix = "sign in as somebody who may: docs/portal-permissions.md says who may what"
-        return NotPermitted("the portal's rules don't permit this", why=message, fix=fix)
+        return NotPermitted("portal-not-permitted", words=message)
     return refused(answer, "the portal can't do this")
 
 
 def refused(answer: requests.Response, what: str) -> PortalError:
     """The portal's no, in its own words."""
-    fix = "its log holds the rest: labkit status names it" if answer.status_code >= requests.codes.internal_server_error else ""
-    return PortalError(what, why=f"it answered {answer.status_code}: {_words(answer)}", fix=fix)
+    name = "portal-failed" if answer.status_code >= requests.codes.internal_server_error else "portal-refused"
+    return PortalError(name, failure=what, code=answer.status_code, words=_words(answer))
 
 
 def problems(answer: requests.Response) -> tuple[str, ...]:
@@ -190,9 +183,7 @@ def _clusters(refusal: Mapping[str, Any], told: str) -> Forbidden | None:
     """The API server's 403, if ``refusal``, as ``refusals.js`` makes it, is one; ``told`` is what the portal says of it."""
     if refusal.get("status") != Forbidden.status:
         return None
-    error = forbidden(refusal["message"])
-    error.user, error.why = refusal["user"], told
-    return error
+    return Forbidden("portal-cluster-forbids", words=refusal["message"], told=told, user=refusal["user"])
 
 
 def _words(answer: requests.Response) -> str:

@@ -91,17 +91,14 @@ class Browser:
         action = _expect_at(issuer, urljoin(page, login_form(form.text, page)), "the login form is to be sent to")
         answer = self._to_keycloak("POST", action, {"username": user.username, "password": user.password.get_secret_value()})
         if not answer.is_redirect:
-            msg = f"Keycloak did not sign {user.username} in to the portal"
-            why = _text(answer.text, ".kc-feedback-text", _TITLE) or f"it answered {answer.status_code}"
-            fix = "reset the password in Keycloak: realm.yaml's only counts for a new user; the realm plan shows what else differs"
-            raise SignInRefused(msg, error="login_form", why=why, fix=fix)
+            words = _text(answer.text, ".kc-feedback-text", _TITLE) or f"it answered {answer.status_code}"
+            raise SignInRefused("portal-login-refused", user=user.username, words=words, error="login_form")
         back = self.send("GET", _expect_at(self._url, answer.headers["Location"], "Keycloak sends people back to"))
         found = _ANSWER.search(back.text)
         told = json.loads(unquote(found.group(1))) if found else {}
         if "response" not in told:
-            msg = f"the portal did not take what Keycloak said of {user.username}"
-            why = told.get("error", {}).get("message") or f"it answered {back.status_code}"
-            raise PortalError(msg, why=why, fix="the portal's log holds the rest; apply the realm plan if the client differs")
+            words = told.get("error", {}).get("message") or f"it answered {back.status_code}"
+            raise PortalError("portal-login-not-taken", user=user.username, words=words)
         self._key = told["response"]["profile"]["sessionKey"]
         return _signed_in(told["response"])
 
@@ -114,10 +111,7 @@ class Browser:
         """
         answer = self._auth("GET", "refresh", env="development", scope=_SCOPE)
         if answer.status_code == requests.codes.unauthorized:
-            msg = "the portal's session can't be renewed"
-            ended = "it was ended, in the portal or in Keycloak, or the portal was started anew, or Keycloak does not answer"
-            why = ended if self._keycloak.is_running() else "Keycloak is not running"
-            raise NotSignedIn(msg, why=why, fix="sign in again: lab.portal.sign_in(…)")
+            raise NotSignedIn("portal-session-ended" if self._keycloak.is_running() else "portal-session-without-keycloak")
         if not answer.ok:
             raise refused(answer, "the portal does not renew the session")
         return _signed_in(answer.json())
@@ -176,9 +170,7 @@ def login_form(page: str, url: str) -> str:
     """
     form = _first(page, "form#kc-form-login[action]")
     if form is None:
-        msg = f"Keycloak shows no login form at {urlsplit(url).path}"
-        why = _text(page, "#kc-error-message", _TITLE)
-        raise SignInRefused(msg, why=why, fix="apply the realm plan: it compares the portal's client with realm.yaml")
+        raise SignInRefused("portal-no-login-form", path=urlsplit(url).path, words=_text(page, "#kc-error-message", _TITLE))
     return str(form["action"])
 
 
@@ -186,9 +178,7 @@ def _expect_at(origin: str, url: str, who: str) -> str:
     """The address, if it is one of this origin; ``who`` named it."""
     # As text: what comes before the slash, programs read in different ways.
     if not url.startswith(f"{origin}/"):
-        msg = "the sign-in leads elsewhere, so it was left before a password or a code was sent there"
-        why = f"{who} {url.partition('?')[0]}, and not to {origin}"
-        raise PortalError(msg, why=why, fix="look what answers there: `labkit status` names the portal's address, and its process")
+        raise PortalError("portal-login-elsewhere", who=who, url=url.partition("?")[0], origin=origin)
     return url
 
 

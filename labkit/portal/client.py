@@ -113,13 +113,9 @@ class PortalSession:
         answer = self._send("POST", "scaffolder/v2/tasks", json=body)
         if answer.status_code == requests.codes.not_found:
             known = ", ".join(self.catalog("template").refs) or "none"
-            msg = f"there is no template {ref}"
-            raise TemplateUnknown(msg, why=f"registered: {known}", fix="register it: session.register_template(…), lab 06-portal")
+            raise TemplateUnknown("template-unknown", template=ref, registered=known)
         if answer.status_code == requests.codes.bad_request and (wrong := problems(answer)):
-            msg = f"{ref} does not take these values"
-            raise InvalidValues(
-                msg, problems=wrong, why="\n".join(wrong), fix="give what the template's form asks for: its parameters are in the catalog"
-            )
+            raise InvalidValues("template-values", template=ref, complaints="\n".join(wrong), problems=wrong)
         task, began = str(_checked(answer)["id"]), time.time()
         stream = self._send("GET", f"scaffolder/v2/tasks/{task}/eventstream", stream=True)
         if not stream.ok:
@@ -141,10 +137,7 @@ class PortalSession:
         try:
             return self._register_address(str(source)) if by_address else self._register_file(Path(source))
         except NotPermitted as refused:
-            msg = f"{self.username} may not publish templates"
-            why = f"a template runs with the rights of whoever runs it, so to publish is for the members of {shown(self._publishers)}"
-            fix = 'have one of them publish it: lab.portal.sign_in("user-admin").register_template(…) in the workshop as it comes'
-            raise NotPermitted(msg, why=why, fix=fix) from refused
+            raise NotPermitted("portal-not-publisher", publisher=self.username, groups=shown(self._publishers)) from refused
 
     def resource(self, kind: str, name: str, api_version: str = "v1", namespace: str = "") -> dict[str, Any]:
         """An object of the cluster, read with this person's own rights through ``/api/ske/resource``.
@@ -186,8 +179,7 @@ class PortalSession:
         found = self.ask("POST", "catalog/locations", params={"dryRun": "true"}, json={"type": "url", "target": address})
         ref = next((ref for ref in Catalog(tuple(found["entities"])).refs if ref.startswith("template:")), "")
         if not ref:
-            msg = f"{address} holds no template"
-            raise PortalError(msg, fix="name the address of a YAML file with an entity of kind Template")
+            raise PortalError("template-address", address=address)
         if not found["exists"]:
             self.ask("POST", "catalog/locations", json={"type": "url", "target": address})
         self._wait_for_template(ref)
@@ -208,14 +200,11 @@ class PortalSession:
         def is_there() -> bool:
             return any(ref_of(entity) == ref and spec in (None, entity["spec"]) for entity in self.catalog("template").entities)
 
-        msg = f"the catalog has not taken {ref} within {_CATALOG_SECONDS} s"
-        late = PortalError(msg, fix="its log may say why: labkit status names it")
-        wait_until(is_there, _CATALOG_SECONDS, lambda _: late)
+        wait_until(is_there, _CATALOG_SECONDS, lambda _: PortalError("template-not-taken", template=ref, seconds=_CATALOG_SECONDS))
 
     def _fresh(self) -> SignedIn:
         if self._signed_out:
-            msg = f"{self.username} has signed out of the portal"
-            raise NotSignedIn(msg, fix=f'sign in again: lab.portal.sign_in("{self.username}")')
+            raise NotSignedIn("portal-signed-out", user=self.username)
         with self._renewing:
             if self._signed_in.expires - time.time() < RENEW_SECONDS:
                 self.renew()

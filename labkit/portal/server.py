@@ -120,8 +120,8 @@ class Portal:
 
     def unreachable(self) -> PortalUnreachable:
         """The error for a portal that does not answer."""
-        why = "it runs, but does not answer yet" if self.is_running() else "it is not running"
-        return PortalUnreachable(f"nothing answers at {self.url}", why=why, fix="start it: labkit up, or lab.portal.start() in a notebook")
+        state = "it runs, but does not answer yet" if self.is_running() else "it is not running"
+        return PortalUnreachable("portal-unreachable", url=self.url, state=state)
 
     def _session(self, username: str, browser: Browser, signed_in: SignedIn) -> PortalSession:
         return PortalSession(username, browser, signed_in, self._endpoint().name, self._templates, config.publishers(self._workshop))

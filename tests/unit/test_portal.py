@@ -34,6 +34,7 @@ from labkit.common.errors import (
     WorkshopError,
 )
 from labkit.common.platform_folder import OWN
+from labkit.common.problems import Problem
 from labkit.config.settings import Settings
 from labkit.config.state_folder import PORTS
 from labkit.identity.keycloak import Keycloak
@@ -296,7 +297,7 @@ def rogue_and_keycloak(tmp_path: Path) -> Iterator[tuple[Site, Site, Browser]]:
     certificates = Certificates(tmp_path)
     with Site() as rogue, Site(certificates.server("keycloak")) as keycloak:
         issuer = cast("Keycloak", Issuer(f"{keycloak.url}/realms/r", certificates.authority("servers")))
-        yield rogue, keycloak, Browser(rogue.url, issuer, lambda: PortalUnreachable("nothing answers"))
+        yield rogue, keycloak, Browser(rogue.url, issuer, lambda: PortalUnreachable(Problem("portal-unreachable", "nothing answers")))
         for site in (rogue, keycloak):
             site.shutdown()
 
