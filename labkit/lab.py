@@ -166,7 +166,7 @@ class Lab:
                 return stopped + self.cluster.leave()
             except ClusterError as error:
                 why = f"{error.why}\nstopped all the same: {', '.join(stopped) or 'nothing else ran'}"
-                raise ClusterError(error.what, why=why, fix=error.fix) from None
+                raise ClusterError(replace(error.problem, why=why)) from None
 
     def sign_in(self, username: str) -> Person:
         """Sign a user of the workshop in through the client that the cluster trusts, and write their kubectl context."""

@@ -25,9 +25,22 @@ LIST_BINDINGS = "kubectl get clusterrolebindings,rolebindings -A -o wide -l '!ku
 NAMESPACE = "default"
 """Where the questions about namespaced resources are asked."""
 
+_PARTS = ("rules", "subjects", "roleRef")
 _PARALLEL = 8
 _CELL, _ROW, _TOP, _GAP = 49, 26, 48, 16
 _NAMES = 250
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An object that is not in the cluster as it is declared: which ``part`` of it differs, or nothing there when it is missing."""
+
+    kind: str
+    name: str
+    part: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}{f': its {self.part} are not as declared' if self.part else ' is missing'}"
 
 
 class Rbac:
@@ -65,17 +78,13 @@ class Rbac:
         names = [f"{wanted['kind'].lower()}/{wanted['metadata']['name']}" for wanted in reversed(self.objects())]
         return self._kubectl("delete", "--ignore-not-found", *names)
 
-    def differences(self) -> list[str]:
-        """What the cluster has that differs from what is declared, one sentence each; empty when all is well."""
-        problems = []
+    def differences(self) -> list[Difference]:
+        """What the cluster has that differs from what is declared; empty when all is well."""
+        found = []
         for wanted, there in self._pairs():
-            name = f"{wanted['kind']} {wanted['metadata']['name']}"
-            if there is None:
-                problems.append(f"{name} is missing")
-                continue
-            parts = [part for part in ("rules", "subjects", "roleRef") if part in wanted and there.get(part) != wanted[part]]
-            problems.extend(f"{name}: its {part} are not as declared" for part in parts)
-        return problems
+            parts = [part for part in _PARTS if part in wanted and there.get(part) != wanted[part]] if there else [""]
+            found += [Difference(wanted["kind"], wanted["metadata"]["name"], part) for part in parts]
+        return found
 
     def _pairs(self) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
         """Each declared object, with the one of its kind and name in the cluster."""

@@ -47,8 +47,7 @@ class Practice(Displayed):
     def insist_on_up(self) -> None:
         """Raise `PracticeError` unless it runs."""
         if not self.is_up():
-            msg = "the practice lab does not run"
-            raise PracticeError(msg, fix="practice.start() in a notebook, or labkit break NAME in a terminal")
+            raise PracticeError("practice-down")
 
     def is_up(self) -> bool:
         """Whether it was started, and not stopped since; a server that a fault took down doesn't count."""
@@ -83,8 +82,7 @@ class Practice(Displayed):
         """
         name = dict(enumerate(FAULTS, 1)).get(which, "") if isinstance(which, int) else which
         if name not in FAULTS:
-            msg = f"there is no fault {which!r}"
-            raise PracticeError(msg, fix=f"name one of {', '.join(FAULTS)}")
+            raise PracticeError("fault-unknown", fault=repr(which), faults=", ".join(FAULTS))
         self.insist_on_up()
         fault = FAULTS[name]
         with self.lab.processes.lock():
@@ -92,9 +90,7 @@ class Practice(Displayed):
             left = self.fault if self.fault and self.doctor().found else None
             if left not in (None, fault):
                 # Which one it is may be just what somebody is trying to find out.
-                msg = "another fault is still on, and it is one fault at a time"
-                fix = "practice.doctor() says what it is and how to mend it; practice.mend(), or labkit mend, does it"
-                raise PracticeError(msg, fix=fix)
+                raise PracticeError("fault-still-on")
             if left is None:
                 # Before anything is done, so that a fault that is half on is known as well.
                 write_private(self._note, name)
@@ -118,8 +114,7 @@ class Practice(Displayed):
         diagnosis = self.doctor()
         if diagnosis.found:
             first = diagnosis.found[0]
-            msg = f"the practice lab is not whole: {first.problem.why}"
-            raise CheckFailed(msg, why=first.evidence, fix=first.problem.fix)
+            raise CheckFailed("practice-not-whole", cause=first.problem.why, seen=first.evidence, mend=first.problem.fix)
         print(f"{OK} whole again: {len(diagnosis.well)} things looked at, and nothing is wrong")
 
     def mend(self) -> Fault | None:

@@ -66,8 +66,6 @@ def questions() -> dict[str, Question]:
 
 def question(lab: str) -> Question:
     """Ask the question of the lab of that name."""
-    asked = questions().get(lab)
-    if asked is None:
-        msg = f"{lab} has no question"
-        raise LabkitError(msg, fix="give it one in labkit/course/questions.yaml")
-    return asked
+    if asked := questions().get(lab):
+        return asked
+    raise LabkitError("question-missing", notebook=lab)

@@ -181,16 +181,17 @@ def _kernels(lab: Lab) -> type:
 
 
 def _failure(lab: Lab, result: LabResult, error: Any, output: Path) -> LabRunFailed:
-    home = lab.settings.home
-    source = "\n".join(f"    {line}" for line in error.source.splitlines()[:8])
     logs = [f"the last lines of {lab.processes.log_file(name)}:\n{lab.processes.log_tail(name, 6)}" for name in lab.processes.names()]
-    what = f"{result.lab} stopped at code cell {len(result.cells)}:\n{source}\n{error.evalue}"
-    fix = (
-        f"look at the executed labs: {output / 'index.html'}\n"
-        f"see the servers, which are still up: LABKIT_HOME={home} labkit status\n"
-        f"stop them: LABKIT_HOME={home} labkit down"
+    return LabRunFailed(
+        "lab-run-stopped",
+        notebook=result.lab,
+        cell=len(result.cells),
+        source="\n".join(f"    {line}" for line in error.source.splitlines()[:8]),
+        error=error.evalue,
+        logs="\n".join(logs),
+        page=output / "index.html",
+        home=lab.settings.home,
     )
-    return LabRunFailed(what, why="\n".join(logs), fix=fix)
 
 
 @contextmanager

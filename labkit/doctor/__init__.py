@@ -2,4 +2,4 @@
 
 from .diagnosis import Diagnosis, diagnose
 
-__all__ = ["Diagnosis", "Found", "diagnose"]
+__all__ = ["Diagnosis", "diagnose"]

@@ -82,7 +82,8 @@ def diagnose(lab: Lab, called: str = "lab") -> Diagnosis:
             continue
         causes: list[Found] = []
         try:
-            causes.extend(Found(problem(cause, lab=called), evidence) for cause, evidence in probe(lab, sign_in))
+            for cause, evidence in probe(lab, sign_in):
+                causes.append(Found(problem(cause, lab=called) if isinstance(cause, str) else cause, evidence))
         except probes.NotThere:
             continue
         except LabkitError as error:

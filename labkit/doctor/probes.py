@@ -1,4 +1,4 @@
-"""The probes: each looks at one thing of a lab and yields the names of the causes that it finds, with what it saw."""
+"""The probes: each looks at one thing of a lab and yields the problems that it finds, with what it saw."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from ..cluster.trust import Trust
 from ..common.display import shown
 from ..common.errors import ForeignIssuer, IdentityError, KeycloakUnreachable, SignInRefused, TokenInvalid, Unauthorized
 from ..common.http_session import HttpSession
+from ..common.problems import Problem, problem
 from ..config.ports import listener
 from ..identity.plan import Action
 from ..identity.session import Session, key_id, read_claims
 from ..lab import Lab
 from ..servers.machine import FULL_GB
 
-Causes = Iterator[tuple[str, str]]
+Causes = Iterator[tuple[str | Problem, str]]
+"""Problems, or their ids where the catalogue asks for no value, each with what was seen."""
+
 SignIn = Callable[[str], Session]
 """Signs a person in, once for all probes: a password takes Keycloak longer than anything else here."""
 
@@ -38,7 +41,7 @@ def machine(lab: Lab, _: SignIn) -> Causes:
     """Disk and memory."""
     found = lab.machine()
     if found.disk_gb < FULL_GB:
-        yield "disk-full", f"{found.disk_gb * 1000:.0f} MB free at {lab.settings.home}"
+        yield problem("disk-full", folder=lab.settings.home), f"{found.disk_gb * 1000:.0f} MB free at {lab.settings.home}"
     if found.memory_gb < FULL_GB:
         yield "memory-short", f"{found.memory_gb * 1000:.0f} MB available"
 
@@ -50,7 +53,7 @@ def keycloak(lab: Lab, _: SignIn) -> Causes:
     except KeycloakUnreachable as error:
         if not lab.keycloak.is_running():
             if holder := listener(lab.settings.ports["keycloak"]):
-                yield "keycloak-port-taken", f"port {lab.settings.ports['keycloak']} is held by {holder}, and no Keycloak of this home runs"
+                yield "keycloak-port-taken", f"port {lab.settings.ports['keycloak']} is held by {holder}, and no Keycloak of this lab runs"
             else:
                 yield "keycloak-down", f"{error.what}: {error.why}\n{lab.processes.log_tail('keycloak', 1)}".strip()
         elif isinstance(error.__context__, SSLError):
@@ -168,7 +171,7 @@ def identities(lab: Lab, sign_in: SignIn) -> Causes:
         try:
             seen = lab.cluster.api(sign_in(username)).whoami()
         except Unauthorized as error:
-            yield "no-discovery" if "discovery document" in error.why else "not-taken", f"{username}: {error.why}"
+            yield _SIGNS["unauthorized"].get(error.problem.id, "not-taken"), f"{username}: {error.why}"
         else:
             if seen.username != user.email or set(seen.groups) != {*user.groups, "system:authenticated"}:
                 yield "other-name", f"{username} is {seen}"
@@ -177,8 +180,7 @@ def identities(lab: Lab, sign_in: SignIn) -> Causes:
 def rbac(lab: Lab, _: SignIn) -> Causes:
     """The RBAC objects beside their declaration."""
     for difference in lab.cluster.rbac.differences():
-        which = "binding" if difference.startswith("ClusterRoleBinding") else "role"
-        yield f"{which}-{'missing' if difference.endswith('is missing') else 'changed'}", difference
+        yield _SIGNS["rbac"][f"{difference.kind}{difference.part and '.changed'}"], str(difference)
 
 
 def access(lab: Lab, sign_in: SignIn) -> Causes:

@@ -255,7 +255,7 @@ def test_applying_the_rbac_objects_again_changes_nothing(lab: Lab) -> None:
 def test_a_binding_to_another_role_is_named_and_replaced(lab: Lab) -> None:
     lab.cluster.admin_kubectl("delete", "clusterrolebinding", "kube-dev")
     lab.cluster.admin_kubectl("create", "clusterrolebinding", "kube-dev", "--clusterrole=cluster-admin", "--group=kube-dev")
-    assert lab.cluster.rbac.differences() == ["ClusterRoleBinding kube-dev: its roleRef are not as declared"]
+    assert [*map(str, lab.cluster.rbac.differences())] == ["ClusterRoleBinding kube-dev: its roleRef are not as declared"]
     lab.cluster.rbac.apply()
     assert lab.cluster.rbac.differences() == []
 
@@ -268,7 +268,7 @@ def test_other_rules_and_subjects_are_named_and_mended(lab: Lab) -> None:
         ("clusterrolebinding", "kube-dev", [{"op": "add", "path": "/subjects/-", "value": {"kind": "User", "name": "eve"}}]),
     ):
         lab.cluster.admin_kubectl("patch", kind, name, "--type=json", "-p", json.dumps(patch))
-    assert lab.cluster.rbac.differences() == [
+    assert [*map(str, lab.cluster.rbac.differences())] == [
         "ClusterRole cr-reader: its rules are not as declared",
         "ClusterRoleBinding kube-dev: its subjects are not as declared",
     ]
@@ -282,7 +282,7 @@ def test_removed_objects_are_named_as_missing_and_removing_them_again_is_no_erro
     lab.cluster.rbac.remove()
     lab.cluster.rbac.remove()
     names = ("ClusterRole cr-reader", "ClusterRoleBinding kube-admin", "ClusterRoleBinding kube-dev")
-    assert lab.cluster.rbac.differences() == [f"{name} is missing" for name in names]
+    assert [*map(str, lab.cluster.rbac.differences())] == [f"{name} is missing" for name in names]
 
 
 @pytest.fixture(scope="module")

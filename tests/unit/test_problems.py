@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 
 import pytest
+import yaml
 
 import labkit.common.errors
 from labkit.common.errors import LabkitError, PortInUse
@@ -40,6 +42,12 @@ def test_a_problem_is_unique_and_whole() -> None:
     assert {name for name, fields in PROBLEMS.items() if not fields.keys() <= {"what", "why", "fix"} or "what" not in fields} == set()
 
 
+def test_a_problem_reads_like_the_others() -> None:
+    """Ids are words with hyphens between them, and what failed ends without a full stop, as it is the head of a message."""
+    assert {name for name in PROBLEMS if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name)} == set()
+    assert {name for name, fields in PROBLEMS.items() if fields["what"].rstrip().endswith(".")} == set()
+
+
 def test_each_call_gives_what_the_text_asks_for() -> None:
     """An id that does not exist, a value that is missing and one that nothing reads are found here and not by a user."""
     wrong = []
@@ -52,6 +60,20 @@ def test_each_call_gives_what_the_text_asks_for() -> None:
             wrong += [f"{where}: {name} lacks {missing}"] if missing else []
             wrong += [f"{where}: {name} does not read {spare}"] if spare else []
     assert wrong == []
+
+
+def test_the_doctor_yields_ids_that_ask_for_no_value() -> None:
+    """A probe that names a problem by its id alone names one that exists and whose text is whole without what was seen."""
+    file = Path("labkit/doctor/probes.py")
+    pairs = [
+        node.value.elts[0]
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple)
+    ]
+    names = {str(node.value) for node in pairs if isinstance(node, ast.Constant)}
+    names |= {name for causes in yaml.safe_load(Path("labkit/doctor/signs.yaml").read_text()).values() for name in causes.values()}
+    assert len(names) > 50
+    assert {name for name in names if asked(PROBLEMS[name])} == set()
 
 
 def test_each_problem_is_met_somewhere() -> None:

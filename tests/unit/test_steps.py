@@ -16,6 +16,7 @@ import pytest
 from labkit.cluster.cluster import Cluster
 from labkit.common.display import Finding
 from labkit.common.errors import CheckFailed, EarlierLabMissing, IdentityError, LabkitError
+from labkit.common.problems import Problem
 from labkit.config.settings import Settings, find_root
 from labkit.course import steps
 from labkit.course.steps import (
@@ -172,7 +173,7 @@ def test_a_check_that_does_not_hold_says_what_is_wrong_and_what_to_do(added: Any
 
 
 def test_an_error_within_a_check_is_a_finding_with_its_fix(added: Any, lab: Lab) -> None:
-    added(Finding(True, "one"), error=IdentityError("no realm", why="404", fix="apply it"))
+    added(Finding(True, "one"), error=IdentityError(Problem("no-realm", "no realm", "404", "apply it")))
     report = examine(lab, "probe")
     assert not report.ok
     assert report.findings[-1] == Finding(False, "no realm: 404", "apply it")

@@ -105,11 +105,11 @@ def _api_server(lab: Lab, seen: Identity | None, unknown: str) -> Link:
 
 def _rbac(lab: Lab, groups: Collection[str]) -> Link:
     differences, silent = _look(lab.cluster.rbac.differences)
-    if differences and len(differences) == len(lab.cluster.rbac.objects()) and all("is missing" in each for each in differences):
+    if differences and len(differences) == len(lab.cluster.rbac.objects()) and not any(each.part for each in differences):
         return Link("RBAC", None, "to come: lab 03", (("roles", "none is given yet"),), "will allow, or refuse with 403")
     has = "has" if differences == [] else "is to have"
     bound = tuple((each.group, f"{has} the role {each.role}") for each in lab.workshop.cluster.bindings if each.group in groups)
-    state = silent or (differences[0] if differences else "as declared")
+    state = silent or (str(differences[0]) if differences else "as declared")
     next_one = "allows, or refuses with 403, whoever asks: kubectl, or the portal for them"
     return Link("RBAC", differences == [], state, bound or (("roles", "none is declared for these groups"),), next_one)
 

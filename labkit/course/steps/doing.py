@@ -72,10 +72,8 @@ def insist_on_what_is_needed(lab: Lab, info: LabInfo) -> None:
         missing, need = report, the_lab(STEPS[need].lab).needs
     if missing:
         nearest, first = STEPS[info.needs].lab, STEPS[missing.step].lab
-        msg = f"this lab builds on {nearest}, and what that leaves behind is not there"
         way = f"run {first}.ipynb" + (f", those after it up to {nearest}.ipynb" if first != nearest else "")
-        fix = f"{way}, then this cell again; or, in a terminal, labkit catch-up {info.name} does all that comes before it"
-        raise EarlierLabMissing(msg, why=missing.why(), fix=fix)
+        raise EarlierLabMissing("earlier-lab-missing", nearest=nearest, missing=missing.why(), way=way, notebook=info.name)
 
 
 def examine(lab: Lab, name: str) -> CheckReport:
@@ -84,7 +82,7 @@ def examine(lab: Lab, name: str) -> CheckReport:
     try:
         found.extend(step.check(lab))
     except LabkitError as error:
-        found.append(Finding(ok=False, text=error.what + (f": {error.why}" if error.why else ""), fix=error.fix))
+        found.append(Finding.of(error.problem))
     return CheckReport(step.title, tuple(found), name, *((step.hint, step.solution_code()) if step.exercise else ()))
 
 
@@ -92,7 +90,7 @@ def check(lab: Lab, name: str) -> CheckReport:
     """Run a step's check and raise `CheckFailed`, with what is wrong and what to do about each such thing, unless all is well."""
     report = attempt(lab, name)
     if not report.ok:
-        raise CheckFailed(report.headline(), why=report.why(), fix=report.fix())
+        raise CheckFailed("check-failed", headline=report.headline(), wrong=report.why(), fixes=report.fix())
     return report
 
 
@@ -109,8 +107,7 @@ def solve(lab: Lab, step: Step) -> CheckReport:
         report = examine(lab, step.name)
         if report.ok:
             return report
-        msg = f"{step.path} can't be done for you"
-        raise LabkitError(msg, why=report.why(), fix=report.fix())
+        raise LabkitError("step-by-hand", step=step.path, wrong=report.why(), fixes=report.fix())
     step.solve(lab)
     return attempt(lab, step.name)
 

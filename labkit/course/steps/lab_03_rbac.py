@@ -15,11 +15,10 @@ LAB = add_lab("03-rbac", "RBAC: what a group may do", needs="cluster")
 
 @LAB.step("rbac", "the RBAC objects are as rbac.yaml declares them", minutes=12)
 def rbac(lab: Lab) -> Iterator[Finding]:
-    differences = lab.cluster.rbac.differences()
+    wrong = {(each.kind, each.name): str(each) for each in reversed(lab.cluster.rbac.differences())}
     for wanted in lab.cluster.rbac.objects():
-        name = f"{wanted['kind']} {wanted['metadata']['name']}"
-        wrong = [difference for difference in differences if difference.startswith(name)]
-        yield Finding(not wrong, wrong[0] if wrong else name, "lab.cluster.rbac.apply()")
+        name = wanted["kind"], wanted["metadata"]["name"]
+        yield Finding(name not in wrong, wrong.get(name, " ".join(name)), "lab.cluster.rbac.apply()")
 
 
 rbac.solution(lambda lab: lab.cluster.rbac.apply())

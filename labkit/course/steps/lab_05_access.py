@@ -50,8 +50,7 @@ def newcomer(lab: Lab) -> Claims:
         keycloak.create_group({"name": "kube-devs"}, skip_exists=True)
         keycloak.create_user({**names, "email": EMAIL, "emailVerified": True, "enabled": True, "groups": ["kube-devs"]})
     elif keycloak.get_user(found).get("email") != EMAIL:
-        msg = f"the realm has a user {NEWCOMER} already, who is somebody else; they are left as they are"
-        raise IdentityError(msg, why=f"their address is not {EMAIL}", fix="leave this exercise out, or use another realm")
+        raise IdentityError("newcomer-is-another", user=NEWCOMER, email=EMAIL)
     return lab.realm.preview(NEWCOMER)
 
 
