@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from labkit.common.display import progress
 from labkit.common.errors import ToolchainError
+from labkit.common.problems import Problem
 from labkit.kratix.released import MANIFESTS
 from labkit.toolchain import downloads
 from labkit.toolchain.downloads import HERE, PINNED
@@ -44,7 +45,7 @@ def main() -> int:
                 found = downloads.sha256(url, shown)
                 if pinned not in (None, found):
                     msg = f"it has the SHA-256 {found}, and {pinned} when it was pinned: find out why before you change it by hand"
-                    raise ToolchainError(msg)
+                    raise ToolchainError(Problem("pin-changed", msg))
         except ToolchainError as error:
             print(f"  {error}; stays {pinned or 'open'}", flush=True)
             found, problems = pinned or "open", problems + 1

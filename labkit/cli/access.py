@@ -27,9 +27,7 @@ def trust(args: Namespace) -> None:
     lab = open_lab()
     name, authority = f"labkit lab CA {lab.settings.home_id[:8]}", lab.keycloak.ca
     if lab.settings.hosted and not args.remove:
-        msg = f"the certificate of {lab.keycloak.url} is not this lab's to vouch for"
-        why = "that Keycloak is a hosted one, and the authority behind it could vouch for any other site as well"
-        raise TrustError(msg, why=why, fix="ask those who run it, if your browser warns of it")
+        raise TrustError("certificate-not-ours", url=lab.keycloak.url)
     if not args.add and not args.remove:
         print(_TRUST.read_text(encoding="utf-8").format(url=lab.keycloak.url, authority=authority))
         return
@@ -68,11 +66,8 @@ def _require_terminal() -> None:
     Raises:
         NoTerminal: Standard output is none; or it is one that a notebook's kernel made, as ``!`` in a cell does.
     """
-    if sys.stdout.isatty() and not _is_below_a_kernel():
-        return
-    msg = "a password is shown in a terminal only"
-    why = "here it would be kept, in a notebook, a file or another program"
-    raise NoTerminal(msg, why=why, fix="call it in a terminal; JupyterLab has one: File, New, Terminal")
+    if not sys.stdout.isatty() or _is_below_a_kernel():
+        raise NoTerminal("password-needs-terminal")
 
 
 def _is_below_a_kernel() -> bool:

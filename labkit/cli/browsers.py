@@ -54,15 +54,12 @@ class NssStore:
     def _change(self, *arguments: str) -> None:
         done = self._certutil(*arguments)
         if done.returncode:
-            msg = f"the certificate store of {self.browser} can't be changed"
-            raise TrustError(msg, why=done.stderr, fix=f"close {self.browser} and try again; the store is {self.folder}")
+            raise TrustError("browser-store-unchanged", browser=self.browser, folder=self.folder, reason=done.stderr)
 
     def _certutil(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         certutil = shutil.which("certutil")
         if certutil is None:
-            msg = "there is no certutil, which edits browsers' certificate stores"
-            fix = "install it (Debian and Ubuntu: apt install libnss3-tools), or import the authority in the browser's settings"
-            raise TrustError(msg, fix=fix)
+            raise TrustError("no-certutil")
         argv, env = [certutil, "-d", f"sql:{self.folder}", *arguments], listed(EVERYBODY)
         return subprocess.run(argv, capture_output=True, text=True, env=env, check=False, stdin=subprocess.DEVNULL, timeout=30)
 

@@ -51,8 +51,7 @@ def render(lab: Lab, folder: Path) -> Table:
     every = list(renderings(lab.settings.workshop_folder))
     taken = [each.file for each in every if (folder / each.file).exists() and not _is_ours(folder / each.file)]
     if taken:
-        msg = f"{folder} has files that labkit did not write: {', '.join(taken)}"
-        raise LabkitError(msg, why="they would be lost", fix="name another folder, or move them away")
+        raise LabkitError("render-would-overwrite", folder=folder, files=", ".join(taken))
     texts, unwritten = {}, []
     for each in every:
         try:

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..common.display import BAD, OK
+from ..common.display import OK
+from ..common.errors import LabkitError
 from .command import JSON, argument, flag, open_lab, show, verb
 
 if TYPE_CHECKING:
@@ -135,18 +136,16 @@ def render(args: Namespace) -> None:
 
 
 @verb(flag("--merge", "copy its contexts into ~/.kube/config, whose own entries stay"))
-def kubeconfig(args: Namespace) -> int:
+def kubeconfig(args: Namespace) -> None:
     """Name the lab's kubeconfig. For a terminal: export KUBECONFIG="$(labkit kubeconfig)"."""
     kubeconfig = open_lab(to_look=True).cluster.kubeconfig
     if not kubeconfig.path.exists():
-        print(f"{BAD} the lab has no kubeconfig yet\n  fix: labkit up", file=sys.stderr)
-        return 1
+        raise LabkitError("no-kubeconfig-yet")
     if args.merge:
         target = Path("~/.kube/config").expanduser()
         print(f"{OK} {target} now has the contexts {', '.join(kubeconfig.merge_into(target))}; its current context is as it was")
     else:
         print(kubeconfig.path)
-    return 0
 
 
 def tell_of_neighbours(lab: Lab) -> None:

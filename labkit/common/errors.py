@@ -88,7 +88,9 @@ class WorkshopError(LabkitError):
 
 
 class ToolchainError(LabkitError):
-    """A program can't be found, fetched or built."""
+    """A program can't be found, fetched or built; ``ways`` has the fixes one by one where there are several."""
+
+    ways: tuple[str, ...] = ()
 
 
 class ServerError(LabkitError):

@@ -43,12 +43,10 @@ def expect(refusal: type[_Refusal], *, person: _Somebody | None = None) -> Itera
     except refusal as error:
         expected.error = error
         if isinstance(error, Forbidden) and name not in ("", error.user):
-            msg = f"the refusal was for {error.user or 'nobody by name'}, not for {name}"
-            raise CheckFailed(msg, why=error.what) from None
+            raise CheckFailed("refusal-for-another", refused=error.user or "nobody by name", name=name, reason=error.what) from None
         why = error.why if isinstance(error, _IN_THEIR_WORDS) else ""
         print(f"{OK} {refusal.__name__}, as expected:", *filter(None, (error.what, why)), sep="\n")
     else:
-        msg = f"{name} was allowed to do" if name else "nothing refused"
-        msg += f" what should have ended in {refusal.__name__}"
-        before = "run the cells before this one again, in order: they prepare the refusal"
-        raise CheckFailed(msg, fix="look at the bindings of the user's groups: lab 03-rbac" if name else before)
+        if name:
+            raise CheckFailed("refusal-missing-for", name=name, refusal=refusal.__name__)
+        raise CheckFailed("refusal-missing", refusal=refusal.__name__)

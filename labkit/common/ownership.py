@@ -59,30 +59,28 @@ def require_own(folder: Path, holds: str, instead: str) -> None:
     Raises:
         SettingsError: It is not.
     """
-    if danger := next(_dangers(folder.resolve(), instead), None):
-        msg, because, fix = danger
-        raise SettingsError(msg, why=f"{because}it holds {holds}: whoever may change that acts as you", fix=fix)
+    for name, evidence in _dangers(folder.resolve(), instead):
+        raise SettingsError(name, holds=holds, **evidence)
 
 
-def _dangers(folder: Path, instead: str) -> Iterator[tuple[str, str, str]]:
-    """What is wrong, why so, and the fix."""
-    found, me, word = folder.stat(), os.geteuid(), shlex.quote(str(folder))
+def _dangers(folder: Path, instead: str) -> Iterator[tuple[str, dict[str, object]]]:
+    """What is wrong, by its id in the catalogue, and what was seen of it."""
+    found, me = folder.stat(), os.geteuid()
+    seen = {"folder": folder, "quoted": shlex.quote(str(folder)), "owner": _user(found.st_uid), "instead": instead}
     if found.st_uid != me:
-        fix = f"{instead}\nor, if all in it is your own: sudo chown -R {me} {word}"
-        yield f"{folder} belongs to {_user(found.st_uid)}, and not to {_user(me)}", "", fix
+        yield "folder-of-another", {**seen, "me": _user(me), "uid": me}
     if _others_write(found):
-        fix = f"look for what others may have left in it, then: chmod -R go-w {word}\nor, on a disk without modes: {instead}"
-        yield f"others than {_user(found.st_uid)} may write to {folder}", "", fix
+        yield "folder-others-write", seen
     for parent in folder.parents:
         if any(place.is_relative_to(parent) for place in (CODE, _home_directory())):
             return
         above = parent.stat()
         if not _is_trusted_above(above.st_uid):
-            yield f"{_user(above.st_uid)} may put another folder in the place of {folder}", f"{parent} is theirs; ", instead
+            yield "folder-in-anothers", {**seen, "parent": parent, "owner": _user(above.st_uid)}
         # Where the sticky bit is set, as in /tmp, only an entry's owner may rename it.
         if _others_write(above) and not above.st_mode & stat.S_ISVTX:
-            fix = f"chmod go-w {shlex.quote(str(parent))}" if above.st_uid == me else instead
-            yield f"others may put another folder in the place of {folder}", f"they may write to {parent}; ", fix
+            mend = f"chmod go-w {shlex.quote(str(parent))}" if above.st_uid == me else instead
+            yield "folder-replaceable", {**seen, "parent": parent, "instead": mend}
 
 
 def _home_directory() -> Path:

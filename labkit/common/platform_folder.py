@@ -14,14 +14,6 @@ from .errors import WorkshopError
 OWN = Path(__file__).parents[1] / "platform"
 """labkit's own platform folder."""
 
-UNREADABLE = "set LABKIT_WORKSHOP to a folder that you may read, or unset it to use labkit's own"
-"""What mends a workshop folder that can't be read."""
-
-_MOVED = (
-    "realm is now realm.yaml, as Keycloak's RealmRepresentation; cluster.roles and cluster.bindings are rbac.yaml, as kubectl applies it; "
-    "cluster.oidc is oidc-flags.yaml; access is access.yaml"
-)
-
 
 def find(name: str, folder: Path = OWN) -> Path:
     """The file of that name: the folder's, or labkit's own where the folder has none."""
@@ -42,18 +34,14 @@ def require_folder(folder: Path) -> None:
     try:
         list(folder.iterdir())
     except NotADirectoryError:
-        msg = f"LABKIT_WORKSHOP names the file {folder}, and is now a folder"
-        fix = f"make a folder, copy into it the files of {OWN} that you change, and name it"
-        raise WorkshopError(msg, why=_MOVED, fix=fix) from None
+        raise WorkshopError("workshop-no-folder", folder=folder, own=OWN) from None
     except OSError as error:
-        msg = f"the workshop folder {folder} can't be read"
-        raise WorkshopError(msg, why=error.strerror or str(error), fix=UNREADABLE) from None
+        raise WorkshopError("workshop-unreadable", folder=folder, reason=error.strerror or error) from None
     for part in ("", "kratix"):
         there, own = ({file.name for file in (place / part).glob("*")} for place in (folder, OWN))
         for name in sorted(there - own):
             if meant := nearest(name, own - there):
-                msg = f"{folder / part / name} replaces no file of labkit's{meant}"
-                raise WorkshopError(msg, why="it would be passed over", fix="rename it, or move it out of the folder")
+                raise WorkshopError("platform-file-misnamed", file=folder / part / name, meant=meant)
 
 
 def nearest(name: object, known: Collection[str]) -> str:

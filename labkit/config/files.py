@@ -38,10 +38,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        msg = f"{path} can't be written"
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        fix = "make room on the disk that holds it" if full else "set LABKIT_HOME to a folder that you may write to"
-        raise SettingsError(msg, why=error.strerror or str(error), fix=fix) from error
+        name = "file-disk-full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "file-not-writable"
+        raise SettingsError(name, file=path, reason=error.strerror or error) from error
 
 
 def _remove_unfinished(path: Path) -> None:

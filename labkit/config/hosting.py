@@ -65,12 +65,10 @@ def hosted_from(env: Mapping[str, str]) -> Hosted | None:
         return None
     user, client = given.get(f"{_PREFIX}_ADMIN", ""), given.get(f"{_PREFIX}_ADMIN_CLIENT", "")
     if user and client:
-        msg = f"{_PREFIX}_ADMIN and {_PREFIX}_ADMIN_CLIENT are both set"
-        raise SettingsError(msg, why="the administrator is a user or a client", fix="unset one of them")
+        raise SettingsError("hosted-two-administrators")
     realm = given.get(f"{_PREFIX}_REALM", "")
     if realm and (fault := realm_name_fault(realm)):
-        msg = f"{_PREFIX}_REALM is unusable"
-        raise SettingsError(msg, why=fault, fix="name the realm that the workshop is to live in")
+        raise SettingsError("hosted-realm-name", fault=fault)
     # Whole, for a process in another folder.
     files = {name: Path(given[name]).expanduser().resolve() for name in (f"{SECRET_VARIABLE}_FILE", f"{_PREFIX}_CA") if name in given}
     where = {name: value for name, value in given.items() if f"{name}_".startswith(f"{_PREFIX}_") and name not in _NOT_WHERE}
@@ -93,8 +91,8 @@ def one_of(kind: object, variable: str, env: Mapping[str, str]) -> Any:
     choices: tuple[str, ...] = get_args(kind)
     text = env.get(variable, choices[0])
     if text not in choices:
-        msg = f"{variable} is {text!r}, which it can't be"
-        raise SettingsError(msg, fix=f"set it to {', '.join(choices[:-1])} or {choices[-1]}, or unset it for {choices[0]}")
+        words = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        raise SettingsError("setting-no-choice", variable=variable, value=repr(text), choices=words, default=choices[0])
     return text
 
 
@@ -115,10 +113,8 @@ def _secret(env: Mapping[str, str]) -> str:
 
 
 def _base_url(text: str) -> str:
-    name = f"{_PREFIX}_URL"
     if not text:
-        msg = f"{_PREFIX} is hosted, and {name} is not set"
-        raise SettingsError(msg, fix=f"export {name}=https://…, the part before /realms/… of any address there; or unset {_PREFIX}")
+        raise SettingsError("hosted-url-missing")
     try:
         parts = urlsplit(text)
         whole = bool(parts.hostname) and parts.port != 0 and not (parts.query or parts.fragment or parts.username or parts.password)
@@ -126,12 +122,9 @@ def _base_url(text: str) -> str:
         whole = False
     if not whole or "/realms/" in text or "/admin/" in text:
         # Not shown: what is wrong with it may be a password.
-        msg = f"{name} is no base URL"
-        raise SettingsError(msg, fix="give what stands before /realms/… in any address there, such as https://sso.example.com/auth")
+        raise SettingsError("hosted-url-no-base")
     if parts.scheme != "https":
-        msg = f"{name} does not begin with https://"
-        why = "passwords and tokens would pass for all to read, and an API server takes no other issuer"
-        raise SettingsError(msg, why=why, fix="give the https address; a Keycloak without one has to get a certificate first")
+        raise SettingsError("hosted-url-no-https")
     return text.rstrip("/")
 
 
@@ -139,9 +132,7 @@ def _ca(file: Path) -> Path:
     try:
         holds_one = b"-----BEGIN CERTIFICATE-----" in file.read_bytes()
     except OSError as error:
-        msg = f"the CA file {file} can't be read"
-        raise SettingsError(msg, why=error.strerror or str(error), fix=f"name another in {_PREFIX}_CA") from None
+        raise SettingsError("hosted-ca-unreadable", file=file, reason=error.strerror or error) from None
     if not holds_one:
-        msg = f"the CA file {file} holds no certificate"
-        raise SettingsError(msg, fix=f"name a file in PEM format in {_PREFIX}_CA: it has a line -----BEGIN CERTIFICATE-----")
+        raise SettingsError("hosted-ca-no-certificate", file=file)
     return file

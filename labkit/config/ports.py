@@ -142,8 +142,8 @@ class ServerPorts:
 
     def _refuse(self, name: str, holder: str | None) -> None:
         if holder:
-            msg = f"port {self._numbers[name]}, which {self._server} needs, is in use by {holder}"
-            raise PortInUse(msg, fix=f"stop that program, or give {self._server} another port: set LABKIT_{name.upper()}_PORT")
+            variable = f"LABKIT_{name.upper()}_PORT"
+            raise PortInUse("port-taken", port=self._numbers[name], server=self._server, holder=holder, variable=variable)
 
 
 def _is_free(port: int, address: str = LOOPBACK) -> bool:

@@ -166,8 +166,7 @@ def _has_labs(folder: Path) -> bool:
 
 def _image(text: str) -> str:
     if text and not re.fullmatch(r"[A-Za-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?", text):
-        msg = f"LABKIT_KIND_IMAGE is {text!r}, which names no image"
-        raise SettingsError(msg, fix="name it as docker pull takes it, such as registry.example/kindest/node:v1.37.0, or unset it")
+        raise SettingsError("setting-no-image", value=repr(text))
     return text
 
 

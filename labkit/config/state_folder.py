@@ -148,9 +148,7 @@ def _kept(home: Path) -> Facts:
     except ValueError:
         state = {}
     if state.get("format") != _FORMAT:
-        msg = f"{home} was made by another version of labkit"
-        fix = f"stop what runs there with the version that made it, then remove the folder {home}"
-        raise SettingsError(msg, why=f"its format is {state.get('format')!r}, this version's is {_FORMAT}", fix=fix)
+        raise SettingsError("home-other-version", home=home, format=repr(state.get("format")), own=_FORMAT)
     return Facts(state["id"], state["ports"])
 
 
@@ -162,8 +160,7 @@ def _ports_from(environ: Mapping[str, str]) -> dict[str, int]:
         if text is None:
             continue
         if not text.isdecimal() or not 1 <= int(text) <= 65535:
-            msg = f"{variable} is {text!r}, which is no port"
-            raise SettingsError(msg, fix=f"give a number from 1 to 65535, or unset it for {default}")
+            raise SettingsError("setting-no-port", variable=variable, value=repr(text), default=default)
         ports[name] = int(text)
     return ports
 
@@ -176,8 +173,8 @@ def _chosen(ports: dict[str, int], free_ports: bool) -> dict[str, int]:
             ports[name] = _free_port(ports) if taken else default
     for one, other in combinations(PORTS, 2):
         if ports[one] == ports[other]:
-            msg = f"port {ports[one]} is meant for {one} and for {other}"
-            raise SettingsError(msg, fix=f"set LABKIT_{one.upper()}_PORT or LABKIT_{other.upper()}_PORT to another port")
+            variables = f"LABKIT_{one.upper()}_PORT or LABKIT_{other.upper()}_PORT"
+            raise SettingsError("port-meant-twice", port=ports[one], one=one, other=other, variables=variables)
     return ports
 
 
@@ -187,5 +184,4 @@ def _free_port(taken: Mapping[str, int]) -> int:
         port = random.randint(20000, 29999)  # noqa: S311
         if port not in taken.values() and port_is_free(port):
             return port
-    msg = "no free port found between 20000 and 29999"
-    raise SettingsError(msg, fix="stop what listens there, or name ports with LABKIT_<NAME>_PORT")
+    raise SettingsError("no-free-port")

@@ -91,13 +91,13 @@ def _person(uid: int) -> str:
     return account.pw_name if uid >= _FIRST_PERSON and uid != _NOBODY and logs_in else ""
 
 
-def shortage(folder: Path, said: str) -> tuple[str, str] | None:
-    """What a server lacked, memory or room in its folder, and what to do; None when it is neither, also by what the server said itself."""
+def shortage(folder: Path, said: str) -> tuple[str, dict[str, object]] | None:
+    """Why a server failed, by its id in the catalogue, with what was seen; None when it lacked neither memory nor room in its folder."""
     if _NO_MEMORY.search(said):
-        return "it did not get the memory that it asked for", "close other programs, or lift the limit that it runs under (ulimit -v)"
+        return "server-memory-refused", {}
     found = look(folder)
     if found.disk_gb < FULL_GB:
-        return f"the disk that holds {folder} is full", "make room on it, or set LABKIT_HOME to a folder on another disk"
+        return "server-disk-full", {"home": folder}
     if found.memory_gb < FULL_GB:
-        return f"this machine has no memory left ({found.memory_gb * 1000:.0f} MB)", "close other programs"
+        return "server-memory-short", {"megabytes": f"{found.memory_gb * 1000:.0f}"}
     return None

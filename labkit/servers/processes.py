@@ -37,7 +37,6 @@ _LOCK_SECONDS = 300
 _TAIL_LINES = 15
 _KILL_SECONDS = 10
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
-_KILLED_WHY = "it was killed (SIGKILL), as a system does that runs out of memory"
 
 
 @dataclass(frozen=True)
@@ -99,13 +98,11 @@ class Processes:
             SettingsError: The settings were loaded before the state folder was made.
         """
         if not self._settings.home_id:
-            msg = f"{self._state.root} is not made yet"
-            raise SettingsError(msg, fix="open the lab for use: labkit up, or Lab.open() in a notebook")
+            raise SettingsError("home-not-made", home=self._state.root)
         self._state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FileLock(self._state.servers_lock, timeout=_LOCK_SECONDS, mode=0o600, is_singleton=True)
-        msg = f"another process has been starting or stopping servers of {self._state.root} for {_LOCK_SECONDS} s"
         # What is laid out for a server is the person's alone, whatever umask the notebook has.
-        with locked(lock, ServerError(msg, fix="end the other notebook or shell, then try again")), privately():
+        with locked(lock, ServerError("servers-locked", home=self._state.root, seconds=_LOCK_SECONDS)), privately():
             yield
 
     def start(self, server: Server) -> Running:
@@ -172,8 +169,7 @@ class Processes:
             ran = bool(_launch.session_members(record))
             if not (_launch.end_session(record, "terminate", stop_seconds) or _launch.end_session(record, "kill", _KILL_SECONDS)):
                 left = ", ".join(str(process.pid) for process in _launch.session_members(record))
-                msg = f"{name} could not be stopped"
-                raise ServerError(msg, why=f"still there after SIGKILL: pid {left}", fix="try again; only the system can hold them")
+                raise ServerError("server-not-stopped", server=name, pids=left)
             self._record_file(name).unlink(missing_ok=True)
             return ran
 
@@ -242,19 +238,19 @@ class Processes:
             if child.poll() is not None if child else _launch.has_ended(running.pid):
                 self._listens(server)
                 killed = child is not None and child.returncode in _KILLED
-                raise self._failed(server, "ended at once" if not reason else "ended before it was ready", _KILLED_WHY if killed else "")
+                how, name = "ended before it was ready" if reason else "ended at once", "server-killed" if killed else "server-failed"
+                raise self._failed(server, how, name)
             return False
 
         def late(_: Exception) -> ServerError:
-            return self._failed(server, f"was not ready within {server.ready_seconds:.0f} s", reason)
+            return self._failed(server, f"was not ready within {server.ready_seconds:.0f} s", "server-failed", reason)
 
         wait_until(is_ready, server.ready_seconds, late, pause=_POLL_SECONDS)
 
-    def _failed(self, server: Server, how: str, reason: str) -> ServerError:
+    def _failed(self, server: Server, how: str, name: str, reason: str = "") -> ServerError:
         log, tail = self.log_file(server.name), self.log_tail(server.name)
-        why, fix = shortage(self._state.root, tail) or (reason, "mend what the log names and run this again; the log file holds the rest")
-        why = "\n".join(part for part in (why, f"the last lines of {log}:", tail) if part)
-        return ServerError(f"{server.name} {how}", why=why, fix=fix)
+        name, evidence = shortage(self._state.root, tail) or (name, {"reason": f"{reason}\n" if reason else ""})
+        return ServerError(name, server=server.name, how=how, log=log, tail=tail, **evidence)
 
     def _listens(self, server: Server) -> bool:
         """Whether it is the server that listens on its ports, by now; raises what `ServerPorts.are_listened_on_by` does."""

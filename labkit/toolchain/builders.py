@@ -153,8 +153,7 @@ def _npm(tools: Tools, cwd: Path, *arguments: str, names: tuple[str, ...] = EVER
     beside = node.resolve().parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     npm = (node, beside) if beside.is_file() else (shutil.which("npm", path=path),)
     if npm[0] is None:
-        msg = "there is no npm to install it with"
-        raise ToolchainError(msg, why=f"Node is {node}, without npm beside it, and PATH has none")
+        raise ToolchainError("no-npm", node=node)
     tools.run(*npm, *arguments, cwd=cwd, names=names, environ={"PATH": f"{node.parent}{os.pathsep}{path}"})
 
 

@@ -34,7 +34,6 @@ _FORMAT = 3
 _IMAGE = "image/docker.tar"
 _LEVEL = 3
 _MACHINE = f"{platform.system()} {platform.machine()}"
-_FIX = "have a bundle made by this version of labkit on a machine like this one: labkit setup --offline-bundle FILE"
 
 
 @dataclass(frozen=True)
@@ -104,9 +103,7 @@ def pack(file: Path, programs: Mapping[str, tuple[Program, Path]], image: Image 
                 tar.add(source, member, recursive=False, filter=_nobodys)
         part.replace(file)
     except OSError as error:
-        msg = f"the bundle {file} can't be made"
-        fix = "name a file in a folder that you may write to, on a disk with a few GB of room"
-        raise ToolchainError(msg, why=str(error), fix=fix) from error
+        raise ToolchainError("bundle-not-made", file=file, reason=error) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -125,7 +122,8 @@ def unpack(file: Path, work: Path, slots: Mapping[str, str], shown: Progress) ->
             manifest = _manifest(file, tar, slots)
             needed, free = sum(one.size for one in manifest.files.values()), shutil.disk_usage(work).free
             if needed > free:
-                raise _no_room(file, f"its files take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free at {work.parent}")
+                reason = f"its files take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free at {work.parent}"
+                raise ToolchainError("bundle-no-room", file=file, reason=reason)
             for folder in sorted({folder for name in manifest.files for folder in PurePosixPath(name).parents}):
                 (work / folder).mkdir(mode=0o700, exist_ok=True)
             missing = dict(manifest.files)
@@ -143,13 +141,8 @@ def unpack(file: Path, work: Path, slots: Mapping[str, str], shown: Progress) ->
     except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
         # What the system refuses has a number, what is wrong with the file has none.
         number = getattr(error, "errno", None)
-        if number in (errno.ENOSPC, errno.EDQUOT):
-            raise _no_room(file, str(error)) from error
-        msg, fix = f"{file} can't be unpacked", "mend what that says, then run it again"
-        if not number:
-            msg = f"{file} is no bundle of labkit's, or did not arrive whole"
-            fix = "copy it again, or have a new one made: labkit setup --offline-bundle FILE"
-        raise ToolchainError(msg, why=str(error), fix=fix) from error
+        name = "bundle-no-room" if number in (errno.ENOSPC, errno.EDQUOT) else "bundle-not-unpacked" if number else "bundle-damaged"
+        raise ToolchainError(name, file=file, reason=error) from error
     return manifest.programs, Image(manifest.image, work / _IMAGE) if manifest.image else None
 
 
@@ -160,23 +153,21 @@ def _manifest(file: Path, tar: tarfile.TarFile, slots: Mapping[str, str]) -> _Ma
     content = tar.extractfile(first) if first is not None and plain else None
     text = content.read() if content else b""
     _insist(content, f"it does not begin with a {_MANIFEST}")
-    other = f"{file} holds programs of another version of labkit"
     try:
         of = _Format.model_validate_json(text).format
         if of != _FORMAT:
-            raise ToolchainError(other, why=f"its format is {of}, this labkit's is {_FORMAT}", fix=_FIX)
+            raise ToolchainError("bundle-other-version", file=file, differs=f"its format is {of}, this labkit's is {_FORMAT}")
         manifest = _Manifest.model_validate_json(text)
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         msg = f"its {_MANIFEST} is malformed: {where} {error.errors()[0]['msg']}"
         raise ValueError(msg) from None
     if manifest.machine != _MACHINE:
-        msg = f"{file} holds programs for another kind of machine"
-        raise ToolchainError(msg, why=f"they are for {manifest.machine}, this machine is {_MACHINE}", fix=_FIX)
+        raise ToolchainError("bundle-other-machine", file=file, theirs=manifest.machine, own=_MACHINE)
     known = ((one.slot, slots.get(one.name)) for one in manifest.programs)
     others = [f"{slot}, where this labkit has {own or 'none'}" for slot, own in known if slot != own]
     if others:
-        raise ToolchainError(other, why="\n".join(others), fix=_FIX)
+        raise ToolchainError("bundle-other-version", file=file, differs="\n".join(others))
     _require_in_place(manifest)
     return manifest
 
@@ -210,11 +201,6 @@ def _copy(content: IO[bytes], target: Path, mode: int) -> str:
         shutil.copyfileobj(content, out, 1 << 20)
     target.chmod(0o700 if mode & 0o100 else 0o600)
     return digest(target)
-
-
-def _no_room(file: Path, why: str) -> ToolchainError:
-    msg = f"{file} can't be unpacked"
-    return ToolchainError(msg, why=why, fix="make room, or set LABKIT_CACHE to a folder on a larger disk")
 
 
 def _files(whole: Path) -> Iterator[Path]:

@@ -26,12 +26,13 @@ from urllib3.exceptions import HTTPError
 from ..common.display import Progress
 from ..common.errors import ToolchainError
 from ..common.http_session import HttpSession
+from ..common.problems import Problem, problem
 
 HERE = Path(__file__).parent
 _ANSWER_SECONDS = 5.0
 _SILENCE_SECONDS = 15.0
 _CHUNK_BYTES = 1 << 18
-_given_up: dict[str, str] = {}
+_given_up: dict[str, Problem] = {}
 
 PINNED: Mapping[str, str] = {
     url: digest
@@ -57,14 +58,12 @@ def fetch(url: str, member: str, program: Path, shown: Progress) -> Path:
     """
     name, wanted, part = program.name, PINNED.get(url), program.with_name("part")
     if not wanted:
-        msg = f"no SHA-256 of {name} is pinned (make pins)"
-        raise ToolchainError(msg)
+        raise ToolchainError("download-not-pinned", name=name)
     try:
         program.parent.mkdir(parents=True, exist_ok=True)
         arrived = _stream(url, part, name, shown)
         if arrived != wanted:
-            msg = f"{url} arrived with the SHA-256 {arrived} instead of {wanted}"
-            raise ToolchainError(msg)
+            raise ToolchainError("download-other-digest", url=url, arrived=arrived, wanted=wanted)
         if member:
             program.write_bytes(_taken_out(part, member))
             part.unlink()
@@ -72,11 +71,10 @@ def fetch(url: str, member: str, program: Path, shown: Progress) -> Path:
             part.replace(program)
         program.chmod(0o755)
     except (KeyError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        msg = f"{name}'s archive holds no {member}: {error}"
-        raise ToolchainError(msg) from error
+        raise ToolchainError("download-lacks-member", name=name, member=member, reason=error) from error
     except OSError as error:
-        msg = f"{name} from {urlsplit(url).netloc} can't be written: {error.strerror or error}"
-        raise ToolchainError(msg) from error
+        reason = error.strerror or error
+        raise ToolchainError("download-not-written", name=name, host=urlsplit(url).netloc, reason=reason) from error
     return program
 
 
@@ -121,8 +119,7 @@ def _stream(url: str, target: Path, name: str, shown: Progress) -> str:
         root = _root(error)
         if isinstance(root, TimeoutError):
             raise _give_up(url, f"silent for {_SILENCE_SECONDS:g} s in the middle of a download") from error
-        msg = f"{url} broke off: {_cause(root)}"
-        raise ToolchainError(msg) from error
+        raise ToolchainError("download-broke-off", url=url, reason=_cause(root)) from error
     return sha.hexdigest()
 
 
@@ -151,14 +148,13 @@ def _open(session: requests.Session, url: str) -> requests.Response:
     if isinstance(answer, Exception):
         raise _give_up(url, _cause(_root(answer))) from answer
     if answer.status_code != requests.codes.ok:
-        msg = f"{url} answers {answer.status_code}"
-        raise ToolchainError(msg)
+        raise ToolchainError("download-refused", url=url, status=answer.status_code)
     return answer
 
 
 def _give_up(url: str, cause: str) -> ToolchainError:
     host = urlsplit(url).netloc
-    _given_up[host] = f"{host} can't be reached: {cause}"
+    _given_up[host] = problem("download-unreachable", host=host, reason=cause)
     return ToolchainError(_given_up[host])
 
 

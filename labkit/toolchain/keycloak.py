@@ -69,8 +69,7 @@ class Keycloak(Recipe):
         """Fetch the archive by Maven, and check its digest."""
         maven = shutil.which("mvn", path=tools.environ.get("PATH", ""))
         if maven is None:
-            msg = "there is no Maven to fetch it with"
-            raise ToolchainError(msg)
+            raise ToolchainError("no-maven")
         tools.run(
             # With -C a file that is not as its repository's checksum has it ends the run; of the plugin itself no digest is pinned.
             *(maven, "-B", "-C", self.plugin, f"-Dartifact={self.artifact}", f"-DoutputDirectory={tools.work / 'out'}"),
@@ -81,8 +80,7 @@ class Keycloak(Recipe):
         (archive,) = (tools.work / "out").iterdir()
         digest = downloads.digest(archive)
         if digest != self.sha256:
-            msg = f"{archive.name} is not the archive that labkit knows"
-            raise ToolchainError(msg, why=f"its SHA-256 is {digest}, pinned is {self.sha256}")
+            raise ToolchainError("archive-other-digest", file=archive.name, digest=digest, pinned=self.sha256)
         return archive
 
 
@@ -95,8 +93,7 @@ def _copy(home: Path, tools: Tools) -> Path:
     try:
         return shutil.copytree(home, tools.work / "copy", ignore=lambda folder, _names: _left_behind(home, folder))
     except (OSError, shutil.Error) as error:
-        msg = f"Keycloak in {home} can't be copied"
-        raise ToolchainError(msg, why=str(error), fix="make it readable, or unset KEYCLOAK_HOME") from error
+        raise ToolchainError("keycloak-not-copied", folder=home, reason=error) from error
 
 
 def _left_behind(home: Path, folder: str) -> set[str]:
@@ -116,8 +113,7 @@ def _unpack(archive: Path, tools: Tools) -> Path:
             tar.extraction_filter = getattr(tarfile, "data_filter", None)
             tar.extractall(tools.work / "unpacked")  # noqa: S202
     except (OSError, tarfile.TarError) as error:
-        msg = f"{archive.name} can't be unpacked"
-        raise ToolchainError(msg, why=str(error)) from error
+        raise ToolchainError("archive-not-unpacked", file=archive.name, reason=error) from error
     (unpacked,) = (tools.work / "unpacked").iterdir()
     return unpacked
 

@@ -79,8 +79,7 @@ class Store:
             self._require_own()
             lock = _locked(self._programs / f"{what}.lock", what)
         except OSError as error:
-            msg = f"the cache {self._programs} can't be written"
-            raise ToolchainError(msg, why=str(error), fix="set LABKIT_CACHE to a folder that you may write to") from error
+            raise ToolchainError("cache-not-writable", folder=self._programs, reason=error) from error
         with lock, privately():
             for left_behind in self._programs.glob(f".making-{what}-*"):
                 shutil.rmtree(left_behind, ignore_errors=True)
@@ -95,11 +94,10 @@ class Store:
         """
         disk, memory = shutil.disk_usage(self._programs).free / _GB, psutil.virtual_memory().available / _GB
         if disk < recipe.disk_gb:
-            msg = f"too little disk space to make {recipe.batch}: {disk:.1f} GB free at {self._programs}, {recipe.disk_gb:g} GB needed"
-            raise ToolchainError(msg, fix="make room, or set LABKIT_CACHE to a folder on a larger disk")
+            needed = f"{recipe.disk_gb:g}"
+            raise ToolchainError("build-disk-short", name=recipe.batch, free=f"{disk:.1f}", folder=self._programs, needed=needed)
         if memory < recipe.memory_gb:
-            msg = f"too little memory to make {recipe.batch}: {memory:.1f} GB available, {recipe.memory_gb:g} GB needed"
-            raise ToolchainError(msg, fix="close other programs")
+            raise ToolchainError("build-memory-short", name=recipe.batch, free=f"{memory:.1f}", needed=f"{recipe.memory_gb:g}")
 
     def _require_own(self) -> None:
         require_own(self._cache, "the programs that labkit runs", "export LABKIT_CACHE=~/labkit-cache")

@@ -54,8 +54,7 @@ class Toolchain:
             ToolchainError: There is no such name.
         """
         if name not in self._pins:
-            msg = f"labkit knows no program {name!r}"
-            raise ToolchainError(msg, fix=f"name one of {', '.join(self._pins)}")
+            raise ToolchainError("program-unknown", name=repr(name), there=", ".join(self._pins))
         recipe = self._pins[name]
         found, _ = recipe.look(self._environ)
         return found if found and recipe.used_as_is else self._store.get(recipe.slot(found))
@@ -126,8 +125,7 @@ class Toolchain:
     def _have(self, name: str) -> Program:
         program = self.find(name)
         if program is None:
-            msg = f"{name} was there a moment ago and is gone"
-            raise ToolchainError(msg, fix="run it again; nobody should clear the cache meanwhile")
+            raise ToolchainError("program-gone", name=name)
         return program
 
     def _make(self, batch: Sequence[Recipe]) -> None:
@@ -141,10 +139,10 @@ class Toolchain:
                 if missing:
                     self._build(missing, given, work)
             except ToolchainError as error:
-                what = f"{', '.join(recipe.name for recipe in missing)} can't be had: {error.what}"
-                why = (*refused, *(line for recipe in missing for line in looked[recipe.name][1]), error.why)
-                ways = dict.fromkeys((*error.fix.replace(", or\n", "\n").splitlines(), *batch[0].instead))
-                raise ToolchainError(what, why="\n".join(filter(None, why)), fix=", or\n".join(ways)) from error
+                why = "\n".join(filter(None, (*refused, *(line for recipe in missing for line in looked[recipe.name][1]), error.why)))
+                ways = tuple(dict.fromkeys((*(error.ways or filter(None, (error.fix,))), *batch[0].instead)))
+                names, instead = ", ".join(recipe.name for recipe in missing), ", or\n".join(ways)
+                raise ToolchainError("program-unavailable", names=names, cause=error.what, why=why, instead=instead, ways=ways) from error
 
     def _missing(self, batch: Sequence[Recipe]) -> list[Recipe]:
         return [recipe for recipe in batch if self.find(recipe.name) is None]
@@ -173,8 +171,7 @@ class Toolchain:
                     except ToolchainError as error:
                         refused[error.what] = None
                 if refused:
-                    msg = "; ".join(refused)
-                    raise ToolchainError(msg)
+                    raise ToolchainError("downloads-failed", reasons="; ".join(refused))
         except ToolchainError as error:
             print(f"  {error}; instead: {wanted[0].source}", flush=True)
         return list(refused)
@@ -195,9 +192,8 @@ class Toolchain:
         """Move a program with its folder into the cache, once it has told its version."""
         told = recipe.identify(program.path, self._environ, source=program.source)
         if told is None or not recipe.accepts(told.version):
-            msg = f"{program.name} ({program.source}) does not work here"
-            why = f"asked for its version it says {told.version if told else 'nothing'}; wants {recipe.wants}"
-            raise ToolchainError(msg, why=why, fix=", or\n".join(recipe.instead))
+            seen = {"name": program.name, "source": program.source, "version": told.version if told else "nothing", "wants": recipe.wants}
+            raise ToolchainError("program-broken", **seen, instead=", or\n".join(recipe.instead), ways=recipe.instead)
         # A Java tells the real path of its home; the cache may have been named by another way to it.
         self._store.put(slot, folder, dataclasses.replace(told, path=program.path))
 

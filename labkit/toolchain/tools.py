@@ -92,8 +92,7 @@ class Tools:
                     process.stdin.close()
                 process.wait()
         if process.returncode:
-            msg = f"{Path(argv[0]).name} failed with exit code {process.returncode}"
-            raise ToolchainError(msg, why="\n".join(tail), fix=f"read {self.log} and try again")
+            raise ToolchainError("tool-failed", tool=Path(argv[0]).name, code=process.returncode, tail="\n".join(tail), log=self.log)
 
 
 def answer(*argv: str | Path, env: Mapping[str, str]) -> str:

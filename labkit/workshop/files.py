@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from ..common.errors import WorkshopError
-from ..common.platform_folder import OWN, UNREADABLE, find, nearest
+from ..common.platform_folder import OWN, find, nearest
 
 Place = tuple[str | int, ...]
 """The keys and indices that lead to a value, such as ``("users", 1, "groups", 0)``."""
@@ -56,8 +56,7 @@ def read(name: str, values: Mapping[str, str], folder: Path = OWN, later: Collec
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or "it is no text in UTF-8"
-        msg = f"{file} can't be read"
-        raise WorkshopError(msg, why=why, fix=UNREADABLE) from None
+        raise WorkshopError("platform-file-unreadable", file=file, reason=why) from None
     filled = _filled_in(file, text, {**values, **dict.fromkeys(later, "")})
     return _parsed(Document(file, text if later else filled))
 
@@ -93,8 +92,7 @@ def _filled_in(file: Path, text: str, values: Mapping[str, str]) -> str:
 def refusal(problems: list[str]) -> WorkshopError:
     """The error for problems, each as ``file:line: place: what is wrong``."""
     many = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-    fix = f"correct the file; the comments in {OWN} say what each part means. A file that your folder lacks you copy from there"
-    return WorkshopError(f"the platform files have {many}", why="\n".join(problems), fix=fix)
+    return WorkshopError("platform-files-wrong", many=many, problems="\n".join(problems), own=OWN)
 
 
 @dataclass(frozen=True)

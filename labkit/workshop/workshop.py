@@ -200,6 +200,5 @@ def _last(path: str) -> str:
 
 def _find(kind: str, name: str, there: Mapping[str, _T]) -> _T:
     if name not in there:
-        msg = f'the workshop has no {kind} "{name}"'
-        raise WorkshopError(msg, why=f"its {kind}s: {', '.join(there) or 'none'}", fix="take one of these, or declare it in realm.yaml")
+        raise WorkshopError("not-in-workshop", kind=kind, name=name, there=", ".join(there) or "none")
     return there[name]

@@ -29,6 +29,7 @@ from itertools import count
 from IPython.display import display
 from labkit.common.display import Table
 from labkit.common.errors import LabkitError
+from labkit.common.problems import Problem
 from labkit.common.widgets import Again, Countdown, Switcher
 
 asked, expires = count(1), time.time() + 1
@@ -36,7 +37,7 @@ asked, expires = count(1), time.time() + 1
 def ask():
     times = next(asked)
     if times > 2:
-        raise LabkitError("asked once too often", fix="stop asking")
+        raise LabkitError(Problem("asked-too-often", "asked once too often", fix="stop asking"))
     return Table(("answer",), ((f"asked {times} times",),))
 
 def renew():

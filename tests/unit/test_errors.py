@@ -7,23 +7,24 @@ import re
 
 import labkit.common.errors
 from labkit.common.errors import Forbidden, LabkitError, SignInRefused
+from labkit.common.problems import Problem
 
 
 def test_an_error_says_what_why_and_the_fix_with_later_lines_indented() -> None:
-    error = LabkitError("keycloak ended at once", why="the last lines:\nno memory\n", fix="labkit up")
+    error = LabkitError(Problem("server-failed", "keycloak ended at once", "the last lines:\nno memory", "labkit up"))
     assert str(error).splitlines() == ["keycloak ended at once", "  why: the last lines:", "       no memory", "  fix: labkit up"]
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    assert str(LabkitError("it failed")) == "it failed"
+    assert str(LabkitError(Problem("failed", "it failed"))) == "it failed"
 
 
 def test_a_notebook_shows_the_message_without_the_stack() -> None:
-    assert Forbidden("no", user="user-dev", fix="ask")._render_traceback_() == ["✘ Forbidden: no\n  fix: ask"]
+    assert Forbidden(Problem("no", "no", fix="ask"), user="user-dev")._render_traceback_() == ["✘ Forbidden: no\n  fix: ask"]
 
 
 def test_errors_keep_their_facts_between_processes() -> None:
-    error = pickle.loads(pickle.dumps(SignInRefused("no", error="invalid_grant", why="so", fix="do")))  # noqa: S301 - our own
+    error = pickle.loads(pickle.dumps(SignInRefused(Problem("no", "no", "so", "do"), error="invalid_grant")))  # noqa: S301 - our own
     assert (str(error), error.error) == ("no\n  why: so\n  fix: do", "invalid_grant")
 
 

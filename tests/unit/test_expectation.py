@@ -8,6 +8,7 @@ import pytest
 
 from labkit.common.errors import CheckFailed, Forbidden, NotSignedIn, SignInRefused, Unauthorized
 from labkit.common.expectation import expect
+from labkit.common.problems import Problem
 
 
 class Dev:
@@ -18,13 +19,12 @@ class Dev:
 
 
 def test_a_refusal_is_shown_as_one_sees_it_and_held(capsys: pytest.CaptureFixture[str]) -> None:
-    what = "no"
     with expect(Unauthorized) as refused:
-        raise Unauthorized(what, why="the issuer is another", fix="tell it the right one")
+        raise Unauthorized(Problem("no", "no", "the issuer is another", "tell it the right one"))
     assert capsys.readouterr().out == "✔ Unauthorized, as expected:\nno\n"
     assert refused.error.fix == "tell it the right one"
     with expect(SignInRefused):
-        raise SignInRefused(what, why="Keycloak answered 400")
+        raise SignInRefused(Problem("no", "no", "Keycloak answered 400"))
     assert capsys.readouterr().out == "✔ SignInRefused, as expected:\nno\nKeycloak answered 400\n"
 
 
@@ -37,14 +37,13 @@ def test_a_refusal_that_does_not_come_fails(person: Dev | None, said: str) -> No
 
 
 def test_a_refusal_has_to_name_the_person() -> None:
-    what = "no"
+    no = Problem("no", "no")
     with expect(Forbidden, person=Dev()):
-        raise Forbidden(what, user="user-dev")
+        raise Forbidden(no, user="user-dev")
     with pytest.raises(CheckFailed, match="the refusal was for nobody by name, not for user-dev"), expect(Forbidden, person=Dev()):
-        raise Forbidden(what)
+        raise Forbidden(no)
 
 
 def test_another_error_is_no_refusal_and_stays_as_it_is() -> None:
-    what = "who are you?"
     with pytest.raises(NotSignedIn), expect(Forbidden):
-        raise NotSignedIn(what)
+        raise NotSignedIn(Problem("nobody", "who are you?"))

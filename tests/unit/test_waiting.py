@@ -9,6 +9,7 @@ import pytest
 from filelock import FileLock
 
 from labkit.common.errors import ServerError
+from labkit.common.problems import Problem
 from labkit.common.waiting import locked, wait_until
 
 
@@ -36,7 +37,7 @@ def test_another_exception_ends_the_waiting() -> None:
 
 def test_the_error_at_the_end_is_made_of_the_last_exception() -> None:
     with pytest.raises(ServerError, match="by zero"):
-        wait_until(lambda: 1 // 0, 0, lambda last: ServerError(str(last)), passing=lambda _: True)
+        wait_until(lambda: 1 // 0, 0, lambda last: ServerError(Problem("late", str(last))), passing=lambda _: True)
     with pytest.raises(ZeroDivisionError):
         wait_until(lambda: 1 // 0, 0, passing=lambda _: True)
     with pytest.raises(TimeoutError, match="not within 0 s"):
@@ -44,7 +45,7 @@ def test_the_error_at_the_end_is_made_of_the_last_exception() -> None:
 
 
 def test_a_lock_that_another_holds_is_waited_for_and_then_an_error(tmp_path: Path) -> None:
-    file, late = tmp_path / "lock", ServerError("it is locked")
+    file, late = tmp_path / "lock", ServerError(Problem("locked", "it is locked"))
     with locked(FileLock(file), late), pytest.raises(ServerError, match="it is locked"), locked(FileLock(file, timeout=0.1), late):
         pytest.fail("it was held twice")
     with locked(FileLock(file, timeout=0.1), late):

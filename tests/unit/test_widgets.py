@@ -10,6 +10,7 @@ import pytest
 
 from labkit.common.display import Displayed, Table
 from labkit.common.errors import LabkitError
+from labkit.common.problems import Problem
 from labkit.common.widgets import Again, Countdown, Switcher
 
 ONE, TWO = Table(("says",), (("one",),)), Table(("says",), (("two",),))
@@ -58,7 +59,7 @@ def test_a_result_can_be_asked_for_again_by_its_button() -> None:
 
 @pytest.mark.parametrize(
     ("error", "words"),
-    [(LabkitError("it <failed>", fix="do this"), "it &lt;failed&gt;\n  fix: do this"), (KeyError(), "KeyError")],
+    [(LabkitError(Problem("failed", "it <failed>", fix="do this")), "it &lt;failed&gt;\n  fix: do this"), (KeyError(), "KeyError")],
 )
 def test_what_goes_wrong_when_a_button_is_pressed_is_shown_and_the_button_stays_usable(error: Exception, words: str) -> None:
     widget = Again(answers(ONE, error, TWO)).widget()
@@ -72,7 +73,7 @@ def test_what_goes_wrong_when_a_button_is_pressed_is_shown_and_the_button_stays_
 
 def test_what_goes_wrong_at_first_fails_the_cell() -> None:
     with pytest.raises(LabkitError):
-        Again(answers(LabkitError("no")))
+        Again(answers(LabkitError(Problem("no", "no"))))
 
 
 def test_a_switcher_shows_what_is_picked_and_what_goes_wrong_with_it() -> None:
@@ -101,8 +102,7 @@ def test_a_countdown_counts_and_says_when_it_is_over_and_can_be_renewed() -> Non
     def renew() -> None:
         nonlocal expires
         if renewals:
-            msg = "the session has ended"
-            raise LabkitError(msg)
+            raise LabkitError(Problem("ended", "the session has ended"))
         expires = time.time() + 300
         renewals.append(expires)
 
