@@ -155,7 +155,7 @@ class Kubeconfig:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # client-go guards its own writes by the same file.
         lock = SoftFileLock(f"{self.path}.lock", timeout=_LOCK_SECONDS)
-        with locked(lock, ClusterError("kubeconfig-locked", file=self.path, seconds=_LOCK_SECONDS, lock=lock.lock_file)):
+        with locked(lock, lambda: ClusterError("kubeconfig-locked", file=self.path, seconds=_LOCK_SECONDS, lock=lock.lock_file)):
             whole = load(self.path)
             yield whole
             write_private(self.path, dumped(whole))

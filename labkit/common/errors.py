@@ -38,7 +38,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .problems import Problem, known
+from .problems import Problem
 from .problems import problem as described
 
 
@@ -57,8 +57,6 @@ class LabkitError(Exception):
     """
 
     def __init__(self, problem: str | Problem, /, **evidence: Any) -> None:
-        if isinstance(problem, str) and not known(problem):  # a sentence, until every error has its id
-            problem = Problem("", problem, evidence.pop("why", "").strip(), evidence.pop("fix", "").strip())
         self.problem = described(problem, **evidence) if isinstance(problem, str) else problem
         self.what, self.why, self.fix = self.problem.what, self.problem.why, self.problem.fix
         for name in evidence.keys() & set(dir(type(self))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,6 +37,11 @@ def catalogue() -> dict[str, dict[str, dict[str, str]]]:
     return yaml.safe_load(FILE.read_text(encoding="utf-8")) or {}
 
 
+def ids() -> Mapping[str, dict[str, str]]:
+    """Give every problem's fields by its id."""
+    return ChainMap(*catalogue().values())
+
+
 def problem(name: str, /, **evidence: object) -> Problem:
     """Describe a problem.
 
@@ -46,12 +52,6 @@ def problem(name: str, /, **evidence: object) -> Problem:
     Raises:
         KeyError: There is no such id, or one of its names has no value; `make check` looks at each call.
     """
-    fields = ChainMap(*catalogue().values())[name]
-    return Problem(
-        name, *(Template(fields.get(field, "")).substitute({"lab": "lab", **evidence}).strip() for field in ("what", "why", "fix"))
-    )
-
-
-def known(name: str) -> bool:
-    """Tell whether the catalogue has this id."""
-    return name in ChainMap(*catalogue().values())
+    fields = ids()[name]
+    values = {"lab": "lab", **evidence}
+    return Problem(name, **{field: Template(text).substitute(values).strip() for field, text in fields.items()})

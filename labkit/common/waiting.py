@@ -48,12 +48,12 @@ def wait_until(
 
 
 @contextmanager
-def locked(lock: BaseFileLock, late: Exception) -> Iterator[None]:
-    """Hold a lock; when the time is over that its own ``timeout`` gives, raise ``late``."""
+def locked(lock: BaseFileLock, late: Callable[[], Exception]) -> Iterator[None]:
+    """Hold a lock; when the time is over that its own ``timeout`` gives, raise what ``late`` makes."""
     try:
         lock.acquire()
     except Timeout as error:
-        raise late from error
+        raise late() from error
     try:
         yield
     finally:

@@ -37,7 +37,7 @@ def exec_credential(keycloak: Keycloak, client: Client, user: User, cache: Crede
         return kept
     # Beside the folder, in which whatever lies is somebody's token; the system frees the lock of one that was killed.
     lock = FileLock(cache.folder.with_suffix(".lock"), timeout=_LOCK_SECONDS, mode=0o600)
-    with locked(lock, IdentityError("tokens-locked", seconds=_LOCK_SECONDS, file=lock.lock_file)):
+    with locked(lock, lambda: IdentityError("tokens-locked", seconds=_LOCK_SECONDS, file=lock.lock_file)):
         if kept := cache.credential(user.username):
             return kept
         session = None

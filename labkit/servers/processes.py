@@ -102,7 +102,7 @@ class Processes:
         self._state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FileLock(self._state.servers_lock, timeout=_LOCK_SECONDS, mode=0o600, is_singleton=True)
         # What is laid out for a server is the person's alone, whatever umask the notebook has.
-        with locked(lock, ServerError("servers-locked", home=self._state.root, seconds=_LOCK_SECONDS)), privately():
+        with locked(lock, lambda: ServerError("servers-locked", home=self._state.root, seconds=_LOCK_SECONDS)), privately():
             yield
 
     def start(self, server: Server) -> Running:

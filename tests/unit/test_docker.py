@@ -12,7 +12,7 @@ from labkit.cluster.kind.checks import _REMEDIES, _UNREACHED, not_created, unrea
 from labkit.cluster.kind.docker import _REFUSALS, Daemon, Docker, run_kind
 from labkit.cluster.kind.node_image import NodeImage
 from labkit.common.errors import ClusterError, PortInUse
-from labkit.common.problems import known
+from labkit.common.problems import ids
 from labkit.toolchain import PROGRAMS, Toolchain
 
 NO_DAEMON = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
@@ -195,5 +195,5 @@ def test_what_keeps_the_api_server_from_keycloak_is_told_from_its_log(reason: st
 def test_each_sign_names_a_problem() -> None:
     """Words of Docker's, kind's or the API server's stand for ids of the catalogue, and any other words do too."""
     for signs in (_REFUSALS, _REMEDIES, _UNREACHED):
-        assert [name for name in signs.values() if not known(name)] == []
+        assert [name for name in signs.values() if name not in ids()] == []
         assert list(signs)[-1] == ""

@@ -14,9 +14,9 @@ import yaml
 
 import labkit.common.errors
 from labkit.common.errors import LabkitError, PortInUse
-from labkit.common.problems import Problem, catalogue, problem
+from labkit.common.problems import Problem, catalogue, ids, problem
 
-PROBLEMS = {name: fields for area in catalogue().values() for name, fields in area.items()}
+PROBLEMS = ids()
 ERRORS = {name: kind for name, kind in vars(labkit.common.errors).items() if inspect.isclass(kind) and issubclass(kind, LabkitError)}
 
 

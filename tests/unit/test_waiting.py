@@ -45,7 +45,11 @@ def test_the_error_at_the_end_is_made_of_the_last_exception() -> None:
 
 
 def test_a_lock_that_another_holds_is_waited_for_and_then_an_error(tmp_path: Path) -> None:
-    file, late = tmp_path / "lock", ServerError(Problem("locked", "it is locked"))
+    file = tmp_path / "lock"
+
+    def late() -> ServerError:
+        return ServerError(Problem("locked", "it is locked"))
+
     with locked(FileLock(file), late), pytest.raises(ServerError, match="it is locked"), locked(FileLock(file, timeout=0.1), late):
         pytest.fail("it was held twice")
     with locked(FileLock(file, timeout=0.1), late):
