@@ -88,7 +88,7 @@ def diagnose(lab: Lab, called: str = "lab") -> Diagnosis:
             continue
         except LabkitError as error:
             # What no probe foresaw is still told in the words of whoever met it.
-            causes.append(Found(Problem(error.problem.id or type(error).__name__, "", error.what, error.fix), error.why or "—"))
+            causes.append(Found(Problem(error.problem.id, "", error.what, error.fix), error.why or "—"))
         found[name] = causes
     return Diagnosis(
         found=tuple(each for causes in found.values() for each in causes),
