@@ -147,8 +147,8 @@ class ReleasedKratix(Kratix):
         def late(last: Exception) -> KratixError:
             return KratixError("manifest-not-ready", manifest=what, seconds=_READY_SECONDS, reason=str(last))
 
-        def passing(error: Exception) -> bool:
-            return isinstance(error, ClusterError) and any(words in str(error) for words in _NOT_YET)
+        def passing(error: Exception) -> bool:  # kubectl's own words are what failed
+            return isinstance(error, ClusterError) and any(words in error.what for words in _NOT_YET)
 
         wait_until(lambda: self._cluster.admin_kubectl(*args, stdin=stdin), _READY_SECONDS, late, pause=1, passing=passing)
 
