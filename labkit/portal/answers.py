@@ -92,7 +92,7 @@ def read_template(file: Path) -> dict[str, Any]:
         PortalError: It holds none.
     """
     try:
-        template = dict(yaml.safe_load(file.read_text()))
+        template = dict(yaml.safe_load(file.read_bytes()))
         ref_of(template)
     except (OSError, yaml.YAMLError, TypeError, ValueError, KeyError) as error:
         raise PortalError("template-file", file=file, reason=f"{type(error).__name__}: {error}") from None
