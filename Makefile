@@ -78,7 +78,7 @@ check: $(READY) ## ruff, mypy, layers, project files, notebooks, plain words
 bench: $(READY) ## time the commands that people and kubectl wait for
 	@.venv/bin/python -m tests.bench
 
-sizes: $(READY) ## count labkit's lines, packages, layers and imports
+sizes: $(READY) ## count labkit's lines, packages, layers and imports, and the words in a sentence of its pages
 	@.venv/bin/python -m tests.sizes
 
 docs: $(READY) ## write docs/reliability.md and docs/troubleshooting.md from tests and doctor

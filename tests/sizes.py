@@ -1,8 +1,10 @@
-"""How large labkit is, for those who read it: ``make sizes``. Lines, packages, layers, and which package imports which."""
+"""How large labkit is, for those who read it: ``make sizes``. Lines, packages, layers and imports; words in a sentence of the pages."""
 
 from __future__ import annotations
 
 import io
+import json
+import re
 import tokenize
 from collections.abc import Iterator
 from functools import cache
@@ -40,8 +42,19 @@ def arrows() -> dict[str, set[str]]:
     return {name: imported - {name} for name, imported in found.items()}
 
 
+def sentence_words(file: Path) -> float:
+    """Count the words in an average sentence of a page's or notebook's prose, without headings, tables and code."""
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".ipynb":
+        text = "\n\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown")
+    text = re.sub(r"^```.*?^```|^<[^>]*>$|\*\*", "", text, flags=re.DOTALL | re.MULTILINE)
+    prose = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(("#", "|")))
+    sentences = [sentence.split() for sentence in re.split(r"(?<=[.!?])\s+|\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", prose) if sentence.strip()]
+    return sum(map(len, sentences)) / len(sentences)
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     packages = arrows()
 
     @cache
@@ -61,7 +74,9 @@ def main() -> None:
     rows = [(name, str(layer(name)), *sums(sizes[name]), ", ".join(sorted(packages[name]))) for name in names]
     rows.append(("all", "", *sums([size for of in sizes.values() for size in of]), ""))
     note = f"{len(packages)} packages, {max(map(layer, packages))} layers, {sum(map(len, packages.values()))} arrows"
-    print(Table(("package", "layer", "modules", "lines", "of code", "imports"), tuple(rows), note=note))
+    print(Table(("package", "layer", "modules", "lines", "of code", "imports"), tuple(rows), note=note), end="\n\n")
+    pages = sorted(file for pattern in ("*.md", "docs/*.md", "notebooks/*.ipynb") for file in Path().glob(pattern))
+    print(Table(("page", "words in a sentence"), tuple((str(file), f"{sentence_words(file):.1f}") for file in pages)))
 
 
 if __name__ == "__main__":
