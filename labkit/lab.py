@@ -44,9 +44,9 @@ NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name not in {"go", "kind", 
 
 
 class Lab:
-    """The running environment: every notebook, shell and test with the same home sees the same one.
+    """The running environment: every notebook, shell and test with the same state folder sees the same one.
 
-    ``secrets`` tells whether people's passwords and clients' secrets are the published ones or this home's own, and ``workshop`` has
+    ``secrets`` tells whether people's passwords and clients' secrets are the published ones or this lab's own, and ``workshop`` has
     them. ``credentials`` are the tokens that ``labkit credential`` keeps.
     """
 
@@ -69,13 +69,13 @@ class Lab:
 
     @classmethod
     def open(cls) -> Lab:
-        """Open the lab of this checkout, or of the home that LABKIT_HOME names, and have this process ask its servers past any proxy."""
+        """Open the lab of this checkout, or of the state folder that LABKIT_HOME names, and ask its servers past any proxy."""
         ask_loopback_directly()
         return cls(Settings.open())
 
     @classmethod
     def load(cls) -> Lab:
-        """The same to look at: a home that is not there is not made, and then nothing can be started; raises what `open` does."""
+        """The same to look at: a state folder that is not there is not made, and then nothing can be started; raises what `open` does."""
         ask_loopback_directly()
         return cls(Settings.load())
 
@@ -150,9 +150,9 @@ class Lab:
             self.cluster.rbac.apply()
 
     def down(self) -> list[str]:
-        """Stop this home's servers, the last started first, those of its practice lab before, and name those that ran; their data stays.
+        """Stop this lab's servers, the last started first, those of its practice lab before, and name those that ran; their data stays.
 
-        A KinD cluster of this home is deleted, and what the labs made in a cluster that others use is taken away.
+        This lab's KinD cluster is deleted, and what the labs made in a cluster that others use is taken away.
 
         Raises:
             ClusterError: The cluster's part can't be done; the servers are stopped all the same.
@@ -225,13 +225,13 @@ class Lab:
         return found
 
     def _inner(self) -> list[Lab]:
-        """Open the practice lab within this home, once there is one."""
+        """Open the practice lab within this state folder, once there is one."""
         there = StateFolder(self.settings.state.practice).facts.exists()
         return [Lab(self.practice_settings)] if there else []
 
     @property
     def practice_settings(self) -> Settings:
-        """The settings of the practice lab within this home, whose secrets are of the same kind; asking makes its folder."""
+        """The settings of the practice lab within this state folder, whose secrets are of the same kind; asking makes its folder."""
         return replace(self.settings, secrets=self.secrets).within(self.settings.state.practice)
 
     def access_matrix(self) -> AccessMatrix:
@@ -240,7 +240,7 @@ class Lab:
         return matrix(people, self.workshop.access)
 
     def status(self) -> Table:
-        """Tabulate this home's servers: which run, as which process, where they answer and log; of the practice lab's those that run."""
+        """Tabulate this lab's servers: which run, as which process, where they answer and log; of the practice lab's those that run."""
         hosted = ("keycloak", "hosted", "", self.keycloak.url, "")
         rows = [
             hosted if self.settings.hosted else self.processes.row("keycloak", self.keycloak.url),
@@ -249,11 +249,11 @@ class Lab:
             *self.kratix.rows(),
             *((f"practice: {row[0]}", *row[1:]) for inner in self._inner() for row in inner.status().rows if row[1] == "runs"),
         ]
-        return Table(("server", "state", "pid", "address", "log"), tuple(rows), title=f"home {self.settings.home}")
+        return Table(("server", "state", "pid", "address", "log"), tuple(rows), title=f"state folder {self.settings.home}")
 
 
 def _secrets_and_workshop(settings: Settings) -> tuple[Secrets, Workshop]:
-    """Load the workshop; in a hosted Keycloak with the realm that is named there, and with secrets of the home's own where due."""
+    """Load the workshop; in a hosted Keycloak with the realm that is named there, and with secrets of the lab's own where due."""
     portal, hosted = settings.url("portal", "http"), settings.hosted
     workshop = Workshop.load(settings.workshop_folder, portal_url=portal)
     if hosted and hosted.realm:

@@ -35,7 +35,7 @@ def driver() -> Iterator[Playwright]:
 
 
 def chromium(playwright: Playwright, home: Path) -> Browser:
-    """Start Chromium with a home of its own; skips the test where there is none.
+    """Start Chromium with a home directory of its own; skips the test where there is none.
 
     Args:
         playwright: What drives it.

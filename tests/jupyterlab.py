@@ -1,4 +1,4 @@
-"""The labs in a real JupyterLab, as ``make lab`` opens it: on a copy, in a home of its own; what was seen is kept."""
+"""The labs in a real JupyterLab, as ``make lab`` opens it: on a copy, in a state folder of its own; what was seen is kept."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class JupyterLab:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[JupyterLab]:
-    """What ``make lab`` starts, in a checkout that has the notebooks only, with a home and settings of its own.
+    """What ``make lab`` starts, in a checkout that has the notebooks only, with a state folder and settings of its own.
 
     Args:
         folder: An empty folder for all of that.

@@ -1,7 +1,7 @@
 """Pins what is downloaded from the projects' own sites. Run as a module (`make pins`) it writes `labkit/toolchain/official.txt` anew.
 
 Each file is downloaded and its SHA-256 taken. One that can't be reached keeps the digest that it has, or stays open; one that changed since
-it was pinned, at an address that names its version, keeps the old digest and is told. What is pinned nowhere is not downloaded by labkit.
+it was pinned, at an address that names its version, keeps the old digest and is reported. labkit downloads nothing that is pinned nowhere.
 """
 
 from __future__ import annotations

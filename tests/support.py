@@ -1,4 +1,4 @@
-"""What the tests on real servers share: a home, its processes, and labkit in a process of its own."""
+"""What the tests on real servers share: a state folder, its processes, and labkit in a process of its own."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ QUICK_LABS = [info.name for info in LABS if info.name != "07-break-and-fix"]
 
 @contextmanager
 def home_of_its_own(home: Path) -> Iterator[Path]:
-    """A new home on free ports, named to this process and its children by LABKIT_HOME."""
+    """A new state folder on free ports, named to this process and its children by LABKIT_HOME."""
     open_home(home, environ={}, free_ports=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABKIT_HOME", str(home))
@@ -107,7 +107,7 @@ def on_record(home: Path) -> list[psutil.Process]:
 
 
 def belonging_to(home: Path, program: str = "") -> list[psutil.Process]:
-    """Every process on this machine, but for this one, that names the home: in its command line, or as its LABKIT_HOME.
+    """Every process on this machine, but for this one, that names the state folder: in its command line, or as its LABKIT_HOME.
 
     With ``program``, only those that have it in their command line.
     """
@@ -122,7 +122,7 @@ def belonging_to(home: Path, program: str = "") -> list[psutil.Process]:
 
 
 def strays_of(home: Path) -> list[psutil.Process]:
-    """What belongs to a home and is on no record."""
+    """What belongs to a state folder and is on no record."""
     recorded = on_record(home)
     return [process for process in belonging_to(home) if process not in recorded]
 

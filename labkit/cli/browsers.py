@@ -1,6 +1,6 @@
 """The lab's certificate authority in browsers' own certificate stores: put there on request, and taken out again.
 
-Chromium (and Chrome) on Linux reads an NSS database in the user's home, Firefox one per profile; ``certutil`` of NSS edits both
+Chromium (and Chrome) on Linux reads an NSS database in the user's home directory, Firefox one per profile; ``certutil`` of NSS edits both
 (https://chromium.googlesource.com/chromium/src/+/HEAD/docs/linux/cert_management.md).
 """
 
@@ -16,7 +16,7 @@ from ..common.environment import EVERYBODY, listed
 from ..common.errors import TrustError
 
 CHROMIUM_STORE = Path(".pki/nssdb")
-"""Below the user's home."""
+"""Below the user's home directory."""
 
 _FIREFOX_PROFILES = (".mozilla/firefox/*/cert9.db", "snap/firefox/common/.mozilla/firefox/*/cert9.db")
 
@@ -65,7 +65,7 @@ class NssStore:
 
 
 def stores(home: Path) -> Iterator[NssStore]:
-    """The stores below a user's home folder: Chromium's, and one for each profile of Firefox."""
+    """The stores below a user's home directory: Chromium's, and one for each profile of Firefox."""
     yield NssStore("Chromium", home / CHROMIUM_STORE)
     for pattern in _FIREFOX_PROFILES:
         for database in sorted(home.glob(pattern)):

@@ -157,7 +157,7 @@ def agenda(_: Namespace) -> None:
 
 @verb(argument("labs", nargs="*", metavar="LAB", help="labs such as 01-keycloak, in the workshop's order; all if left out"), JSON)
 def run(args: Namespace) -> None:
-    """Run the labs headless. In an empty home of their own; results go to build/labs/."""
+    """Run the labs headless, in an empty state folder of their own; results go to build/labs/."""
     from ..config.settings import own_root
     from ..course.runner import run
     from ..course.steps import LABS
@@ -178,7 +178,7 @@ def run(args: Namespace) -> None:
 def break_(args: Namespace) -> None:
     """Break the practice lab, as lab 07 does.
 
-    It lies within this home, runs beside your own lab, which is left alone, and is started if need be. One fault at a time.
+    It lies within this state folder, runs beside your own lab, which is left alone, and is started if need be. One fault at a time.
     """
     from ..course.faults import FAULTS
     from ..course.practice import Practice

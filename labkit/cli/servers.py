@@ -64,10 +64,10 @@ def up(_: Namespace) -> None:
 
 @verb()
 def down(_: Namespace) -> None:
-    """Stop this home's servers.
+    """Stop this lab's servers.
 
     Their data stays, a KinD cluster is deleted, and what the labs made in a cluster of somebody else's is removed.
-    Servers and clusters of other homes are never touched.
+    Servers and clusters of other state folders are never touched.
     """
     lab = open_lab(to_look=True)
     stopped = lab.down()
@@ -76,7 +76,7 @@ def down(_: Namespace) -> None:
 
 @verb(JSON)
 def status(args: Namespace) -> int:
-    """Show this home's servers. Exit code 0 when all run, 3 when not."""
+    """Show this lab's servers. Exit code 0 when all run, 3 when not."""
     from ..cluster.provider import NOT_OURS
 
     lab = open_lab(to_look=True)

@@ -65,7 +65,7 @@ class Cluster:
 
     @property
     def trust(self) -> Trust:
-        """How its API server is told to trust the realm."""
+        """How its API server is configured to trust the realm."""
         workshop = self._workshop
         return Trust(self._keycloak.issuer, self._keycloak.ca, workshop.cluster, workshop.realm.groups, self._settings.oidc)
 
@@ -82,7 +82,7 @@ class Cluster:
         """Bring it up, or take it over, and enter its administrator in the kubeconfig.
 
         The realm must be there before: an API server that finds no issuer tries again only every ten seconds. One that runs follows a
-        changed AuthenticationConfiguration without a restart: one of the home's has done so when this returns, one in KinD within 20 s.
+        changed AuthenticationConfiguration without a restart: a local one has done so when this returns, one in KinD within 20 s.
 
         Raises:
             IdentityError: The realm is not there yet; or, for a cluster that others can reach, its people have other passwords.
@@ -112,13 +112,13 @@ class Cluster:
         self.leave()
 
     def remove_objects(self) -> list[str]:
-        """Remove the labs' objects; returns them by name. In a cluster that others use, all that bears the home's label."""
+        """Remove the labs' objects; returns them by name. In a cluster that others use, all that bears this lab's owner label."""
         if self.provider.shared:
             return self._owned.remove() if self._shared_one_was_used() else []
         return self.rbac.remove().output.splitlines()
 
     def leave(self) -> list[str]:
-        """Take away what is no process of the home's: its KinD cluster, or what it made in somebody else's; returns what that was."""
+        """Take away what is no process of this lab's: its KinD cluster, or what it made in somebody else's; returns what that was."""
         if self._settings.state.kind.exists():
             return [KindCluster.name] if self._kind().stop() else []
         return self._owned.remove() if self._shared_one_was_used() else []
@@ -163,7 +163,7 @@ class Cluster:
         return Api(self.endpoint, lambda: session.tokens.id_token, self.causes)
 
     def who(self, token: str) -> Identity | None:
-        """Who the API server takes the bearer of a token for; None when it takes them for nobody (401)."""
+        """The user that the API server authenticates by a token; None when it rejects the token (401)."""
         try:
             return Api(self.endpoint, lambda: token, self.causes).whoami()
         except Unauthorized:

@@ -75,7 +75,7 @@ class Kubectl:
 
 
 class OwnedObjects:
-    """The objects that one home has made in a cluster, by the label with the home's id, as the user of ``context`` sees them."""
+    """The objects that one lab has made in a cluster, by its owner label, as the user of ``context`` sees them."""
 
     def __init__(self, kubectl: Callable[..., KubectlAnswer], context: str, home_id: str) -> None:
         self._kubectl, self._context, self._home_id = kubectl, context, home_id
@@ -86,7 +86,7 @@ class OwnedObjects:
         That holds for ``create``, ``apply``, ``replace`` and ``delete``, which are what the labs change a cluster with.
 
         Raises:
-            ClusterError: It would change an object that is not this home's; nothing was changed.
+            ClusterError: It would change an object that is not this lab's; nothing was changed.
         """
         verb = args[0] if args else ""
         if verb in ("apply", "replace", "delete"):

@@ -84,7 +84,7 @@ class LocalCluster(Provider):
             api_server = self._api_server(programs, trust)
             running = self._processes.running(api_server.name)
             if running and running.fingerprint != api_server.fingerprint():
-                # An API server that is told to stop waits for whoever still watches it.
+                # An API server that is asked to stop waits for whoever still watches it.
                 self._processes.stop("kube-controller-manager")
             self._processes.start(api_server)
             self._processes.start(self._controller_manager(programs))
@@ -186,7 +186,7 @@ def _read(log: Path) -> Iterator[Exchange]:
         except ValueError:
             # Being written just now.
             continue
-        # A watch is told of twice: when it begins and when it ends.
+        # A watch is logged twice: when it begins and when it ends.
         if event["stage"] != "ResponseComplete" or not _is_a_persons(event["user"]):
             continue
         began, ended = (datetime.fromisoformat(event[name]).timestamp() for name in ("requestReceivedTimestamp", "stageTimestamp"))

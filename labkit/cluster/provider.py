@@ -44,7 +44,7 @@ class Provider:
     Attributes:
         name: `Endpoint.name`, known before there is an endpoint.
         programs: What it needs of the toolchain, besides kubectl.
-        servers: Its servers that are processes of this home's, in the order of their start.
+        servers: Its servers that are processes of this lab's, in the order of their start.
         shared: Whether others use the cluster as well.
     """
 

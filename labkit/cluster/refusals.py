@@ -1,7 +1,7 @@
 """The API server's refusals as labkit's errors, and why it refuses.
 
-It tells the caller no more than 401, and RBAC's 403 names no group. The cause is in the token, in what the API server was told to trust,
-and, for what only it can know, in its log.
+It tells the caller no more than 401, and RBAC's 403 names no group. The cause is in the token, in the API server's configuration, and,
+for what only it can know, in its log.
 """
 
 from __future__ import annotations

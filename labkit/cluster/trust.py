@@ -1,4 +1,4 @@
-"""How an API server is told to trust a realm: by flags, or by a file that it reads again whenever it changes."""
+"""How an API server is configured to trust a realm: by flags, or by a file that it reads again whenever it changes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..workshop.workshop import ClusterSpec
 
 @dataclass(frozen=True)
 class Trust(Displayed):
-    """How an API server is told to trust a realm; as text, what it is told in its style.
+    """How an API server is configured to trust a realm; as text, the configuration in its style.
 
     Both styles give the same person for the same token of the realm as declared. The file refuses more, see `file`.
 
     Attributes:
         issuer: The realm's issuer, byte for byte as tokens name it.
-        ca: The certificate authority behind the issuer's own certificate. The public ones an API server knows without being told.
+        ca: The certificate authority behind the issuer's own certificate. An API server knows the public ones without configuration.
         declared: The files.
         groups: The realm's declared groups, by the names that tokens give them; ``authentication.yaml`` takes no others.
         style: Which of the two is in force.
@@ -52,8 +52,8 @@ class Trust(Displayed):
         """``authentication.yaml``, filled in.
 
         It says what the flags say, and besides: of a token's groups only declared ones count, nobody gets a name that Kubernetes keeps for
-        itself, nobody is nameless, an email that serves as the name is verified, and who shows no token is told of the server's health and
-        of nothing else.
+        itself, nobody is nameless, an email that serves as the name is verified, and who shows no token sees the server's health and
+        nothing else.
         """
         authority = "" if self.ca == PUBLIC_CA else self.ca.read_text()
         values = {"ISSUER": self.issuer, "ISSUER_CA": authority, "GROUPS": json.dumps(self.groups)}

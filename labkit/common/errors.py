@@ -3,7 +3,7 @@
 ::
 
     LabkitError                  what failed, why as far as known, and the fix
-    ├── SettingsError            a LABKIT_* variable or the home folder is unusable
+    ├── SettingsError            a LABKIT_* variable or the state folder is unusable
     ├── WorkshopError            a platform file says something that can't be done
     ├── ToolchainError           a program can't be found, fetched or built
     ├── ServerError              a server died or did not become ready (carries its last log lines)
@@ -78,7 +78,7 @@ class LabkitError(Exception):
 
 
 class SettingsError(LabkitError):
-    """A LABKIT_* variable or the home folder is unusable."""
+    """A LABKIT_* variable or the state folder is unusable."""
 
 
 class WorkshopError(LabkitError):

@@ -1,4 +1,4 @@
-"""Whose a folder is: what lies in the home, the cache and a checkout is read and run as the person, so nobody else may change it.
+"""Whose a folder is: what lies in the state folder, the cache and a checkout is read and run as the person, so nobody else may change it.
 
 Git asks the same of a repository (git-config(1), ``safe.directory``), and OpenSSH of ``~/.ssh`` (sshd_config(5), ``StrictModes``).
 """

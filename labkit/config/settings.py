@@ -28,7 +28,7 @@ ClusterChoice = Literal["local", "kind", "external"]
 """``local``: plain processes; ``kind``: in a container; ``external``: somebody else's."""
 
 SecretsChoice = Literal["auto", "demo", "own"]
-"""``demo``: those that realm.yaml publishes; ``own``: random ones of the home's; ``auto``: own wherever others can reach."""
+"""``demo``: those that realm.yaml publishes; ``own``: random ones of the lab's; ``auto``: own wherever others can reach."""
 
 FIRST_LAB = "00-start-here.ipynb"
 
@@ -120,14 +120,14 @@ class Settings:
     def within(self, home: Path) -> Settings:
         """The settings of a lab in another state folder, to be broken: on this machine, on ports of its own, with labkit's own workshop.
 
-        Its secrets are chosen as this home's are.
+        Its secrets are chosen as this lab's are.
 
         Raises:
             SettingsError: The folder can't be made, read or used by this version.
         """
         home = home.resolve()
         facts = open_home(home, environ={}, free_ports=True)
-        # An API server that is told by flags can be told something else in the five seconds of a restart.
+        # An API server that is configured by flags can be reconfigured in the five seconds of a restart.
         return Settings(self.root, home, facts.id, self.cache, OWN, facts.ports, oidc="flags", secrets=self.secrets)
 
     def url(self, port_name: str, scheme: str = "https") -> str:

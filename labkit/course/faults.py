@@ -73,7 +73,7 @@ def _tell(lab: Lab, flags: Document, values: Mapping[Place, str | list[str]]) ->
     lab.cluster.provider.start(replace(trust, declared=declared))
 
 
-@_fault("wrong-issuer", "the API server was told an issuer with a typing error in it", "wrong-issuer", _start_cluster)
+@_fault("wrong-issuer", "the API server is configured with a mistyped issuer", "wrong-issuer", _start_cluster)
 def _(lab: Lab) -> None:
     trust = lab.cluster.trust
     lab.cluster.provider.start(replace(trust, issuer=f"{trust.issuer}s"))

@@ -1,4 +1,4 @@
-"""A lab to be broken: a second one within the learner's home, so that nothing of theirs is at risk.
+"""A lab to be broken: a second one within the learner's state folder, so that nothing of theirs is at risk.
 
 It is local whatever the learner's own lab is, has no portal, and starts from labkit's own workshop. Which fault is on is kept in its
 folder, so that notebook and terminal know of the same one.

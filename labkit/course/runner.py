@@ -1,4 +1,4 @@
-"""The labs, headless: in order, by papermill, in a home of their own, with a report to look through."""
+"""The labs, headless: in order, by papermill, in a state folder of their own, with a report to look through."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ class RunResult:
 def run(names: list[str], output: Path) -> RunResult:
     """Run labs in order, all of them if none is named, and leave executed notebooks, ``index.html`` and ``summary.json`` in a folder.
 
-    What was in the folder is removed. The run's home is ``run-home`` beside it, emptied first, so that every run starts from an empty
-    realm. After a success or an interruption nothing of it runs; after a failure its servers stay up to be looked at.
+    What was in the folder is removed. The run's state folder is ``run-home`` beside it, emptied first, so that every run starts from an
+    empty realm. After a success or an interruption nothing of it runs; after a failure its servers stay up to be looked at.
 
     Raises:
         LabRunFailed: A cell failed; the message names it, its error, the servers' last log lines and how to look further.
@@ -196,7 +196,7 @@ def _failure(lab: Lab, result: LabResult, error: Any, output: Path) -> LabRunFai
 
 @contextmanager
 def _home_of_its_own(home: Path) -> Iterator[Lab]:
-    """Point this process, and so the kernels that it starts, at an empty home with free ports.
+    """Point this process, and so the kernels that it starts, at an empty state folder with free ports.
 
     What is kept are the secrets in a hosted realm, which no run empties: the people whom an earlier run made there still have them.
     """

@@ -123,7 +123,7 @@ def _does_not_run(lab: Lab, name: str) -> str:
 
 
 def trust(lab: Lab, _: SignIn) -> Causes:
-    """What the API server was in fact told, beside what it should have been; only where it is a process of the lab's."""
+    """How the API server is in fact configured, beside how it should be; only where it is a process of the lab's."""
     if not lab.cluster.provider.servers:
         return
     wanted, line = lab.cluster.trust, lab.cluster.provider.flags()

@@ -1,4 +1,4 @@
-"""The Keycloak server of one home: over HTTPS, on loopback, with its own database."""
+"""The Keycloak server of one lab: over HTTPS, on loopback, with its own database."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CALLERS = {"openid-client": "portal", "node": "portal", "jose": "portal", "Go-h
 
 
 class LocalKeycloak(Keycloak):
-    """Keycloak, started from the shared cache into the home."""
+    """Keycloak, started from the shared cache into the state folder."""
 
     programs = ("java", "keycloak")
     """What it needs on this machine."""
@@ -53,7 +53,7 @@ class LocalKeycloak(Keycloak):
         """The lab's own authority, made at first use.
 
         Raises:
-            KeycloakUnreachable: The home is not made yet, and so no Keycloak runs.
+            KeycloakUnreachable: The state folder is not made yet, and so no Keycloak runs.
         """
         if not self._settings.home_id:
             raise self.unreachable()
@@ -93,7 +93,7 @@ class LocalKeycloak(Keycloak):
         """Does nothing: it is."""
 
     def is_running(self) -> bool:
-        """Whether this home's Keycloak runs."""
+        """Whether this lab's Keycloak runs."""
         return self._processes.running(_NAME) is not None
 
     def findings(self) -> Iterator[Finding]:
@@ -180,7 +180,7 @@ class LocalKeycloak(Keycloak):
         return IdentityError("administrator-not-accepted", url=self.url, code=code, words=words, file=self._secret_file)
 
     def _lay_out(self, distribution: Path) -> None:
-        """Give the home a Keycloak folder: what it only reads is linked to the cache, what it writes is its own."""
+        """Give the state folder a Keycloak folder: what it only reads is linked to the cache, what it writes is its own."""
         with writing(self._folder):
             for folder in ("bin", "data", "conf"):
                 (self._folder / folder).mkdir(mode=0o700, parents=True, exist_ok=True)

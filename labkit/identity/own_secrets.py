@@ -1,4 +1,4 @@
-"""Passwords and client secrets of the home's own, in place of the published ones, for a realm that others can reach as well."""
+"""Passwords and client secrets of the lab's own, in place of the published ones, for a realm that others can reach as well."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ARTICLES_DOMAIN, _NOBODYS_DOMAIN = "@kratix.io", "@example.com"
 
 @dataclass(frozen=True)
 class Given:
-    """Which secrets the people of a realm in the home's own Keycloak have, since no password can be read back from there.
+    """Which secrets the people of a realm in the lab's own Keycloak have, since no password can be read back from there.
 
     That is noted beside Keycloak's database, and goes with it.
 
@@ -55,9 +55,9 @@ class Given:
 
 
 def secrets_of(settings: Settings, note: Path) -> Secrets:
-    """Which secrets a home's realm is to have: its own wherever others can reach it, or a cluster of theirs trusts it.
+    """Which secrets a lab's realm is to have: its own wherever others can reach it, or a cluster of theirs trusts it.
 
-    A realm that has the home's own, be it in part, keeps them: a shell without LABKIT_SECRETS must not put the published ones back.
+    A realm that has the lab's own, be it in part, keeps them: a shell without LABKIT_SECRETS must not put the published ones back.
 
     Raises:
         SettingsError: LABKIT_SECRETS asks for the published ones where they won't do.
@@ -78,7 +78,7 @@ def secrets_of(settings: Settings, note: Path) -> Secrets:
 
 
 def with_own_secrets(workshop: Workshop, file: Path | None, place: str, portal: str) -> Workshop:
-    """The workshop with every user's password and every client's secret replaced by one that only this home knows.
+    """The workshop with every user's password and every client's secret replaced by one that only this lab knows.
 
     They are made at first use and stay the same. Who has accounts there already may write their passwords into the file.
     What else the published values open is closed: emails are in a domain that is nobody's, and of redirect URIs and web
@@ -86,7 +86,7 @@ def with_own_secrets(workshop: Workshop, file: Path | None, place: str, portal: 
 
     Args:
         workshop: As declared, with secrets that everybody knows.
-        file: Where they are kept (mode 0600); None for a home that is not made yet, where they are good for this process alone.
+        file: Where they are kept (mode 0600); None for a state folder that is not made yet, where they are good for this process alone.
         place: What they are for: no two Keycloaks are given the same ones.
         portal: The portal's base URL.
     """

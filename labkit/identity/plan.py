@@ -48,7 +48,7 @@ class Change:
 
     Attributes:
         kind: ``realm``, ``group``, ``role``, ``user``, ``membership``, ``realm roles``, ``client scope``, ``mapper``, ``client``,
-            ``default scopes`` or ``optional scopes``; ``password`` for a user who has another kind than the home now asks for.
+            ``default scopes`` or ``optional scopes``; ``password`` for a user who has another kind than the lab now asks for.
         name: The object's name; a subgroup's is its path, a mapper's is led by its client's or client scope's.
         fields: The fields that differ; for a new object all that are declared.
     """

@@ -125,7 +125,7 @@ class Walk:
             # Set when it is made: afterwards it is for those who run that Keycloak to decide.
             declared.setdefault("bruteForceProtected", True)
         if now is not None and "enabled" not in now:
-            # Who may work on users and clients alone is told no more than the name.
+            # Who may work on users and clients alone sees no more than the name.
             if unseen := sorted(declared.keys() - {"realm", "enabled"}):
                 text = f"the administrator is not told the realm's own settings, so these are neither compared nor set: {shown(unseen)}"
                 self._notices.append(Notice("unseen", text))

@@ -117,7 +117,7 @@ class Browser:
         return _signed_in(answer.json())
 
     def sign_out(self) -> None:
-        """End the session: the portal forgets its tokens, and Keycloak is told.
+        """End the session: the portal forgets its tokens, and Keycloak ends its session.
 
         Raises:
             PortalUnreachable: The portal does not answer.

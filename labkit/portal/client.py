@@ -195,7 +195,7 @@ class PortalSession:
         return ref_of(template)
 
     def _wait_for_template(self, ref: str, spec: object = None) -> None:
-        """The catalog reads what it is told of within a second or two."""
+        """The catalog reads a registered location within a second or two."""
 
         def is_there() -> bool:
             return any(ref_of(entity) == ref and spec in (None, entity["spec"]) for entity in self.catalog("template").entities)

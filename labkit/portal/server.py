@@ -1,4 +1,4 @@
-"""The portal's server: Backstage, run by Node from the home, with packages that lie in the cache."""
+"""The portal's server: Backstage, run by Node from the state folder, with packages that lie in the cache."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PIECE = 40
 
 
 class Portal:
-    """Backstage on loopback, with a database of the home's own.
+    """Backstage on loopback, with a database of the lab's own.
 
     Its ``url`` is plain HTTP, since it never leaves this machine and redirect URIs are declared so.
     Of ``app_config``, Backstage's configuration, each start takes a copy.
@@ -84,7 +84,7 @@ class Portal:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def is_running(self) -> bool:
-        """Whether this home's portal runs."""
+        """Whether this lab's portal runs."""
         return self._processes.running(self.name) is not None
 
     def is_ready(self) -> bool:
@@ -163,7 +163,7 @@ class Portal:
         return {self._folder / name: text for name, text in texts.items()}
 
     def _lay_out(self, packages: Path) -> Path:
-        """Give the home a copy of the app: its sources, with the packages linked to the cache."""
+        """Give the state folder a copy of the app: its sources, with the packages linked to the cache."""
         app = self._folder / "app"
         for folder in (self._folder, *(self._folder / name for name in ("database", "tasks", "templates"))):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -180,7 +180,7 @@ class Portal:
         return app
 
     def _trusted(self) -> Path:
-        """What Node trusts besides its own list: what it is told to on this machine, and the lab's authority."""
+        """What Node trusts besides its own list: what this machine's settings name, and the lab's authority."""
         file, told = self._settings.state.portal_trust, os.environ.get("NODE_EXTRA_CA_CERTS")
         bundles = [Path(told)] if told and Path(told).is_file() else []
         write_private(file, b"\n".join(bundle.read_bytes().strip() for bundle in (*bundles, self._keycloak.ca)) + b"\n", mode=0o644)

@@ -1,6 +1,6 @@
 """The lab's certificate authorities and the certificates that they sign.
 
-There are three authorities, so that none vouches for more than it must: ``servers`` is the one that clients are told to trust,
+There are three authorities, so that none vouches for more than it must: ``servers`` is the one that clients are configured to trust,
 ``clients`` signs who may call the API server by certificate, ``etcd`` signs who may call etcd. The first can only ever speak for
 this machine: its name constraints (RFC 5280, section 4.2.1.10) permit ``localhost`` and loopback addresses and nothing else.
 """
@@ -39,7 +39,7 @@ class Pair:
 
 
 class Certificates:
-    """The certificates of one home, kept in a folder that is made with mode 0700."""
+    """The certificates of one lab, kept in a folder that is made with mode 0700."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

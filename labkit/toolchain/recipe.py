@@ -30,7 +30,7 @@ class Program:
     Attributes:
         name: Its name in the table.
         version: The version that it tells.
-        path: The executable, or the folder of what was built or installed, which nobody writes to. Of one that has a home, as Java
+        path: The executable, or the folder of what was built or installed, which nobody writes to. Of one with a home directory, as Java
             does, it is ``path.parent.parent``.
         source: Where it comes from, for people.
     """

@@ -73,7 +73,7 @@ class Toolchain:
         programs = {}
         for name in names:
             program, recipe = self._have(name), self._pins[name]
-            # What has a home is nothing without it.
+            # A program that has a home directory does not work without it.
             alone = program.path.parent.parent if recipe.home else program.path
             programs[recipe.slot()] = program, self._store.folder(program) or alone
         with self._store.making("bundle") as work:
@@ -194,7 +194,7 @@ class Toolchain:
         if told is None or not recipe.accepts(told.version):
             seen = {"name": program.name, "source": program.source, "version": told.version if told else "nothing", "wants": recipe.wants}
             raise ToolchainError("program-broken", **seen, instead=", or\n".join(recipe.instead), ways=recipe.instead)
-        # A Java tells the real path of its home; the cache may have been named by another way to it.
+        # A Java tells the real path of its home directory; the cache may have been named by another way to it.
         self._store.put(slot, folder, dataclasses.replace(told, path=program.path))
 
 

@@ -73,11 +73,11 @@ class Tools:
         temporary = self.work / "tmp"
         temporary.mkdir(exist_ok=True)
         env = {**listed(names, self.environ), "TMPDIR": str(temporary), **(environ or {})}
-        leash = (sys.executable, "-I", "-S", Path(__file__).with_name("leash.py"))
+        watchdog = (sys.executable, "-I", "-S", Path(__file__).with_name("watchdog.py"))
         tail: deque[str] = deque(maxlen=_TAIL_LINES)
         with (
             self.log.open("a", encoding="utf-8") as log,
-            _started(*leash, *argv, env=env, cwd=cwd or self.work, stdin=subprocess.PIPE) as process,
+            _started(*watchdog, *argv, env=env, cwd=cwd or self.work, stdin=subprocess.PIPE) as process,
         ):
             try:
                 for coloured in process.stdout or ():

@@ -1,4 +1,4 @@
-"""One lab for all tests of faults: real servers, in a home and on ports of their own."""
+"""One lab for all tests of faults: real servers, in a state folder and on ports of their own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def chance() -> random.Random:
 
 @pytest.fixture(scope="session")
 def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A new home, named to this process and its children by LABKIT_HOME."""
+    """A new state folder, named to this process and its children by LABKIT_HOME."""
     with home_of_its_own(tmp_path_factory.mktemp("faults") / "home") as home:
         yield home
 

@@ -57,12 +57,12 @@ def whole(_whole: None, lab: Lab) -> Lab:
 
 
 TOLD = ("wrong-issuer", "wrong-ca", "wrong-audience", "swapped-prefix")
-"""The faults in what the API server was told."""
+"""The faults in how the API server is configured."""
 
 
 @pytest.fixture
 def sandbox(whole: Lab, fault: Fault) -> Iterator[Lab]:
-    """It, for the faults in what its API server was told as the practice lab is, in which they are switched on: told by flags."""
+    """It, for the faults in its API server's configuration; configured by flags, as the practice lab is, in which they are switched on."""
     if fault.name not in TOLD:
         yield whole
         return
@@ -101,7 +101,7 @@ def test_a_fault_is_named_and_what_the_doctor_says_mends_it(sandbox: Lab, fault:
 
 
 @pytest.mark.parametrize("name", ["wrong-audience", "swapped-prefix"])
-def test_what_an_api_server_was_told_wrong_by_a_file_is_named_as_well(whole: Lab, name: str) -> None:
+def test_a_mistake_in_the_api_servers_file_is_named_as_well(whole: Lab, name: str) -> None:
     try:
         FAULTS[name].switch_on(whole)
         assert diagnose(whole).names == [FAULTS[name].cause]
@@ -377,7 +377,7 @@ def test_another_program_at_keycloaks_port_is_named_with_who_it_is(whole: Lab) -
 
 def test_a_foreign_certificate_is_named(whole: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whole.keycloak, "ca", whole.settings.home / "tls" / "ca-clients.crt")
-    # The API server, too, was told another authority than the one that is asked about here.
+    # The API server, too, has another authority than the one that is asked about here.
     assert diagnose(whole).names == ["keycloak-certificate", "wrong-ca"]
     monkeypatch.undo()
 

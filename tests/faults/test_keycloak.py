@@ -106,7 +106,7 @@ def keys(lab: Lab) -> Iterator[SigningKeys]:
 
 @pytest.fixture
 def styled(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """The lab with its API server told of the realm in another style."""
+    """The lab with its API server configured in another style."""
     made = Lab(replace(lab.settings, oidc=request.param))
     made.cluster.start()
     yield made
@@ -120,7 +120,7 @@ def styled(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
             style,
             marks=pytest.mark.fault(
                 "Keycloak",
-                f"the realm's signing key is replaced, the API server has been told of the realm by {how}",
+                f"the realm's signing key is replaced, the API server is configured by {how}",
                 "old tokens count as long as their key does; sessions and both kinds of kubectl context renew and are known at once",
             ),
         )

@@ -84,7 +84,7 @@ def test_a_first_start_that_was_killed_is_begun_anew(tmp_path: Path) -> None:
 
 @pytest.fixture
 def second(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
-    """Another home with a cluster of its own, which trusts the first home's realm."""
+    """Another lab with a cluster of its own, which trusts the first one's realm."""
     home = tmp_path / "home"
     facts = open_home(home, environ={}, free_ports=True)
     made = Lab(replace(lab.settings, home=home, home_id=facts.id, ports=facts.ports))
@@ -93,8 +93,8 @@ def second(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
     made.down()
 
 
-@pytest.mark.fault("Servers", "kill -9 of all servers of another home", "this home's servers run on, and the other's start again")
-def test_killing_all_of_one_home_leaves_the_other_alone(lab: Lab, second: Lab) -> None:
+@pytest.mark.fault("Servers", "kill -9 of all servers of another lab", "this lab's servers run on, and the other's start again")
+def test_killing_all_of_one_lab_leaves_the_other_alone(lab: Lab, second: Lab) -> None:
     ours = {process.pid for process in on_record(lab.settings.home)}
     kill(second, SERVERS)
     second.cluster.provider.start(lab.cluster.trust)

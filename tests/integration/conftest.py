@@ -1,4 +1,4 @@
-"""One lab for all integration tests, on real servers, in a home and on ports of their own; and a Keycloak that is not the lab's."""
+"""One lab for all integration tests, on real servers, in a state folder and on ports of their own; and a Keycloak that is not the lab's."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
 
 @pytest.fixture(scope="session")
 def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A new home, named to this process and its children by LABKIT_HOME."""
+    """A new state folder, named to this process and its children by LABKIT_HOME."""
     with home_of_its_own(tmp_path_factory.mktemp("lab") / "home") as home:
         yield home
 
 
 @pytest.fixture(scope="session")
 def idle_lab(lab_home: Path) -> Iterator[Lab]:
-    """The lab of that home, with whatever has been started in it; stopped at the end."""
+    """The lab of that state folder, with whatever has been started in it; stopped at the end."""
     lab = Lab.open()
     assert lab.settings.home == lab_home
     yield lab
@@ -75,7 +75,7 @@ def lab(idle_lab: Lab) -> Lab:
 
 @pytest.fixture(scope="module")
 def second_portal(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    """The portal of another home, for the same people and the same cluster; the realm is then as declared again."""
+    """The portal of another state folder, for the same people and the same cluster; the realm is then as declared again."""
     home = tmp_path_factory.mktemp("second-portal") / "home"
     facts = open_home(home, environ={}, free_ports=True)
     settings = replace(lab.settings, home=home, home_id=facts.id, ports=facts.ports)
@@ -200,7 +200,7 @@ def _in_order(value: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def other_keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherKeycloak]:
-    """A second Keycloak, in a home of its own."""
+    """A second Keycloak, in a state folder of its own."""
     home = tmp_path_factory.mktemp("other") / "home"
     open_home(home, environ={}, free_ports=True)
     settings = Settings.load({"LABKIT_HOME": str(home)})

@@ -112,7 +112,7 @@ def cause(what: str, token: Callable[[Lab, KeycloakAdmin], str], why: str, fix: 
         ),
     ],
 )
-def test_a_401_is_told_with_its_cause(
+def test_a_401_is_shown_with_its_cause(
     lab: Lab, hands: KeycloakAdmin, make: Callable[[Lab, KeycloakAdmin], str], why: str, fix: str
 ) -> None:
     token = make(lab, hands)
@@ -138,7 +138,7 @@ def test_a_401_is_told_with_its_cause(
         ),
     ],
 )
-def test_a_403_for_want_of_a_known_group_is_told_so(
+def test_a_403_for_want_of_a_known_group_says_so(
     lab: Lab, hands: KeycloakAdmin, make: Callable[[Lab, KeycloakAdmin], str], why: str, fix: str
 ) -> None:
     token = make(lab, hands)

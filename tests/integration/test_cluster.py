@@ -132,7 +132,7 @@ def test_somebody_whose_email_is_not_verified_is_unknown(unverified: Person) -> 
         unverified.api.whoami()
 
 
-def test_kubectl_with_a_tampered_token_is_told_so(lab: Lab, dev: Person) -> None:
+def test_kubectl_with_a_tampered_token_says_so(lab: Lab, dev: Person) -> None:
     text = lab.cluster.kubeconfig.path.read_text()
     token = dev.session.tokens.id_token
     assert token in text

@@ -1,4 +1,4 @@
-"""A cluster that somebody else runs: another home's local cluster, reached by a plain kubeconfig, stands for it."""
+"""A cluster that somebody else runs: another lab's local cluster, reached by a plain kubeconfig, stands for it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def written(plain: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def guest(lab: Lab, written: Callable[[dict[str, Any]], Path], tmp_path: Path) -> Lab:
-    """A lab in their cluster: a home of its own, the lab's Keycloak, and the secrets that the realm has there."""
+    """A lab in their cluster: a state folder of its own, the lab's Keycloak, and the secrets that the realm has there."""
     made = Lab(replace(new_home(lab, tmp_path / "guest"), cluster="external", context=CONTEXT))
     made.keycloak, made.realm = lab.keycloak, lab.realm
     made.workshop = made.cluster._workshop = lab.workshop
@@ -191,7 +191,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     [(WithoutOidc, "does not know people by tokens of"), (WithPrefix, "for sso:user-admin@kratix.io")],
     ids=["no OIDC", "prefix"],
 )
-def test_a_cluster_without_that_trust_is_told_with_what_to_hand_to_its_administrator(
+def test_a_cluster_without_that_trust_is_reported_with_what_to_hand_to_its_administrator(
     guest: Lab, theirs: Lab, lab: Lab, trusts: type[Trust], what: str, impatient: None
 ) -> None:
     trust = lab.cluster.trust
@@ -227,7 +227,7 @@ def somebody_else(config: dict[str, Any], lab: Lab) -> None:
 @pytest.mark.fault(
     "Settings",
     "a kubeconfig that can't be used: unverified, unreachable, another CA, too few rights, a far cluster and a near issuer",
-    "each is told for what it is",
+    "each is named for what it is",
 )
 @pytest.mark.parametrize(
     ("change", "error", "what"),
@@ -244,7 +244,7 @@ def somebody_else(config: dict[str, Any], lab: Lab) -> None:
     ],
     ids=["unverified", "unreachable", "another CA", "too few rights", "not on this machine"],
 )
-def test_a_context_that_cannot_be_used_is_told_for_what_it_is(
+def test_a_context_that_cannot_be_used_is_named_for_what_it_is(
     guest: Lab, lab: Lab, plain: Any, written: Any, change: Callable[[Any, Lab], None], error: type[LabkitError], what: str
 ) -> None:
     config = json.loads(json.dumps(plain))

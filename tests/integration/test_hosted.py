@@ -315,9 +315,9 @@ def test_the_issuer_is_what_discovery_says_even_when_it_is_not_where_one_asked(t
 @pytest.mark.fault(
     "Exposure",
     "the workshop's demo passwords and client secrets in a Keycloak that others can reach",
-    "they are not used there: each home makes its own, and shows none of them",
+    "they are not used there: each lab makes its own, and shows none of them",
 )
-def test_passwords_and_client_secrets_there_are_the_homes_own_and_shown_nowhere(team: Any, hosted: Lab) -> None:
+def test_passwords_and_client_secrets_there_are_the_labs_own_and_shown_nowhere(team: Any, hosted: Lab) -> None:
     demo = Workshop.load(hosted.settings.workshop_folder)
     for user in demo.realm.users:
         assert hosted.session(user.username).username == user.username
@@ -354,7 +354,7 @@ def test_browsers_are_not_told_to_trust_somebody_elses_authority(hosted: Lab, te
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_second_look_at_the_home_finds_the_same_secrets_and_another_home_has_others(team: Any, hosted: Lab, tmp_path: Path) -> None:
+def test_a_second_look_finds_the_same_secrets_and_another_lab_has_others(team: Any, hosted: Lab, tmp_path: Path) -> None:
     assert Lab(hosted.settings).workshop == hosted.workshop
     other = team.lab(tmp_path / "home").workshop
     assert other.client("kube").secret != hosted.workshop.client("kube").secret
@@ -365,7 +365,7 @@ def test_a_second_look_at_the_home_finds_the_same_secrets_and_another_home_has_o
 @pytest.mark.fault(
     "Sign-in",
     "a hosted realm had that user before, with a password of their own",
-    "the refusal says that the workshop's counts for a new user only; the right one can be written into the home's file",
+    "the refusal says that the workshop's counts for a new user only; the right one can be written into the lab's file",
 )
 def test_a_password_that_was_there_before_can_be_written_into_the_file(team: Any, hosted: Lab, tmp_path: Path) -> None:
     home = tmp_path / "home"

@@ -41,7 +41,7 @@ def made_by(lab: Lab) -> dict[str, str]:
 
 
 @pytest.mark.fault("Exposure", "a server that listens to the outside", "none: every socket is listed and is on loopback")
-def test_every_socket_of_every_server_is_on_loopback_and_on_a_port_of_the_home(lab: Lab) -> None:
+def test_every_socket_of_every_server_is_on_loopback_and_on_a_port_of_the_lab(lab: Lab) -> None:
     processes = on_record(lab.settings.home)
     assert len(processes) >= 6
     sockets = [(p.name(), s) for p in processes for s in p.net_connections("inet") if s.status in (psutil.CONN_LISTEN, psutil.CONN_NONE)]
@@ -118,9 +118,9 @@ def test_every_file_with_a_secret_is_its_owners_only(busy_lab: Lab) -> None:
 PRIVATE = (".", "run", "logs", "tls", "secrets", "credentials", "etcd", "keycloak/data", "portal", "portal/database", "portal/tasks", "tmp")
 
 
-@pytest.mark.fault("Exposure", "a file of the home that others may change", "none: every file's mode is looked at")
-def test_nobody_but_the_owner_may_change_a_file_of_the_home(busy_lab: Lab) -> None:
-    # What kubectl caches of the API server it leaves to its group as well; the home's own mode keeps everybody out.
+@pytest.mark.fault("Exposure", "a file of the state folder that others may change", "none: every file's mode is looked at")
+def test_nobody_but_the_owner_may_change_a_file_of_the_state_folder(busy_lab: Lab) -> None:
+    # What kubectl caches of the API server it leaves to its group as well; the state folder's own mode keeps everybody out.
     cached = busy_lab.settings.home / "kubectl-cache"
     modes = {path: path.stat().st_mode & 0o777 for path in files_of(busy_lab) if not path.is_relative_to(cached)}
     assert len(modes) > 50
@@ -135,7 +135,7 @@ def test_folders_with_private_things_are_their_owners_only(busy_lab: Lab, folder
 
 @pytest.fixture(scope="module")
 def second(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Another home with a cluster of its own, which trusts the first home's realm."""
+    """Another lab with a cluster of its own, which trusts the first one's realm."""
     home = tmp_path_factory.mktemp("second") / "home"
     facts = open_home(home, environ={}, free_ports=True)
     made = Lab(replace(lab.settings, home=home, home_id=facts.id, ports=facts.ports))
@@ -153,8 +153,8 @@ def test_in_a_new_cluster_kubernetes_own_roles_are_filled_once_the_labs_are_appl
     assert "configmaps" in second.cluster.admin_kubectl("get", "clusterrole", "view", "-o", "jsonpath={.rules[*].resources[*]}").output
 
 
-@pytest.mark.fault("Exposure", "an administrator of one home at another home's cluster", "401")
-def test_a_caller_of_one_home_is_unknown_in_the_other(lab: Lab, second: Lab) -> None:
+@pytest.mark.fault("Exposure", "an administrator of one lab at another lab's cluster", "401")
+def test_a_caller_of_one_lab_is_unknown_in_the_other(lab: Lab, second: Lab) -> None:
     stranger = replace(second.cluster.endpoint, name="stranger", admin=lab.cluster.endpoint.admin)
     second.cluster.kubeconfig.enter(stranger)
     with pytest.raises(Unauthorized, match="You must be logged in"):
@@ -170,8 +170,8 @@ def test_the_data_of_a_stopped_cluster_is_there_when_it_starts_again(lab: Lab, s
     assert "kept" in second.cluster.admin_kubectl("get", "namespaces").output
 
 
-@pytest.mark.fault("Servers", "two homes side by side", "stopping one leaves the other alone")
-def test_two_homes_run_beside_each_other_and_stopping_one_leaves_the_other(lab: Lab, second: Lab) -> None:
+@pytest.mark.fault("Servers", "two labs side by side", "stopping one leaves the other alone")
+def test_two_labs_run_beside_each_other_and_stopping_one_leaves_the_other(lab: Lab, second: Lab) -> None:
     before = {name: lab.processes.running(name) for name in lab.processes.names()}
     second.cluster.admin_kubectl("create", "namespace", "only-in-the-second")
     assert "only-in-the-second" not in lab.cluster.admin_kubectl("get", "namespaces").output

@@ -79,7 +79,7 @@ def test_a_realm_that_is_missing_is_named_with_the_lab_that_makes_it(lab: Lab, m
     assert "01-keycloak" in caught.value.fix
 
 
-def test_what_it_writes_lies_in_the_home_and_what_it_only_reads_in_the_cache(lab: Lab) -> None:
+def test_what_it_writes_lies_in_the_state_folder_and_what_it_only_reads_in_the_cache(lab: Lab) -> None:
     folder = lab.settings.home / "keycloak"
     assert (folder / "data" / "h2").is_dir()
     assert (folder / "lib").resolve().is_relative_to(lab.settings.cache.resolve())
@@ -109,7 +109,7 @@ class TestWhileStopped:
     @pytest.mark.fault(
         "Keycloak", "it does not run, or can't be reached", "KeycloakUnreachable says that it does not run; the fix: labkit up"
     )
-    def test_whoever_asks_is_told_that_it_does_not_run_and_how_to_start_it(self, lab: Lab) -> None:
+    def test_whoever_asks_learns_that_it_does_not_run_and_how_to_start_it(self, lab: Lab) -> None:
         for ask in (lab.keycloak.discovery, lab.keycloak.admin, lambda: lab.sign_in("user-dev")):
             with pytest.raises(KeycloakUnreachable, match="not running") as caught:
                 ask()
@@ -133,9 +133,9 @@ class TestWhileStopped:
     @pytest.mark.fault(
         "Access",
         "an API server that has not read the realm's discovery document yet",
-        "its 401 is told with the reason in its log; it knows people within seconds of Keycloak's return",
+        "its 401 is shown with the reason in its log; it authenticates people within seconds of Keycloak's return",
     )
-    def test_an_api_server_that_starts_without_it_is_told_with_what_it_waits_for(self, lab: Lab) -> None:
+    def test_an_api_server_that_starts_without_it_is_reported_with_what_it_waits_for(self, lab: Lab) -> None:
         lab.cluster.stop()
         lab.cluster.provider.start(lab.cluster.trust)
         with pytest.raises(Unauthorized, match="You must be logged in") as caught:

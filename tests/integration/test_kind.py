@@ -84,7 +84,7 @@ def home(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def make(lab: Lab, home: Settings, stand_in: StandIn, kubeconfig: Path) -> Iterator[Callable[..., Cluster]]:
-    """Makes the home's cluster, which trusts the lab's realm, in a style."""
+    """Makes the lab's cluster, which trusts the lab's realm, in a style."""
 
     def made(style: OidcStyle = "flags", home: Settings = home) -> Cluster:
         settings = replace(home, oidc=style)
@@ -170,13 +170,13 @@ def test_somebody_elses_cluster_of_that_name_is_left_alone(
     assert cluster.is_running()
 
 
-def test_a_home_goes_on_with_its_kind_cluster_and_others_are_local(cluster: Cluster, home: Settings, lab: Lab, tmp_path: Path) -> None:
+def test_a_lab_goes_on_with_its_kind_cluster_and_others_are_local(cluster: Cluster, home: Settings, lab: Lab, tmp_path: Path) -> None:
     assert cluster.is_running()
     assert Settings.load({"LABKIT_HOME": str(home.home)}).cluster == "kind"
     assert Settings.load({"LABKIT_HOME": str(another(lab, tmp_path).home)}).cluster == "local"
 
 
-def test_what_lab_02_shows_of_kind_is_what_its_api_server_was_told(cluster: Cluster, home: Settings) -> None:
+def test_what_lab_02_shows_of_kind_is_its_api_servers_configuration(cluster: Cluster, home: Settings) -> None:
     rows = KindFiles(cluster.trust, home).beside(cluster.provider.flags()).rows
     assert rows
     assert all(here == there for _, here, there in rows)
@@ -196,7 +196,7 @@ def test_a_look_changes_nothing_and_names_somebody_elses_cluster(
 
 
 def another(lab: Lab, folder: Path) -> Settings:
-    """The settings of another home, which wants a KinD cluster too."""
+    """The settings of another lab, which wants a KinD cluster too."""
     facts = open_home(folder / "other", environ={}, free_ports=True)
     # Named, as the Docker that the stand-in answers like has cgroup v1.
     return replace(
@@ -261,7 +261,7 @@ def test_a_ca_that_was_not_mounted_is_noticed(altered: Altered) -> None:
     assert "labkit down" in caught.value.fix
 
 
-@pytest.mark.fault("Servers", "kubeadm does not apply the alias for localhost", "the pod is read back, and it is told")
+@pytest.mark.fault("Servers", "kubeadm does not apply the alias for localhost", "the pod is read back, and it is reported")
 def test_an_alias_that_was_not_applied_is_noticed(altered: Altered) -> None:
     with pytest.raises(ClusterError, match="would look for Keycloak in the node itself"):
         altered(lambda config: config["kubeadmConfigPatches"].pop()).start()
@@ -275,7 +275,7 @@ def test_a_ca_that_did_not_sign_keycloaks_certificate_is_named_from_the_log(make
     assert "x509" in caught.value.why
 
 
-def test_leaving_deletes_the_homes_cluster_and_stops_the_relay(make: Callable[..., Cluster], home: Settings, stand_in: StandIn) -> None:
+def test_leaving_deletes_the_labs_cluster_and_stops_the_relay(make: Callable[..., Cluster], home: Settings, stand_in: StandIn) -> None:
     make().start()
     assert Settings.load({"LABKIT_HOME": str(home.home)}).cluster == "kind"
     assert make().leave() == ["kind-platform"]
@@ -314,7 +314,7 @@ def test_by_hand_kind_makes_the_same_api_server_from_the_rendered_files(
     assert not any(str(lab.settings.home) in line for line in (tmp_path / "kind.yaml").read_text().splitlines())
 
 
-@pytest.mark.fault("Programs", "a machine with cgroup v1", "it is told before anything is started, unless another node image is named")
+@pytest.mark.fault("Programs", "a machine with cgroup v1", "it is refused before anything is started, unless another node image is named")
 def test_cgroup_v1_is_refused_for_the_pinned_image(make: Callable[..., Cluster], home: Settings) -> None:
     with pytest.raises(ClusterError, match="cgroup v1") as caught:
         make(home=replace(home, kind_image="")).prepare()
@@ -355,7 +355,7 @@ def test_what_fails_half_way_is_taken_away(make: Callable[..., Cluster], lab: La
 
 
 @pytest.mark.fault("Servers", "Docker goes away under a KinD cluster", "status and down say so, and the rest is stopped")
-def test_a_docker_that_has_gone_away_is_told(make: Callable[..., Cluster], home: Settings, stand_in: StandIn) -> None:
+def test_a_docker_that_has_gone_away_is_reported(make: Callable[..., Cluster], home: Settings, stand_in: StandIn) -> None:
     cluster = make()
     cluster.start()
     fault = stand_in.folder / "fault-ps"

@@ -30,7 +30,7 @@ def realm(other_keycloak: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def theirs(realm: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Their cluster, which trusts that realm and its CA, and has things of its own: another home's local cluster stands for it."""
+    """Their cluster, which trusts that realm and its CA, and has things of its own: another lab's local cluster stands for it."""
     trust = realm.lab(tmp_path_factory.mktemp("asks") / "home").cluster.trust
     folder = tmp_path_factory.mktemp("theirs") / "home"
     open_home(folder, environ={}, free_ports=True)
@@ -47,7 +47,7 @@ def theirs(realm: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
 
 @pytest.fixture(scope="module")
 def variables(realm: Any, theirs: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The variables of a lab there; what the labs started in its home is stopped at the end."""
+    """The variables of a lab there; what the labs started in its state folder is stopped at the end."""
     cluster = {
         "LABKIT_CLUSTER": "external",
         "LABKIT_CONTEXT": theirs.cluster.endpoint.name,
@@ -125,7 +125,7 @@ def test_what_the_portal_makes_there_is_known_as_the_labs(lab: Lab, passed: list
     assert "default/configmap/left-over" in lab.cluster.left()
 
 
-def test_no_server_is_told_the_administrators_secret(lab: Lab, passed: list[str]) -> None:
+def test_no_server_gets_the_administrators_secret(lab: Lab, passed: list[str]) -> None:
     assert passed == WITH_PORTAL
     assert lab.processes.names() == ["portal"]
     running = lab.processes.running("portal")

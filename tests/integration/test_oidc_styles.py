@@ -73,7 +73,7 @@ def realm(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def home(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Another home, for a cluster that trusts that realm."""
+    """Another state folder, for a cluster that trusts that realm."""
     folder = tmp_path_factory.mktemp("styles") / "home"
     facts = open_home(folder, environ={}, free_ports=True)
     settings = replace(lab.settings, home=folder, home_id=facts.id, ports=facts.ports)
@@ -392,7 +392,7 @@ def told_another_ca(cluster: Cluster, home: Settings) -> Iterator[None]:
 @pytest.mark.fault(
     "Access",
     "the API server was given a CA that has not signed Keycloak's certificate",
-    "nobody is known; the 401 is told with x509 and the fix",
+    "nobody is authenticated; the 401 is shown with x509 and the fix",
 )
 @pytest.mark.usefixtures("told_another_ca")
 def test_with_a_foreign_ca_nobody_is_known_and_the_log_says_x509(cluster: Cluster, realm: Lab, tokens: dict[str, str]) -> None:

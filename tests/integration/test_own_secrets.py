@@ -1,4 +1,4 @@
-"""Another account of this machine, and a lab's Keycloak: with the published secrets it is let in, with the home's own it is not."""
+"""Another account of this machine, and a lab's Keycloak: with the published secrets it is let in, with the lab's own it is not."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def another_account_asks(lab: Lab, user: User, client: Client, **grant: str) -> 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """The settings of a home whose Keycloak runs, and whose realm was made with the published secrets."""
+    """The settings of a state folder whose Keycloak runs, and whose realm was made with the published secrets."""
     folder = tmp_path_factory.mktemp("neighbours") / "home"
     open_home(folder, environ={}, free_ports=True)
     settings = Settings.load({"LABKIT_HOME": str(folder), "LABKIT_CLUSTER": "local"})
@@ -115,14 +115,14 @@ def test_with_the_published_secrets_another_account_is_anybody(demo: Lab) -> Non
     "another account of this machine asks for a token with the published password and client secret",
     "with LABKIT_SECRETS=own it gets none",
 )
-def test_with_the_homes_own_it_is_nobody(own: Lab) -> None:
+def test_with_the_labs_own_it_is_nobody(own: Lab) -> None:
     for user in DEMO.realm.users:
         assert [another_account_asks(own, user, client)["error"] for client in (KUBE, PORTAL)] == ["unauthorized_client"] * 2
 
 
 @pytest.mark.fault(
     "Neighbours",
-    "a realm that was made with the published secrets, when the home's own are asked for",
+    "a realm that was made with the published secrets, when the lab's own are asked for",
     "people get new passwords, and the plan says so; what was begun with the old ones ends",
 )
 def test_a_realm_that_had_the_published_ones_has_none_of_them_left(home: Settings, demo: Lab) -> None:
@@ -143,7 +143,7 @@ def test_a_realm_that_had_the_published_ones_has_none_of_them_left(home: Setting
 
 
 @pytest.mark.fault(
-    "Neighbours", "a shell without LABKIT_SECRETS, in a home whose realm has its own secrets", "they stay; the published ones are asked for"
+    "Neighbours", "a shell without LABKIT_SECRETS, in a lab whose realm has its own secrets", "they stay; the published ones are asked for"
 )
 def test_they_stay_until_the_published_ones_are_asked_for(home: Settings, own: Lab) -> None:
     unsaid = opened(home)

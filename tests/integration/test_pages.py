@@ -145,7 +145,7 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="module")
 def browser(lab: Lab, playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Chromium, which trusts the lab's authority because it is in the store of the browser's own home."""
+    """Chromium, which trusts the lab's authority because it is in the store of the browser's own home directory."""
     if shutil.which("certutil") is None:
         pytest.skip("there is no certutil to tell Chromium of the lab's authority: make browser")
     home = tmp_path_factory.mktemp("browser")
@@ -278,7 +278,7 @@ def test_two_people_at_once_are_each_themselves_and_a_refusal_bears_the_name_of_
     expect(dev.page.get_by_role("status")).to_contain_text("Not there")
 
 
-def test_a_guest_is_told_what_is_missing_and_makes_nothing(portal: Lab, come: Callable[[], Visitor]) -> None:
+def test_a_guest_learns_what_is_missing_and_makes_nothing(portal: Lab, come: Callable[[], Visitor]) -> None:
     visitor = come()
     visitor.go()
     visitor.provider("Enter as a Guest User").click()

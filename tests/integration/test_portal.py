@@ -257,7 +257,7 @@ def test_a_template_with_several_kinds_of_objects_is_no_special_case(admin: Port
     ],
     ids=["tabs", "kind", "api version", "name", "namespace", "1 MB", "empty", "second document"],
 )
-def test_a_manifest_that_can_not_be_done_is_told_and_nothing_is_done(
+def test_a_manifest_that_can_not_be_done_is_refused_and_nothing_is_done(
     lab: Lab, admin: PortalSession, any_manifest: str, manifest: str, said: str
 ) -> None:
     before = lab.cluster.admin_kubectl("get", "configmaps", "-A", "-o", "name").output

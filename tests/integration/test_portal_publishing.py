@@ -89,7 +89,7 @@ def errors_of(lab: Lab, ref: str) -> str:
 @pytest.mark.fault("Neighbours", "a participant publishes a template for others to run", "refused, with who may publish")
 @pytest.mark.parametrize("source", [OWN / "templates" / "reader.yaml", "https://github.com/o/r/blob/main/t.yaml"], ids=["file", "address"])
 def test_publishing_is_for_publishers(lab: Lab, dev: PortalSession, source: Path | str) -> None:
-    """Whoever is in no publisher's group is told why, and nothing is copied to where templates lie."""
+    """Whoever is in no publisher's group learns why, and nothing is copied to where templates lie."""
     before = sorted((lab.settings.home / "portal" / "templates").iterdir())
     with pytest.raises(NotPermitted, match="user-dev may not publish templates") as caught:
         dev.register_template(source)

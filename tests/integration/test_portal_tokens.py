@@ -141,9 +141,9 @@ def test_a_template_can_not_publish_its_runners_session(lab: Lab, waiting: str, 
 
 
 @pytest.mark.fault(
-    "Neighbours", "a task's files, for others to read while it runs", "none: tasks work in the home, in a folder of mode 0700"
+    "Neighbours", "a task's files, for others to read while it runs", "none: tasks work in the state folder, in a folder of mode 0700"
 )
-def test_tasks_work_in_the_home_where_nobody_else_can_look(lab: Lab, waiting: str) -> None:
+def test_tasks_work_in_the_state_folder_where_nobody_else_can_look(lab: Lab, waiting: str) -> None:
     session, work = lab.portal.sign_in("user-admin"), lab.settings.home / "portal" / "tasks"
     with ThreadPoolExecutor(1) as pool:
         task = pool.submit(session.run_template, waiting, {"name": "at-work", "seconds": 3}, say=quiet)
@@ -192,7 +192,7 @@ def test_an_expired_token_is_refused_and_renewed_silently_by_whoever_can(lab: La
     assert "renewed" in made(lab)
 
 
-def test_after_signing_out_the_portal_acts_for_nobody_and_keycloak_knows(lab: Lab, waiting: str) -> None:
+def test_after_signing_out_the_portal_acts_for_no_user_and_keycloak_knows(lab: Lab, waiting: str) -> None:
     session = lab.portal.sign_in("user-admin")
     before = session._signed_in.backstage_token
     session.sign_out()

@@ -676,7 +676,7 @@ def test_a_refused_call_names_the_object_and_keycloaks_reason_without_secrets(pl
 
 
 @pytest.mark.fault("Realm", "a client scope of Keycloak's own was removed", "the error says what can be done")
-def test_a_removed_built_in_scope_is_told_with_the_way_out(place: Place, keycloak_admin: AdminSource) -> None:
+def test_a_removed_built_in_scope_is_reported_with_the_way_out(place: Place, keycloak_admin: AdminSource) -> None:
     place.hands.delete_client_scope(place.scope("address")["id"])
     realm = place.workshop.realm.with_values({("clients", 0, "defaultClientScopes"): ["email", "groups", "address"]})
     with pytest.raises(IdentityError, match="client kube: the realm has no client scope address") as caught:

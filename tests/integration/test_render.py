@@ -79,7 +79,7 @@ def test_the_authentication_file_names_the_labs_issuer_and_its_authority(lab: La
     assert str(lab.settings.home) not in text
 
 
-def test_the_portals_files_say_what_the_labs_own_portal_is_told(lab: Lab, folder: Path) -> None:
+def test_the_portals_files_are_the_labs_own_portals(lab: Lab, folder: Path) -> None:
     given = subprocess.run(["sh", "-c", "set -a; . ./portal.env; env -0"], cwd=folder, env={}, capture_output=True, text=True, check=True)
     variables = dict(line.split("=", 1) for line in given.stdout.split("\0") if line)
     rendered = substituted(yaml.safe_load((folder / "app-config.yaml").read_text()), variables)

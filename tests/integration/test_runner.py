@@ -44,7 +44,7 @@ def _root_with(folder: Path, monkeypatch: pytest.MonkeyPatch, *cells: str) -> Pa
     return folder
 
 
-def test_an_emptied_home_keeps_its_secrets_in_hosted_realms_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_emptied_state_folder_keeps_only_its_secrets_in_hosted_realms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = _root_with(tmp_path / "checkout", monkeypatch, "1 + 1")
     home = root / "build" / "run-home"
     run(["00-start-here"], root / "build" / "labs")

@@ -229,7 +229,9 @@ def test_a_session_of_a_user_who_was_disabled_cannot_be_renewed(lab: Lab, sessio
     "Keycloak's clock and the one here differ by ten minutes (the test moves its own)",
     "signing in says by how much; the fix: set the clock",
 )
-def test_clocks_that_differ_are_told_at_sign_in(lab: Lab, kube: Client, user_dev: User, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+def test_clocks_that_differ_are_reported_at_sign_in(
+    lab: Lab, kube: Client, user_dev: User, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
     now = time.time
     # Both run on this machine, whose clock a test may not set.
     monkeypatch.setattr("labkit.identity.session.time.time", lambda: now() + step)

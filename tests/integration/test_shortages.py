@@ -18,7 +18,7 @@ from tests.support import belonging_to
 
 
 def up(home: Path, *before: str, limit: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
-    """``labkit up`` in another home; ``before`` is put in front of the command line."""
+    """``labkit up`` in another lab; ``before`` is put in front of the command line."""
     argv = [*before, sys.executable, "-P", "-m", "labkit", "up"]
     env = {**os.environ, "LABKIT_HOME": str(home)}
     return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=300, check=False, preexec_fn=limit)
@@ -43,8 +43,8 @@ def on_a_small_disk(home: Path, size: str) -> list[str]:
 
 @pytest.mark.usefixtures("lab")
 class TestShortage:
-    @pytest.mark.fault("Settings", "the disk fills up while the home is made", "the error names the file and says to make room")
-    def test_a_disk_without_room_for_the_home_is_told(self, tmp_path: Path) -> None:
+    @pytest.mark.fault("Settings", "the disk fills up while the state folder is made", "the error names the file and says to make room")
+    def test_a_disk_without_room_for_the_state_folder_is_reported(self, tmp_path: Path) -> None:
         done = up(tmp_path / "home", *on_a_small_disk(tmp_path / "home", "12k"))
         assert done.returncode == 1, done.stdout + done.stderr
         assert "can't be written\n  why: No space left on device\n  fix: make room on the disk that holds it" in done.stderr
@@ -52,7 +52,7 @@ class TestShortage:
     @pytest.mark.fault(
         "Servers", "the disk is full when a server starts", "the error says so, whatever the server itself makes of it; none is left"
     )
-    def test_a_server_that_fails_on_a_full_disk_is_told_with_the_disk(self, tmp_path: Path) -> None:
+    def test_a_server_that_fails_on_a_full_disk_is_reported_with_the_disk(self, tmp_path: Path) -> None:
         done = up(tmp_path / "home", *on_a_small_disk(tmp_path / "home", "600k"))
         assert done.returncode == 1, done.stdout + done.stderr
         assert f"why: the disk that holds {tmp_path / 'home'} is full" in done.stderr
@@ -62,7 +62,7 @@ class TestShortage:
     @pytest.mark.fault(
         "Servers", "a server gets too little memory to start", "the error says so and ends with the server's own words; none is left"
     )
-    def test_a_server_that_gets_too_little_memory_is_told_with_its_words(self, tmp_path: Path) -> None:
+    def test_a_server_that_gets_too_little_memory_is_reported_with_its_words(self, tmp_path: Path) -> None:
         open_home(tmp_path / "home", environ={}, free_ports=True)
         gigabyte = 1 << 30
         done = up(tmp_path / "home", limit=lambda: resource.setrlimit(resource.RLIMIT_AS, (gigabyte, gigabyte)))
@@ -73,9 +73,9 @@ class TestShortage:
 
 
 @pytest.mark.fault(
-    "Settings", "the home is of another labkit's format", "it is refused and left as it is; the error says what to do with it"
+    "Settings", "the state folder is of another labkit's format", "it is refused and left as it is; the error says what to do with it"
 )
-def test_a_home_of_another_format_is_refused_by_every_verb(lab: Lab, tmp_path: Path) -> None:
+def test_a_state_folder_of_another_format_is_refused_by_every_verb(lab: Lab, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
     (home / "home.json").write_text('{"format": 0}')

@@ -31,7 +31,7 @@ ON_KIND = [info.name for info in LABS if info.name[:2] in ("02", "03", "04", "05
 
 @pytest.fixture(scope="module", params=OIDC_STYLES)
 def home(request: pytest.FixtureRequest, docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home with a realm, whose cluster is to be a KinD; in one style after the other."""
+    """A state folder with a realm, whose cluster is to be a KinD; in one style after the other."""
     with home_of_its_own(tmp_path_factory.mktemp("kind") / "home") as folder, pytest.MonkeyPatch.context() as patch:
         for variable, value in {"LABKIT_OIDC": request.param, **KIND}.items():
             patch.setenv(variable, value)
@@ -45,7 +45,7 @@ def home(request: pytest.FixtureRequest, docker: Docker, tmp_path_factory: pytes
 
 
 def node_of(docker: Docker) -> str:
-    """The name of this home's node, running or not."""
+    """The name of this lab's node, running or not."""
     (name,) = docker.containers_with(f"/kind/labkit/{Lab.open().settings.home_id}")
     return name
 
@@ -94,7 +94,7 @@ def kill_keycloak(_: Docker) -> None:
 
 
 def restart_docker(docker: Docker) -> None:
-    """By the command that RESTART_DOCKER names: a person's Docker is not restarted unasked."""
+    """By the command that RESTART_DOCKER names: a person's Docker is restarted only on request."""
     command = os.environ.get("RESTART_DOCKER")
     if not command:
         pytest.skip("RESTART_DOCKER names no command: make test-kind RESTART_DOCKER='sudo systemctl restart docker'")
@@ -116,7 +116,7 @@ def test_up_heals_whatever_was_restarted(fault: Callable[[Docker], None], home: 
 
 
 @pytest.mark.fault("Servers", "Docker has gone away from under a KinD cluster", "status, doctor and down say so and do what they can")
-def test_a_docker_that_has_gone_away_is_told(home: Path, docker: Docker, tmp_path: Path) -> None:
+def test_a_docker_that_has_gone_away_is_reported(home: Path, docker: Docker, tmp_path: Path) -> None:
     gone: dict[str, Any] = {"DOCKER_HOST": f"unix://{tmp_path}/docker.sock"}
     status, doctor, down = labkit("status", **gone), labkit("doctor", **gone), labkit("down", **gone)
     assert "Docker does not run" in status.stdout

@@ -1,4 +1,4 @@
-"""Every lab in a real JupyterLab, as ``make lab`` opens it: run all, on a copy, in order, in one home; what was seen is kept.
+"""Every lab in a real JupyterLab, as ``make lab`` opens it: run all, on a copy, in order, in one state folder; what was seen is kept.
 
 The exercises stay untouched, as for somebody who only looks around. The screenshots are below ``build/screenshots/labs``.
 """

@@ -1,4 +1,4 @@
-"""Browsers' certificate stores: real ones, in a home of the test's own, looked into with NSS's own tool."""
+"""Browsers' certificate stores: real ones, in a home directory of the test's own, looked into with NSS's own tool."""
 
 from __future__ import annotations
 

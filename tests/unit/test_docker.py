@@ -52,7 +52,7 @@ def script(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, *lines: str
     ],
     ids=["no daemon, old", "no daemon", "no permission", "podman"],
 )
-def test_a_docker_that_cannot_be_used_is_told_for_what_it_is(
+def test_a_docker_that_cannot_be_used_is_named_for_what_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str], what: str, fix: str
 ) -> None:
     script(tmp_path, monkeypatch, "docker", *lines)
@@ -62,7 +62,7 @@ def test_a_docker_that_cannot_be_used_is_told_for_what_it_is(
     assert "LABKIT_CLUSTER=local" in caught.value.fix
 
 
-def test_a_machine_without_docker_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_docker_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ClusterError, match="no docker command on PATH"):
         Docker().require()
@@ -158,7 +158,7 @@ def test_a_missing_image_is_named_with_how_to_get_it(tmp_path: Path, monkeypatch
         ("write /var/lib/docker/x: no space left on device", "docker system df"),
     ],
 )
-def test_what_has_a_known_remedy_is_told_with_it(said: str, fix: str, tmp_path: Path) -> None:
+def test_what_has_a_known_remedy_is_shown_with_it(said: str, fix: str, tmp_path: Path) -> None:
     assert fix in not_created(f"ERROR: failed to create cluster\n{said}", tmp_path / "kind.log").fix
 
 
@@ -175,7 +175,7 @@ def test_a_port_that_docker_finds_taken_is_a_taken_port(tmp_path: Path) -> None:
     assert isinstance(not_created("Bind for 127.0.0.1:31337 failed: port is already allocated", tmp_path / "kind.log"), PortInUse)
 
 
-@pytest.mark.fault("Servers", "a firewall between the KinD node and this machine", "the API server's log is read, and it is told")
+@pytest.mark.fault("Servers", "a firewall between the KinD node and this machine", "the API server's log is read, and it is reported")
 @pytest.mark.parametrize(
     ("reason", "what", "fix"),
     [
@@ -185,7 +185,7 @@ def test_a_port_that_docker_finds_taken_is_a_taken_port(tmp_path: Path) -> None:
         ("404 Not Found: Realm does not exist", "can't read the realm's discovery document", "lab 01-keycloak"),
     ],
 )
-def test_what_keeps_the_api_server_from_keycloak_is_told_from_its_log(reason: str, what: str, fix: str) -> None:
+def test_what_keeps_the_api_server_from_keycloak_is_read_from_its_log(reason: str, what: str, fix: str) -> None:
     found = unreached(f'Get "{ISSUER}": {reason}', ISSUER)
     assert what in found.what
     assert reason in found.why

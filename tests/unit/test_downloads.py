@@ -245,7 +245,7 @@ def test_a_zip_is_opened_too_as_etcd_for_macos_comes_in_one(tmp_path: Path, site
 
 
 class Shown(Progress):
-    """Progress that remembers all it was told."""
+    """Progress that remembers all that it was given."""
 
     def __init__(self) -> None:
         super().__init__("downloading")

@@ -20,8 +20,8 @@ from labkit.config.hosting import SECRET_VARIABLE, hosted_from
 from labkit.config.settings import find_root
 
 OWN = find_root(Path(__file__)) / "labkit"
-# The relay and the leash are given their environment, and hand on what they got.
-HAND_ON = {"cluster/relay.py", "toolchain/leash.py"}
+# The relay and the watchdog are given their environment, and hand on what they got.
+HAND_ON = {"cluster/relay.py", "toolchain/watchdog.py"}
 
 
 def test_a_variable_is_handed_on_in_the_spelling_that_it_has() -> None:

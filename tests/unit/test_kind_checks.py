@@ -40,7 +40,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home in which nothing was ever started, by variable, without a cluster named."""
+    """A state folder in which nothing was ever started, by variable, without a cluster named."""
     monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("LABKIT_CLUSTER", raising=False)
     return tmp_path / "home"

@@ -167,7 +167,7 @@ def test_what_a_form_can_not_say_is_left_out_and_told_with_its_field(
     assert left_out[0] in str(made)
 
 
-def test_what_lies_deeper_is_told_with_its_whole_way() -> None:
+def test_what_lies_deeper_is_shown_with_its_whole_way() -> None:
     inner = {"type": "object", "properties": {"port": {"type": "integer", "format": "int32"}}}
     schema = {
         "type": "object",
@@ -356,7 +356,7 @@ data: {WC_IMG: gone:1, LOGO: logo.png}
 ALL_OF_THEM = ["there:1", "example.org/pulled@sha256:00", "carried:1", "gone:1"]
 
 
-def test_a_manifests_images_are_its_containers_and_what_kratix_is_told_to_run() -> None:
+def test_a_manifests_images_are_its_containers_and_what_kratix_is_configured_to_run() -> None:
     assert named_in(PODS) == ALL_OF_THEM
 
 

@@ -202,7 +202,7 @@ def test_a_folder_in_its_place_is_refused(ours: Kubeconfig, tmp_path: Path) -> N
     assert caught.value.why == "Is a directory"
 
 
-def test_what_is_odd_is_told_without_the_secrets_that_stand_there(ours: Kubeconfig, theirs: Path) -> None:
+def test_what_is_odd_is_reported_without_the_secrets_that_stand_there(ours: Kubeconfig, theirs: Path) -> None:
     for text in ("users: [{name: a, user: {token: !!int s3cret}}]", "users: [{name: a, user: {token: s3cret}", "users: {token: s3cret}"):
         theirs.write_text(text)
         with pytest.raises(ClusterError) as caught:

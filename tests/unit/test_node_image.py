@@ -109,7 +109,7 @@ def test_where_an_image_was_carried_to_the_next_bundle_can_be_made(
     assert other.images == [CARRIED]
 
 
-def test_who_asks_for_another_image_is_told_how_to_use_the_bundles(
+def test_who_asks_for_another_image_learns_how_to_use_the_bundles(
     tmp_path: Path, student: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     student.tools.unpack(packed(tmp_path, monkeypatch, BY_TAG), student.image(BY_DIGEST).load)

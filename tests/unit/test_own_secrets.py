@@ -1,4 +1,4 @@
-"""Whose passwords and client secrets a home's realm has, and who counts as another person; without a server."""
+"""Whose passwords and client secrets a lab's realm has, and who counts as another person; without a server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Make = Callable[..., Lab]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """Opens the lab of one home, in which nothing runs."""
+    """Opens one lab, in which nothing runs."""
 
     def opened(**environ: str) -> Lab:
         return Lab(Settings.open({"LABKIT_HOME": str(tmp_path / "home"), **environ}))
@@ -67,7 +67,7 @@ OTHERS = pytest.mark.parametrize(
 
 
 @OTHERS
-def test_where_others_can_reach_it_secrets_are_the_homes_own(make: Make, published: Workshop, environ: dict[str, str]) -> None:
+def test_where_others_can_reach_it_secrets_are_the_labs_own(make: Make, published: Workshop, environ: dict[str, str]) -> None:
     lab = make(**environ)
     assert lab.secrets == "own"
     assert len(every_secret(lab.workshop)) == len(every_secret(published))
@@ -85,14 +85,14 @@ def test_there_the_published_ones_are_refused(make: Make, environ: dict[str, str
     assert "unset LABKIT_SECRETS" in caught.value.fix
 
 
-def test_a_home_with_a_kind_cluster_has_its_own_whatever_a_shell_says(make: Make, tmp_path: Path) -> None:
+def test_a_lab_with_a_kind_cluster_has_its_own_whatever_a_shell_says(make: Make, tmp_path: Path) -> None:
     (tmp_path / "home" / "kind").mkdir(parents=True)
     assert make().secrets == "own"
     with pytest.raises(SettingsError, match="the cluster is a KinD"):
         make(LABKIT_SECRETS="demo")
 
 
-def test_a_realm_that_has_the_homes_own_keeps_them_until_the_published_ones_are_asked_for(make: Make) -> None:
+def test_a_realm_that_has_the_labs_own_keeps_them_until_the_published_ones_are_asked_for(make: Make) -> None:
     own = make(LABKIT_SECRETS="own")
     assert make().secrets == "demo"
     with Given(own.settings.state.secrets_note(REALM), "own").changing():
@@ -178,7 +178,7 @@ def test_another_persons_process_is_seen_and_a_services_is_not() -> None:
     assert seen - before == {f"uid {free}"}
 
 
-def test_they_are_told_of_only_beside_secrets_that_everybody_knows(
+def test_they_are_shown_only_beside_secrets_that_everybody_knows(
     make: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(machine, "other_people", lambda: ["ada", "grace"])

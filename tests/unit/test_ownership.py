@@ -87,7 +87,7 @@ KINDS = pytest.mark.parametrize("use", [a_home, a_cache, a_checkout])
 
 @pytest.mark.fault(
     "Neighbours",
-    "the home, the cache, or a checkout that was found above the current folder belongs to somebody else",
+    "the state folder, the cache, or a checkout that was found above the current folder belongs to somebody else",
     "it is refused, with whose it is and the command that takes another",
 )
 @KINDS
@@ -112,7 +112,7 @@ def tmp_for_all() -> Iterator[Path]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else for a moment")
 @pytest.mark.fault(
     "Neighbours",
-    "another account plants a home, a cache or notebooks in /tmp, where somebody works",
+    "another account plants a state folder, a cache or notebooks in /tmp, where somebody works",
     "nothing of it is read or run: the command ends with whose it is",
 )
 def test_what_another_account_plants_where_one_works_is_not_touched(tmp_for_all: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_group_may_write_when_it_is_the_persons_alone(
             require_own(tmp_path, "keys", "")
 
 
-def test_a_user_without_a_name_is_told_by_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_name_is_shown_by_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a container that is run as some uid."""
     monkeypatch.setattr("os.geteuid", lambda: 4_000_000)
     tmp_path.chmod(0o770)
@@ -248,7 +248,7 @@ def test_a_user_without_a_name_is_told_by_number(tmp_path: Path, monkeypatch: py
         require_own(tmp_path, "keys", "")
 
 
-@pytest.mark.fault("Neighbours", "a umask that leaves new files to everybody (000)", "home and cache are the person's alone all the same")
+@pytest.mark.fault("Neighbours", "a umask that leaves new files to everybody (000)", "state folder and cache stay the person's alone")
 @pytest.mark.usefixtures("open_umask")
 def test_what_labkit_makes_is_ones_own_whatever_the_umask(tmp_path: Path) -> None:
     store = Store(tmp_path / "new" / "cache")

@@ -1,4 +1,4 @@
-"""What the portal is told, and how its answers are read.
+"""How the portal is configured, and how its answers are read.
 
 Answers here are made up where the real ones can't be provoked; `tests/integration/test_portal.py` has the real ones.
 """
@@ -149,7 +149,7 @@ def test_the_portal_listens_on_loopback_verifies_the_cluster_and_asks_who_is_all
     }
 
 
-def test_in_a_cluster_that_others_use_the_portal_is_told_the_label_that_marks_what_is_the_labs(settings: Settings) -> None:
+def test_in_a_cluster_that_others_use_the_portal_gets_the_label_that_marks_what_is_the_labs(settings: Settings) -> None:
     assert given(settings)["ske"]["kubernetes"] == {"platformName": "local-platform"}
     told = given(replace(settings, cluster="external"))["ske"]["kubernetes"]
     assert told == {"platformName": "local-platform", "label": f"labkit/home={settings.home_id}"}
@@ -211,7 +211,7 @@ def test_templates_in_a_workshop_folder_replace_labkits_or_are_added(tmp_path: P
         ),
     ],
 )
-def test_names_that_do_not_agree_are_told_with_their_line(
+def test_names_that_do_not_agree_are_reported_with_their_line(
     workshop: Workshop, tmp_path: Path, written: str, instead: str, problem: str
 ) -> None:
     text = config.APP_CONFIG.read_text()
@@ -249,7 +249,7 @@ def test_a_page_without_a_login_form_is_an_error_with_what_it_says() -> None:
 
 
 class Site(http.server.ThreadingHTTPServer):
-    """A server that leads ``/start`` where it is told, shows a login form for everything else, and writes down what is posted to it."""
+    """A server that redirects ``/start`` as configured, shows a login form for everything else, and writes down what is posted to it."""
 
     def __init__(self, certificate: Pair | None = None) -> None:
         site = self
@@ -376,7 +376,7 @@ def test_a_refusal_is_the_clusters_or_the_portals_and_keeps_its_words(
     assert (told.what, told.why) == (what, why)
 
 
-def test_the_user_whom_the_cluster_refuses_is_told_beside_its_words() -> None:
+def test_the_user_whom_the_cluster_refuses_is_shown_beside_its_words() -> None:
     """Whatever the words are: they may name another person, or nobody."""
     refusal = {**REFUSAL, "user": "ada", "message": 'a label is forbidden: User "somebody"'}
     told = translated(answer(403, backstage("NotAllowedError", "delete: …\nDone before: nothing", refusal=refusal)))
@@ -397,7 +397,7 @@ def stream(*events: tuple[str, Mapping[str, object]]) -> Iterator[str]:
         yield from (": comment", f"event: {kind}", f"data: {json.dumps({'type': kind, 'body': body})}", "")
 
 
-def test_a_task_is_told_line_by_line_without_colours_and_stacks_and_ends_with_its_output() -> None:
+def test_a_task_is_shown_line_by_line_without_colours_and_stacks_and_ends_with_its_output() -> None:
     said: list[str] = []
     lines = stream(
         ("log", {"message": "\x1b[32minfo\x1b[39m: created x"}),
@@ -428,7 +428,7 @@ def test_words_alone_are_no_refusal_of_the_clusters() -> None:
     assert caught.value.why == WORDS
 
 
-def test_a_task_that_failed_otherwise_is_told_with_its_words_and_its_log() -> None:
+def test_a_task_that_failed_otherwise_is_shown_with_its_words_and_its_log() -> None:
     failed = ("completion", {"error": {"name": "InputError", "message": "no kind"}})
     with pytest.raises(TaskFailed, match="t failed") as caught:
         follow(stream(("log", {"message": "Beginning"}), failed), "1", "t", lambda _: None)

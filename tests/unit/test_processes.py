@@ -1,4 +1,4 @@
-"""Detached servers, tried with small real processes: each test has a home and ports of its own and must leave nothing behind."""
+"""Detached servers, tried with small real processes: each test has a state folder and ports of its own and must leave nothing behind."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def listener(
     ready_seconds: float = PATIENCE_SECONDS,
     inputs: tuple[Path, ...] = (),
 ) -> Server:
-    """A server on the port ``etcd``, which names its home in its command line, so that what is left of it can be found."""
+    """A server on the port ``etcd``, which names its state folder in its command line, so that what is left of it can be found."""
     port = settings.ports["etcd"]
     return Server(
         name="listener",
@@ -90,7 +90,7 @@ def listener(
 
 
 def of_home(home: Path) -> list[psutil.Process]:
-    """The processes, launchers included, that name a home in their command line."""
+    """The processes, launchers included, that name a state folder in their command line."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -107,7 +107,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def starter(home: Path, code: str) -> subprocess.Popen[str]:
-    """Another process, with ``processes`` and ``server`` of the same home at hand."""
+    """Another process, with ``processes`` and ``server`` of the same state folder at hand."""
     env = {**os.environ, "PYTHONPATH": str(Path(labkit.servers.processes.__file__).parent.parent)}
     argv = [sys.executable, "-c", STARTER + code, __file__, f"{home}"]
     return subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -119,7 +119,7 @@ def end_of(process: subprocess.Popen[str]) -> str:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Iterator[Settings]:
-    """A home of the test's own; the test fails when something of it is left that no record names."""
+    """A state folder of the test's own; the test fails when something of it is left that no record names."""
     made = settings_of(tmp_path / "home")
     yield made
     processes = Processes(made)
@@ -361,8 +361,8 @@ def test_a_server_that_is_not_ready_in_time_is_stopped_and_the_error_ends_with_i
     assert processes.names() == []
 
 
-@pytest.mark.fault("Servers", "a server that dies at its start", "it is told at once, with its log")
-def test_a_server_that_dies_at_once_is_told_of_at_once_with_its_log(settings: Settings, processes: Processes) -> None:
+@pytest.mark.fault("Servers", "a server that dies at its start", "it is reported at once, with its log")
+def test_a_server_that_dies_at_once_is_reported_at_once_with_its_log(settings: Settings, processes: Processes) -> None:
     with pytest.raises(ServerError) as caught:
         processes.start(listener(settings, code="import sys; sys.exit('no such realm')"))
     assert re.match("listener ended (at once|before it was ready)", caught.value.what)
@@ -372,7 +372,7 @@ def test_a_server_that_dies_at_once_is_told_of_at_once_with_its_log(settings: Se
 
 
 @pytest.mark.fault("Servers", "a server is killed while it starts, as a system out of memory does", "the error says so; none is left")
-def test_a_server_that_is_killed_while_it_starts_is_told_as_killed(processes: Processes, settings: Settings) -> None:
+def test_a_server_that_is_killed_while_it_starts_is_reported_as_killed(processes: Processes, settings: Settings) -> None:
     with pytest.raises(ServerError, match=r"it was killed \(SIGKILL\), as a system does that runs out of memory"):
         processes.start(listener(settings, code="import os, signal; os.kill(os.getpid(), signal.SIGKILL)"))
     assert processes.names() == []
@@ -477,8 +477,8 @@ def test_a_log_that_is_not_there_is_empty(processes: Processes) -> None:
     assert processes.log_tail("listener") == ""
 
 
-@pytest.mark.fault("Servers", "another process holds the home's lock for minutes", "the error names the home")
-def test_a_lock_that_others_keep_is_given_up_with_the_home_named(
+@pytest.mark.fault("Servers", "another process holds the state folder's lock for minutes", "the error names the state folder")
+def test_a_lock_that_others_keep_is_given_up_with_the_state_folder_named(
     settings: Settings, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("labkit.servers.processes._LOCK_SECONDS", 0.1)
@@ -576,7 +576,7 @@ def test_a_listener_that_the_system_does_not_name_is_another_users(settings: Set
 @pytest.mark.fault(
     "Exposure", "the password of a hosted Keycloak's administrator is in the environment", "no server that labkit starts gets to see it"
 )
-def test_no_server_is_told_who_administers_a_hosted_keycloak(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_server_learns_who_administers_a_hosted_keycloak(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SECRET_VARIABLE, "an-administrators-password")
     processes = Processes(settings)
     running = processes.start(listener(settings))

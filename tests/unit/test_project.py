@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,9 @@ NAMED_BY_THE_MISSION = {"jupyterlab", "papermill", "nbval", "kubernetes", "pytho
 COPIED = ["Makefile", "pyproject.toml", "requirements.lock"]
 
 DIALECT = yaml.safe_load((Path(__file__).parent / "dialect.yaml").read_text())
+COVERED = sorted(
+    str(file.relative_to(ROOT)) for pattern in DIALECT["covered"] for file in ROOT.glob(pattern) if "node_modules" not in file.parts
+)
 GLOSSARY = "## Words\n"
 
 PUBLIC = r"^(from|import) (keycloak|kubernetes|requests)\b"
@@ -229,7 +233,7 @@ def test_what_the_doctor_goes_by_leads_to_causes_that_it_knows_and_its_command_i
     assert LIST_BINDINGS in problem("more-than-expected").fix
 
 
-@pytest.mark.parametrize("name", sorted(str(file.relative_to(ROOT)) for pattern in DIALECT["covered"] for file in ROOT.glob(pattern)))
+@pytest.mark.parametrize("name", COVERED)
 def test_plain_words(name: str) -> None:
     """A page uses no word of the old dialect, but for the glossary, which explains them."""
     not_yet = DIALECT["not_yet"].get(name, [])
@@ -280,7 +284,7 @@ def test_make_says_which_python_it_needs_when_it_is_given_none(checkout: Path) -
     assert not (checkout / ".venv").exists()
 
 
-def test_cleaning_stops_the_servers_of_each_home_and_keeps_the_learners_copy(checkout: Path) -> None:
+def test_cleaning_stops_the_servers_of_each_lab_and_keeps_the_learners_copy(checkout: Path) -> None:
     _set_up(checkout, labkit='echo "$LABKIT_HOME" "$@" >> calls')
     done = _make(checkout, "clean")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -295,7 +299,7 @@ def test_cleaning_removes_nothing_when_a_server_could_not_be_stopped(checkout: P
     assert (checkout / ".venv").exists()
 
 
-def test_a_run_of_the_labs_is_on_the_cluster_that_make_is_told(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_the_labs_is_on_the_cluster_that_make_names(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LABKIT_CLUSTER", raising=False)
     monkeypatch.setenv("CLUSTER", "production")
     _set_up(checkout, labkit='echo "$@" on "${LABKIT_CLUSTER-none}" >> calls')
@@ -315,7 +319,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def _set_up(checkout: Path, *, labkit: str) -> None:
-    """As after set-up and a run with two homes, but with a shell line in labkit's place: no server can be made to refuse to stop."""
+    """As after set-up and a run in two state folders, but with a shell line in labkit's place: no server can be made to refuse to stop."""
     for folder in (".venv/bin", ".labkit/run", ".labkit/practice/run", "build/run-home/run", "work"):
         (checkout / folder).mkdir(parents=True)
     (checkout / ".labkit/run/etcd.json").touch()
@@ -365,11 +369,22 @@ def _locked() -> dict[str, list[str]]:
 
 
 def _prose(path: Path) -> str:
-    """A page's text without the glossary, or the Markdown of a notebook."""
+    """A page's text without the glossary, the Markdown of a notebook, or a module's comments, docstrings and tests' names."""
+    if path.suffix == ".py":
+        return "\n".join(_module_prose(path))
     if path.suffix == ".ipynb":
         return "\n".join(_source(cell) for cell in _notebook(path)["cells"] if cell["cell_type"] == "markdown")
     before, _, after = path.read_text().partition(GLOSSARY)
     return before + after.partition("\n## ")[2]
+
+
+def _module_prose(path: Path) -> Iterator[str]:
+    with tokenize.open(path) as file:
+        for token in tokenize.generate_tokens(file.readline):
+            if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and token.string.startswith('"""')):
+                yield token.string
+            elif token.type == tokenize.NAME and token.string.startswith("test_"):
+                yield token.string.replace("_", " ")
 
 
 def _notebook(path: Path) -> dict[str, Any]:

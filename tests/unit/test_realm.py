@@ -37,7 +37,7 @@ def test_a_lists_order_has_no_meaning_but_its_members_have(now: list[str], actio
     assert compare("client", "c", {"redirectUris": now}, {"redirectUris": ["a", "b"]}).action is action
 
 
-def test_a_secret_is_told_to_differ_but_never_shown() -> None:
+def test_a_secret_is_reported_to_differ_but_never_shown() -> None:
     declared = WORKSHOP.realm.representation["clients"][0]
     changed = compare("client", "kube", {**declared, "secret": "changed-by-hand"}, declared)
     assert changed.fields == (FieldChange("secret", "(another secret)", "(declared)"),)
@@ -105,7 +105,7 @@ def test_a_plan_for_another_realm_is_refused_before_anything_is_asked() -> None:
 
 
 @pytest.mark.parametrize("call", [Realm.plan, Realm.apply])
-def test_a_keycloak_that_does_not_run_is_unreachable_and_the_fix_is_told(call: Callable[[Realm], Plan]) -> None:
+def test_a_keycloak_that_does_not_run_is_unreachable_and_the_fix_is_shown(call: Callable[[Realm], Plan]) -> None:
     port = next(port for port in range(28000, 28400) if port_is_free(port))
     realm = Realm(lambda: KeycloakAdmin(server_url=f"https://localhost:{port}", username="admin", password="x"), WORKSHOP)
     with pytest.raises(KeycloakUnreachable) as caught:

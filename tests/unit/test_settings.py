@@ -1,4 +1,4 @@
-"""Where a lab runs: the variables, the home folder and its ports."""
+"""Where a lab runs: the variables, the state folder and its ports."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def ports_of(home: Path, **environ: str) -> dict[str, int]:
     return dict(open_home(home, environ=environ).ports)
 
 
-def test_a_new_home_is_its_owners_only(tmp_path: Path) -> None:
+def test_a_new_state_folder_is_its_owners_only(tmp_path: Path) -> None:
     open_home(tmp_path / "home", environ={})
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "home", *(tmp_path / "home").iterdir())}
     assert modes == {"home": 0o700, "home.json": 0o600, "home.lock": 0o600}
 
 
-def test_a_home_takes_the_well_known_ports_when_they_are_free(tmp_path: Path) -> None:
+def test_a_state_folder_takes_the_well_known_ports_when_they_are_free(tmp_path: Path) -> None:
     assert ports_of(tmp_path / "home") == defaults()
 
 
-@pytest.mark.fault("Settings", "a well-known port is taken when the home is made", "another one is taken, and kept")
+@pytest.mark.fault("Settings", "a well-known port is taken when the state folder is made", "another one is taken, and kept")
 def test_a_taken_port_is_passed_over_and_the_choice_kept(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", defaults()["keycloak"])):
         chosen = ports_of(tmp_path / "home")
@@ -90,7 +90,7 @@ def test_free_ports_are_out_of_everybodys_way_and_all_different(tmp_path: Path) 
     assert all(20000 <= port < 30000 for port in ports.values())
 
 
-def test_two_homes_have_ids_of_their_own_that_stay(tmp_path: Path) -> None:
+def test_two_state_folders_have_ids_of_their_own_that_stay(tmp_path: Path) -> None:
     first, second = (open_home(tmp_path / name, environ={}).id for name in ("first", "second"))
     assert first != second
     assert open_home(tmp_path / "first", environ={}).id == first
@@ -98,11 +98,11 @@ def test_two_homes_have_ids_of_their_own_that_stay(tmp_path: Path) -> None:
 
 @pytest.mark.fault(
     "Settings",
-    "the home is of another labkit's format",
+    "the state folder is of another labkit's format",
     "it is refused and left as it is; the error says what to do with it",
 )
 @pytest.mark.parametrize("text", ['{"format": 99}', "{}", "not JSON"])
-def test_a_home_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path, text: str) -> None:
+def test_a_state_folder_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path, text: str) -> None:
     (tmp_path / "home.json").write_text(text)
     with pytest.raises(SettingsError, match="another version") as caught:
         open_home(tmp_path, environ={})
@@ -110,15 +110,15 @@ def test_a_home_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path, 
     assert (tmp_path / "home.json").read_text() == text
 
 
-@pytest.mark.fault("Settings", "a home that can't be written", "the error names LABKIT_HOME")
-def test_a_home_that_cannot_be_made_is_refused_with_the_variable_to_set(tmp_path: Path) -> None:
+@pytest.mark.fault("Settings", "a state folder that can't be written", "the error names LABKIT_HOME")
+def test_a_state_folder_that_cannot_be_made_is_refused_with_the_variable_to_set(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="home can't be written") as caught:
         open_home(tmp_path / "file" / "home", environ={})
     assert "LABKIT_HOME" in caught.value.fix
 
 
-def test_loading_makes_no_home_and_opening_does(tmp_path: Path) -> None:
+def test_loading_makes_no_state_folder_and_opening_does(tmp_path: Path) -> None:
     environ = {"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_ETCD_PORT": "23791"}
     loaded = Settings.load(environ)
     assert (loaded.home_id, loaded.ports) == ("", {**defaults(), "etcd": 23791})
@@ -132,7 +132,9 @@ def test_loading_makes_no_home_and_opening_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("verb", "code"), [("status", 3), ("down", 0), ("realm plan", 1), ("doctor", 1), ("kubeconfig", 1), ("kratix status", 3), ("--help", 0)]
 )
-def test_a_verb_that_only_looks_makes_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, code: int, secrets: str) -> None:
+def test_a_verb_that_only_looks_makes_no_state_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, code: int, secrets: str
+) -> None:
     for name, value in {"HOME": str(tmp_path / "home"), "SECRETS": secrets, "KEYCLOAK": "local", "CLUSTER": "local"}.items():
         monkeypatch.setenv(f"LABKIT_{name}", value)
     monkeypatch.chdir(tmp_path)
@@ -149,7 +151,7 @@ def test_a_lab_that_was_only_loaded_starts_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_variables_name_home_cache_and_workshop(tmp_path: Path) -> None:
+def test_the_variables_name_state_folder_cache_and_workshop(tmp_path: Path) -> None:
     names = {"LABKIT_HOME": "home", "LABKIT_CACHE": "cache", "LABKIT_WORKSHOP": "mine"}
     settings = Settings.load({variable: str(tmp_path / name) for variable, name in names.items()})
     assert (settings.home, settings.cache, settings.workshop_folder) == tuple(tmp_path / name for name in names.values())
@@ -158,13 +160,13 @@ def test_the_variables_name_home_cache_and_workshop(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "style"), [({}, "structured"), ({"LABKIT_OIDC": "flags"}, "flags"), ({"LABKIT_OIDC": "structured"}, "structured")]
 )
-def test_a_variable_says_how_the_api_server_is_told_whom_to_believe(tmp_path: Path, environ: dict[str, str], style: str) -> None:
+def test_a_variable_chooses_the_style_of_the_api_servers_configuration(tmp_path: Path, environ: dict[str, str], style: str) -> None:
     assert Settings.load({"LABKIT_HOME": str(tmp_path / "home"), **environ}).oidc == style
 
 
 @pytest.mark.fault("Settings", "LABKIT_OIDC is neither of its two words", "it is refused, with both")
 @pytest.mark.parametrize("text", ["", "Flags", "file"])
-def test_another_word_for_it_is_refused_with_both_and_before_a_home_is_made(tmp_path: Path, text: str) -> None:
+def test_another_word_for_it_is_refused_with_both_and_before_a_state_folder_is_made(tmp_path: Path, text: str) -> None:
     with pytest.raises(SettingsError, match="LABKIT_OIDC") as caught:
         Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_OIDC": text})
     assert "structured or flags" in caught.value.fix
@@ -201,7 +203,7 @@ def test_where_the_cluster_comes_from_is_one_of_three_words_and_local_without_an
     assert caught.value.fix == "set it to local, kind or external, or unset it for local"
 
 
-def test_a_home_goes_on_with_the_kind_cluster_that_it_has_unless_a_variable_says_otherwise(tmp_path: Path) -> None:
+def test_a_state_folder_goes_on_with_the_kind_cluster_that_it_has_unless_a_variable_says_otherwise(tmp_path: Path) -> None:
     home, made = {"LABKIT_HOME": str(tmp_path / "home")}, tmp_path / "home" / "kind" / "kubeconfig"
     write_private(made.with_name("config.yaml"), "written before there is a cluster")
     write_private(tmp_path / "home" / "etcd" / "member", "")
@@ -213,7 +215,7 @@ def test_a_home_goes_on_with_the_kind_cluster_that_it_has_unless_a_variable_says
     assert Settings.load(home).cluster == "local"
 
 
-def test_without_variables_the_home_is_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_variables_the_state_folder_is_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "notebooks").mkdir(mode=0o700)
     (tmp_path / "notebooks" / labkit.config.settings.FIRST_LAB).touch()
     monkeypatch.chdir(tmp_path / "notebooks")
@@ -254,7 +256,7 @@ def test_opening_the_lab_keeps_local_servers_out_of_a_proxys_hands_and_what_is_s
     assert (os.environ["NO_PROXY"], os.environ["no_proxy"]) == (kept, kept)
 
 
-def test_a_url_names_localhost_and_the_homes_port(tmp_path: Path) -> None:
+def test_a_url_names_localhost_and_the_labs_port(tmp_path: Path) -> None:
     settings = Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_KEYCLOAK_PORT": "28443"})
     assert settings.url("keycloak") == "https://localhost:28443"
 
@@ -270,7 +272,7 @@ def test_a_private_file_is_its_owners_only_and_replaces_the_old_one_whole(tmp_pa
 
 
 @pytest.mark.fault(
-    "Settings", "kill -9 while a file of the home is written", "the old one stays whole; the next writer removes what is left"
+    "Settings", "kill -9 while a file of the state folder is written", "the old one stays whole; the next writer removes what is left"
 )
 def test_what_a_killed_writer_left_is_removed_by_the_next_one_and_what_others_write_now_is_not(tmp_path: Path) -> None:
     die = "import os, pathlib, signal, sys\nfrom labkit.config.files import write_private\n"
@@ -309,6 +311,6 @@ def test_a_port_that_somebody_has_on_an_address_that_nobody_asks_is_free() -> No
         assert port_is_free(server.getsockname()[1])
 
 
-def test_the_home_file_holds_no_more_than_format_id_and_ports(tmp_path: Path) -> None:
+def test_the_state_file_holds_no_more_than_format_id_and_ports(tmp_path: Path) -> None:
     open_home(tmp_path / "home", environ={})
     assert json.loads((tmp_path / "home" / "home.json").read_text()).keys() == {"format", "id", "ports"}

@@ -41,7 +41,7 @@ from labkit.toolchain import Toolchain
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    """A lab of which nothing but the home exists."""
+    """A lab of which nothing but the state folder exists."""
     return Lab(Settings.open({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CLUSTER": "local"}))
 
 

@@ -119,7 +119,7 @@ def test_a_folder_that_the_person_points_at_comes_before_path(machine: Machine, 
     assert machine.tools().find("kubectl") == Program("kubectl", "1.37.1", mine, "KUBEBUILDER_ASSETS")
 
 
-def test_java_is_taken_from_the_home_that_it_tells_and_not_from_the_link_on_path(machine: Machine, tmp_path: Path) -> None:
+def test_java_is_taken_from_the_home_directory_that_it_tells_and_not_from_the_link_on_path(machine: Machine, tmp_path: Path) -> None:
     real = machine.java(tmp_path)
     (machine.bin / "java").symlink_to(real)
     found = machine.tools().find("java")

@@ -1,4 +1,4 @@
-"""What an API server is told, in both styles."""
+"""How an API server is configured, in both styles."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_name_from_another_claim_is_declared_in_both_files(tmp_path: Path, ca:
 
 
 @pytest.mark.parametrize("name", ["wrong-issuer", "wrong-audience", "swapped-prefix"])
-def test_a_fault_of_the_practice_lab_is_told_in_both_styles(ca: Path, name: str) -> None:
+def test_a_fault_of_the_practice_lab_is_configured_in_both_styles(ca: Path, name: str) -> None:
     told: list[Trust] = []
     declared = trust(ca)
     lab = SimpleNamespace(cluster=SimpleNamespace(trust=declared, provider=SimpleNamespace(start=told.append)))

@@ -321,7 +321,7 @@ def told(caught: pytest.ExceptionInfo[WorkshopError], file: Path) -> list[str]:
         ),
     ],
 )
-def test_a_problem_is_told_on_a_line_with_its_place(tmp_path: Path, file: str, edit: Edit, problem: str) -> None:
+def test_a_problem_is_reported_on_a_line_with_its_place(tmp_path: Path, file: str, edit: Edit, problem: str) -> None:
     with pytest.raises(WorkshopError) as caught:
         load_edited(tmp_path, file, edit)
     assert problem in told(caught, tmp_path / file)
@@ -347,15 +347,15 @@ def test_the_clusters_files_and_access_are_checked_by_the_same_table(tmp_path: P
 @pytest.mark.parametrize(
     "uri", ["", "localhost:3000/x", "/relative", "ftp://h/x", "http://", "http://h:99999/", "http://h/{port}", "http://*/x", "http://h/#x"]
 )
-def test_a_bad_redirect_uri_is_told(tmp_path: Path, uri: str) -> None:
+def test_a_bad_redirect_uri_is_reported(tmp_path: Path, uri: str) -> None:
     with pytest.raises(WorkshopError) as caught:
         load_edited(tmp_path, REALM, at(*PORTAL, "redirectUris", to=["http://h/x", uri]))
     (what,) = told(caught, tmp_path / REALM)
     assert what.startswith(f'clients[1].redirectUris[1]: "{uri}" is no redirect URI: write http(s)://host[:port]/path')
 
 
-@pytest.mark.fault("Workshop", "several mistakes, in more than one platform file", "all are told at once, each with its file and line")
-def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+@pytest.mark.fault("Workshop", "several mistakes, in more than one platform file", "all are reported at once, each with its file and line")
+def test_every_problem_is_reported_at_once_with_its_line(tmp_path: Path) -> None:
     realm = (OWN / REALM).read_text().replace("groups: [/kube-dev]", "groups: [nobody]", 1)
     (tmp_path / FLAGS).write_text(
         "# mine\noidc-client-id: nothing\noidc-issuer-url: ${ISSUER}\noidc-username-claim: email\noidc-groups-claim: groups\n"
@@ -372,8 +372,8 @@ def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     assert caught.value.fix.startswith("correct the file")
 
 
-@pytest.mark.fault("Workshop", "a file of labkit's own no longer fits a file of one's own", "its place is told, and where to copy it from")
-def test_a_file_that_was_left_out_and_does_not_fit_is_told(tmp_path: Path) -> None:
+@pytest.mark.fault("Workshop", "a file of labkit's own no longer fits a file of one's own", "its place is shown, and where to copy it from")
+def test_a_file_that_was_left_out_and_does_not_fit_is_reported(tmp_path: Path) -> None:
     with pytest.raises(WorkshopError) as caught:
         load_edited(tmp_path, REALM, lambda data: data["users"].pop())
     assert [line.split(": ", 1)[1] for line in caught.value.why.splitlines()] == [
@@ -396,14 +396,14 @@ def test_a_file_that_was_left_out_and_does_not_fit_is_told(tmp_path: Path) -> No
         ("when: 2026-13-45\n", ": this is no YAML text: month must be in 1..12"),
     ],
 )
-def test_a_file_that_is_no_yaml_or_no_realm_is_told_by_line(tmp_path: Path, text: str, why: str) -> None:
+def test_a_file_that_is_no_yaml_or_no_realm_is_reported_by_line(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(WorkshopError) as caught:
         load_text(tmp_path, REALM, text)
     assert caught.value.why.startswith(f"{tmp_path / REALM}{why}")
 
 
 @pytest.mark.fault("Workshop", "a platform file has a `${NAME}` that labkit does not know", "a line with its line and the names there are")
-def test_an_unknown_name_to_fill_in_is_told(tmp_path: Path) -> None:
+def test_an_unknown_name_to_fill_in_is_reported(tmp_path: Path) -> None:
     with pytest.raises(WorkshopError) as caught:
         load_text(tmp_path, FLAGS, "oidc-client-id: kube\noidc-username-claim: ${ISSUED}\n")
     name = "labkit knows no ${ISSUED} (did you mean ISSUER?); it fills in ISSUER, ISSUER_CA_FILE"
@@ -464,7 +464,7 @@ def test_a_missing_folder_names_the_setting(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("Workshop", "LABKIT_WORKSHOP names a workshop.yaml, as it used to", "the error says which files its parts are now")
-def test_a_single_file_is_told_where_its_parts_are_now(tmp_path: Path) -> None:
+def test_a_single_file_is_answered_with_where_its_parts_are_now(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("realm: {}\n")
     with pytest.raises(WorkshopError, match="is now a folder") as caught:
         Workshop.load(tmp_path / "mine.yaml")
@@ -474,7 +474,7 @@ def test_a_single_file_is_told_where_its_parts_are_now(tmp_path: Path) -> None:
 
 @pytest.mark.fault("Workshop", "a file in the workshop folder is named nearly as one of labkit's", "it is named, instead of passed over")
 @pytest.mark.parametrize("name", ["realm.yml", "relam.yaml", "acces.yaml"])
-def test_a_file_of_nearly_the_right_name_is_told(tmp_path: Path, name: str) -> None:
+def test_a_file_of_nearly_the_right_name_is_reported(tmp_path: Path, name: str) -> None:
     with pytest.raises(WorkshopError, match=rf"{name} replaces no file of labkit's \(did you mean"):
         load_text(tmp_path, name, "")
 

@@ -52,7 +52,7 @@ _UNREACHED = {
 
 
 def mark_of(settings: Settings) -> str:
-    """Where a home's nodes have a folder, and no others.
+    """Where a lab's nodes have a folder, and no others.
 
     kind can put no label on a container; a mount shows on a stopped one too, and is there from the very moment the container is.
     """
@@ -144,7 +144,7 @@ def _checks(settings: Settings, docker: Docker, daemon: Daemon, issuer: str, kin
 
 
 def _refuse_cgroups(daemon: Daemon, image: NodeImage) -> None:
-    # Another image may have been told otherwise.
+    # Another image may be configured otherwise.
     if daemon.cgroups == "1" and image.name == KIND_NODE_IMAGE:
         raise ClusterError("docker-cgroup-v1")
     if not daemon.limits:

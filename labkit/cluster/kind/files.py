@@ -87,7 +87,7 @@ class KindFiles:
 
     @property
     def read_by_server(self) -> Path:
-        """The file in the node that the API server is told to read."""
+        """The file in the node that the API server is configured to read."""
         return AUTHENTICATION if self.trust.style == "structured" else CA
 
     def beside(self, flags: tuple[str, ...]) -> Table:

@@ -1,4 +1,4 @@
-"""The nodes of a home's KinD cluster, looked into."""
+"""The nodes of a lab's KinD cluster, looked into."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOGS = "/var/log/pods/kube-system_kube-apiserver-*/kube-apiserver"
 
 
 class Nodes:
-    """The containers that have something mounted at the home's mark.
+    """The containers that have something mounted at the lab's mark.
 
     kind's success proves little: the flags may have been dropped, the CA not mounted, Keycloak out of reach. So everything is read back.
     """
@@ -45,7 +45,7 @@ class Nodes:
         return bool(nodes) and self.fault(files) is None
 
     def fault(self, files: KindFiles) -> ClusterError | None:
-        """Read back what the API server was told, and by which file."""
+        """Read back the API server's configuration, and from which file."""
         try:
             found = self._exec("cat", str(files.read_by_server))
         except ClusterError as error:

@@ -1,7 +1,7 @@
 """A cluster in KinD: Kubernetes in a container (kind.sigs.k8s.io), made, taken over, looked into and deleted.
 
 kind's success proves little: the flags may have been dropped, the CA not mounted, Keycloak out of reach. So everything is read back.
-What kind names its nodes is not relied upon: this home's are found by the folder that its own config mounts into them.
+What kind names its nodes is not relied upon: this lab's are found by the folder that its own config mounts into them.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class KindCluster(Provider):
         self._prepared[issuer] = self._prepare(issuer)
 
     def start(self, trust: Trust) -> None:
-        """Make the cluster or take over this home's own, and prove that it knows people.
+        """Make the cluster or take over this lab's own, and prove that it knows people.
 
         A cluster that was begun here and can't be used is taken away again, and so is the relay to it.
         """
@@ -91,7 +91,7 @@ class KindCluster(Provider):
                 raise
 
     def stop(self) -> bool:
-        """Delete this home's cluster and stop the relay; the network ``kind`` and other homes' clusters stay.
+        """Delete this lab's cluster and stop the relay; the network ``kind`` and other labs' clusters stay.
 
         Raises:
             ClusterError: Docker can't be asked to; the relay is stopped all the same.

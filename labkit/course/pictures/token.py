@@ -50,7 +50,7 @@ class TokenParts(Tabular):
 
 
 def taken_apart(lab: Lab, claims: Claims) -> TokenParts:
-    """Hold a token's verified claims against what the API server was told to trust; the token itself, and its signature, are not shown."""
+    """Hold a token's verified claims against the API server's configuration; the token itself, and its signature, are not shown."""
     return token_parts(lab.cluster.trust, lab.workshop.cluster.bindings, claims)
 
 

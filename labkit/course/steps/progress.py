@@ -1,4 +1,4 @@
-"""How far somebody has come: which steps' checks held when they were last looked at. Kept in the lab's home, in one small file."""
+"""How far somebody has come: which steps' checks held when they were last looked at. Kept in the lab's state folder, in one small file."""
 
 from __future__ import annotations
 

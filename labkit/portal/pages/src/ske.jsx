@@ -101,7 +101,7 @@ function ResourcePage() {
     );
 }
 
-/** One object as it is now, with a way to delete it; whoever may not is told so in the API server's words. */
+/** One object as it is now, with a way to delete it; a refusal is shown in the API server's words. */
 function ResourceCard({ wanted }) {
     const { apiVersion, kind, namespace, name } = wanted;
     const ask = useAsk();
@@ -183,7 +183,7 @@ function ResourceCard({ wanted }) {
     );
 }
 
-/** Why there is nothing to show; whose name a refusal bears is told, since that is who the API server was asked as. */
+/** Why there is nothing to show; the name in a refusal is shown, since that is who the API server was asked as. */
 function Failure({ status, message, user, deleted = false }) {
     const titles = {
         0: 'There was no answer',

@@ -10,7 +10,7 @@ const KEY_HEADER = 'x-session-key';
  * What Keycloak gave to whoever is signed in, in this process's memory and nowhere else.
  *
  * A browser sends a cookie of localhost to all of its ports, so whoever listens on one of them gets it. A cookie therefore holds a handle
- * only, which counts together with a key: the portal's page is told that in the answer to the sign-in, and keeps it where pages of other
+ * only, which counts together with a key: the portal's page gets that in the answer to the sign-in, and keeps it where pages of other
  * ports can't reach.
  */
 class SignIns {
@@ -73,7 +73,7 @@ class SignIns {
 /**
  * An authenticator whose refresh tokens stay here: what it gives out in their place are a handle and, at sign-in, a key.
  *
- * Whoever signs out is forgotten here whether or not Keycloak can be told; who has no key signs nobody out.
+ * Whoever signs out is forgotten here whether or not Keycloak can be reached; who has no key signs nobody out.
  */
 function keeping(signIns, tokens, authenticator) {
     const namesIn = ({ req, refreshToken: handle }) => [handle, req.get(KEY_HEADER)];

@@ -51,7 +51,7 @@ test('nobody is signed in without a user name', async () => {
     await assert.rejects(signInResolver({})({ result }, {}), { name: 'AuthenticationError', message: /scope "profile"/ });
 });
 
-test('the page is told the key of a new sign-in beside the profile', async () => {
+test('the page gets the key of a new sign-in beside the profile', async () => {
     const { profile } = await profileWithKey({ fullProfile: { userinfo: { name: 'Ada' } }, session: { key: 'k' } });
     assert.deepEqual([profile.displayName, profile.sessionKey], ['Ada', 'k']);
 });

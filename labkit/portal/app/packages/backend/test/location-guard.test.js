@@ -50,7 +50,7 @@ test('an entity may say where it was read, and nothing else of it', async () => 
     for (const [name, value] of lies) await assert.rejects(check({ [name]: value }), { name: 'InputError', message: new RegExp(`${name} is not where`) });
 });
 
-test('a mistake in a file is told by its place, and the file is not quoted', async () => {
+test('a mistake in a file is reported by its place, and the file is not quoted', async () => {
     const parsed = async (text) => {
         const results = [];
         for await (const result of parseQuietly({ data: Buffer.from(text), location: { type: 'file', target: '/t.yaml' } })) results.push(result);

@@ -76,7 +76,7 @@ test('sign-out ends the sign-in and tells Keycloak', async () => {
     await assert.rejects(authenticator.refresh(from(handle, key)), { name: 'AuthenticationError' });
 });
 
-test('sign-out drops the token even if Keycloak can not be told, and can be tried again', async () => {
+test('sign-out drops the token even if Keycloak can not be reached, and can be tried again', async () => {
     const { asked, authenticator, forgotten, from } = signedIn({ logout: async () => assert.fail('no answer') });
     const { refreshToken: handle, key } = (await authenticator.authenticate({})).session;
     await assert.rejects(authenticator.logout(from(handle, key)), /no answer/);

@@ -17,7 +17,7 @@ const ADOPTION_TRIES = 5;
  * @param {(method: string, path: string, options?: object) => Promise<object>} ask Asks the API server as the person.
  * @param {string} manifest YAML with one document or several.
  * @param {{force?: boolean, secrets?: string[], belongings?: Belongings, log?: (line: string) => void}} [options] With `force`, fields
- *   that others have set are taken over; `secrets` must not be in the manifest; `belongings` tells what is ours from what is others'.
+ *   that others have set are taken over; `secrets` must not be in the manifest; `belongings` tells our objects from others'.
  * @returns {Promise<string[]>} The objects' ids, as in `locate`.
  * @throws {Error} One of Backstage's; it says which document it is about, and what was already done.
  */

@@ -3,7 +3,7 @@
 const { randomBytes } = require('node:crypto');
 const { AuthenticationError } = require('@backstage/errors');
 
-// As long as a Backstage token lives, a client may still come with the handle in it and deserves to be told what happened.
+// As long as a Backstage token lives, a client may still come with the handle in it and deserves to hear what happened.
 const KEPT_AFTER_EXPIRY_SECONDS = 3600;
 
 /**

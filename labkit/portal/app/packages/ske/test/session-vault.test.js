@@ -11,7 +11,7 @@ function vaultAt(seconds) {
     return { clock, vault: new SessionVault(() => clock.now) };
 }
 
-test('a token can be had until it expires, and then the person is told what to do', () => {
+test('a token can be had until it expires, and then the person learns what to do', () => {
     const { clock, vault } = vaultAt(1000);
     const handle = vault.keep(session());
     clock.now = 1299;

@@ -55,7 +55,7 @@ test('a token without a user name is nobody\'s', async () => {
     await assert.rejects(userTokens().of({ userRef: ADMIN, keycloakToken: token }), { name: 'NotAllowedError' });
 });
 
-test('who has no Keycloak token is told to sign in', async () => {
+test('who has no Keycloak token is asked to sign in', async () => {
     for (const token of [undefined, backstageToken({ sub: 'user:development/guest' }), 'nonsense']) {
         await assert.rejects(userTokens().of({ userRef: 'user:development/guest', backstageToken: token }), {
             name: 'AuthenticationError',
