@@ -73,7 +73,7 @@ check: $(READY) ## ruff, mypy, layers, project files, notebooks, plain words
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
-	@.venv/bin/python -m pytest --quiet -p no:nbval tests/unit/test_project.py
+	@.venv/bin/python -m pytest --quiet -p no:nbval tests/unit/test_project.py tests/unit/test_problems.py
 
 bench: $(READY) ## time the commands that people and kubectl wait for
 	@.venv/bin/python -m tests.bench
