@@ -6,7 +6,7 @@ import json
 import os
 import random
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -167,10 +167,12 @@ def _ports_from(environ: Mapping[str, str]) -> dict[str, int]:
 
 def _chosen(ports: dict[str, int], free_ports: bool) -> dict[str, int]:
     """These ports, and for each name without one the well-known port or, where that won't do, another."""
-    for name, default in PORTS.items():
+    others: Sequence[int] = ()
+    for index, (name, default) in enumerate(PORTS.items()):
         if name not in ports:
             taken = free_ports or default in ports.values() or not port_is_free(default)
-            ports[name] = _free_port(ports) if taken else default
+            others = others or (_free_block(ports.values()) if taken else ())
+            ports[name] = others[index] if taken else default
     for one, other in combinations(PORTS, 2):
         if ports[one] == ports[other]:
             variables = f"LABKIT_{one.upper()}_PORT or LABKIT_{other.upper()}_PORT"
@@ -178,10 +180,14 @@ def _chosen(ports: dict[str, int], free_ports: bool) -> dict[str, int]:
     return ports
 
 
-def _free_port(taken: Mapping[str, int]) -> int:
-    """A free port below the range from which systems take ports for outgoing connections."""
+def _free_block(taken: Collection[int]) -> Sequence[int]:
+    """Ports in a row, below the range from which systems take ports for outgoing connections.
+
+    Every lab chooses among the same rows. So a lab of which one server runs keeps all of its row, also the ports that it uses later.
+    """
     for _ in range(1000):
-        port = random.randint(20000, 29999)  # noqa: S311
-        if port not in taken.values() and port_is_free(port):
-            return port
+        first = random.randrange(20000, 30000, len(PORTS))  # noqa: S311
+        block = range(first, first + len(PORTS))
+        if not set(block) & set(taken) and all(map(port_is_free, block)):
+            return block
     raise SettingsError("no-free-port")

@@ -25,10 +25,8 @@ from labkit.lab import Lab
 @pytest.fixture(autouse=True)
 def free_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     """Well-known ports that are free, whatever else this machine runs."""
-    ports: dict[str, int] = {}
-    for name in PORTS:
-        ports[name] = labkit.config.state_folder._free_port(ports)
-    monkeypatch.setattr(labkit.config.state_folder, "PORTS", ports)
+    block = labkit.config.state_folder._free_block(())
+    monkeypatch.setattr(labkit.config.state_folder, "PORTS", dict(zip(PORTS, block, strict=True)))
 
 
 def defaults() -> dict[str, int]:
@@ -88,6 +86,17 @@ def test_free_ports_are_out_of_everybodys_way_and_all_different(tmp_path: Path) 
     assert not set(ports.values()) & set(PORTS.values())
     assert len(set(ports.values())) == len(PORTS)
     assert all(20000 <= port < 30000 for port in ports.values())
+
+
+def test_a_lab_of_which_one_server_runs_keeps_its_other_ports_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another lab that tries the same row of ports finds one of them in use, and takes another row."""
+    first = open_home(tmp_path / "first", environ={}, free_ports=True).ports
+    others = labkit.config.state_folder._free_block(first.values())
+    rows = iter((min(first.values()), min(others)))
+    monkeypatch.setattr("labkit.config.state_folder.random.randrange", lambda *_: next(rows))
+    with socket.create_server(("127.0.0.1", first["portal"])):
+        second = open_home(tmp_path / "second", environ={}, free_ports=True).ports
+    assert sorted(second.values()) == list(others)
 
 
 def test_two_state_folders_have_ids_of_their_own_that_stay(tmp_path: Path) -> None:
