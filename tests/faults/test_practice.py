@@ -53,7 +53,7 @@ def test_the_terminal_names_what_the_notebook_broke_and_has_the_solution(practic
     practice.switch_on("missing-binding")
     said = labkit("doctor", "--practice", "--json")
     assert said.returncode == 1
-    assert [found["known"]["name"] for found in json.loads(said.stdout)["found"]] == ["binding-missing"]
+    assert [found["problem"]["id"] for found in json.loads(said.stdout)["found"]] == ["binding-missing"]
     another = labkit("break", "wrong-ca")
     assert another.returncode == 1
     assert "one fault at a time" in another.stderr
