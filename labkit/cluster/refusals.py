@@ -55,7 +55,7 @@ class Causes:
         elif isinstance(error, Forbidden):
             cause = self._for_want_of_groups(claims or {})
         if cause:
-            error.problem, error.why, error.fix = replace(cause, what=error.what), cause.why, cause.fix
+            error.problem = replace(cause, what=error.what)
 
     def _for_want_of_groups(self, claims: Mapping[str, Any]) -> Problem | None:
         claim = self._trust.declared.oidc.groups_claim

@@ -50,18 +50,29 @@ class LabkitError(Exception):
         evidence: What was seen: values for the catalogue's text, and for the attributes that the class declares.
 
     Attributes:
-        problem: The problem, with its id.
-        what: One sentence on what failed.
-        why: What is known of the cause; may hold several lines.
-        fix: What to do about it, as far as possible a command.
+        problem: The problem, with its id. Its words are the error's; whoever knows more of the cause puts another in its place.
     """
 
     def __init__(self, problem: str | Problem, /, **evidence: Any) -> None:
         self.problem = described(problem, **evidence) if isinstance(problem, str) else problem
-        self.what, self.why, self.fix = self.problem.what, self.problem.why, self.problem.fix
-        for name in evidence.keys() & set(dir(type(self))):
+        for name in evidence.keys() & (set(dir(type(self))) - set(dir(LabkitError))):
             setattr(self, name, evidence[name])
         super().__init__(self.problem)
+
+    @property
+    def what(self) -> str:
+        """One sentence on what failed."""
+        return self.problem.what
+
+    @property
+    def why(self) -> str:
+        """What is known of the cause; may hold several lines."""
+        return self.problem.why
+
+    @property
+    def fix(self) -> str:
+        """What to do about it, as far as possible a command."""
+        return self.problem.fix
 
     def __str__(self) -> str:
         parts = [self.what]
