@@ -10,10 +10,11 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..common.display import BAD
+from ..common.display import BAD, progress
 
 if TYPE_CHECKING:
     from ..lab import Lab
@@ -77,6 +78,11 @@ def open_lab(*, to_look: bool = False) -> Lab:
 def show(args: argparse.Namespace, text: object, value: object) -> None:
     """Print a result: its text, or with ``--json`` its value for a script."""
     print(json.dumps(value, indent=1, default=str) if args.json else text)
+
+
+def working(args: argparse.Namespace, text: str) -> AbstractContextManager[object]:
+    """Show in a terminal that a verb works; what is piped, and JSON, is the result alone."""
+    return progress(text) if sys.stdout.isatty() and not args.json else nullcontext()
 
 
 def no_such(kind: str, name: str, there: Iterable[str]) -> NoReturn:

@@ -17,7 +17,7 @@ from .command import JSON, argument, no_such, open_lab, show, verb
 from .servers import tell_of_neighbours
 
 if TYPE_CHECKING:
-    from ..course.steps import LabInfo
+    from ..course.steps import LabInfo, Step
 
 _JUPYTER_SETTINGS = Path(__file__).with_name("jupyter_settings")
 """Settings of ours for JupyterLab, in the layout of its configuration folders: no questions, and no requests to anywhere else."""
@@ -85,11 +85,9 @@ def lab(args: Namespace) -> None:
 )
 def check(args: Namespace) -> int:
     """Check what the labs leave behind. Reads the real servers and changes nothing."""
-    from ..course.steps import LABS, STEPS, attempt, examine
+    from ..course.steps import LABS, attempt, examine
 
-    wanted = [s for s in STEPS.values() if args.lab in (s.lab, s.lab[:2], s.name)]
-    if args.lab and not wanted:
-        no_such("lab or step", args.lab, STEPS)
+    wanted = _meant(args.lab)[1] if args.lab else []
     lab = open_lab()
     if not args.lab:
         here = [info for info in LABS[:-1] if not info.lacks(lab)]
@@ -98,19 +96,15 @@ def check(args: Namespace) -> int:
     reports = [attempt(lab, step.name) if step.exercise else examine(lab, step.name) for step in wanted]
     found = [{"lab": s.lab, "ok": report.ok, **asdict(report)} for s, report in zip(wanted, reports, strict=True)]
     show(args, "\n".join(report.headline() if report.ok else str(report) for report in reports), found)
-    return 0 if all(report.ok for s, report in zip(wanted, reports, strict=True) if not s.exercise or args.lab == s.name) else 1
+    return 0 if all(report.ok for s, report in zip(wanted, reports, strict=True) if not s.exercise or args.lab in (s.name, s.path)) else 1
 
 
 @verb(argument("what", metavar="LAB|STEP", help="a lab such as 03-rbac or 03, or a step such as read-configmaps or 01.realm"))
 def solve(args: Namespace) -> int:
     """Do a lab or a step for you, and check it. Exercises too: try them yourself first."""
-    from ..course.steps import STEPS, insist_on_what_is_needed, solve
+    from ..course.steps import insist_on_what_is_needed, solve
 
-    lab_name, _, step_name = (STEPS[args.what].path if args.what in STEPS else args.what).partition(".")
-    info = _named(lab_name)
-    steps = [step for step in info.steps if step_name in ("", step.name)]
-    if not steps:
-        no_such("lab or step", args.what, (step.path for step in info.steps))
+    info, steps = _meant(args.what)
     lab = open_lab()
     insist_on_what_is_needed(lab, info)
     for step in steps:
@@ -155,20 +149,17 @@ def agenda(_: Namespace) -> None:
     print(agenda(find_root() / "build" / "labs" / "summary.json"))
 
 
-@verb(argument("labs", nargs="*", metavar="LAB", help="labs such as 01-keycloak, in the workshop's order; all if left out"), JSON)
+@verb(argument("labs", nargs="*", metavar="LAB", help="labs such as 01-keycloak or 01, in the workshop's order; all if left out"), JSON)
 def run(args: Namespace) -> None:
     """Run the labs headless, in an empty state folder of their own; results go to build/labs/."""
     from ..config.settings import own_root
     from ..course.runner import run
-    from ..course.steps import LABS
 
-    names = [info.name for info in LABS]
-    for unknown in sorted(set(args.labs) - set(names)):
-        no_such("lab", unknown, names)
+    names = [_named(name).name for name in args.labs]
     # CI ends a job with SIGTERM; that is to stop the servers as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     output = own_root() / "build" / "labs"
-    result = run(args.labs, output)
+    result = run(names, output)
     page = output / "index.html"
     shown = page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page
     show(args, f"{result.headline()}; look through them: {shown}", asdict(result))
@@ -211,4 +202,17 @@ def _named(name: str) -> LabInfo:
     try:
         return the_lab(name)
     except KeyError:
-        no_such("lab or step", name, (info.name for info in LABS))
+        no_such("lab", name, (info.name for info in LABS))
+
+
+def _meant(what: str) -> tuple[LabInfo, list[Step]]:
+    """The steps that are meant by a lab, by a step's name, or by both, as in 03.own-namespace; and their lab."""
+    from ..course.steps import LABS, STEPS, the_lab
+
+    lab_name, _, step_name = (STEPS[what].path if what in STEPS else what).partition(".")
+    try:
+        info = the_lab(lab_name)
+    except KeyError:
+        no_such("lab or step", what, (*(info.name for info in LABS), "and the steps of labkit agenda"))
+    steps = [step for step in info.steps if step_name in ("", step.name)]
+    return (info, steps) if steps else no_such("step", what, (step.path for step in info.steps))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..common.display import OK
 from ..common.errors import LabkitError
-from .command import JSON, argument, flag, open_lab, show, verb
+from .command import JSON, argument, flag, open_lab, show, verb, working
 
 if TYPE_CHECKING:
     from ..lab import Lab
@@ -80,7 +80,8 @@ def status(args: Namespace) -> int:
     from ..cluster.provider import NOT_OURS
 
     lab = open_lab(to_look=True)
-    table = lab.status()
+    with working(args, "asking each server"):
+        table = lab.status()
     show(args, table, {"home": str(lab.settings.home), "servers": table.records()})
     return 0 if all(row[1] in ("runs", "hosted", NOT_OURS) for row in table.rows) else 3
 
@@ -92,7 +93,8 @@ def doctor(args: Namespace) -> int:
     from ..doctor import diagnose
 
     lab = open_lab(to_look=True)
-    diagnosis = Practice(lab).doctor() if args.practice else diagnose(lab)
+    with working(args, "looking at one thing after another, some ten seconds"):
+        diagnosis = Practice(lab).doctor() if args.practice else diagnose(lab)
     show(args, diagnosis, asdict(diagnosis))
     return 1 if diagnosis.found else 0
 

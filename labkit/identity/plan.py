@@ -13,6 +13,12 @@ from ..common.display import Table, Tabular, shown
 from ..workshop.fields import Representation
 
 _SECRET_FIELDS = frozenset(("secret", "password"))
+_TELLING = (
+    *("email", "groups", "realmRoles", "config.claim.name", "config.included.custom.audience", "protocolMapper"),
+    *("standardFlowEnabled", "directAccessGrantsEnabled", "redirectUris", "defaultClientScopes", "optionalClientScopes"),
+)
+"""What the line of a new object shows, as far as the object has it; realm.yaml has the rest."""
+
 _WIDTH = 70
 
 
@@ -147,5 +153,6 @@ def _field_change(field: str, now: Any, declared: Any) -> FieldChange:
 def _details(change: Change) -> str:
     if change.action is Action.CHANGE:
         return "\n".join(f"{f.field}: {shown(f.now)} → {shown(f.declared)}" for f in change.fields)
-    text = "; ".join(f"{f.field}: {shown(f.declared)}" for f in change.fields)
-    return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    declared = {f.field: f.declared for f in change.fields}
+    text = "; ".join(f"{field}: {shown(declared[field])}" for field in _TELLING if field in declared)
+    return textwrap.shorten(text, _WIDTH, placeholder=" …", break_on_hyphens=False)

@@ -139,7 +139,7 @@ def follow(lines: Iterable[str], task: str, template: str, say: Callable[[str], 
         message = _COLOUR.sub("", str(body.get("message", "")))
         if event["type"] == "completion":
             if error := body.get("error"):
-                words = str(error.get("message") or error.get("name", ""))
+                words = _reason(error)
                 raise _clusters(refusal, words) or TaskFailed("task-failed", template=template, words=words, log=tuple(log))
             return TaskResult(task, template, tuple(log), body.get("output") or {})
         if message.startswith(_CARRIES_REFUSAL):
@@ -164,7 +164,9 @@ def translated(answer: requests.Response) -> LabkitError:
     if answer.status_code == requests.codes.unauthorized:
         return NotSignedIn("portal-no-token", words=message)
     if answer.status_code == requests.codes.forbidden:
-        return NotPermitted("portal-not-permitted", words=message)
+        # Backstage's permission framework says no without a word.
+        silent = not (body.get("error") or {}).get("message")
+        return NotPermitted("portal-policy-denies") if silent else NotPermitted("portal-not-permitted", words=message)
     return refused(answer, "the portal can't do this")
 
 
@@ -187,8 +189,13 @@ def _clusters(refusal: Mapping[str, Any], told: str) -> Forbidden | None:
 
 
 def _words(answer: requests.Response) -> str:
-    error = _json(answer).get("error") or {}
-    return str(error.get("message") or error.get("name") or answer.text[:300])
+    error = _json(answer).get("error")
+    return _reason(error) if error else answer.text[:300]
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    """What an error of Backstage's says; without a message it is the name of a class, which is no reason."""
+    return str(error.get("message") or f"it gives no reason ({error.get('name', 'no name')})")
 
 
 def _json(answer: requests.Response) -> dict[str, Any]:

@@ -103,8 +103,8 @@ def test_a_bundle_brings_every_program_to_a_machine_that_has_nothing(bundle: Pat
         "keycloak": ("26.7.0", "labs.tar.gz: copied from KEYCLOAK_HOME and built"),
         "java": ("21.0.4", "labs.tar.gz: PATH"),
         "node": ("22.14.0", "labs.tar.gz: PATH"),
-        "backstage": ("0.18.0", "labs.tar.gz: npm packages, as locked"),
-        "pages": ("0.5.6", "labs.tar.gz: built from their sources here by npm packages, as locked"),
+        "backstage": ("0.18.0", "labs.tar.gz: the locked npm packages"),
+        "pages": ("0.5.6", "labs.tar.gz: built here, with the locked npm packages"),
     }
     assert all(program.path.is_relative_to(tmp_path / "student") for program in had.values())
     assert all(os.access(had[name].path, os.X_OK) for name in (*ANSWERS, "java"))

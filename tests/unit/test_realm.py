@@ -54,27 +54,33 @@ def test_an_update_keeps_what_is_not_declared() -> None:
     assert now["attributes"] == {"a": "0", "by.hand": "x"}
 
 
+URIS = ["http://localhost:3000/api/auth/keycloak", "http://localhost:3003/api/auth/keycloak"]
 PLAN = Plan(
     "myrealm",
     (
         Change("realm", "myrealm", Action.AS_DECLARED),
         Change("group", "<kube>", Action.CREATE, (FieldChange("name", None, "<kube>"),)),
+        compare(
+            "client", "portal", None, {"clientId": "portal", "attributes": {"a": "1"}, "standardFlowEnabled": True, "redirectUris": URIS}
+        ),
         Change("client", "kube", Action.CHANGE, (FieldChange("enabled", False, True), FieldChange("redirectUris", ("x",), ()))),
     ),
 )
 
 
 def test_a_plan_reads_as_a_table_with_marks_words_and_a_summary() -> None:
+    """A new object takes one line, with the fields that tell what it is for."""
     assert str(PLAN).splitlines() == [
         "realm myrealm",
         "plan           what    name     details",
-        "─────────────  ──────  ───────  ──────────────────────",
+        f"─────────────  ──────  ───────  {'─' * 42}",
         "= as declared  realm   myrealm",
-        "+ create       group   <kube>   name: <kube>",
+        "+ create       group   <kube>",
+        "+ create       client  portal   standardFlowEnabled: true; redirectUris: …",
         "~ change       client  kube     enabled: false → true",
         "                                redirectUris: x → none",
         "",
-        "1 to create, 1 to change, 1 as declared",
+        "2 to create, 1 to change, 1 as declared",
     ]
 
 

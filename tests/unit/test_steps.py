@@ -93,7 +93,7 @@ def test_every_lab_begins_itself_and_runs_each_of_its_checks_in_order() -> None:
 
 def test_every_exercise_has_its_place_in_its_notebook_and_all_that_it_needs() -> None:
     exercises = [step for step in STEPS.values() if step.exercise]
-    assert len(exercises) >= 8
+    assert len(exercises) >= 9
     for step in exercises:
         code = code_of(step.lab)
         (place,) = [index for index, source in enumerate(code) if (found := STARTER.match(source)) and found[1] == step.name]

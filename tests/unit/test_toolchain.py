@@ -413,7 +413,7 @@ def test_the_portals_packages_are_installed_as_locked_without_running_their_scri
     seen = 'for argument; do case "$argument" in --cache=*) /bin/mkdir "${argument#*=}" ;; esac; done; echo "in $(/bin/ls -m)" >> "$CALLS"'
     node(machine, seen)
     backstage = machine.tools().ensure("backstage")["backstage"]
-    assert (backstage.version, backstage.source) == ("0.18.0", "npm packages, as locked")
+    assert (backstage.version, backstage.source) == ("0.18.0", "the locked npm packages")
     (call,) = machine.called("npm")
     assert call.split()[1:5] == ["ci", "--ignore-scripts", "--omit=dev", "--no-audit"]
     assert machine.called("in") == ["in package-lock.json, package.json, packages"], "npm sees the manifests and no source"

@@ -138,9 +138,9 @@ def add_lab(name: str, title: str, *, needs: str = "", lacks: Callable[[Lab], st
 
 
 def the_lab(name: str) -> LabInfo:
-    """Find a lab by its name or its number; raises `KeyError` if there is none."""
+    """Find a lab by its name or its number, 3 as well as 03; raises `KeyError` if there is none."""
     for info in LABS:
-        if name in (info.name, info.name[:2]):
+        if name and name.zfill(2) in (info.name, info.name[:2]):
             return info
     raise KeyError(name)
 
