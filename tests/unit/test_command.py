@@ -1,0 +1,82 @@
+"""The command line: how labs are named on it, and what a terminal alone is shown."""
+
+from __future__ import annotations
+
+import io
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from labkit.cli.command import working
+from labkit.cli.verbs import main
+from labkit.course import runner
+from labkit.course.runner import RunResult
+from labkit.course.steps import LABS, the_lab
+
+
+@pytest.mark.parametrize("name", ["3", "03", "03-rbac"])
+def test_a_lab_has_a_number_and_a_name(name: str) -> None:
+    """The number's zero may be left out."""
+    assert the_lab(name).name == "03-rbac"
+
+
+@pytest.mark.parametrize("name", ["", "12", "rbac", "003"])
+def test_what_no_lab_is_called(name: str) -> None:
+    """Neither nothing nor a part of a name is a lab."""
+    with pytest.raises(KeyError):
+        the_lab(name)
+
+
+def test_run_takes_numbers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Labs run by number as by name."""
+    asked: list[str] = []
+
+    def run(names: list[str], output: Path) -> RunResult:
+        del output
+        asked.extend(names)
+        return RunResult(True, 0.0, "", [])
+
+    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
+    assert main(["run", "00", "3", "04-tokens", "--json"]) == 0
+    assert asked == ["00-start-here", "03-rbac", "04-tokens"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("run 12", "there is no lab '12'"),
+        ("reset 12", "there is no lab '12'"),
+        ("catch-up 12", "there is no lab '12'"),
+        ("solve 12", "there is no lab or step '12'"),
+        ("check 12", "there is no lab or step '12'"),
+        ("check nothing", "there is no lab or step 'nothing'"),
+        ("solve .realm", "there is no lab or step '.realm'"),
+    ],
+)
+def test_an_unknown_lab_is_answered_with_all_labs(line: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every verb that takes a lab lists numbers and names."""
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    assert ended.value.code == 2
+    assert f"{said}; there are: {', '.join(info.name for info in LABS)}" in capsys.readouterr().err
+
+
+def test_an_unknown_step_of_a_lab_is_answered_with_its_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    """The lab is right, so its steps are what helps."""
+    with pytest.raises(SystemExit):
+        main(["solve", "3.nothing"])
+    assert "there is no step '3.nothing'; there are: 03-rbac.rbac, 03-rbac.read-configmaps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("terminal", "as_json", "shown"), [(True, False, True), (True, True, False), (False, False, False)])
+def test_only_a_terminal_sees_that_a_verb_works(terminal: bool, as_json: bool, shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is piped, and JSON, is the result alone."""
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr("sys.stdout", stream)
+    with working(Namespace(json=as_json), "asking"):
+        pass
+    assert ("asking" in stream.getvalue()) is shown
