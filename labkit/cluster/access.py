@@ -19,7 +19,9 @@ from ..workshop.workshop import Access, ClusterSpec
 from .api import Api, Identity
 from .kubectl import KubectlAnswer, bundle
 
-LIST_BINDINGS = "kubectl get clusterrolebindings,rolebindings -A -o wide -l '!kubernetes.io/bootstrapping'"
+LIST_BINDINGS = (
+    'lab.cluster.admin_kubectl("get", "clusterrolebindings,rolebindings", "-A", "-o", "wide", "-l", "!kubernetes.io/bootstrapping")'
+)
 """Who is bound to what, but for those bindings that every cluster has from the start."""
 
 NAMESPACE = "default"
