@@ -164,8 +164,8 @@ def translated(answer: requests.Response) -> LabkitError:
     if answer.status_code == requests.codes.unauthorized:
         return NotSignedIn("portal-no-token", words=message)
     if answer.status_code == requests.codes.forbidden:
-        # Backstage's permission framework says no without a word.
-        silent = not (body.get("error") or {}).get("message")
+        # Backstage's permission framework gives its error a name and no words.
+        silent = body.get("error") and not body["error"].get("message")
         return NotPermitted("portal-policy-denies") if silent else NotPermitted("portal-not-permitted", words=message)
     return refused(answer, "the portal can't do this")
 

@@ -375,6 +375,7 @@ def backstage(name: str, message: str, **more: object) -> object:
             "the portal can't do this",
             "it answered 404: it gives no reason (NotFoundError)",
         ),
+        (403, "<html>", NotPermitted, "the portal's rules don't permit this", "<html>"),
         (401, backstage("AuthenticationError", "expired"), NotSignedIn, "the portal has no token of yours to act with", "expired"),
         (404, backstage("NotFoundError", "no such"), PortalError, "the portal can't do this", "it answered 404: no such"),
         (502, "<html>", PortalError, "the portal can't do this", "it answered 502: <html>"),
