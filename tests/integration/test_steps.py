@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib import import_module
 from pathlib import Path
@@ -52,6 +53,20 @@ def test_an_exercise_is_not_done_by_its_starter_and_is_by_its_solution_until_it_
     for _ in range(2):
         step.undo(lab)
     assert not examine(lab, step.name).ok
+
+
+def test_a_key_that_signs_nothing_does_not_do(lab: Lab) -> None:
+    """The realm's whole list is no key, and its key for encryption verifies no token."""
+    keys = lab.keycloak.get(lab.keycloak.discovery()["jwks_uri"]).json()
+    file = lab.settings.home / "signing-key.json"
+    for saved, said in (
+        (keys, "it holds no key"),
+        (next(key for key in keys["keys"] if key["use"] == "enc"), "does not verify a new token"),
+    ):
+        file.write_text(json.dumps(saved))
+        report = examine(lab, "signing-key")
+        assert (report.ok, said in str(report)) == (False, True), report
+    file.unlink()
 
 
 def test_exercises_leave_what_the_workshop_declares_as_it_was(lab: Lab) -> None:

@@ -71,8 +71,9 @@ def _(lab: Lab) -> None:
 
     token = lab.session("user-dev").tokens.id_token
     header = json.loads(base64.urlsafe_b64decode(token.partition(".")[0] + "=="))
-    discovery = requests.get(f"{lab.keycloak.issuer}/.well-known/openid-configuration", verify=str(lab.keycloak.ca), timeout=15).json()
-    keys = requests.get(discovery["jwks_uri"], verify=str(lab.keycloak.ca), timeout=15).json()["keys"]
+    url, ca = f"{lab.keycloak.issuer}/.well-known/openid-configuration", str(lab.keycloak.ca)
+    discovery = requests.get(url, verify=ca, timeout=15).json()
+    keys = requests.get(discovery["jwks_uri"], verify=ca, timeout=15).json()["keys"]
     key = next(key for key in keys if key["kid"] == header["kid"])
     (lab.settings.home / "signing-key.json").write_text(json.dumps(key))
 
