@@ -15,7 +15,7 @@ from .cluster.kind.node_image import NodeImage, pass_over
 from .cluster.kubeconfig import exec_context
 from .cluster.local import SERVERS
 from .cluster.person import Person
-from .common.display import Findings, Table
+from .common.display import Findings
 from .common.environment import ask_loopback_directly
 from .common.errors import ClusterError
 from .common.platform_folder import find
@@ -25,14 +25,14 @@ from .identity.credential import exec_credential
 from .identity.credential_cache import CredentialCache
 from .identity.keycloak import Keycloak
 from .identity.local import LocalKeycloak
-from .identity.own_secrets import Given, Secrets, secrets_of, with_own_secrets
+from .identity.own_secrets import Given, load_workshop
 from .identity.session import Session, key_id, sign_in
 from .portal.server import Portal
 from .servers import machine
 from .servers.certificates import Certificates
 from .servers.processes import Processes
+from .servers.status import LabStatus, ServerStatus, State
 from .toolchain import PROGRAMS, Toolchain
-from .workshop.workshop import Workshop
 
 if TYPE_CHECKING:
     from .identity.realm import Realm
@@ -52,7 +52,7 @@ class Lab:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.secrets, self.workshop = _secrets_and_workshop(settings)
+        self.secrets, self.workshop = load_workshop(settings)
         self.toolchain = Toolchain(settings.cache)
         self.processes = Processes(settings)
         self._certificates = Certificates(settings.state.tls)
@@ -89,7 +89,6 @@ class Lab:
 
     @cached_property
     def kratix(self) -> Kratix:
-        """Kratix, in that cluster."""
         if self.cluster.provider.servers:
             from .kratix.local import LocalKratix
 
@@ -100,7 +99,6 @@ class Lab:
 
     @property
     def programs(self) -> tuple[str, ...]:
-        """The programs that this lab runs."""
         spared = LocalKeycloak.programs if self.settings.hosted else ()
         return tuple(name for name in (*NEEDED_PROGRAMS, *self.cluster.provider.programs) if name not in spared)
 
@@ -239,28 +237,14 @@ class Lab:
         people = {username: self.cluster.api(self.session(username)) for username in self.workshop.access.expected}
         return matrix(people, self.workshop.access)
 
-    def status(self) -> Table:
-        """Tabulate this lab's servers: which run, as which process, where they answer and log; of the practice lab's those that run."""
-        hosted = ("keycloak", "hosted", "", self.keycloak.url, "")
-        rows = [
-            hosted if self.settings.hosted else self.processes.row("keycloak", self.keycloak.url),
-            *self.cluster.provider.rows(),
-            self.processes.row("portal", self.portal.url),
-            *self.kratix.rows(),
-            *((f"practice: {row[0]}", *row[1:]) for inner in self._inner() for row in inner.status().rows if row[1] == "runs"),
+    def status(self) -> LabStatus:
+        """Tell how this lab's servers are: which run, as which process, where they answer and log; of the practice lab's those that run."""
+        hosted = ServerStatus("keycloak", State.HOSTED, self.keycloak.url)
+        servers = [
+            hosted if self.settings.hosted else self.processes.status("keycloak", self.keycloak.url),
+            *self.cluster.provider.statuses(),
+            self.processes.status("portal", self.portal.url),
+            *self.kratix.statuses(),
+            *(replace(each, name=f"practice: {each.name}") for inner in self._inner() for each in inner.status().servers if each.runs),
         ]
-        return Table(("server", "state", "pid", "address", "log"), tuple(rows), title=f"state folder {self.settings.home}")
-
-
-def _secrets_and_workshop(settings: Settings) -> tuple[Secrets, Workshop]:
-    """Load the workshop; in a hosted Keycloak with the realm that is named there, and with secrets of the lab's own where due."""
-    portal, hosted = settings.url("portal", "http"), settings.hosted
-    workshop = Workshop.load(settings.workshop_folder, portal_url=portal)
-    if hosted and hosted.realm:
-        workshop = replace(workshop, realm=workshop.realm.with_values({("realm",): hosted.realm}))
-    realm = workshop.realm.name
-    secrets = secrets_of(settings, settings.state.secrets_note(realm))
-    if secrets == "own":
-        place = f"{hosted.url if hosted else 'local'}/realms/{realm}"
-        workshop = with_own_secrets(workshop, settings.state.own_secrets if settings.home_id else None, place, portal)
-    return secrets, workshop
+        return LabStatus(self.settings.home, tuple(servers))

@@ -77,13 +77,10 @@ def down(_: Namespace) -> None:
 @verb(JSON)
 def status(args: Namespace) -> int:
     """Show this lab's servers. Exit code 0 when all run, 3 when not."""
-    from ..cluster.provider import NOT_OURS
-
-    lab = open_lab(to_look=True)
     with working(args, "asking each server"):
-        table = lab.status()
-    show(args, table, {"home": str(lab.settings.home), "servers": table.records()})
-    return 0 if all(row[1] in ("runs", "hosted", NOT_OURS) for row in table.rows) else 3
+        found = open_lab(to_look=True).status()
+    show(args, found, {"home": str(found.home), "servers": found.table().records()})
+    return 0 if found.is_up else 3
 
 
 @verb(flag("--practice", "look at the practice lab instead of your own"), JSON)

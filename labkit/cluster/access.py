@@ -46,12 +46,7 @@ class Difference:
 
 
 class Rbac:
-    """Cluster roles and bindings, as declared.
-
-    Args:
-        declared: The workshop's cluster section.
-        kubectl: Runs kubectl as the cluster's administrator.
-    """
+    """Cluster roles and bindings, as declared; ``kubectl`` runs as the cluster's administrator."""
 
     def __init__(self, declared: ClusterSpec, kubectl: Callable[..., KubectlAnswer]) -> None:
         self._declared, self._kubectl = declared, kubectl
@@ -107,7 +102,6 @@ class Answer:
 
     @property
     def differs(self) -> bool:
-        """Whether it is not the expected one."""
         return self.allowed != self.expected
 
     def __str__(self) -> str:

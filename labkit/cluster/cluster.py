@@ -28,11 +28,7 @@ from .trust import Trust
 
 
 class Cluster:
-    """A cluster that trusts the realm of a Keycloak.
-
-    Attributes:
-        kubeconfig: The lab's kubeconfig.
-    """
+    """A cluster that trusts the realm of a Keycloak."""
 
     def __init__(self, settings: Settings, workshop: Workshop, processes: Processes, tools: Toolchain, keycloak: Keycloak) -> None:
         self._settings, self._workshop, self._keycloak, self._processes, self._tools = settings, workshop, keycloak, processes, tools
@@ -44,7 +40,6 @@ class Cluster:
 
     @cached_property
     def provider(self) -> Provider:
-        """How it is run."""
         match self._settings.cluster:
             case "kind":
                 return self._kind()
@@ -55,12 +50,10 @@ class Cluster:
 
     @cached_property
     def rbac(self) -> Rbac:
-        """The workshop's RBAC objects."""
         return Rbac(self._workshop.cluster, self.admin_kubectl)
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where its API server is."""
         return self.provider.endpoint
 
     @property
@@ -98,7 +91,6 @@ class Cluster:
         return self.endpoint
 
     def is_running(self) -> bool:
-        """Whether it is up."""
         return self.provider.is_running()
 
     def stop(self) -> bool:

@@ -20,9 +20,10 @@ from ..common.http_session import request
 from ..config.files import write_private
 from ..config.hosting import PUBLIC_CA, is_loopback
 from ..config.settings import Settings
+from ..servers.status import ServerStatus, State
 from ..toolchain import Toolchain
 from .kubectl import environment
-from .provider import NOT_OURS, Endpoint, Prove, Provider
+from .provider import Endpoint, Prove, Provider
 from .trust import Trust
 
 _SECONDS = 30
@@ -80,8 +81,8 @@ class ExternalCluster(Provider):
             return False
         return True
 
-    def rows(self) -> list[tuple[str, str, str, str, str]]:
-        return [(self.name, NOT_OURS if self.is_running() else "silent", "", self.endpoint.url, "")]
+    def statuses(self) -> list[ServerStatus]:
+        return [ServerStatus(self.name, State.NOT_OURS if self.is_running() else State.SILENT, self.endpoint.url)]
 
     def _view(self) -> dict[str, Any]:
         context = self._settings.context

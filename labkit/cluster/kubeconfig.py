@@ -104,7 +104,6 @@ class Kubeconfig:
         return name
 
     def contexts(self) -> list[str]:
-        """The names of its contexts."""
         return list(_read(self.path)["contexts"])
 
     def entry(self, section: str, name: str) -> dict[str, Any] | None:

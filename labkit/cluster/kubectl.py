@@ -43,7 +43,6 @@ class Kubectl:
 
     Args:
         program: Gives the executable; asked at each command.
-        kubeconfig: The lab's.
         cache: Where it keeps what it caches of the API server.
         names: The variables that it gets of the environment.
     """

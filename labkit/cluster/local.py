@@ -26,6 +26,7 @@ from ..config.files import write_private
 from ..config.settings import Settings
 from ..servers.certificates import Certificates, Pair
 from ..servers.processes import Processes, Server
+from ..servers.status import ServerStatus
 from ..toolchain import Toolchain
 from .kubeconfig import certificate_user, component_kubeconfig
 from .provider import Endpoint, Provider
@@ -108,8 +109,8 @@ class LocalCluster(Provider):
     def exchanges(self) -> list[Exchange]:
         return exchanges(self._audit_log)
 
-    def rows(self) -> list[tuple[str, str, str, str, str]]:
-        return [self._processes.row(name, self._settings.url(ports[0])) for name, ports in _PORTS.items()]
+    def statuses(self) -> list[ServerStatus]:
+        return [self._processes.status(name, self._settings.url(ports[0])) for name, ports in _PORTS.items()]
 
     def _etcd(self, programs: Mapping[str, Path]) -> Server:
         own, authority = self._certificates.server("etcd", authority="etcd"), self._certificates.authority("etcd")

@@ -33,7 +33,6 @@ class Person:
 
     @property
     def api(self) -> Api:
-        """The API server as this person sees it."""
         return self._cluster.api(self.session)
 
     def whoami(self) -> Identity:

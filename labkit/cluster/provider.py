@@ -10,10 +10,8 @@ from typing import Any
 from ..common.display import Displayed
 from ..common.errors import ClusterError
 from ..common.exchanges import Exchange
+from ..servers.status import ServerStatus
 from .trust import Trust
-
-NOT_OURS = "not ours"
-"""The state, in `Lab.status`, of a cluster that answers and that somebody else runs."""
 
 Prove = Callable[[Callable[[], ClusterError | None]], None]
 """Insists that the API server knows a user of the realm; asks, after each refusal, for a fault that makes waiting useless."""
@@ -85,6 +83,6 @@ class Provider:
         """What people have asked of the API server, by its audit log; nothing where it keeps none that can be read here."""
         return []
 
-    def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Its servers, for `Lab.status`: name, state, pid, address, log."""
+    def statuses(self) -> list[ServerStatus]:
+        """Tell how its servers are."""
         raise NotImplementedError

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..common.display import shown
 from ..common.errors import ClusterError, Forbidden, Unauthorized
-from ..common.problems import Problem, problem
+from ..common.problems import Problem, problem, recognised
 from ..identity.session import read_claims
 from .trust import Trust
 
@@ -24,13 +24,6 @@ UNREACHED = re.compile(r"oidc authenticator: initializing plugin: (.*)")
 
 _LOG_LINES = 400
 _REFUSED = re.compile(r'"Unable to authenticate the request" err=("(?:[^"\\]|\\.)*")')
-_UNREAD = {
-    "x509": "api-no-discovery-x509",
-    "connection refused": "api-no-discovery-down",
-    "404": "api-no-discovery-404",
-    "": "api-no-discovery",
-}
-"""The problem, by a word in the reason why the discovery document could not be read."""
 
 
 def forbidden(what: str, answer: str = "") -> Forbidden:
@@ -91,12 +84,5 @@ class Causes:
         said = str(json.loads(refused[-1])) if refused else ""
         if "authenticator not initialized" in said:
             reason = (UNREACHED.findall(log) or [""])[-1]
-            name = next(name for sign, name in _UNREAD.items() if sign in reason)
-            return problem(name, reason=reason) if reason else problem("api-no-discovery-yet")
-        if "token is expired" in said:
-            return problem("api-clocks-differ")
-        if "failed to verify signature" in said:
-            return problem("api-unknown-key")
-        if "claim validation expression" in said:
-            return problem("api-rule-broken", said=said)
-        return problem("api-log-says", said=said) if said else problem("api-log-silent")
+            return problem(recognised("discovery", reason), reason=reason)
+        return problem(recognised("token", said), said=said)

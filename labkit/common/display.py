@@ -59,17 +59,20 @@ class Findings(Displayed):
 
     @property
     def ok(self) -> bool:
-        """Whether every finding is as it should be."""
         return all(finding.ok for finding in self.findings)
 
     @property
     def bad(self) -> tuple[Finding, ...]:
-        """Those that are not."""
         return tuple(finding for finding in self.findings if not finding.ok)
+
+    @property
+    def count(self) -> str:
+        """How many are as they should be, such as ``2 of 3``."""
+        return f"{len(self.findings) - len(self.bad)} of {len(self.findings)}"
 
     def headline(self) -> str:
         """The result in one line."""
-        return f"{BAD if self.bad else OK} {self.title} ({len(self.findings) - len(self.bad)} of {len(self.findings)})"
+        return f"{BAD if self.bad else OK} {self.title} ({self.count})"
 
     def why(self) -> str:
         """What is wrong, a line each, for an error."""
@@ -177,7 +180,6 @@ class Progress:
         self._detail = detail
 
     def line(self) -> str:
-        """The progress as one line."""
         return f"… {self._text} ({time.monotonic() - self._started:.0f} s){': ' + self._detail if self._detail else ''}"
 
     def end(self, mark: str) -> str:

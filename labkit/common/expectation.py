@@ -30,7 +30,6 @@ def expect(refusal: type[_Refusal], *, person: _Somebody | None = None) -> Itera
     """Expect a refusal, show it as it reaches whoever is refused, and hold it for asserts.
 
     Args:
-        refusal: The kind of error.
         person: Whom the API server has to name in it: a `Person`, or somebody signed in to the portal.
 
     Raises:

@@ -52,7 +52,6 @@ def require_own(folder: Path, holds: str, instead: str) -> None:
     the folder of this code, the person's home directory, and what these lie in.
 
     Args:
-        folder: The folder; it is there.
         holds: What lies in it, for the error.
         instead: The command that takes another folder.
 

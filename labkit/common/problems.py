@@ -1,15 +1,20 @@
-"""One catalogue of what can be wrong: `labkit/problems.yaml`, by id. Errors, findings, causes and the doctor take their words from it."""
+"""One catalogue of what can be wrong: `labkit/problems.yaml`, by id. Errors, findings, causes and the doctor take their words from it.
+
+`labkit/refusals.yaml` says which of them another program's words stand for.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from string import Template
+from typing import Any
 
-FILE = Path(__file__).parents[1] / "problems.yaml"
+_LABKIT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,13 @@ class Problem:
 @cache
 def catalogue() -> dict[str, dict[str, dict[str, str]]]:
     """Read the catalogue: by area, by id, the fields."""
-    import yaml  # here, because the command line and `labkit credential` load this module and have no problem
+    return dict(_read("problems.yaml"))
 
-    return yaml.safe_load(FILE.read_text(encoding="utf-8")) or {}
+
+@cache
+def refusals() -> dict[str, dict[str, str]]:
+    """Read the other table: by program, by pattern, the id."""
+    return dict(_read("refusals.yaml"))
 
 
 def ids() -> Mapping[str, dict[str, str]]:
@@ -55,3 +64,14 @@ def problem(name: str, /, **evidence: object) -> Problem:
     fields = ids()[name]
     values = {"lab": "lab", **evidence}
     return Problem(name, **{field: Template(text).substitute(values).strip() for field, text in fields.items()})
+
+
+def recognised(program: str, said: str) -> str:
+    """Find the id of the problem that a program's words stand for; ``program`` is a key of `refusals`."""
+    return next(name for pattern, name in refusals()[program].items() if re.search(pattern, said, re.IGNORECASE))
+
+
+def _read(name: str) -> Any:
+    import yaml  # here, because the command line and `labkit credential` load this module and have no problem
+
+    return yaml.safe_load((_LABKIT / name).read_text(encoding="utf-8"))

@@ -56,7 +56,6 @@ class Diagnosis(Displayed):
 
     @property
     def names(self) -> list[str]:
-        """The names of the causes that were found."""
         return [found.problem.id for found in self.found]
 
     def __str__(self) -> str:

@@ -96,8 +96,7 @@ def people(lab: Lab, sign_in: SignIn) -> Causes:
         try:
             sign_in(username)
         except SignInRefused as error:
-            cause = next((cause for words, cause in _SIGNS["refusal"].items() if words in error.why), "sign-in-refused")
-            yield cause, f"{error.what}: {error.why}"
+            yield _SIGNS["refusal"].get(error.problem.id, "sign-in-refused"), f"{error.what}: {error.why}"
         except TokenInvalid as error:
             yield "clocks-differ", f"{error.what}: {error.why}"
 
@@ -106,7 +105,7 @@ def servers(lab: Lab, _: SignIn) -> Causes:
     """Whether the cluster's servers run and answer; of a cluster that is not local processes, whether it is up."""
     provider = lab.cluster.provider
     if not provider.servers and not provider.is_running():
-        yield "api-server-down", f"the cluster {provider.name} is not up: {provider.rows()[-1][1]}"
+        yield "api-server-down", f"the cluster {provider.name} is not up: {provider.statuses()[-1].text}"
     for name in provider.servers:
         if lab.processes.running(name) is None:
             yield _SIGNS["server"][name], _does_not_run(lab, name)
@@ -194,7 +193,7 @@ def access(lab: Lab, sign_in: SignIn) -> Causes:
 
 def contexts(lab: Lab, _: SignIn) -> Causes:
     """The tokens in kubectl's contexts, and those that ``labkit credential`` keeps: whether they still hold or can be renewed."""
-    keys = {key["kid"] for key in lab.keycloak.get(lab.keycloak.discovery()["jwks_uri"]).json()["keys"]}
+    keys = lab.keycloak.key_ids()
     for username in lab.workshop.access.expected:
         kept = lab.credentials.kept(username)
         if kept and kept["expires"] > time.time() and key_id(kept["id_token"]) not in keys:
@@ -205,7 +204,7 @@ def contexts(lab: Lab, _: SignIn) -> Causes:
         if claims["iss"] != lab.keycloak.issuer:
             yield "context-stale", f"context {username}: its token's issuer is {claims['iss']}"
         elif key_id(token) not in keys:
-            yield "keys-rotated", f"context {username}: its token is signed by key {key_id(token)}, the realm has {shown(sorted(keys))}"
+            yield "keys-rotated", f"context {username}: its token is signed by key {key_id(token)}, the realm has {shown(keys)}"
         elif claims["exp"] < time.time():
             try:
                 lab.cluster.kubectl(username, "auth", "whoami")
@@ -233,7 +232,7 @@ def portal(lab: Lab, _: SignIn) -> Causes:
 
 def kratix(lab: Lab, _: SignIn) -> Causes:
     """Whether Kratix, if it was started and not stopped since, runs, can be asked, and has taken what was asked of it."""
-    if not lab.kratix.rows():
+    if not lab.kratix.statuses():
         raise NotThere
     if not lab.kratix.is_running():
         yield "kratix-down", _does_not_run(lab, "kratix")

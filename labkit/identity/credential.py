@@ -22,11 +22,7 @@ def exec_credential(keycloak: Keycloak, client: Client, user: User, cache: Crede
     Several may ask at once, as kubectl does that runs in parallel. One of them gets new tokens, as a refresh token may be good for one
     use only; the others wait for what it gets.
 
-    Args:
-        keycloak: Where to sign in.
-        client: The client whose ID tokens the API server takes.
-        user: Who.
-        cache: Where tokens are kept between calls.
+    ``client`` is the one whose ID tokens the API server takes.
 
     Raises:
         KeycloakUnreachable: Nothing is cached and nothing answers.

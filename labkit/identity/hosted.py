@@ -22,13 +22,13 @@ from ..common.problems import problem
 from ..config.hosting import Hosted
 from ..workshop.workshop import Workshop
 from .keycloak import Administrator, Keycloak, failure
-from .plan import Plan
+from .plan import Kind, Plan
 from .realm import Realm
 
 _OLDEST = 25
 """The first major version of Keycloak that has the client scope ``basic``, which the workshop's clients are given."""
 
-_RIGHTS = {
+_RIGHTS: dict[str, tuple[str, str, tuple[Kind, ...]]] = {
     "manage-users": ("users", "groups and users", ("group", "user", "membership", "realm roles")),
     "manage-clients": (
         "clients",
@@ -162,7 +162,6 @@ class HostedKeycloak(Keycloak):
         return IdentityError("hosted-not-let-in", url=self.url, administrator=self.administrator, code=code, words=words)
 
     def unreachable(self, cause: BaseException | None = None) -> KeycloakUnreachable:
-        """See `Keycloak.unreachable`."""
         if isinstance(cause, requests.exceptions.SSLError):
             return KeycloakUnreachable("hosted-unverified", url=self.url, ca=self.ca)
         asked = cause.request if isinstance(cause, requests.RequestException) else None

@@ -16,6 +16,7 @@ from ..common.display import Displayed, Finding
 from ..common.errors import IdentityError, KeycloakUnreachable
 from ..common.exchanges import Exchange
 from ..common.http_session import HttpSession, request
+from ..common.problems import recognised
 
 if TYPE_CHECKING:
     from keycloak import KeycloakAdmin
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 _TIMEOUT_SECONDS = 15
 _ADMIN_SECONDS = 90
-_REFUSALS = {401: "admin-call-unauthorized", 403: "admin-call-forbidden", 409: "admin-call-conflict"}
-"""By the code of Keycloak's answer: the problem. Any other is admin-call-refused."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,6 @@ class Keycloak(ABC):
         raise IdentityError("keycloak-not-own", url=self.url, realm=self.realm_url)
 
     def is_running(self) -> bool:
-        """Whether it is up."""
         try:
             return bool(self.get(self.realm_url).status_code < requests.codes.server_error)
         except KeycloakUnreachable:
@@ -211,4 +209,4 @@ def failure(what: str, error: KeycloakError) -> IdentityError:
         if isinstance(cause, requests.exceptions.SSLError):
             return KeycloakUnreachable("admin-call-unverified", place=what)
         return KeycloakUnreachable("admin-call-unreachable", place=what, state=type(cause).__name__ if cause else "")
-    return IdentityError(_REFUSALS.get(code, "admin-call-refused"), place=what, code=code, words=words_of(error))
+    return IdentityError(recognised("admin-call", str(code)), place=what, code=code, words=words_of(error))

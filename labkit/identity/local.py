@@ -93,7 +93,6 @@ class LocalKeycloak(Keycloak):
         """Does nothing: it is."""
 
     def is_running(self) -> bool:
-        """Whether this lab's Keycloak runs."""
         return self._processes.running(_NAME) is not None
 
     def findings(self) -> Iterator[Finding]:
@@ -103,11 +102,9 @@ class LocalKeycloak(Keycloak):
         yield Finding(answer.ok, f"its master realm answers {answer.status_code}, certificate verified with {self.ca.name}")
 
     def exchanges(self) -> list[Exchange]:
-        """See `Keycloak.exchanges`."""
         return exchanges(self._data)
 
     def admin(self) -> KeycloakAdmin:
-        """See `Keycloak.admin`."""
         admin = super().admin()
         # The administrator is what it makes last; and from now on there is something to lose.
         self._first_start.unlink(missing_ok=True)
@@ -121,7 +118,6 @@ class LocalKeycloak(Keycloak):
         return found
 
     def unreachable(self, cause: BaseException | None = None) -> KeycloakUnreachable:
-        """See `Keycloak.unreachable`."""
         if isinstance(cause, requests.exceptions.SSLError):
             return KeycloakUnreachable("keycloak-unverified", url=self.url)
         state = "it runs, but does not answer yet" if self.is_running() else "it is not running"

@@ -54,13 +54,29 @@ class Given:
             write_private(self.file, self.wanted)
 
 
-def secrets_of(settings: Settings, note: Path) -> Secrets:
+def load_workshop(settings: Settings) -> tuple[Secrets, Workshop]:
+    """Load the workshop with the secrets that are due, which are named; for a hosted Keycloak with the realm that is named there.
+
+    Raises:
+        WorkshopError: A file of the workshop says something that can't be done.
+        SettingsError: LABKIT_SECRETS asks for the published secrets where they won't do.
+    """
+    portal, hosted = settings.url("portal", "http"), settings.hosted
+    workshop = Workshop.load(settings.workshop_folder, portal_url=portal)
+    if hosted and hosted.realm:
+        workshop = replace(workshop, realm=workshop.realm.with_values({("realm",): hosted.realm}))
+    realm = workshop.realm.name
+    secrets = _secrets_of(settings, settings.state.secrets_note(realm))
+    if secrets == "own":
+        place = f"{hosted.url if hosted else 'local'}/realms/{realm}"
+        workshop = _with_own_secrets(workshop, settings.state.own_secrets if settings.home_id else None, place, portal)
+    return secrets, workshop
+
+
+def _secrets_of(settings: Settings, note: Path) -> Secrets:
     """Which secrets a lab's realm is to have: its own wherever others can reach it, or a cluster of theirs trusts it.
 
     A realm that has the lab's own, be it in part, keeps them: a shell without LABKIT_SECRETS must not put the published ones back.
-
-    Raises:
-        SettingsError: LABKIT_SECRETS asks for the published ones where they won't do.
     """
     if settings.secrets == "own" or (settings.secrets == "auto" and Given(note, "demo").outdated):
         return "own"
@@ -77,7 +93,7 @@ def secrets_of(settings: Settings, note: Path) -> Secrets:
     return "own"
 
 
-def with_own_secrets(workshop: Workshop, file: Path | None, place: str, portal: str) -> Workshop:
+def _with_own_secrets(workshop: Workshop, file: Path | None, place: str, portal: str) -> Workshop:
     """The workshop with every user's password and every client's secret replaced by one that only this lab knows.
 
     They are made at first use and stay the same. Who has accounts there already may write their passwords into the file.
@@ -88,7 +104,6 @@ def with_own_secrets(workshop: Workshop, file: Path | None, place: str, portal: 
         workshop: As declared, with secrets that everybody knows.
         file: Where they are kept (mode 0600); None for a state folder that is not made yet, where they are good for this process alone.
         place: What they are for: no two Keycloaks are given the same ones.
-        portal: The portal's base URL.
     """
     wanted = {"users": [u.username for u in workshop.realm.users], "clients": [c.client_id for c in workshop.realm.clients]}
     kept = _kept(file, place, wanted) if file else _completed({}, wanted)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from ..common.display import Table, Tabular, shown
 from ..workshop.fields import Representation
@@ -20,6 +20,23 @@ _TELLING = (
 """What the line of a new object shows, as far as the object has it; realm.yaml has the rest."""
 
 _WIDTH = 70
+
+
+Kind = Literal[
+    "realm",
+    "group",
+    "role",
+    "user",
+    "membership",
+    "realm roles",
+    "client scope",
+    "mapper",
+    "client",
+    "default scopes",
+    "optional scopes",
+    "password",
+]
+"""What a plan speaks of; ``password`` is for a user who has another kind of password than the lab now asks for."""
 
 
 class Action(Enum):
@@ -53,13 +70,11 @@ class Change:
     """What is to be done about one object.
 
     Attributes:
-        kind: ``realm``, ``group``, ``role``, ``user``, ``membership``, ``realm roles``, ``client scope``, ``mapper``, ``client``,
-            ``default scopes`` or ``optional scopes``; ``password`` for a user who has another kind than the lab now asks for.
         name: The object's name; a subgroup's is its path, a mapper's is led by its client's or client scope's.
         fields: The fields that differ; for a new object all that are declared.
     """
 
-    kind: str
+    kind: Kind
     name: str
     action: Action
     fields: tuple[FieldChange, ...] = ()
@@ -110,14 +125,10 @@ class Plan(Tabular):
         return Table(("plan", "what", "name", "details"), rows, title=f"realm {self.realm}", note=note)
 
 
-def compare(kind: str, name: str, now: Representation | None, declared: Representation) -> Change:
-    """Compare an object with its declaration; what is not declared is not looked at, and a list's order has no meaning.
+def compare(kind: Kind, name: str, now: Representation | None, declared: Representation) -> Change:
+    """Compare an object with its declared fields; no other is looked at, and a list's order has no meaning.
 
-    Args:
-        kind: See `Change`.
-        name: See `Change`.
-        now: What Keycloak has, None if there is no such object.
-        declared: The declared fields.
+    For ``kind`` and ``name`` see `Change`; ``now`` is None if Keycloak has no such object.
     """
     there = _flat(now or {})
     wanted = {field: value for field, value in _flat(declared).items() if now is None or there.get(field) != value}

@@ -22,7 +22,6 @@ class Realm:
 
     Args:
         admin: Gives a `KeycloakAdmin`, made with ``user_realm_name``: of the realm master, or of the realm itself.
-        workshop: What is declared.
         given: In a Keycloak of the lab's own, which secrets people have there: with other ones declared, they are given new passwords.
             None elsewhere: nobody who was there before gets a new password, and a realm that is made is guarded against guessing.
     """

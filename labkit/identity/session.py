@@ -18,6 +18,7 @@ import requests
 
 from ..common.display import Table, Tabular, shown
 from ..common.errors import SignInRefused, TokenInvalid
+from ..common.problems import recognised
 from ..workshop.workshop import Client, User
 from .credential_cache import RENEW_SECONDS
 from .keycloak import Keycloak
@@ -221,28 +222,11 @@ def _post(keycloak: Keycloak, client: Client, endpoint: str, fields: dict[str, s
     return keycloak.post(f"{keycloak.realm_url}/protocol/openid-connect/{endpoint}", fields)
 
 
-_REFUSALS = {
-    "Invalid user credentials": "refused-password",
-    "Account is not fully set up": "refused-unfinished",
-    "Account disabled": "refused-disabled",
-    "Invalid client or Invalid client credentials": "refused-client",
-    "Client not allowed for direct access grants": "refused-direct-grant",
-    "Token is not active": "session-idle",
-    "Session not active": "session-ended",
-    "Stale token": "tokens-revoked",
-    "User disabled": "session-user-disabled",
-    "Realm does not exist": "refused-no-realm",
-    "Realm not enabled": "refused-realm-disabled",
-}
-"""By Keycloak's words: the problem. Any other is refused-otherwise."""
-
-
 def _refusal(answer: requests.Response, failure: str) -> SignInRefused:
     try:
         body = answer.json()
     except ValueError:
         body = {}
     error, described = str(body.get("error", "")), str(body.get("error_description", ""))
-    name = _REFUSALS.get(described) or _REFUSALS.get(error) or "refused-otherwise"
     words = f"{answer.status_code} {error}{': ' + described if described else ''}"
-    return SignInRefused(name, failure=failure, answer=words, error=error)
+    return SignInRefused(recognised("sign-in", described or error), failure=failure, answer=words, error=error)

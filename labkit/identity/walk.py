@@ -22,7 +22,7 @@ from ..workshop.workshop import RealmSpec
 from . import lookalikes
 from .keycloak import failure, words_of
 from .own_secrets import Given
-from .plan import Action, Change, Notice, Plan, compare, merge
+from .plan import Action, Change, Kind, Notice, Plan, compare, merge
 
 _LOCKED_OUT = "Database operation failed"
 """What Keycloak says when another of its transactions is making an object of that name, and does not end in time."""
@@ -37,7 +37,8 @@ _PARTS = frozenset(
 )
 """What has endpoints of its own: with the object itself Keycloak passes over it, or takes away what is not declared."""
 
-_SCOPES = {"defaultClientScopes": "default", "optionalClientScopes": "optional"}
+_SCOPES: Mapping[str, Kind] = {"defaultClientScopes": "default scopes", "optionalClientScopes": "optional scopes"}
+_SCOPE_PATHS = {"defaultClientScopes": "default-client-scopes", "optionalClientScopes": "optional-client-scopes"}
 
 
 class Walk:
@@ -83,23 +84,17 @@ class Walk:
         self._place = "the groups' members"
         self._notices += lookalikes.find(admin, spec) if exists else ()
 
-    def _pending(self, kind: str, name: str, now: Representation | None, declared: Representation) -> bool:
+    def _pending(self, kind: Kind, name: str, now: Representation | None, declared: Representation) -> bool:
         """Note what is to be done about an object; returns whether to do it now."""
         self._place = f"{kind} {name}"
         change = compare(kind, name, now, declared)
         self._changes.append(change)
         return self._write and change.action is not Action.AS_DECLARED
 
-    def _object(self, kind: str, name: str, now: Representation | None, declared: Representation, at: str, made_at: str = "") -> str:
+    def _object(self, kind: Kind, name: str, now: Representation | None, declared: Representation, at: str, made_at: str = "") -> str:
         """Have an object as declared but for its parts; returns its id.
 
-        Args:
-            kind: See `Change`.
-            name: See `Change`.
-            now: What Keycloak has.
-            declared: What is declared.
-            at: The path of all objects of that kind.
-            made_at: The path to make one, if it is another.
+        All objects of its kind are below the path ``at``; one is made at ``made_at``, if that is another.
         """
         own = {field: value for field, value in declared.items() if field not in _PARTS}
         if self._pending(kind, name, now, own):
@@ -193,7 +188,7 @@ class Walk:
             for role in self._to_toggle("realm roles", name, "realmRoles", has, user):
                 self._send("delete" if role in has else "post", f"users/{user_id}/role-mappings/realm", [roles[role]])
 
-    def _to_toggle(self, kind: str, name: str, field: str, now: set[str], user: Representation) -> list[str]:
+    def _to_toggle(self, kind: Kind, name: str, field: str, now: set[str], user: Representation) -> list[str]:
         """What a user is to be put in, or taken out of if they are in it."""
         wanted = set(user[field])
         pending = self._pending(kind, name, {field: list(now)} if now or not wanted else None, {field: user[field]})
@@ -206,7 +201,7 @@ class Walk:
             # What was begun with the old one ends as well.
             self._admin.user_logout(user_id)
 
-    def _with_mappers(self, kind: str, name: str, declared: Representation, now: Mapping[str, Representation], at: str) -> str:
+    def _with_mappers(self, kind: Kind, name: str, declared: Representation, now: Mapping[str, Representation], at: str) -> str:
         """Have a client scope or client and its mappers as declared; returns its id."""
         own_id = self._object(kind, name, now.get(name), declared, at)
         there = _by("name", now.get(name, {}).get("protocolMappers", []))
@@ -218,7 +213,7 @@ class Walk:
     def _client(self, client: Representation, now: Mapping[str, Representation], scope_ids: Mapping[str, str]) -> None:
         name = client["clientId"]
         own_id = self._with_mappers("client", name, client, now, "clients")
-        lists = {field: f"{which} scopes" for field, which in _SCOPES.items() if field in client}
+        lists = {field: kind for field, kind in _SCOPES.items() if field in client}
         pending = [self._pending(kind, name, now.get(name), {field: client[field]}) for field, kind in lists.items()]
         if not any(pending):
             return
@@ -230,9 +225,9 @@ class Walk:
             raise IdentityError("client-scope-removed", client=name, scope=missing[0])
         # Taking away comes first: Keycloak says yes and does nothing about a scope that is in the other list.
         for method, more, less in (("delete", there, wanted), ("put", wanted, there)):
-            for field, which in _SCOPES.items():
+            for field, path in _SCOPE_PATHS.items():
                 for scope in more[field] - less[field]:
-                    self._send(method, f"clients/{own_id}/{which}-client-scopes/{scope_ids[scope]}")
+                    self._send(method, f"clients/{own_id}/{path}/{scope_ids[scope]}")
 
 
 def _by(key: str, items: Iterable[Representation]) -> dict[str, Representation]:

@@ -16,6 +16,7 @@ from ..common.platform_folder import find
 from ..common.problems import problem
 from ..common.waiting import wait_until
 from ..config.settings import Settings
+from ..servers.status import ServerStatus
 from ..workshop.files import Document, read
 from ..workshop.workshop import Workshop
 from .promise import PROMISE_KIND, Promise, RequestStatus
@@ -70,8 +71,8 @@ class Kratix(ABC):
         """Why it can't be had here; empty when it can, as far as is known before it is tried."""
         return ""
 
-    def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Its process for `Lab.status`, from its start until it is stopped; none where it runs in the cluster."""
+    def statuses(self) -> list[ServerStatus]:
+        """Tell how its process is, from its start until it is stopped; there is none where it runs in the cluster."""
         return []
 
     def webhook_differences(self) -> list[str]:

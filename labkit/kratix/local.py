@@ -24,6 +24,7 @@ from ..config.files import write_private
 from ..config.settings import Settings
 from ..servers.certificates import Certificates
 from ..servers.processes import Processes, Running, Server
+from ..servers.status import ServerStatus
 from ..workshop.workshop import Workshop
 from .kratix import NAMESPACE, WEBHOOKS, Kratix
 
@@ -85,8 +86,8 @@ class LocalKratix(Kratix):
             return error.what
         return ""
 
-    def rows(self) -> list[tuple[str, str, str, str, str]]:
-        return [self._processes.row(NAME, self.url)] if NAME in self._processes.names() else []
+    def statuses(self) -> list[ServerStatus]:
+        return [self._processes.status(NAME, self.url)] if NAME in self._processes.names() else []
 
     def _misdirected(self, found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         for name, configuration in found.items():

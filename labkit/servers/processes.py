@@ -31,6 +31,7 @@ from ..config.ports import ServerPorts
 from ..config.settings import Settings
 from . import _launch
 from .machine import shortage
+from .status import ServerStatus, State
 
 _POLL_SECONDS = 0.1
 _LOCK_SECONDS = 300
@@ -144,11 +145,11 @@ class Processes:
             return None
         return Running(name, record["pid"], record["fingerprint"], self.log_file(name))
 
-    def row(self, name: str, address: str) -> tuple[str, str, str, str, str]:
-        """A server as a row of `Lab.status`: name, state, pid, address, log."""
-        running, log = self.running(name), self.log_file(name)
-        state = ("runs", str(running.pid), address) if running else ("stopped", "", "")
-        return (name, *state, str(log) if log.exists() else "")
+    def status(self, name: str, address: str) -> ServerStatus:
+        """Tell how a server is that answers at that address while it runs."""
+        running, file = self.running(name), self.log_file(name)
+        log = file if file.exists() else None
+        return ServerStatus(name, State.RUNS, address, running.pid, log) if running else ServerStatus(name, State.STOPPED, log=log)
 
     def names(self) -> list[str]:
         """The servers that are recorded, first started first."""

@@ -74,11 +74,7 @@ class _Manifest(_Format):
 def pack(file: Path, programs: Mapping[str, tuple[Program, Path]], image: Image | None, shown: Progress) -> None:
     """Write a bundle: to a temporary name, then renamed.
 
-    Args:
-        file: The bundle.
-        programs: Each slot with its program, and the folder that goes along with it; the program itself if it stands alone.
-        image: The container image that goes along.
-        shown: Told what is packed.
+    ``programs`` has for each slot its program, and the folder that goes along with it; the program itself if it stands alone.
     """
     part = file.with_name(f".{file.name}.part")
     try:
@@ -111,11 +107,7 @@ def pack(file: Path, programs: Mapping[str, tuple[Program, Path]], image: Image 
 def unpack(file: Path, work: Path, slots: Mapping[str, str], shown: Progress) -> tuple[tuple[Packed, ...], Image | None]:
     """Unpack a bundle whole, and check that it is meant for this machine and this labkit and that every file is as it was packed.
 
-    Args:
-        file: The bundle.
-        work: A temporary folder, below which programs and image are then.
-        slots: The slot that this labkit has for each program.
-        shown: Told what is unpacked.
+    Programs and image are below the folder ``work`` then; ``slots`` has this labkit's for each program.
     """
     try:
         with tarfile.open(file, "r:gz") as tar:

@@ -48,10 +48,8 @@ def fetch(url: str, member: str, program: Path, shown: Progress) -> Path:
     A host that does not begin to answer within five seconds, or falls silent later, is not asked again by this process.
 
     Args:
-        url: The address.
         member: The program's path in the archive that is there; empty when the whole file is wanted.
         program: Where it goes. Its folder, which is made if it is missing, holds something half-made until this returns.
-        shown: Told how much has arrived.
 
     Raises:
         ToolchainError: It can't be had from there, or is not what is pinned; ``what`` says why in a line.
@@ -98,7 +96,6 @@ class _SystemTrust(HTTPAdapter):
 
 
 def digest(file: Path) -> str:
-    """The SHA-256 of a file."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 

@@ -39,7 +39,6 @@ class Keycloak(Recipe):
 
     @property
     def sha256(self) -> str:
-        """The archive's digest."""
         return downloads.PINNED.get(self.url(), "")
 
     def slot(self, found: Program | None = None) -> str:

@@ -98,7 +98,6 @@ class Recipe:
 
     @property
     def is_published(self) -> bool:
-        """Whether there is a download for this system."""
         return platform.system().lower() in self.systems
 
     def url(self, *kind: str) -> str:

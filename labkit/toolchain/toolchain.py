@@ -25,7 +25,6 @@ class Toolchain:
     Args:
         cache: The folder that keeps programs, shared between checkouts.
         environ: The environment to look in and to run tools with; this process's when left out.
-        pins: The table of programs.
     """
 
     def __init__(self, cache: Path, environ: Mapping[str, str] | None = None, pins: Mapping[str, Recipe] = PINS) -> None:
@@ -62,10 +61,7 @@ class Toolchain:
     def pack(self, file: Path, *names: str, image: Callable[[Path], bundle.Image | None] | None = None) -> None:
         """Write a bundle of these programs, which must be there: cached ones as they are, others copied from where they were found.
 
-        Args:
-            file: The bundle.
-            names: The programs.
-            image: Writes a container image that goes along to a file in a folder, which is gone afterwards.
+        ``image`` writes a container image that goes along to a file in a folder, which is gone afterwards.
 
         Raises:
             ToolchainError: A program is missing, or the bundle can't be written.
@@ -84,9 +80,7 @@ class Toolchain:
     def unpack(self, file: Path, image: Callable[[bundle.Image], None] | None = None) -> None:
         """Take a bundle's programs into the cache, all of them or, if anything is wrong with the file, none.
 
-        Args:
-            file: The bundle.
-            image: Takes the container image that goes along, if one does; its file is gone afterwards.
+        ``image`` takes the container image that goes along, if one does; its file is gone afterwards.
 
         Raises:
             ToolchainError: It is damaged, or meant for another kind of machine or version of labkit; or a program does not work here.

@@ -34,7 +34,6 @@ class Tools:
         environ: Where the variables are taken from that each gets by name.
         work: A temporary folder; they run in it and keep their temporary files below it.
         log: The file that keeps their output.
-        progress: Where it is said what goes on.
         needs: The programs that the recipe needs.
         given: What a program is to be made of, by its name, where one was found or downloaded; see `Recipe.used_as_is`.
     """
@@ -62,10 +61,8 @@ class Tools:
         """Run a tool to its end.
 
         Args:
-            argv: The tool and its arguments.
             cwd: Where it runs, if not in the work folder.
             names: The variables that it gets of the environment; see `labkit.common.environment`.
-            environ: Variables to set.
 
         Raises:
             ToolchainError: It failed; ``why`` holds its last lines of output.

@@ -34,7 +34,7 @@ def clock_set(lab: Lab, request: pytest.FixtureRequest) -> Iterator[float]:
 @pytest.mark.usefixtures("clock_set")
 def test_servers_are_known_again_when_the_clock_was_set(lab: Lab) -> None:
     before = {process.pid for process in on_record(lab.settings.home)}
-    assert all(row[1] == "runs" for row in Lab.open().status().rows)
+    assert all(server.runs for server in Lab.open().status().servers)
     lab.keycloak.start()
     lab.cluster.start()
     assert {process.pid for process in on_record(lab.settings.home)} == before

@@ -75,7 +75,7 @@ def sandbox(whole: Lab, fault: Fault) -> Iterator[Lab]:
 def test_nothing_is_found_in_a_lab_that_is_whole_and_everything_was_looked_at(whole: Lab) -> None:
     said = diagnose(whole)
     assert (said.found, said.not_looked_at) == ((), ())
-    assert len(said.well) == 12 if whole.kratix.rows() else set(PROBES) - set(said.well) == {"Kratix"}
+    assert len(said.well) == 12 if whole.kratix.statuses() else set(PROBES) - set(said.well) == {"Kratix"}
 
 
 @pytest.mark.parametrize(

@@ -295,7 +295,8 @@ def test_stopping_everything_leaves_it_running_and_the_realm_there(team: Any, ho
     assert hosted.down() == []
     assert hosted.keycloak.is_running()
     assert "team" in {realm["realm"] for realm in team.hands.get_realms()}
-    assert hosted.status().records()[0] == {"server": "keycloak", "state": "hosted", "pid": "", "address": hosted.keycloak.url, "log": ""}
+    keycloak = hosted.status().table().records()[0]
+    assert keycloak == {"server": "keycloak", "state": "hosted", "pid": "", "address": hosted.keycloak.url, "log": ""}
 
 
 def test_the_issuer_is_what_discovery_says_even_when_it_is_not_where_one_asked(team: Any, hosted: Lab) -> None:

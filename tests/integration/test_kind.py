@@ -361,7 +361,7 @@ def test_a_docker_that_has_gone_away_is_reported(make: Callable[..., Cluster], h
     fault = stand_in.folder / "fault-ps"
     fault.write_text("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?")
     try:
-        assert [row[1] for row in cluster.provider.rows()] == ["runs", "Docker does not run"]
+        assert [each.text for each in cluster.provider.statuses()] == ["runs", "Docker does not run"]
         with pytest.raises(ClusterError, match="can't be deleted: Docker does not run") as caught:
             cluster.leave()
     finally:

@@ -92,7 +92,7 @@ def test_of_kratix_only_its_webhooks_are_seen_and_on_loopback(kratix: Lab) -> No
 def test_starting_it_again_takes_over_the_one_that_runs(kratix: Lab) -> None:
     before = kratix.processes.running("kratix")
     assert kratix.kratix.start() == before
-    assert ("kratix", "runs") in [row[:2] for row in kratix.status().rows]
+    assert ("kratix", "runs") in [(server.name, server.state) for server in kratix.status().servers]
 
 
 def test_a_request_of_the_administrator_is_taken_with_the_apis_defaults(kratix: Lab, promise: Promise, admin: Person) -> None:
@@ -217,7 +217,7 @@ def test_the_exercise_is_not_done_until_its_solution_is_and_again_when_it_is_und
 def test_while_it_is_stopped_requests_are_pending_and_promises_refused(kratix: Lab, promise: Promise, admin: Person) -> None:
     assert kratix.kratix.stop()
     try:
-        assert ["kratix"] not in [list(row[:1]) for row in kratix.status().rows]
+        assert "kratix" not in [server.name for server in kratix.status().servers]
         ask(admin, promise.request("meanwhile", team="blue"))
         assert RequestStatus.of(stored(kratix, promise, "meanwhile")).pending == "Kratix has said nothing of it yet"
         with pytest.raises(ClusterError, match="failed calling webhook") as refused:
@@ -235,7 +235,7 @@ def test_a_controller_that_died_takes_its_relays_with_it_and_is_started_again(kr
     processes = session_of(kratix.settings.home, "kratix")
     next(process for process in processes if process.name() == "manager").kill()
     wait_for(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes))
-    assert ("kratix", "stopped") in [row[:2] for row in kratix.status().rows]
+    assert ("kratix", "stopped") in [(server.name, server.state) for server in kratix.status().servers]
     kratix.kratix.start()
     assert check(kratix, "kratix").ok
 

@@ -45,4 +45,4 @@ def test_after_the_last_lab_nothing_runs(home: Path) -> None:
     assert home.is_dir()
     lab = Lab.open()
     assert lab.processes.names() == []
-    assert [row[1] for row in lab.status().rows] == ["stopped"] * 5
+    assert [server.state for server in lab.status().servers] == ["stopped"] * 5

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 
 from labkit.cluster.access import Rbac
 from labkit.cluster.kubectl import KubectlAnswer
-from labkit.common.errors import ClusterError, LabkitError, Unauthorized
+from labkit.common.errors import ClusterError, LabkitError, SignInRefused, Unauthorized
 from labkit.common.platform_folder import OWN
-from labkit.common.problems import Problem
+from labkit.common.problems import Problem, ids
 from labkit.doctor import diagnose, diagnosis, probes
+from labkit.identity.plan import Kind
 from labkit.lab import Lab
 from labkit.servers.machine import Machine
 from labkit.workshop.workshop import Workshop
@@ -51,6 +52,20 @@ def test_a_401_is_judged_by_its_id(lab: Any, id_: str, cause: str) -> None:
     lab.cluster = SimpleNamespace(api=lambda _: SimpleNamespace(whoami=fails(refusal)))
     found = {name for name, _ in probes.identities(lab, lambda _: cast("Any", None))}
     assert found == {cause}
+
+
+@pytest.mark.parametrize(("id_", "cause"), [("refused-password", "password-changed"), ("refused-disabled", "sign-in-refused")])
+def test_a_refused_sign_in_is_judged_by_its_id(lab: Any, id_: str, cause: str) -> None:
+    """No sentence of Keycloak's is searched."""
+    refusal = SignInRefused(Problem(id_, "no", "whatever it says", "…"))
+    assert {name for name, _ in probes.people(lab, fails(refusal))} == {cause}
+
+
+def test_the_doctor_goes_by_what_there_is() -> None:
+    """A sign that nothing can ever show, as its name is mistyped, is none."""
+    signs = probes._SIGNS
+    assert {sign.partition(".")[0] for sign in signs["plan"]} <= set(get_args(Kind))
+    assert (signs["refusal"].keys() | signs["unauthorized"].keys()) <= ids().keys()
 
 
 def test_rbac_objects_are_judged_by_what_differs(lab: Any) -> None:

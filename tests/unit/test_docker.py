@@ -8,11 +8,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labkit.cluster.kind.checks import _REMEDIES, _UNREACHED, not_created, unreached
-from labkit.cluster.kind.docker import _REFUSALS, Daemon, Docker, run_kind
+from labkit.cluster.kind.checks import not_created, unreached
+from labkit.cluster.kind.docker import Daemon, Docker, run_kind
 from labkit.cluster.kind.node_image import NodeImage
 from labkit.common.errors import ClusterError, PortInUse
-from labkit.common.problems import ids
 from labkit.toolchain import PROGRAMS, Toolchain
 
 NO_DAEMON = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
@@ -190,10 +189,3 @@ def test_what_keeps_the_api_server_from_keycloak_is_read_from_its_log(reason: st
     assert what in found.what
     assert reason in found.why
     assert fix in found.fix
-
-
-def test_each_sign_names_a_problem() -> None:
-    """Words of Docker's, kind's or the API server's stand for ids of the catalogue, and any other words do too."""
-    for signs in (_REFUSALS, _REMEDIES, _UNREACHED):
-        assert [name for name in signs.values() if name not in ids()] == []
-        assert list(signs)[-1] == ""

@@ -92,6 +92,6 @@ def test_a_lab_that_is_made_does_no_work_before_it_is_asked_for_something(tmp_pa
     settings = Settings.open({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CACHE": str(tmp_path / "cache"), "LABKIT_CLUSTER": "local"})
     before = sorted(tmp_path.rglob("*"))
     lab = labkit.Lab(settings)
-    assert [row[1] for row in lab.status().rows] == ["stopped"] * 5
+    assert [server.state for server in lab.status().servers] == ["stopped"] * 5
     assert sorted(tmp_path.rglob("*")) == before
     assert lab.keycloak.ca.is_file()

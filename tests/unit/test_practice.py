@@ -170,7 +170,7 @@ def test_the_learners_lab_names_the_practice_labs_servers_and_stops_them_with_it
     practice = Practice(lab)
     start_something(practice.lab)
     start_something(lab)
-    assert [row[0] for row in lab.status().rows if row[1] == "runs"] == ["etcd", "practice: etcd"]
+    assert [server.name for server in lab.status().servers if server.runs] == ["etcd", "practice: etcd"]
     assert "practice: etcd: runs" in examine(lab, "stopped").why()
     assert lab.down() == ["practice: etcd", "etcd"]
     assert practice.lab.processes.names() == []

@@ -33,23 +33,6 @@ _GO_ON = (
 _NODE_GB, _IMAGE_GB = 1.0, 1.5
 """Disk that a node takes, and its image besides."""
 
-_REMEDIES = {
-    "inotify|too many open files": "kind-no-inotify",
-    "not run on a host using cgroup v1": "kind-cgroup-v1",
-    'running kind with rootless provider requires|"delegate=yes"': "kind-rootless",
-    "no space left on device": "kind-disk-full",
-    "": "kind-not-created",
-}
-"""The problem, by what kind's log says."""
-
-_UNREACHED = {
-    "x509": "kind-no-discovery-x509",
-    "timeout|deadline exceeded|no route to host": "kind-no-discovery-firewall",
-    "connection refused": "kind-no-discovery-down",
-    "": "kind-no-discovery",
-}
-"""The problem, by the reason in the API server's log."""
-
 
 def mark_of(settings: Settings) -> str:
     """Where a lab's nodes have a folder, and no others.
@@ -109,14 +92,14 @@ def no_node() -> ClusterError:
 
 def unreached(reason: str, issuer: str) -> ClusterError:
     """Why the API server can't read the discovery document, by the ``reason`` in its log."""
-    return explained(reason, _UNREACHED, issuer=issuer, port=urlsplit(issuer).port or 443)
+    return explained("kind-discovery", reason, issuer=issuer, port=urlsplit(issuer).port or 443)
 
 
 def not_created(said: str, log: Path) -> ClusterError | PortInUse:
     """Why ``kind create cluster`` failed, by what it said; ``log`` holds all of it."""
     if re.search("port is already allocated|address already in use", said):
         return PortInUse("kind-port-in-use", said=last_lines(said))
-    return explained(said, _REMEDIES, log=log)
+    return explained("kind", said, log=log)
 
 
 def _checks(settings: Settings, docker: Docker, daemon: Daemon, issuer: str, kind: Path | None) -> Iterator[str]:

@@ -8,7 +8,6 @@ import pty
 import re
 import select
 import subprocess
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,26 +17,17 @@ from urllib.parse import urlsplit
 from ...common.display import progress
 from ...common.environment import DOCKER, listed
 from ...common.errors import ClusterError
+from ...common.problems import recognised
 from ...config.hosting import is_loopback
 
 _SILENT_SECONDS = 60
-_REFUSALS = {
-    "permission denied": "docker-not-permitted",
-    "cannot connect|daemon running|failed to connect to the docker API": "docker-down",
-    "error during connect|context .* not found|unable to resolve docker endpoint": "docker-unreachable",
-    "no such image": "docker-image-missing",
-    "": "docker-failed",
-}
-"""The problem, by what Docker says."""
-
 _VIRTUAL_MACHINES = {"colima": "Colima", "lima": "Lima", ".rd": "Rancher Desktop", "orbstack": "OrbStack", "minikube": "minikube"}
 """What the endpoint or the daemon's host is called where Docker runs in a virtual machine of that program."""
 
 
-def explained(said: str, signs: Mapping[str, str], **evidence: object) -> ClusterError:
-    """Make an error of what a program has said, by the first of these patterns that is found in it."""
-    name = next(name for pattern, name in signs.items() if re.search(pattern, said, re.IGNORECASE))
-    return ClusterError(name, said=last_lines(said), whole=said, **evidence)
+def explained(program: str, said: str, **evidence: object) -> ClusterError:
+    """Make an error of what a program has said; see `recognised`."""
+    return ClusterError(recognised(program, said), said=last_lines(said), whole=said, **evidence)
 
 
 def last_lines(said: str, count: int = 6) -> str:
@@ -113,7 +103,7 @@ class Docker:
         info = json.loads(self.run("info", "--format", "{{json .}}") or "{}")
         if not info.get("ServerVersion"):
             # Without a daemon the command of a Docker before 23 ends well all the same.
-            raise explained("\n".join(info.get("ServerErrors") or ()), _REFUSALS, verb="info")
+            raise explained("docker", "\n".join(info.get("ServerErrors") or ()), verb="info")
         return Daemon(
             version=info["ServerVersion"],
             system=info["OperatingSystem"],
@@ -136,7 +126,7 @@ class Docker:
         except subprocess.TimeoutExpired as error:
             raise ClusterError("docker-silent", seconds=f"{seconds:.0f}", verb=args[0]) from error
         if done.returncode:
-            raise explained(done.stderr.strip(), _REFUSALS, verb=args[0])
+            raise explained("docker", done.stderr.strip(), verb=args[0])
         return done.stdout
 
     def containers_with(self, mount: str) -> dict[str, bool]:
@@ -180,7 +170,6 @@ class Docker:
                 raise ClusterError("image-unavailable", image=image, said=_last_words(said))
 
     def has_image(self, image: str) -> bool:
-        """Whether Docker has an image of that name."""
         try:
             self.run("image", "inspect", "--format={{.Id}}", image)
         except ClusterError as error:

@@ -72,7 +72,6 @@ class KindFiles:
 
     @property
     def config(self) -> str:
-        """The config for ``kind create cluster``."""
         return self.texts[CONFIG]
 
     @property

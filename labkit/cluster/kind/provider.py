@@ -21,6 +21,7 @@ from ...config.hosting import is_loopback
 from ...config.ports import LOOPBACK, listener
 from ...config.settings import Settings
 from ...servers.processes import Processes, Server
+from ...servers.status import ServerStatus, State
 from ...toolchain import Toolchain
 from .. import relay
 from ..provider import Endpoint, Prove, Provider
@@ -103,7 +104,7 @@ class KindCluster(Provider):
                 raise ClusterError("kind-not-deleted", name=NAME, refusal=error.what, reason=error.why, folder=self._folder) from None
 
     def is_running(self) -> bool:
-        return self._state() == "runs"
+        return self._node().runs
 
     def server_log(self, lines: int) -> str:
         with suppress(ClusterError):
@@ -115,19 +116,16 @@ class KindCluster(Provider):
             return tuple(self._nodes.pod()["containers"][0]["command"][1:])
         return ()
 
-    def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """The relay and the node, with what keeps Docker from telling of it."""
-        state = self._state()
-        node = (self.name, state, "", self.endpoint.url if state == "runs" else "", "")
-        return [self._processes.row(RELAY, "the gateway of Docker's network"), node]
+    def statuses(self) -> list[ServerStatus]:
+        """Tell how the relay and the node are, or what keeps Docker from telling."""
+        return [self._processes.status(RELAY, "the gateway of Docker's network"), self._node()]
 
-    def _state(self) -> str:
-        if not self._kubeconfig.exists():
-            return "stopped"
+    def _node(self) -> ServerStatus:
         try:
-            return "runs" if any(self._nodes.all().values()) else "stopped"
+            runs = self._kubeconfig.exists() and any(self._nodes.all().values())
         except ClusterError as error:
-            return error.what
+            return ServerStatus(self.name, State.UNKNOWN, reason=error.what)
+        return ServerStatus(self.name, State.RUNS, self.endpoint.url) if runs else ServerStatus(self.name, State.STOPPED)
 
     def _prepare(self, issuer: str) -> Daemon:
         if urlsplit(issuer).scheme != "https":

@@ -30,9 +30,8 @@ class CheckReport(Findings):
     def headline(self) -> str:
         """The result in one line, which names the step."""
         if self._helps:
-            return f"… {self.step}: not done yet ({len(self.findings) - len(self.bad)} of {len(self.findings)}): {self.title}"
-        mark, rest = super().headline().split(" ", 1)
-        return f"{mark} {self.step}: {rest}"
+            return f"… {self.step}: not done yet ({self.count}): {self.title}"
+        return f"{OK if self.ok else BAD} {self.step}: {self.title} ({self.count})"
 
     def __str__(self) -> str:
         given_up = f"\n  hint: {self.hint}\n  the solution, if you give up: labkit solve {STEPS[self.step].path}"

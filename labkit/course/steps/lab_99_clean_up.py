@@ -13,8 +13,8 @@ LAB = add_lab("99-clean-up", "Clean up")
 
 @LAB.step("stopped", "nothing of this lab runs any more", minutes=5)
 def stopped(lab: Lab) -> Iterator[Finding]:
-    for row in lab.status().rows:
-        yield Finding(row[1] != "runs", f"{row[0]}: {row[1]}", "lab.down()")
+    for server in lab.status().servers:
+        yield Finding(not server.runs, f"{server.name}: {server.text}", "lab.down()")
     objects = lab.cluster.left()
     if lab.cluster.provider.shared:
         yield Finding(not objects, f"this lab's objects in {lab.cluster.provider.name}: {shown(objects)}", "lab.down()")
