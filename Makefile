@@ -10,6 +10,8 @@ RECORDS := $(wildcard $(foreach folder,.labkit build/*,$(folder)/run/*.json $(fo
 
 # A user's own settings for these would send packages elsewhere than into .venv, or import others than those in it.
 unexport PIP_PREFIX PIP_TARGET PYTHONHOME PYTHONPATH
+# With this one set, each of the many processes that tests start would compile labkit anew.
+unexport PYTHONDONTWRITEBYTECODE
 export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -18,7 +20,8 @@ ifeq ($(origin CLUSTER),command line)
 export LABKIT_CLUSTER := $(CLUSTER)
 endif
 
-UNIT := pytest --quiet -p no:nbval --numprocesses=logical --maxprocesses=4 --ignore=tests/unit/test_project.py tests/unit
+# Four processes on any machine: half of a run is waiting for processes and sockets.
+UNIT := pytest --quiet -p no:nbval --numprocesses=4 --ignore=tests/unit/test_project.py tests/unit
 
 # As in: make test T=tests/unit/test_trust.py. T of a person's environment is not meant.
 ONE := $(if $(findstring command line,$(origin T)),$(T))

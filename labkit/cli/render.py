@@ -16,6 +16,7 @@ from ..common.display import Table
 from ..common.errors import ClusterError, LabkitError
 from ..common.ownership import make_private
 from ..common.platform_folder import find, matching
+from ..common.tables import table
 from ..config.files import write_private, writing
 from ..lab import Lab
 from ..portal import config
@@ -100,7 +101,7 @@ def _portal_env(lab: Lab) -> str:
 
 def renderings(folder: Path) -> Iterator[Rendering]:
     """Give the files, in the order in which one needs them, with what a workshop's folder adds."""
-    for pattern, about in yaml.safe_load(Path(__file__).with_name("renderings.yaml").read_bytes()).items():
+    for pattern, about in table(Path(__file__).with_name("renderings.yaml")).items():
         about["use"] = about["use"].format(CA=CA, GATEWAY=GATEWAY)
         for name in matching(pattern, folder) if "*" in pattern else [pattern]:
             yield Rendering(name, **about)

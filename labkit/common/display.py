@@ -42,12 +42,13 @@ class Finding:
 
     @classmethod
     def of(cls, problem: Problem) -> Finding:
-        """What a problem comes to among findings."""
+        """Turn a problem into a finding."""
         return cls(False, f"{problem.what}: {problem.why}" if problem.why else problem.what, problem.fix)
 
     def __str__(self) -> str:
         fix = "\n      → " + self.fix.replace("\n", "\n        ") if self.fix and not self.ok else ""
-        return f"  {OK if self.ok else BAD} {self.text}{fix}"
+        text = self.text.replace("\n", "\n      ")
+        return f"  {OK if self.ok else BAD} {text}{fix}"
 
 
 @dataclass(frozen=True)

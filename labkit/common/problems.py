@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from string import Template
-from typing import Any
+
+from .tables import table
 
 _LABKIT = Path(__file__).parents[1]
 
@@ -37,13 +38,13 @@ class Problem:
 @cache
 def catalogue() -> dict[str, dict[str, dict[str, str]]]:
     """Read the catalogue: by area, by id, the fields."""
-    return dict(_read("problems.yaml"))
+    return dict(table(_LABKIT / "problems.yaml"))
 
 
 @cache
 def refusals() -> dict[str, dict[str, str]]:
     """Read the other table: by program, by pattern, the id."""
-    return dict(_read("refusals.yaml"))
+    return dict(table(_LABKIT / "refusals.yaml"))
 
 
 def ids() -> Mapping[str, dict[str, str]]:
@@ -69,9 +70,3 @@ def problem(name: str, /, **evidence: object) -> Problem:
 def recognised(program: str, said: str) -> str:
     """Find the id of the problem that a program's words stand for; ``program`` is a key of `refusals`."""
     return next(name for pattern, name in refusals()[program].items() if re.search(pattern, said, re.IGNORECASE))
-
-
-def _read(name: str) -> Any:
-    import yaml  # here, because the command line and `labkit credential` load this module and have no problem
-
-    return yaml.safe_load((_LABKIT / name).read_text(encoding="utf-8"))

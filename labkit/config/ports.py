@@ -70,7 +70,7 @@ def listener(port: int, *, held: bool = False, address: str = LOOPBACK) -> str |
     Args:
         port: The port.
         held: Whether ``[::1]:port`` is held for a server of the lab's already.
-        address: Where that server is to listen; a listener at another address of this machine is in nobody's way.
+        address: Where that server is to listen; a listener at another address of this machine does not matter.
 
     Raises:
         OSError: This machine has no such address.
@@ -103,7 +103,7 @@ class ServerPorts:
         """Insist that nobody has them.
 
         Args:
-            patient: Whether a server of ours ended a moment ago: the system closes its sockets, by then nobody's, when it gets to it.
+            patient: Whether a server of ours ended a moment ago. The system may still be closing its sockets, so wait for that.
 
         Raises:
             PortInUse: Somebody has one.
@@ -148,7 +148,7 @@ class ServerPorts:
 
 def _is_free(port: int, address: str = LOOPBACK) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # What an earlier server's connections leave for a minute is in nobody's way.
+        # An earlier server's connections stay for a minute (TIME_WAIT) and hinder no new listener.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))

@@ -148,7 +148,7 @@ def _kept(home: Path) -> Facts:
     except ValueError:
         state = {}
     if state.get("format") != _FORMAT:
-        raise SettingsError("home-other-version", home=home, format=repr(state.get("format")), own=_FORMAT)
+        raise SettingsError("home-other-version", folder=home, format=repr(state.get("format")), own=_FORMAT)
     return Facts(state["id"], state["ports"])
 
 

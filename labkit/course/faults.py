@@ -67,7 +67,7 @@ def _sign_in(lab: Lab) -> None:
 
 
 def _tell(lab: Lab, flags: Document, values: Mapping[Place, str | list[str]]) -> None:
-    """Have the API server told something else than what is declared, in whichever style."""
+    """Configure the API server with other values than the declared ones, in whichever style."""
     trust = lab.cluster.trust
     declared = replace(trust.declared, flags=flags, authentication=trust.file.with_values(values))
     lab.cluster.provider.start(replace(trust, declared=declared))

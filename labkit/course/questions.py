@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..common.display import BAD, OK
 from ..common.errors import LabkitError
+from ..common.tables import table
 from ..common.widgets import Widget
 
 
@@ -60,8 +59,7 @@ class Question(Widget):
 
 def questions() -> dict[str, Question]:
     """Read ``questions.yaml``: the questions by the lab at whose end each is asked."""
-    read = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-    return {lab: Question(**asked) for lab, asked in read.items()}
+    return {lab: Question(**asked) for lab, asked in table(Path(__file__).with_suffix(".yaml")).items()}
 
 
 def question(lab: str) -> Question:

@@ -190,7 +190,7 @@ def _failure(lab: Lab, result: LabResult, error: Any, output: Path) -> LabRunFai
         error=error.evalue,
         logs="\n".join(logs),
         page=output / "index.html",
-        home=lab.settings.home,
+        folder=lab.settings.home,
     )
 
 

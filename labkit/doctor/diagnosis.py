@@ -86,7 +86,7 @@ def diagnose(lab: Lab, called: str = "lab") -> Diagnosis:
         except probes.NotThere:
             continue
         except LabkitError as error:
-            # What no probe foresaw is still told in the words of whoever met it.
+            # No probe foresaw this one: show the error's own words.
             causes.append(Found(Problem(error.problem.id, "", error.what, error.fix), error.why or "—"))
         found[name] = causes
     return Diagnosis(

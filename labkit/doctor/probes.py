@@ -17,6 +17,7 @@ from ..common.display import shown
 from ..common.errors import ForeignIssuer, IdentityError, KeycloakUnreachable, SignInRefused, TokenInvalid, Unauthorized
 from ..common.http_session import HttpSession
 from ..common.problems import Problem, problem
+from ..common.tables import table
 from ..config.ports import listener
 from ..identity.plan import Action
 from ..identity.session import Session, key_id, read_claims
@@ -34,7 +35,7 @@ class NotThere(Exception):
     """What the probe looks at was never part of this lab."""
 
 
-_SIGNS: dict[str, dict[str, str]] = yaml.safe_load(Path(__file__).with_name("signs.yaml").read_text(encoding="utf-8"))
+_SIGNS: dict[str, dict[str, str]] = table(Path(__file__).with_name("signs.yaml"))
 
 
 def machine(lab: Lab, _: SignIn) -> Causes:

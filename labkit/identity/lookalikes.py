@@ -28,7 +28,7 @@ def find(admin: KeycloakAdmin, spec: RealmSpec) -> Iterator[Notice]:
             elif others := [member for member in members if member not in declared]:
                 yield Notice("members", f"the group {name} has members that are not declared, who have its rights: {_few(others)}")
     if reserved := [str(group["path"]) for group in _groups_with(admin, spec, ":")]:
-        text = f"the API server refuses who is in a group with a colon ({_few(reserved)}); told by flags, it takes them for Kubernetes' own"
+        text = f"the API server refuses who is in a group with a colon ({_few(reserved)}); with flags, it accepts them as Kubernetes' own"
         yield Notice("colon", text)
 
 

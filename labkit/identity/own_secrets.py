@@ -94,11 +94,11 @@ def _secrets_of(settings: Settings, note: Path) -> Secrets:
 
 
 def _with_own_secrets(workshop: Workshop, file: Path | None, place: str, portal: str) -> Workshop:
-    """The workshop with every user's password and every client's secret replaced by one that only this lab knows.
+    """Replace every user's password and every client's secret by one that only this lab knows.
 
     They are made at first use and stay the same. Who has accounts there already may write their passwords into the file.
-    What else the published values open is closed: emails are in a domain that is nobody's, and of redirect URIs and web
-    origins on this machine the portal's alone are left, since anybody might listen at another.
+    Two more published values would let others in. So emails get a domain that nobody owns.
+    Of redirect URIs and web origins on this machine, only the portal's stay: anybody might listen at another.
 
     Args:
         workshop: As declared, with secrets that everybody knows.

@@ -122,7 +122,7 @@ class Walk:
         if now is not None and "enabled" not in now:
             # Who may work on users and clients alone sees no more than the name.
             if unseen := sorted(declared.keys() - {"realm", "enabled"}):
-                text = f"the administrator is not told the realm's own settings, so these are neither compared nor set: {shown(unseen)}"
+                text = f"the administrator may not read the realm's own settings, so these are neither compared nor set: {shown(unseen)}"
                 self._notices.append(Notice("unseen", text))
             declared = {"realm": name}
         if self._pending("realm", name, now, declared):

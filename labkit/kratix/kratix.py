@@ -76,9 +76,9 @@ class Kratix(ABC):
         return []
 
     def webhook_differences(self) -> list[str]:
-        """What keeps the API server from asking Kratix about Promises, a sentence each; empty when nothing does."""
+        """Find what keeps the API server from asking Kratix about Promises: a sentence each, or none."""
         found = {f"{kind} {name}": self.find(kind, name) for kind, name in WEBHOOKS.items()}
-        missing = [f"the API server is not told to ask it: {name} is missing" for name, there in found.items() if there is None]
+        missing = [f"the API server is not configured to call it: {name} is missing" for name, there in found.items() if there is None]
         return missing + list(self._misdirected({name: there for name, there in found.items() if there}))
 
     def _misdirected(self, found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

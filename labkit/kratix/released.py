@@ -22,6 +22,7 @@ from ..cluster.kind.docker import Docker, run_kind
 from ..common.display import Displayed, Finding, Findings, progress
 from ..common.errors import ClusterError, KratixError
 from ..common.http_session import request
+from ..common.tables import table
 from ..common.waiting import wait_until
 from ..config.settings import Settings
 from ..toolchain import Toolchain
@@ -78,10 +79,7 @@ class Manifest:
         return KratixError("manifest-is-another", url=self.url, manifest=self.what, reason=reason)
 
 
-MANIFESTS = tuple(
-    Manifest(**{"sha256": PINNED.get(entry["url"], ""), **entry})
-    for entry in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_bytes())
-)
+MANIFESTS = tuple(Manifest(**{"sha256": PINNED.get(entry["url"], ""), **entry}) for entry in table(Path(__file__).with_suffix(".yaml")))
 """In the order in which they are applied."""
 
 

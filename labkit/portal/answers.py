@@ -182,7 +182,7 @@ def problems(answer: requests.Response) -> tuple[str, ...]:
 
 
 def _clusters(refusal: Mapping[str, Any], told: str) -> Forbidden | None:
-    """The API server's 403, if ``refusal``, as ``refusals.js`` makes it, is one; ``told`` is what the portal says of it."""
+    """Give the API server's 403 if ``refusal`` (made by ``refusals.js``) is one; ``told`` is the portal's sentence on it."""
     if refusal.get("status") != Forbidden.status:
         return None
     return Forbidden("portal-cluster-forbids", words=refusal["message"], told=told, user=refusal["user"])

@@ -97,7 +97,7 @@ def shortage(folder: Path, said: str) -> tuple[str, dict[str, object]] | None:
         return "server-memory-refused", {}
     found = look(folder)
     if found.disk_gb < FULL_GB:
-        return "server-disk-full", {"home": folder}
+        return "server-disk-full", {"folder": folder}
     if found.memory_gb < FULL_GB:
         return "server-memory-short", {"megabytes": f"{found.memory_gb * 1000:.0f}"}
     return None

@@ -99,11 +99,11 @@ class Processes:
             SettingsError: The settings were loaded before the state folder was made.
         """
         if not self._settings.home_id:
-            raise SettingsError("home-not-made", home=self._state.root)
+            raise SettingsError("home-not-made", folder=self._state.root)
         self._state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FileLock(self._state.servers_lock, timeout=_LOCK_SECONDS, mode=0o600, is_singleton=True)
         # What is laid out for a server is the person's alone, whatever umask the notebook has.
-        with locked(lock, lambda: ServerError("servers-locked", home=self._state.root, seconds=_LOCK_SECONDS)), privately():
+        with locked(lock, lambda: ServerError("servers-locked", folder=self._state.root, seconds=_LOCK_SECONDS)), privately():
             yield
 
     def start(self, server: Server) -> Running:

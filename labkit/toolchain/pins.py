@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
+from ..common.tables import table
 from .builders import GoProgram, NpmPackages, Wheel
 from .downloads import HERE
 from .keycloak import Keycloak
@@ -29,7 +28,7 @@ def _recipe(name: str, fields: dict[str, Any]) -> Recipe:
     return kind(**{"name": name, "batch": name} | {field: filled(value) for field, value in fields.items()})
 
 
-_TABLE = yaml.safe_load((HERE / "programs.yaml").read_bytes())
+_TABLE = table(HERE / "programs.yaml")
 
 PINS: Mapping[str, Recipe] = {name: _recipe(name, fields) for name, fields in _TABLE["programs"].items()}
 """How each program is had, by its name."""

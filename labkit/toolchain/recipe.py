@@ -63,7 +63,7 @@ class Recipe:
     ask_environ: Mapping[str, str] = field(default_factory=dict)
     told: str = ""
     answer: str
-    home: str = ""
+    home_pattern: str = ""
     doing: str
     source: str
     takes: str
@@ -148,7 +148,7 @@ class Recipe:
         version = re.search(self.answer, text)
         if version is None:
             return None
-        home = re.search(self.home, text) if self.home else None
+        home = re.search(self.home_pattern, text) if self.home_pattern else None
         real = Path(home[1].strip()) / "bin" / self.name if home else path
         return Program(self.name, version[1].rstrip("."), real, source)
 

@@ -70,7 +70,7 @@ class Toolchain:
         for name in names:
             program, recipe = self._have(name), self._pins[name]
             # A program that has a home directory does not work without it.
-            alone = program.path.parent.parent if recipe.home else program.path
+            alone = program.path.parent.parent if recipe.home_pattern else program.path
             programs[recipe.slot()] = program, self._store.folder(program) or alone
         with self._store.making("bundle") as work:
             saved = image(work) if image is not None else None

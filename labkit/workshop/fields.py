@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from ..common.names import name_fault, realm_name_fault
 from ..common.platform_folder import nearest
+from ..common.tables import table
 from .files import Place, dotted
 
 Representation = dict[str, Any]
@@ -43,7 +42,7 @@ class Kind:
 
 @cache
 def _table() -> dict[str, Any]:
-    return dict(yaml.safe_load(Path(__file__).with_name("fields.yaml").read_text(encoding="utf-8")))
+    return dict(table(Path(__file__).with_name("fields.yaml")))
 
 
 def built_in(what: str) -> list[str]:

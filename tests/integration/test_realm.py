@@ -592,7 +592,10 @@ def test_who_else_has_a_declared_groups_rights_is_noticed_and_left(empty: Place)
             f"the group kube-dev has members that are not declared, who have its rights: {', '.join(guests[:5])} and 2 more",
         ),
         ("group", "tokens name the group /team-x/deep/kube-admin kube-admin as well: its members (user-dev) have that group's rights"),
-        ("colon", f"the API server refuses who is in a group with a colon ({colon}); told by flags, it takes them for Kubernetes' own"),
+        (
+            "colon",
+            f"the API server refuses who is in a group with a colon ({colon}); with flags, it accepts them as Kubernetes' own",
+        ),
     ]
     assert not plan.pending
     assert str(plan).splitlines()[-4:] == [plan.summary, *(f"! {notice.text}" for notice in plan.notices)]

@@ -117,7 +117,7 @@ def test_before_there_is_a_kind_cluster_all_is_written_that_one_can_be_made_by(
     told = render(Lab(replace(lab.settings, home=tmp_path / "home", cluster="kind", oidc=style)), tmp_path / "by-hand")
     written = written_in(tmp_path / "by-hand")
     assert {each.file for each in renderings(lab.settings.workshop_folder)} - written == {"kubeconfig", "portal.env"}
-    assert str(told).count("not yet written: this home has no cluster platform yet") == 2
+    assert str(told).count("not yet written: this state folder has no cluster platform yet") == 2
     config = yaml.safe_load((tmp_path / "by-hand" / "kind.yaml").read_text())
     mounted = {str(Path(mount["hostPath"])) for mount in config["nodes"][0]["extraMounts"]}
     assert mounted == {"authentication.yaml", "issuer-ca.crt", "kubeadm-patches"}

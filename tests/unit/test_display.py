@@ -8,7 +8,8 @@ import re
 import pytest
 
 import labkit.common.display
-from labkit.common.display import Displayed, Table, progress, shown, text_table
+from labkit.common.display import BAD, Displayed, Finding, Table, progress, shown, text_table
+from labkit.common.problems import Problem
 
 TABLE = Table(("name", "says"), (("<b>", "one\ntwo"), ("long name", "")), title="a & b", note="that is all")
 
@@ -82,3 +83,9 @@ def test_a_terminals_line_is_cleared_before_the_result(monkeypatch: pytest.Monke
     with progress("making tea"):
         pass
     assert terminal.getvalue().startswith("\r\x1b[K✔ making tea")
+
+
+def test_a_problem_of_several_lines_is_one_finding() -> None:
+    """The cause follows what is wrong, and each further line stands below it."""
+    problem = Problem("some-id", "it failed", "one\ntwo", "mend it")
+    assert str(Finding.of(problem)) == f"  {BAD} it failed: one\n      two\n      → mend it"

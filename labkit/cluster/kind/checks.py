@@ -1,4 +1,4 @@
-"""What keeps this machine from having a KinD cluster: looked at before anything is changed, or told from what kind says afterwards."""
+"""Find what keeps this machine from having a KinD cluster, before anything is changed or from kind's log afterwards."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _OFFER_SECONDS = 2
 _KEPT = "this folder's cluster is a KinD, until labkit down deletes it"
 _GO_ON = (
     "go on with it in a terminal: labkit down, then LABKIT_CLUSTER=kind labkit up\n"
-    "      then restart this notebook's kernel; the folder keeps its KinD cluster, without the variable too, until labkit down deletes it"
+    "then restart this notebook's kernel; the folder keeps its KinD cluster, without the variable too, until labkit down deletes it"
 )
 _NODE_GB, _IMAGE_GB = 1.0, 1.5
 """Disk that a node takes, and its image besides."""
 
 
 def mark_of(settings: Settings) -> str:
-    """Where a lab's nodes have a folder, and no others.
+    """Name the folder that the nodes of this lab have and no others.
 
-    kind can put no label on a container; a mount shows on a stopped one too, and is there from the very moment the container is.
+    kind can put no label on a container; a mount shows on a stopped one too, and is there as soon as the container exists.
     """
     return MARK.replace("${HOME_ID}", settings.home_id)
 
@@ -54,7 +54,7 @@ def look(settings: Settings, issuer: str, kind: Path | None) -> Findings:
         # Those before the first that raises are kept.
         seen.extend(Finding(True, text) for text in _checks(settings, docker, docker.require(), issuer, kind))
     except LabkitError as error:
-        seen.append(Finding(False, "\n      ".join(filter(None, (error.what, *error.why.splitlines()))), error.fix))
+        seen.append(Finding.of(error.problem))
     else:
         seen.append(Finding(True, _KEPT if settings.cluster == "kind" else _GO_ON))
     return Findings("a KinD cluster can be made on this machine", tuple(seen))

@@ -97,7 +97,7 @@ def _api_server(lab: Lab, seen: Identity | None, unknown: str) -> Link:
         ("audience", oidc.client_id),
         ("name from", f"the claim {oidc.username_claim}"),
         ("groups from", f"the claim {oidc.groups_claim}"),
-        ("told by", "flags" if lab.settings.oidc == "flags" else "an AuthenticationConfiguration"),
+        ("configured by", "flags" if lab.settings.oidc == "flags" else "an AuthenticationConfiguration"),
     )
     state = f"knows {seen.username}" if seen else unknown
     return Link("API server", seen is not None, state, facts, "hands over the user name and the groups")
