@@ -14,6 +14,7 @@ import pytest
 
 import labkit.config.settings
 import labkit.config.state_folder
+from labkit.cli.verbs import main
 from labkit.common.errors import SettingsError
 from labkit.config.files import write_private
 from labkit.config.ports import listener, port_is_free
@@ -147,8 +148,11 @@ def test_a_verb_that_only_looks_makes_no_state_folder(
     for name, value in {"HOME": str(tmp_path / "home"), "SECRETS": secrets, "KEYCLOAK": "local", "CLUSTER": "local"}.items():
         monkeypatch.setenv(f"LABKIT_{name}", value)
     monkeypatch.chdir(tmp_path)
-    done = subprocess.run([sys.executable, "-m", "labkit", *verb.split()], capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
+    try:
+        ended: object = main(verb.split())
+    except SystemExit as end:
+        ended = end.code
+    assert ended == code
     assert list(tmp_path.iterdir()) == []
 
 
