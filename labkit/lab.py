@@ -159,12 +159,13 @@ class Lab:
             return []
         stopped = [f"practice: {name}" for inner in self._inner() for name in inner.down()]
         with self.processes.lock():
-            stopped += [name for name in reversed(self.processes.names()) if self.processes.stop(name)]
+            stopped += self.processes.stop_all()
             try:
-                return stopped + self.cluster.leave()
+                stopped += self.cluster.leave()
             except ClusterError as error:
                 why = f"{error.why}\nstopped all the same: {', '.join(stopped) or 'nothing else ran'}"
                 raise ClusterError(replace(error.problem, why=why)) from None
+            return stopped
 
     def sign_in(self, username: str) -> Person:
         """Sign a user of the workshop in through the client that the cluster trusts, and write their kubectl context."""

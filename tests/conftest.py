@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -39,6 +40,11 @@ Every row is a fault that a test provokes, and what that test then asserts; `mak
 # A shell that starts a command in the background has it ignore interrupts, and its children inherit that. Some tests interrupt theirs.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    # The tests' state folders reserve ports among themselves only, in all of a run's processes.
+    _lists = tempfile.TemporaryDirectory(prefix="state-folders-")
+    os.environ["XDG_STATE_HOME"] = _lists.name
 
 
 LAB_SECONDS = 800

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import shutil
@@ -20,6 +19,7 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
 from labkit.common.ownership import make_private
 from labkit.config.settings import find_root
+from labkit.config.state_folder import StateFolder
 from labkit.lab import Lab
 
 from .browsing import SCREENSHOTS, chromium, driver
@@ -99,31 +99,21 @@ def opened(folder: Path) -> Iterator[JupyterLab]:
         folder: An empty folder for all of that.
     """
     shutil.copytree(find_root(Path(__file__)) / "notebooks", folder / "notebooks")
-    for name, settings in _SETTINGS.items():
-        file = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(settings))
     token = secrets.token_urlsafe(16)
-    config = folder / "config" / "jupyter_server_config.json"
-    config.parent.mkdir()
-    config.write_text(json.dumps({"ServerApp": {"open_browser": False, "port": 0}}))
-    own = {name: str(folder / name.lower()) for name in ("DATA_DIR", "RUNTIME_DIR")}
-    own |= {"CONFIG_DIR": str(config.parent), "TOKEN": token}
-    env = {**os.environ, **{f"JUPYTER_{name}": value for name, value in own.items()}}
-    env |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces")}
     make_private(SHOTS)
     with home_of_its_own(folder / "home") as home, driver() as playwright, (folder / "log").open("w") as log:
+        jupyter = StateFolder(home).jupyter
+        _configure(jupyter, token)
         browser = chromium(playwright, folder)
         server = subprocess.Popen(
             [sys.executable, "-P", "-m", "labkit", "lab"],
             cwd=folder,
-            env={**env, "LABKIT_HOME": str(home)},
             stdout=log,
             stderr=subprocess.STDOUT,
         )
         try:
-            wait_for(lambda: server.poll() is not None or _answering(folder / "runtime_dir", server.pid) != "", seconds=120)
-            url = _answering(folder / "runtime_dir", server.pid)
+            wait_for(lambda: server.poll() is not None or _answering(jupyter / "runtime", server.pid) != "", seconds=120)
+            url = _answering(jupyter / "runtime", server.pid)
             assert url, (folder / "log").read_text()[-3000:]
             context = browser.new_context(viewport={"width": 1400, "height": 1000}, locale="en-GB", reduced_motion="reduce")
             yield JupyterLab(server.pid, url, token, folder / "work", context)
@@ -132,6 +122,15 @@ def opened(folder: Path) -> Iterator[JupyterLab]:
             server.terminate()
             server.wait(timeout=60)
             Lab.open().down()
+
+
+def _configure(jupyter: Path, token: str) -> None:
+    for name, settings in _SETTINGS.items():
+        file = jupyter / "lab" / "user-settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(settings))
+    server = {"ServerApp": {"open_browser": False, "port": 0}, "IdentityProvider": {"token": token}}
+    (jupyter / "jupyter_server_config.json").write_text(json.dumps(server))
 
 
 def _answering(runtime: Path, pid: int) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.display import BAD, OK
+from ..common.environment import with_jupyter_of_its_own
 from ..common.errors import ToolchainError
 from .command import JSON, argument, no_such, open_lab, show, verb, working
 from .servers import tell_of_neighbours
@@ -57,20 +58,22 @@ def lab(args: Namespace) -> None:
     # A terminal in JupyterLab finds labkit and kubectl by their names.
     kubectl = lab.toolchain.ensure("kubectl")["kubectl"].path
     os.environ["PATH"] = os.pathsep.join((str(programs), str(kubectl.parent), os.environ.get("PATH", os.defpath)))
-    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, (str(_JUPYTER_SETTINGS), os.environ.get("JUPYTER_CONFIG_PATH"))))
     if lab.settings.hosted and lab.settings.hosted.secret:
         # For the notebooks' kernels, which only JupyterLab can hand it to; there labkit takes it out again.
         os.environ[SECRET_VARIABLE] = lab.settings.hosted.secret
     os.chdir(work)
     # Its address, to open by hand, it says at any level; the rest of what it says is of use to nobody here, unless it fails.
     settings = [f"--ServerApp.root_dir={work}", "--LabApp.default_url=/lab/tree/00-start-here.ipynb", "-y"]
+    # Said here, they count more than what is set for all of a machine.
+    settings += [f"--ServerApp.preferred_dir={work}", "--ServerApp.base_url=/", "--ServerApp.ip=localhost"]
     settings += ["--log-level=ERROR", "--LabApp.log_level=ERROR"]
     if os.geteuid() == 0:
         # Jupyter refuses to run as root unless told; in a container root is often all there is.
         settings.append("--allow-root")
     # What the learner makes there is theirs to share or not.
     os.umask(args.umask)
-    os.execv(programs / "jupyter", [str(programs / "jupyter"), "lab", *settings])
+    env = {**with_jupyter_of_its_own(lab.settings.state.jupyter), "JUPYTER_CONFIG_PATH": str(_JUPYTER_SETTINGS)}
+    os.execve(programs / "jupyter", [str(programs / "jupyter"), "lab", *settings], env)
 
 
 @verb(
@@ -88,7 +91,7 @@ def check(args: Namespace) -> int:
     from ..course.steps import LABS, attempt, examine
 
     wanted = _meant(args.lab)[1] if args.lab else []
-    lab = open_lab()
+    lab = open_lab(to_look=True)
     if not args.lab:
         here = [info for info in LABS[:-1] if not info.lacks(lab)]
         wanted = [step for info in here for step in info.steps if not step.exercise]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.display import OK
-from ..common.errors import LabkitError
+from ..common.errors import LabkitError, SettingsError, WorkshopError
 from .command import JSON, argument, flag, open_lab, show, verb, working
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def up(_: Namespace) -> None:
     lab = open_lab()
     new = lab.settings.cluster == "local" and not lab.settings.state.etcd.exists()
     lab.up()
+    lab.cluster.enter_everybody()
     print(lab.status())
     tell_of_neighbours(lab)
     if new and docker_answers():
@@ -69,9 +70,15 @@ def down(_: Namespace) -> None:
     Their data stays, a KinD cluster is deleted, and what the labs made in a cluster of somebody else's is removed.
     Servers and clusters of other state folders are never touched.
     """
-    lab = open_lab(to_look=True)
-    stopped = lab.down()
-    print(f"{OK} stopped {', '.join(stopped)}" if stopped else f"{OK} nothing of {lab.settings.home} was running")
+    try:
+        lab = open_lab(to_look=True)
+        # Without an id its facts may have been removed while it ran.
+        stopped = lab.down() if lab.settings.home_id else _stop_on_record()
+    except (SettingsError, WorkshopError):
+        print(f"{OK} stopped {', '.join(_stop_on_record()) or 'nothing'} by the records of processes", flush=True)
+        raise
+    print(f"{OK} stopped {', '.join(stopped)}" if stopped else f"{OK} nothing of {lab.settings.home} was running", flush=True)
+    lab.processes.require_records()
 
 
 @verb(JSON)
@@ -145,6 +152,18 @@ def kubeconfig(args: Namespace) -> None:
         print(f"{OK} {target} now has the contexts {', '.join(kubeconfig.merge_into(target))}; its current context is as it was")
     else:
         print(kubeconfig.path)
+
+
+def _stop_on_record() -> list[str]:
+    """Stop the servers of a lab that can't be opened, and of its practice lab, by the records of their processes, and name them."""
+    from dataclasses import replace
+
+    from ..config.settings import Settings
+    from ..servers.processes import Processes
+
+    settings = Settings.to_stop()
+    homes = [home for home in (settings.state.practice, settings.home) if (home / settings.state.run.name).is_dir()]
+    return [name for home in homes for name in Processes(replace(settings, home=home)).stop_all()]
 
 
 def tell_of_neighbours(lab: Lab) -> None:

@@ -170,6 +170,11 @@ class Cluster:
         """Write a person's kubectl context that asks ``labkit credential`` for tokens; returns the context's name."""
         return self.kubeconfig.enter(self.endpoint, exec_context(username), exec_user(username, self._settings.variables()))
 
+    def enter_everybody(self) -> None:
+        """Write a context of the user's name for each of the workshop's people who has none; `labkit credential` fetches its tokens."""
+        for username in self._workshop.access.expected.keys() - set(self.kubeconfig.contexts()):
+            self.kubeconfig.enter(self.endpoint, username, exec_user(username, self._settings.variables()))
+
     def _kind(self) -> KindCluster:
         return KindCluster(self._settings, self._processes, self._tools, self._prove)
 

@@ -40,7 +40,7 @@ def exec_user(username: str, variables: Mapping[str, str]) -> dict[str, Any]:
     plugin = {
         "apiVersion": "client.authentication.k8s.io/v1",
         "command": sys.executable,
-        "args": ["-P", "-m", "labkit", "credential", username],
+        "args": ["-E", "-P", "-m", "labkit", "credential", username],
         "env": [{"name": name, "value": value} for name, value in variables.items()],
         "interactiveMode": "Never",
         "provideClusterInfo": False,

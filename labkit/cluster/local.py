@@ -81,6 +81,9 @@ class LocalCluster(Provider):
         """
         programs = {name: program.path for name, program in self._tools.ensure(*SERVERS).items()}
         with self._processes.lock():
+            for name, ports in _PORTS.items():
+                if not self._processes.running(name):
+                    self._settings.starting(*ports)
             self._processes.start(self._etcd(programs))
             api_server = self._api_server(programs, trust)
             running = self._processes.running(api_server.name)

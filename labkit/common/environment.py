@@ -7,13 +7,15 @@ No group holds what changes how a program works (``NODE_OPTIONS``, ``GOFLAGS``, 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 EVERYBODY = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TMPDIR", "TZ", "TZDIR", "LANG", "LANGUAGE"),
     *("LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMERIC", "LC_TIME"),
     # Where a machine keeps libraries and a person's programs, if not in the usual places.
-    *("LD_LIBRARY_PATH", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"),
+    *("LD_LIBRARY_PATH", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"),
 )
 """What any program needs."""
 
@@ -53,7 +55,7 @@ DOCKER = (
 )
 """What docker and kind need to reach the person's Docker, be it by SSH, and the store of its credentials."""
 
-KUBECTL = (*SERVER, "PYTHONPATH")
+KUBECTL = SERVER
 """What kubectl needs in the lab's own kubeconfig, and ``labkit credential``, which it may run."""
 
 EXTERNAL_KUBECTL = (
@@ -65,9 +67,31 @@ EXTERNAL_KUBECTL = (
 
 KERNEL = (
     *(*GO, *MAVEN, *PIP, *NPM, *DOCKER, *EXTERNAL_KUBECTL, *PORTAL, "LABKIT_*", "KEYCLOAK_HOME", "KUBEBUILDER_ASSETS"),
-    *("VIRTUAL_ENV", "JUPYTER_PATH", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"),
+    *("VIRTUAL_ENV", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"),
 )
 """What the kernel of a headless run needs, which starts all of these."""
+
+
+def with_jupyter_of_its_own(folder: Path) -> dict[str, str]:
+    """This process's environment without what Python, Jupyter and IPython go by, which then keep settings and data in a folder."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "JUPYTER", "IPYTHON"))}
+    return {**kept, **jupyter_in(folder)}
+
+
+def jupyter_in(folder: Path) -> dict[str, str]:
+    """The variables by which Jupyter and IPython keep settings and data in a folder."""
+    return {
+        "JUPYTER_CONFIG_DIR": str(folder),
+        "JUPYTER_DATA_DIR": str(folder / "data"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+        "IPYTHONDIR": str(folder / "ipython"),
+    }
+
+
+def prefer_own_libraries() -> None:
+    """Have Python look for libraries last where ``PYTHONPATH`` says: other programs' may have other versions."""
+    named = {os.path.abspath(place) for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place}  # noqa: PTH100 - as site does it
+    sys.path.sort(key=lambda place: place in named)
 
 
 def ask_loopback_directly() -> None:

@@ -25,11 +25,24 @@ def matching(pattern: str, folder: Path = OWN) -> dict[str, Path]:
     return {str(file.relative_to(place)): file for place in (OWN, folder) for file in sorted(place.glob(pattern))}
 
 
+def text_of(file: Path) -> str:
+    """Read a file of a platform folder, which is text in UTF-8 whatever this machine's locale is.
+
+    Raises:
+        WorkshopError: It can't be read, or is no such text.
+    """
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or "it is no text in UTF-8"
+        raise WorkshopError("platform-file-unreadable", file=file, reason=why) from None
+
+
 def require_folder(folder: Path) -> None:
     """Refuse what can't lie over labkit's own folder.
 
     Raises:
-        WorkshopError: It is a file, as it used to be; it is not there; or a file in it has nearly the name of one of labkit's.
+        WorkshopError: It is a file, as it used to be; it is not there; a file in it has nearly the name of one of labkit's, or is no text.
     """
     try:
         list(folder.iterdir())
@@ -42,6 +55,9 @@ def require_folder(folder: Path) -> None:
         for name in sorted(there - own):
             if meant := nearest(name, own - there):
                 raise WorkshopError("platform-file-misnamed", file=folder / part / name, meant=meant)
+    for pattern in ("*.yaml", "*.tf", "*/*.yaml"):
+        for file in folder.glob(pattern):
+            text_of(file)
 
 
 def nearest(name: object, known: Collection[str]) -> str:

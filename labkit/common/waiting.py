@@ -11,6 +11,8 @@ from filelock import BaseFileLock, Timeout
 
 T = TypeVar("T")
 
+_AGAIN = 4
+
 
 def wait_until(
     condition: Callable[[], T],
@@ -19,6 +21,7 @@ def wait_until(
     *,
     pause: float = 0.2,
     passing: Callable[[Exception], bool] = lambda _: False,
+    goes_on: Callable[[], bool] = lambda: False,
 ) -> T:
     """Wait until a condition holds, and return what it gave.
 
@@ -28,11 +31,13 @@ def wait_until(
         late: Makes the error that is raised at the end, of the last exception; that exception itself when left out.
         pause: How long to wait between two questions, in seconds.
         passing: Whether an exception of the condition means "not yet"; any other one ends the waiting.
+        goes_on: Asked when that time is over: whether what is waited for has come nearer meanwhile, and is given as much time again; a few
+            times at most.
 
     Raises:
         Exception: What ``late`` makes. A condition that was false to the end gives it a TimeoutError.
     """
-    deadline = time.monotonic() + seconds
+    deadline, again = time.monotonic() + seconds, _AGAIN
     while True:
         last: Exception = TimeoutError(f"not within {seconds:.0f} s")
         try:
@@ -43,7 +48,9 @@ def wait_until(
                 raise
             last = error
         if time.monotonic() > deadline:
-            raise late(last)
+            if not again or not goes_on():
+                raise late(last)
+            deadline, again = time.monotonic() + seconds, again - 1
         time.sleep(pause)
 
 

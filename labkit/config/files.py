@@ -1,13 +1,16 @@
-"""Private files: written whole or not at all, and readable by their owner alone."""
+"""The state folder's private files: written whole or not at all, readable by their owner alone, and named when they are damaged."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..common.errors import SettingsError
 
@@ -30,6 +33,28 @@ def write_private(path: Path, text: str | bytes, mode: int = 0o600) -> None:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def read_state(file: Path, holds: str, is_whole: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Read a JSON object that labkit keeps.
+
+    Args:
+        file: The file.
+        holds: What it holds, and so what is lost with it.
+        is_whole: Whether what is read is complete and of the right types.
+
+    Raises:
+        FileNotFoundError: There is none.
+        SettingsError: It is damaged, or of somebody else's making.
+    """
+    try:
+        found = json.loads(file.read_bytes())
+        if isinstance(found, dict) and is_whole(found):
+            return found
+        reason = "it is JSON, but not as labkit writes it"
+    except (ValueError, IsADirectoryError) as error:
+        reason = str(error)
+    raise SettingsError("state-file-damaged", file=file, reason=reason, holds=holds, quoted=shlex.quote(str(file)))
 
 
 @contextmanager

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import shlex
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.errors import PortInUse
@@ -78,14 +80,28 @@ def listener(port: int, *, held: bool = False, address: str = LOOPBACK) -> str |
     is_loopback = address == LOOPBACK
     if port_is_free(port) if is_loopback and not held else _is_free(port, address):
         return None
-    asked = {address, "0.0.0.0", "::"} | ({"::1"} if is_loopback else set())  # noqa: S104 - compared with, not bound
     import psutil
 
-    for process in psutil.process_iter():
-        if asked & _addresses(process, port):
-            with suppress(psutil.Error):
-                return f"{process.name()} (pid {process.pid})"
+    with suppress(psutil.Error):
+        if process := _listening(port, {address, *({"::1"} if is_loopback else ())}):
+            return f"{process.name()} (pid {process.pid})"
     return NAMELESS
+
+
+def lab_at(port: int, facts: str) -> Path | None:
+    """The state folder of the lab of which a server listens on a port of this machine's loopback.
+
+    Args:
+        port: The port.
+        facts: The name of the file that makes a folder a state folder; a server's working folder is one, or lies in one.
+    """
+    import psutil
+
+    with suppress(psutil.Error):
+        if process := _listening(port, {LOOPBACK, "::1"}):
+            place = Path(process.cwd())
+            return next((folder for folder in (place, *place.parents) if (folder / facts).exists()), None)
+    return None
 
 
 class ServerPorts:
@@ -94,10 +110,11 @@ class ServerPorts:
     Args:
         server: Its name.
         numbers: The ports by the names that their variables have.
+        facts: The file of its state folder by which one knows it.
     """
 
-    def __init__(self, server: str, numbers: Mapping[str, int]) -> None:
-        self._server, self._numbers = server, numbers
+    def __init__(self, server: str, numbers: Mapping[str, int], facts: Path) -> None:
+        self._server, self._numbers, self._facts = server, numbers, facts
 
     def refuse_taken(self, *, patient: bool) -> None:
         """Insist that nobody has them.
@@ -141,9 +158,14 @@ class ServerPorts:
         return True
 
     def _refuse(self, name: str, holder: str | None) -> None:
-        if holder:
-            variable = f"LABKIT_{name.upper()}_PORT"
-            raise PortInUse("port-taken", port=self._numbers[name], server=self._server, holder=holder, variable=variable)
+        if not holder:
+            return
+        evidence: dict[str, object] = {"port": self._numbers[name], "server": self._server, "holder": holder}
+        evidence["variable"] = f"LABKIT_{name.upper()}_PORT"
+        lab = lab_at(self._numbers[name], self._facts.name)
+        if lab and lab != self._facts.parent:
+            raise PortInUse("port-of-another-lab", folder=lab, quoted=shlex.quote(str(lab)), **evidence)
+        raise PortInUse("port-taken", **evidence)
 
 
 def _is_free(port: int, address: str = LOOPBACK) -> bool:
@@ -157,6 +179,14 @@ def _is_free(port: int, address: str = LOOPBACK) -> bool:
                 raise
             return False
     return True
+
+
+def _listening(port: int, addresses: set[str]) -> psutil.Process | None:
+    """The process that listens at one of these addresses or at all, as far as the system shows it."""
+    import psutil
+
+    asked = {*addresses, "0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
+    return next((process for process in psutil.process_iter() if asked & _addresses(process, port)), None)
 
 
 def _addresses(process: psutil.Process, port: int) -> set[str]:

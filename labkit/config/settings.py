@@ -14,7 +14,7 @@ from ..common.errors import SettingsError
 from ..common.ownership import CODE, require_own
 from ..common.platform_folder import OWN
 from .hosting import Hosted, hosted_from, one_of
-from .state_folder import StateFolder, open_home, read_facts
+from .state_folder import StateFolder, open_home, read_facts, require_own_home, require_usable
 
 OidcStyle = Literal["structured", "flags"]
 """``structured``: by an AuthenticationConfiguration in a file, which refuses more; ``flags``: by ``--oidc-*`` flags, as most clusters."""
@@ -52,7 +52,7 @@ class Settings:
     home_id: str
     cache: Path
     workshop_folder: Path
-    ports: Mapping[str, int]
+    ports: dict[str, int]
     oidc: OidcStyle = "structured"
     portal_keeps: PortalToken = "memory"
     hosted: Hosted | None = None
@@ -71,16 +71,17 @@ class Settings:
         """
         env = os.environ if environ is None else environ
         hosted = hosted_from(env)
-        root = find_root() if env.get("LABKIT_HOME") else own_root()
-        home = _path(env.get("LABKIT_HOME")) or root / ".labkit"
+        root, home = _root_and_home(env)
         facts = read_facts(home, env)
+        cache = _path(env.get("LABKIT_CACHE")) or _users_cache()
+        require_usable(cache, "LABKIT_CACHE")
         # kind writes the kubeconfig once its cluster is made, and labkit removes it with the cluster.
         kept = {"LABKIT_CLUSTER": "kind"} if StateFolder(home).kind_kubeconfig.exists() else {}
         return cls(
             root=root,
             home=home,
             home_id=facts.id,
-            cache=_path(env.get("LABKIT_CACHE")) or _users_cache(),
+            cache=cache,
             workshop_folder=_path(env.get("LABKIT_WORKSHOP")) or OWN,
             ports=facts.ports,
             oidc=one_of(OidcStyle, "LABKIT_OIDC", env),
@@ -99,6 +100,17 @@ class Settings:
         settings = cls.load(environ)
         facts = open_home(settings.home, environ=environ)
         return replace(settings, home_id=facts.id, ports=facts.ports)
+
+    @classmethod
+    def to_stop(cls) -> Settings:
+        """What it takes to stop the servers of a state folder of which anything else can't be read.
+
+        Raises:
+            SettingsError: The folder is not the person's own.
+        """
+        root, home = _root_and_home(os.environ)
+        require_own_home(home)
+        return cls(root, home, "of a damaged folder", cache=home, workshop_folder=OWN, ports={})
 
     @property
     def state(self) -> StateFolder:
@@ -130,6 +142,14 @@ class Settings:
         # An API server that is configured by flags can be reconfigured in the five seconds of a restart.
         return Settings(self.root, home, facts.id, self.cache, OWN, facts.ports, oidc="flags", secrets=self.secrets)
 
+    def starting(self, *ports: str) -> None:
+        """Choose ports of servers that are about to start anew if somebody else has them; raises what `open_home` does.
+
+        Whoever holds these settings sees them.
+        """
+        with_variable = {name for name in ports if f"LABKIT_{name.upper()}_PORT" in os.environ}
+        self.ports.update(open_home(self.home, environ={}, starting=set(ports) - with_variable).ports)
+
     def url(self, port_name: str, scheme: str = "https") -> str:
         """The base URL of the server on that port, as every client names it: by ``localhost``."""
         return f"{scheme}://localhost:{self.ports[port_name]}"
@@ -160,6 +180,12 @@ def own_root() -> Path:
     return root
 
 
+def _root_and_home(env: Mapping[str, str]) -> tuple[Path, Path]:
+    named = _path(env.get("LABKIT_HOME"))
+    root = find_root() if named else own_root()
+    return root, named or root / ".labkit"
+
+
 def _has_labs(folder: Path) -> bool:
     return (folder / "notebooks" / FIRST_LAB).is_file()
 
@@ -177,4 +203,7 @@ def _path(text: str | None) -> Path | None:
 def _users_cache() -> Path:
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("labkit", appauthor=False))
+    try:
+        return Path(platformdirs.user_cache_dir("labkit", appauthor=False))
+    except RuntimeError:
+        raise SettingsError("no-home-directory") from None

@@ -1,20 +1,26 @@
-"""The state folder: everything that a lab keeps lies in it. What it was made with, its id and its ports, stays the same for its life."""
+"""The state folder: everything that a lab keeps lies in it. What it was made with, its id and its ports, stays for its life.
+
+A port that nobody knows by heart is chosen anew when somebody else has it at a server's start; see `open_home`.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import random
+import re
 import uuid
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ..common.errors import SettingsError
 from ..common.ownership import make_private, require_own
-from .files import write_private, writing
+from .files import read_state, write_private, writing
+from .neighbours import neighbours
 from .ports import port_is_free
 
 PORTS = {
@@ -31,7 +37,12 @@ PORTS = {
 }
 """Every port a lab listens on, with the number that is taken when it is free."""
 
+KNOWN_BY_HEART = {"keycloak", "kubernetes", "portal", "kind_31337", "kind_31340", "kind_31333"}
+"""Those in an address that people and files hold; the others may be chosen anew."""
+
 _FORMAT = 1
+_PLAIN_PATH = re.compile(r"(?:[\w /.~=()-]|[@+](?!\())*")
+"""Scripts, option files and search paths of the programs that labkit runs give other characters a meaning of their own."""
 
 
 class StateFolder:
@@ -50,6 +61,7 @@ class StateFolder:
         kind: What a KinD cluster is made from; there as long as the cluster is.
         practice: The state folder of the practice lab.
         progress: The steps that are done.
+        jupyter: The configuration of JupyterLab and IPython, in place of the person's own.
     """
 
     def __init__(self, root: Path) -> None:
@@ -79,6 +91,7 @@ class StateFolder:
         self.kratix: Final = root / "kratix"
         self.practice: Final = root / "practice"
         self.progress: Final = root / "progress.json"
+        self.jupyter: Final = root / "jupyter"
 
     def secrets_note(self, realm: str) -> Path:
         """Which secrets a realm's users have; beside Keycloak's database, and goes with it."""
@@ -95,7 +108,7 @@ class Facts:
     """
 
     id: str = ""
-    ports: Mapping[str, int] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)
 
 
 def read_facts(home: Path, environ: Mapping[str, str]) -> Facts:
@@ -104,21 +117,25 @@ def read_facts(home: Path, environ: Mapping[str, str]) -> Facts:
     A port that ``LABKIT_<NAME>_PORT`` of the environment names is taken as it is.
 
     Raises:
-        SettingsError: The folder is not the person's own, or another labkit made it; a variable is no port.
+        SettingsError: The folder is not the person's own, has a name that won't do, is damaged, or another labkit made it; a variable is no
+            port.
     """
     wanted = _ports_from(environ)
+    require_usable(home, "LABKIT_HOME")
     with writing(home):
-        if home.is_dir():
-            require_own(home, "a lab's keys and passwords, and commands that kubectl runs", "export LABKIT_HOME=~/labkit-home")
+        require_own_home(home)
         kept = _kept(home)
     return Facts(kept.id, {**PORTS, **kept.ports, **wanted})
 
 
-def open_home(home: Path, *, environ: Mapping[str, str] | None = None, free_ports: bool = False) -> Facts:
+def open_home(home: Path, *, environ: Mapping[str, str] | None = None, free_ports: bool = False, starting: Collection[str] = ()) -> Facts:
     """Read a state folder's facts; make it, with mode 0700, at first use, and keep the ports that variables name.
+
+    No port is chosen that another state folder of this person has, whether or not its servers run.
 
     Args:
         free_ports: For a new folder: take ports out of everybody's way instead of the well-known ones.
+        starting: Ports of servers that are about to start: one that somebody else has is chosen anew, unless it is `KNOWN_BY_HEART`.
 
     Raises:
         SettingsError: Besides what `read_facts` raises: it can't be written, or two servers have the same port.
@@ -130,26 +147,68 @@ def open_home(home: Path, *, environ: Mapping[str, str] | None = None, free_port
     with writing(home):
         make_private(home)
         read_facts(home, environ)
-        with FileLock(StateFolder(home).facts_lock, mode=0o600):
+        with FileLock(StateFolder(home).facts_lock, mode=0o600), neighbours(home, StateFolder(home).facts.name) as others:
             kept = _kept(home)
-            ports = _chosen({**kept.ports, **_ports_from(environ)}, free_ports)
+            moved = {name for name in set(starting) - KNOWN_BY_HEART if not port_is_free(kept.ports[name])}
+            settled = {name: port for name, port in kept.ports.items() if name not in moved}
+            ports = _chosen({**settled, **_ports_from(environ)}, free_ports, _ports_of(others))
             made = Facts(kept.id or uuid.uuid4().hex, ports)
             if made != kept:
                 write_private(StateFolder(home).facts, json.dumps({"format": _FORMAT, **asdict(made)}, indent=1) + "\n")
             return made
 
 
+def require_own_home(home: Path) -> None:
+    """Insist that a state folder, if it is there, is the person's own; raises what `require_own` does."""
+    if home.is_dir():
+        require_own(home, "a lab's keys and passwords, and commands that kubectl runs", "export LABKIT_HOME=~/labkit-home")
+
+
+def require_usable(folder: Path, variable: str) -> None:
+    """Insist that a folder, whose variable is named, can be used by all the programs that labkit runs.
+
+    Raises:
+        SettingsError: Its name has a character that one of them gives a meaning of its own, or its file system runs no programs.
+    """
+    if not _PLAIN_PATH.fullmatch(str(folder)):
+        strange = " ".join(sorted(set(_PLAIN_PATH.sub("", str(folder)))))
+        raise SettingsError("folder-strange-name", folder=folder, strange=strange, variable=variable)
+    there = next(place for place in (folder, *folder.parents) if os.path.exists(place))  # noqa: PTH110 - none may be readable
+    if os.statvfs(there).f_flag & getattr(os, "ST_NOEXEC", 0):
+        raise SettingsError("folder-noexec", folder=folder, variable=variable)
+
+
 def _kept(home: Path) -> Facts:
     file = StateFolder(home).facts
     if not file.exists():
         return Facts()
-    try:
-        state = dict(json.loads(file.read_text()))
-    except ValueError:
-        state = {}
-    if state.get("format") != _FORMAT:
-        raise SettingsError("home-other-version", folder=home, format=repr(state.get("format")), own=_FORMAT)
+    state = read_state(file, "which ports this lab has, and its id", lambda found: _is_ours(found) or _is_of_another(found))
+    if _is_of_another(state):
+        raise SettingsError("home-other-version", folder=home, format=repr(state["format"]), own=_FORMAT)
     return Facts(state["id"], state["ports"])
+
+
+def _is_ours(state: Mapping[str, Any]) -> bool:
+    name, ports = state.get("id"), state.get("ports")
+    well_formed = isinstance(name, str) and isinstance(ports, dict) and all(map(_is_port, ports.values()))
+    return state.get("format") == _FORMAT and bool(name) and well_formed
+
+
+def _is_of_another(state: Mapping[str, Any]) -> bool:
+    return type(state.get("format")) is int and state["format"] != _FORMAT
+
+
+def _is_port(number: object) -> bool:
+    return type(number) is int and 1 <= number <= 65535
+
+
+def _ports_of(folders: Sequence[Path]) -> set[int]:
+    taken: set[int] = set()
+    for folder in folders:
+        # A damaged one is reported to whoever uses it.
+        with suppress(SettingsError, OSError):
+            taken.update(_kept(folder).ports.values())
+    return taken
 
 
 def _ports_from(environ: Mapping[str, str]) -> dict[str, int]:
@@ -159,25 +218,25 @@ def _ports_from(environ: Mapping[str, str]) -> dict[str, int]:
         text = environ.get(variable)
         if text is None:
             continue
-        if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        if not text.isdecimal() or not _is_port(int(text)):
             raise SettingsError("setting-no-port", variable=variable, value=repr(text), default=default)
         ports[name] = int(text)
     return ports
 
 
-def _chosen(ports: dict[str, int], free_ports: bool) -> dict[str, int]:
+def _chosen(ports: dict[str, int], free_ports: bool, reserved: Collection[int]) -> dict[str, int]:
     """These ports, and for each name without one the well-known port or, where that won't do, another."""
     others: Sequence[int] = ()
     for index, (name, default) in enumerate(PORTS.items()):
         if name not in ports:
-            taken = free_ports or default in ports.values() or not port_is_free(default)
-            others = others or (_free_block(ports.values()) if taken else ())
+            taken = free_ports or default in ports.values() or default in reserved or not port_is_free(default)
+            others = others or (_free_block({*ports.values(), *reserved}) if taken else ())
             ports[name] = others[index] if taken else default
     for one, other in combinations(PORTS, 2):
         if ports[one] == ports[other]:
             variables = f"LABKIT_{one.upper()}_PORT or LABKIT_{other.upper()}_PORT"
             raise SettingsError("port-meant-twice", port=ports[one], one=one, other=other, variables=variables)
-    return ports
+    return {name: ports[name] for name in PORTS}
 
 
 def _free_block(taken: Collection[int]) -> Sequence[int]:

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from filelock import FileLock
 from traitlets.config import Config
 
 from ..common.display import BAD, OK, Table
-from ..common.environment import KERNEL, listed
+from ..common.environment import KERNEL, jupyter_in, listed
 from ..common.errors import LabRunFailed
 from ..common.ownership import privately
+from ..common.waiting import locked
 from ..config.files import write_private
 from ..config.hosting import SECRET_VARIABLE
 from ..config.settings import own_root
@@ -94,16 +96,19 @@ def run(names: list[str], output: Path) -> RunResult:
 
     What was in the folder is removed. The run's state folder is ``run-home`` beside it, emptied first, so that every run starts from an
     empty realm. After a success or an interruption nothing of it runs; after a failure its servers stay up to be looked at.
+    One at a time in a checkout.
 
     Raises:
-        LabRunFailed: A cell failed; the message names it, its error, the servers' last log lines and how to look further.
+        LabRunFailed: Another one is at work there. Or a cell failed: the message names it, its error, the servers' last log lines and how
+            to look further.
     """
     from papermill.exceptions import PapermillExecutionError
 
     root = own_root()
     chosen = [info for info in LABS if info.name in names or not names]
     # The kernels' too: what they make is the person's alone.
-    with privately(), _home_of_its_own(output.with_name("run-home")) as lab:
+    home = output.with_name("run-home")
+    with privately(), _alone(home), _home_of_its_own(home) as lab:
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir(parents=True)
         lab.setup()
@@ -171,13 +176,16 @@ def _run_lab(root: Path, output: Path, result: LabResult, number: str, kernels: 
 
 
 def _kernels(lab: Lab) -> type:
-    """Make what starts kernels with the variables that they need by name, and alone hands them a hosted administrator's secret."""
+    """Make what starts this Python's kernels, with variables by name, and alone hands them a hosted administrator's secret."""
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
     hosted = lab.settings.hosted
     env = {**listed(KERNEL), **({SECRET_VARIABLE: hosted.secret} if hosted and hosted.secret else {})}
-
-    return type("Kernels", (AsyncKernelManager,), {"start_kernel": partialmethod(AsyncKernelManager.start_kernel, env=env)})
+    # This Python's own, whatever kernels of that name a person has.
+    own = {"kernel_spec": KernelSpec(**get_kernel_dict()), "start_kernel": partialmethod(AsyncKernelManager.start_kernel, env=env)}
+    return type("Kernels", (AsyncKernelManager,), own)
 
 
 def _failure(lab: Lab, result: LabResult, error: Any, output: Path) -> LabRunFailed:
@@ -195,13 +203,28 @@ def _failure(lab: Lab, result: LabResult, error: Any, output: Path) -> LabRunFai
 
 
 @contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Keep other runs from a state folder, and say in a file beside it who this one is."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    lock, holder = FileLock(home.with_suffix(".lock"), timeout=0, mode=0o600), home.with_suffix(".holder")
+
+    def busy() -> LabRunFailed:
+        return LabRunFailed("lab-run-busy", holder=holder.read_text("utf-8") if holder.exists() else "it has just begun", home=home)
+
+    with locked(lock, busy):
+        write_private(holder, f"process {os.getpid()}, since {datetime.now():%H:%M}")
+        yield
+
+
+@contextmanager
 def _home_of_its_own(home: Path) -> Iterator[Lab]:
     """Point this process, and so the kernels that it starts, at an empty state folder with free ports.
 
     What is kept are the secrets in a hosted realm, which no run empties: the people whom an earlier run made there still have them.
     """
-    before = os.environ.get("LABKIT_HOME")
-    os.environ["LABKIT_HOME"] = str(home)
+    own = {"LABKIT_HOME": str(home), **jupyter_in(StateFolder(home).jupyter)}
+    before = {name: os.environ[name] for name in own if name in os.environ}
+    os.environ.update(own)
     try:
         if StateFolder(home).facts.exists():
             Lab.open().down()
@@ -213,10 +236,9 @@ def _home_of_its_own(home: Path) -> Iterator[Lab]:
             write_private(secrets, kept)
         yield Lab.open()
     finally:
-        if before is None:
-            del os.environ["LABKIT_HOME"]
-        else:
-            os.environ["LABKIT_HOME"] = before
+        for name in own:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _write_page(folder: Path, labs: list[LabResult]) -> None:

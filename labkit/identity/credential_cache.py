@@ -52,7 +52,7 @@ class CredentialCache:
         """What is kept of a user, whether or not its token has time left; None when it is of another origin."""
         try:
             kept: Kept = json.loads(self._file(username).read_text())
-            return kept if kept.get("origin") == self.origin else None
+            return kept if isinstance(kept, dict) and kept.get("origin") == self.origin else None
         except (OSError, ValueError):
             return None
 

@@ -125,6 +125,8 @@ class LocalKeycloak(Keycloak):
 
     def _server(self, java: Path) -> Server:
         pair = self._certificates.server(_NAME)
+        if not self._secret_file.exists():
+            write_private(self._secret_file, secrets.token_urlsafe(24))
         argv = (
             str(self._folder / "bin" / "kc.sh"),
             "start",
@@ -168,9 +170,11 @@ class LocalKeycloak(Keycloak):
             write_private(self._first_start, "")
 
     def _secret(self) -> str:
-        if not self._secret_file.exists():
-            write_private(self._secret_file, secrets.token_urlsafe(24))
-        return self._secret_file.read_text()
+        try:
+            return self._secret_file.read_text()
+        except FileNotFoundError:
+            # Made at the first start.
+            raise self.unreachable() from None
 
     def _refused(self, code: int, words: str) -> IdentityError:
         return IdentityError("administrator-not-accepted", url=self.url, code=code, words=words, file=self._secret_file)

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from filelock import FileLock
 
 from ..common.errors import SettingsError
-from ..config.files import write_private
+from ..config.files import read_state, write_private
 from ..config.hosting import is_loopback
 from ..config.settings import Settings
 from ..workshop.files import Place
@@ -125,12 +125,18 @@ def _with_own_secrets(workshop: Workshop, file: Path | None, place: str, portal:
 def _kept(file: Path, place: str, wanted: dict[str, list[str]]) -> dict[str, dict[str, str]]:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with FileLock(file.with_suffix(".lock"), mode=0o600):
-        everywhere = json.loads(file.read_text()) if file.exists() else {}
+        holds = "the passwords of people and the secrets of clients that only this lab has, also those in a hosted realm"
+        everywhere = read_state(file, holds, _is_whole) if file.exists() else {}
         known = everywhere.get(place, {})
         kept = _completed(known, wanted)
         if kept != known:
             write_private(file, json.dumps({**everywhere, place: kept}, indent=1) + "\n")
     return kept
+
+
+def _is_whole(kept: dict[str, Any]) -> bool:
+    kinds = [kind for place in kept.values() for kind in (place.values() if isinstance(place, dict) else (None,))]
+    return all(isinstance(kind, dict) and all(isinstance(secret, str) for secret in kind.values()) for kind in kinds)
 
 
 def _completed(known: dict[str, dict[str, str]], wanted: dict[str, list[str]]) -> dict[str, dict[str, str]]:

@@ -61,6 +61,9 @@ class LocalKratix(Kratix):
     def start(self) -> Running:
         checkout = require_source(self._settings.kratix_source)
         with self._processes.lock():
+            if not self.is_running():
+                self._settings.starting("kratix_webhook")
+                self.url = self._settings.url("kratix_webhook")
             crds = [crd for file in sorted((checkout / PARTS["CRDs"]).parent.glob("*.yaml")) for crd in _documents(file)]
             namespace, *rights = _documents(Path(__file__).with_suffix(".yaml"))
             self._server_side(*crds, namespace)

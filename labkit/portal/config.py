@@ -12,7 +12,7 @@ import yaml
 
 from ..cluster.kubectl import LABEL
 from ..cluster.provider import Endpoint
-from ..common.platform_folder import OWN
+from ..common.platform_folder import OWN, text_of
 from ..config.settings import Settings
 from ..workshop.files import Document, Place, refusal
 from ..workshop.workshop import Workshop
@@ -66,7 +66,7 @@ def require_agreement(file: Path, workshop: Workshop) -> None:
     Raises:
         WorkshopError: It does not; ``why`` has a line per problem, with its place in the file.
     """
-    if problems := list(_disagreements(Document(file, file.read_text()), workshop)):
+    if problems := list(_disagreements(Document(file, text_of(file)), workshop)):
         raise refusal(problems)
 
 

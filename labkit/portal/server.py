@@ -13,8 +13,8 @@ from ..cluster.provider import Endpoint
 from ..common.environment import PORTAL, listed
 from ..common.errors import PortalUnreachable
 from ..common.http_session import request
-from ..common.platform_folder import find, matching
-from ..config.files import write_private
+from ..common.platform_folder import find, matching, text_of
+from ..config.files import read_state, write_private
 from ..config.settings import Settings
 from ..identity.keycloak import Keycloak
 from ..servers.processes import Processes, Running, Server
@@ -158,7 +158,7 @@ class Portal:
 
     def _configured(self) -> dict[Path, str]:
         """What Backstage is given, by file; copies, since Backstage would read an edited file at once, and half of it."""
-        texts = {file.name: file.read_text() for file in (self.app_config, self._catalog)}
+        texts = {file.name: text_of(file) for file in (self.app_config, self._catalog)}
         texts |= {"people.yaml": config.people(self._workshop), "portal.env": config.env_file(self._variables())}
         return {self._folder / name: text for name, text in texts.items()}
 
@@ -189,7 +189,8 @@ class Portal:
     def _secrets(self) -> Path:
         """The variables with the secrets, as JSON: a file too, since another secret is another portal."""
         file = self._settings.state.portal_secrets
-        kept = json.loads(file.read_text()) if file.exists() else {}
+        holds = "the key to the portal's sign-ins"
+        kept = read_state(file, holds, lambda found: all(isinstance(value, str) for value in found.values())) if file.exists() else {}
         client = self._workshop.client(config.CLIENT_ID).secret.get_secret_value()
         wanted = {config.SESSION_SECRET: kept.get(config.SESSION_SECRET) or secrets.token_urlsafe(32), config.CLIENT_SECRET: client}
         if wanted != kept:

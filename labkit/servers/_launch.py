@@ -47,6 +47,13 @@ def marks(pid: int) -> dict[str, Any]:
     return {"pid": pid, "start": start_mark(pid), "boot": boot_mark()}
 
 
+def is_record(found: Mapping[str, Any]) -> bool:
+    """Whether these are a server's name, its fingerprint and `marks` of a process."""
+    texts = (found.get(name) for name in ("name", "fingerprint", "start", "boot"))
+    pid, start = found.get("pid"), str(found.get("start"))
+    return type(pid) is int and pid > 0 and all(isinstance(text, str) for text in texts) and start.replace(".", "", 1).isdecimal()
+
+
 def is_same_process(record: Mapping[str, Any]) -> bool:
     """Whether the process that `marks` were taken of still runs."""
     try:

@@ -9,35 +9,31 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from filelock import FileLock
 
-from ..common.display import Displayed, progress
+from ..common.display import Displayed, Progress, progress
 from ..common.environment import SERVER, listed
-from ..common.errors import PortInUse, ServerError, SettingsError
+from ..common.errors import ServerError, SettingsError
 from ..common.ownership import privately
-from ..common.waiting import locked, wait_until
-from ..config.files import write_private, writing
+from ..common.waiting import locked
+from ..config.files import read_state, write_private, writing
 from ..config.ports import ServerPorts
 from ..config.settings import Settings
 from . import _launch
-from .machine import shortage
+from .readiness import TAIL_LINES, Readiness, log_tail
 from .status import ServerStatus, State
 
-_POLL_SECONDS = 0.1
 _LOCK_SECONDS = 300
-_TAIL_LINES = 15
 _KILL_SECONDS = 10
-_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 
 
 @dataclass(frozen=True)
@@ -119,7 +115,7 @@ class Processes:
             running = self.running(server.name)
             if running and running.fingerprint == server.fingerprint():
                 try:
-                    self._wait(server, running)
+                    self._readiness(server, running).wait()
                 except ServerError:
                     # One that was just about to end is no reason to give up.
                     if self.running(server.name):
@@ -129,10 +125,10 @@ class Processes:
             had_one = self._record(server.name) is not None
             self.stop(server.name)
             self._ports(server).refuse_taken(patient=had_one)
-            with progress(f"starting {server.name}"):
+            with progress(f"starting {server.name}") as work:
                 try:
                     child, running = self._launch(server)
-                    self._wait(server, running, child)
+                    self._readiness(server, running, child, work).wait()
                 except BaseException:
                     self.stop(server.name)
                     raise
@@ -153,9 +149,26 @@ class Processes:
 
     def names(self) -> list[str]:
         """The servers that are recorded, first started first."""
-        records = {file.stem: record for file in self._state.run.glob("*.json") if (record := self._record(file.stem))}
+        records = {}
+        for file in self._state.run.glob("*.json"):
+            with suppress(SettingsError):
+                records[file.stem] = self._record(file.stem) or {}
         # Not by the files' dates, which go back when the clock does.
-        return sorted(records, key=lambda name: float(records[name]["start"]))
+        return sorted(filter(records.get, records), key=lambda name: float(records[name]["start"]))
+
+    def stop_all(self) -> list[str]:
+        """Stop all servers that are recorded, the last started first, and name those that ran; raises what `stop` does."""
+        with self.lock():
+            return [name for name in reversed(self.names()) if self.stop(name)]
+
+    def require_records(self) -> None:
+        """Insist that every record can be read, so that no server is passed over.
+
+        Raises:
+            SettingsError: One is damaged.
+        """
+        for file in self._state.run.glob("*.json"):
+            self._record(file.stem)
 
     def stop(self, name: str, stop_seconds: float = 20) -> bool:
         """Stop a server with its whole session, by SIGTERM and after ``stop_seconds`` by SIGKILL; returns whether anything ran.
@@ -178,18 +191,14 @@ class Processes:
         """Where the server writes what it says."""
         return self._state.logs / f"{name}.log"
 
-    def log_tail(self, name: str, lines: int = _TAIL_LINES) -> str:
+    def log_tail(self, name: str, lines: int = TAIL_LINES) -> str:
         """The last lines of a server's log; empty when there is none."""
-        try:
-            with self.log_file(name).open(errors="replace") as file:
-                return "".join(deque(file, lines)).rstrip()
-        except FileNotFoundError:
-            return ""
+        return log_tail(self.log_file(name), lines)
 
     def _record(self, name: str) -> dict[str, Any] | None:
         try:
-            return dict(json.loads(self._record_file(name).read_text()))
-        except (FileNotFoundError, ValueError):
+            return read_state(self._record_file(name), f"which process {name} is, by which labkit stops it", _launch.is_record)
+        except FileNotFoundError:
             return None
 
     def _record_file(self, name: str) -> Path:
@@ -224,39 +233,15 @@ class Processes:
                 word.write(b"go\n")
         return child, Running(server.name, child.pid, fingerprint, log)
 
-    def _wait(self, server: Server, running: Running, child: subprocess.Popen[bytes] | None = None) -> None:
-        reason = ""
-
-        def is_ready() -> bool:
-            nonlocal reason
-            try:
-                if server.ready() and self._listens(server):
-                    return True
-            except PortInUse:
-                raise
-            except Exception as error:  # noqa: BLE001 - a probe may fail in any way while a server starts
-                reason = f"{type(error).__name__}: {error}"
-            if child.poll() is not None if child else _launch.has_ended(running.pid):
-                self._listens(server)
-                killed = child is not None and child.returncode in _KILLED
-                how, name = "ended before it was ready" if reason else "ended at once", "server-killed" if killed else "server-failed"
-                raise self._failed(server, how, name)
-            return False
-
-        def late(_: Exception) -> ServerError:
-            return self._failed(server, f"was not ready within {server.ready_seconds:.0f} s", "server-failed", reason)
-
-        wait_until(is_ready, server.ready_seconds, late, pause=_POLL_SECONDS)
-
-    def _failed(self, server: Server, how: str, name: str, reason: str = "") -> ServerError:
-        log, tail = self.log_file(server.name), self.log_tail(server.name)
-        name, evidence = shortage(self._state.root, tail) or (name, {"reason": f"{reason}\n" if reason else ""})
-        return ServerError(name, server=server.name, how=how, log=log, tail=tail, **evidence)
-
-    def _listens(self, server: Server) -> bool:
-        """Whether it is the server that listens on its ports, by now; raises what `ServerPorts.are_listened_on_by` does."""
-        record = self._record(server.name)
-        return self._ports(server).are_listened_on_by(lambda: _launch.session_members(record) if record else [])
+    def _readiness(
+        self, server: Server, running: Running, child: subprocess.Popen[bytes] | None = None, work: Progress | None = None
+    ) -> Readiness:
+        return Readiness(server, running.pid, running.log, self._ports(server), lambda: self._members(server.name), child, work)
 
     def _ports(self, server: Server) -> ServerPorts:
-        return ServerPorts(server.name, {name: self._settings.ports[name] for name in server.ports})
+        numbers = {name: self._settings.ports[name] for name in server.ports}
+        return ServerPorts(server.name, numbers, self._state.facts)
+
+    def _members(self, name: str) -> list[psutil.Process]:
+        record = self._record(name)
+        return _launch.session_members(record) if record else []

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from ..common.errors import WorkshopError
-from ..common.platform_folder import OWN, find, nearest
+from ..common.platform_folder import OWN, find, nearest, text_of
 
 Place = tuple[str | int, ...]
 """The keys and indices that lead to a value, such as ``("users", 1, "groups", 0)``."""
@@ -52,11 +52,7 @@ def read(name: str, values: Mapping[str, str], folder: Path = OWN, later: Collec
         WorkshopError: It can't be read, is no YAML, or has an unknown ``${NAME}``.
     """
     file = find(name, folder)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = (error.strerror if isinstance(error, OSError) else None) or "it is no text in UTF-8"
-        raise WorkshopError("platform-file-unreadable", file=file, reason=why) from None
+    text = text_of(file)
     filled = _filled_in(file, text, {**values, **dict.fromkeys(later, "")})
     return _parsed(Document(file, text if later else filled))
 

@@ -78,6 +78,17 @@ def test_up_says_who_else_is_on_the_machine(lab: Lab) -> None:
     assert "LABKIT_SECRETS=own labkit up" in said
 
 
+def test_up_leaves_a_context_for_each_person_and_no_token(lab: Lab) -> None:
+    """README's first line of kubectl is for whoever has done nothing but `labkit up`."""
+    lab.forget_people()
+    assert labkit("up").returncode == 0
+    assert "id-token" not in lab.cluster.kubeconfig.path.read_text()
+    for username in lab.workshop.access.expected:
+        who = lab.cluster.kubectl(username, "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}").output
+        assert who == lab.workshop.user(username).email
+        lab.sign_in(username)
+
+
 def test_kubeconfig_is_named_and_merged_only_when_asked(lab: Lab, tmp_path: Path) -> None:
     done = labkit("kubeconfig", HOME=str(tmp_path))
     assert Path(done.stdout.strip()) == lab.cluster.kubeconfig.path

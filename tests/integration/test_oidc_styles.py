@@ -320,7 +320,7 @@ def audited(home: Settings, username: str) -> int:
 @pytest.mark.fault(
     "Neighbours",
     "whoever may make groups in the realm makes one called system:masters, or kubeadm:cluster-admins, and joins it",
-    "401, with the reason in the API server's log; configured by LABKIT_OIDC=flags it takes them for it, and the audit log has their requests",
+    "401, with the reason in the API server's log; by LABKIT_OIDC=flags it takes them for it, and the audit log has their requests",
 )
 @pytest.mark.parametrize("name", ["system:masters", "kubeadm:cluster-admins"])
 def test_a_group_of_kubernetes_own_name_makes_nobody_its_administrator(cluster: Cluster, home: Settings, realm: Lab, name: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from labkit.cli.verbs import main
+from labkit.cluster.cluster import Cluster
 from labkit.cluster.kind import checks as kind_checks
 from labkit.cluster.kind.checks import docker_answers, look
 from labkit.cluster.kind.files import AUTHENTICATION
@@ -98,6 +99,7 @@ def test_up_offers_kind_beside_a_new_local_cluster_where_docker_answers(
         monkeypatch.setenv(name, value)
     (home / there).mkdir(mode=0o700, parents=True)
     monkeypatch.setattr(Lab, "up", lambda lab: (lab.settings.home / "etcd").mkdir(exist_ok=True))
+    monkeypatch.setattr(Cluster, "enter_everybody", lambda _: None)
     assert main(["up"]) == 0
     assert (OFFER in capsys.readouterr().out) == offered
 

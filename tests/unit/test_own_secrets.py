@@ -196,3 +196,14 @@ def _has_account(uid: int) -> bool:
         return bool(pwd.getpwuid(uid))
     except KeyError:
         return False
+
+
+@pytest.mark.fault("Settings", "the file of the lab's own secrets is damaged", "it is named, with what is lost with it, and left as it is")
+@pytest.mark.parametrize("text", ["[]", "null", "half of it", '{"local/realms/seed": []}', '{"x": {"users": {"user-dev": 1}}}'])
+def test_damaged_secrets_are_named_and_not_replaced(make: Make, text: str) -> None:
+    file = make(LABKIT_SECRETS="own").settings.state.own_secrets
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=f"^{file} is damaged") as caught:
+        make(LABKIT_SECRETS="own")
+    assert "the passwords of people" in caught.value.why
+    assert file.read_text() == text

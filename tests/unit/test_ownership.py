@@ -136,7 +136,7 @@ def test_what_another_account_plants_where_one_works_is_not_touched(tmp_for_all:
 @KINDS
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o702])
 def test_what_others_may_write_to_is_refused_until_the_fix_is_run(tmp_path: Path, use: Callable[[Path], None], mode: int) -> None:
-    folder = checkout(tmp_path / "one's own")
+    folder = checkout(tmp_path / "my own")
     use(folder)
     folder.chmod(mode)
     with pytest.raises(SettingsError, match="may write to") as caught:
@@ -287,15 +287,14 @@ def test_the_copy_of_the_labs_is_private_and_the_learner_keeps_their_umask(tmp_p
     kubectl.chmod(0o755)
     monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
     monkeypatch.setenv("PATH", f"{kubectl.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("JUPYTER_CONFIG_PATH", os.environ.get("JUPYTER_CONFIG_PATH", ""))
     monkeypatch.setattr(Lab, "setup", lambda *_, **__: None)
     seen = []
 
-    def execv(*_: object) -> None:
+    def execve(*_: object) -> None:
         seen.append(os.umask(0))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("os.execv", execv)
+    monkeypatch.setattr("os.execve", execve)
     main(["lab"])
     assert seen == [0]
     assert modes(root / "work")["work"] == 0o700

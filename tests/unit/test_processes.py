@@ -20,7 +20,7 @@ import pytest
 
 import labkit.servers.processes
 from labkit.common.environment import SERVER
-from labkit.common.errors import PortInUse, ServerError
+from labkit.common.errors import PortInUse, ServerError, SettingsError
 from labkit.config.hosting import SECRET_VARIABLE
 from labkit.config.ports import is_listened_on, port_is_free
 from labkit.config.settings import Settings
@@ -407,6 +407,62 @@ def test_one_that_ends_while_it_is_taken_over_is_started_anew(settings: Settings
     second = processes.start(listener(settings, ready=first_is_killed))
     assert second.pid != first.pid
     assert processes.running("listener") == second
+
+
+@pytest.mark.fault("Servers", "the record of a server is damaged", "it is named; the others are stopped")
+@pytest.mark.parametrize("text", ["[]", "{}", "half of it", '{"name": "a", "pid": "1"}', "null"])
+def test_a_damaged_record_is_named_and_keeps_no_other_server_running(settings: Settings, processes: Processes, text: str) -> None:
+    processes.start(listener(settings))
+    damaged = settings.state.run / "etcd.json"
+    damaged.write_text(text)
+    for look in (processes.require_records, lambda: processes.running("etcd"), lambda: processes.stop("etcd")):
+        with pytest.raises(SettingsError, match=f"^{damaged} is damaged") as caught:
+            look()
+        assert "which process etcd is" in caught.value.why
+    assert processes.stop_all() == ["listener"]
+    damaged.unlink()
+
+
+@pytest.mark.fault("Commands", "labkit down with a damaged home.json, workshop or setting", "it stops what is on record, then says so")
+@pytest.mark.parametrize(
+    "damage", ["home.json", "practice/home.json", "LABKIT_WORKSHOP", "LABKIT_ETCD_PORT", "LABKIT_CLUSTER", "LABKIT_CACHE"]
+)
+def test_down_needs_nothing_but_the_records(settings: Settings, processes: Processes, damage: str) -> None:
+    processes.start(listener(settings))
+    env = {**os.environ, "LABKIT_HOME": str(settings.home), "LABKIT_KEYCLOAK": "local"}
+    if damage.endswith("home.json"):
+        (settings.home / damage).parent.mkdir(exist_ok=True)
+        (settings.home / damage).write_text('{"format": 1, "id": "x", "ports": null}')
+    else:
+        env[damage] = "/no'where"
+    done = subprocess.run([sys.executable, "-P", "-m", "labkit", "down"], capture_output=True, text=True, env=env, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert "stopped listener by the records of processes" in done.stdout
+    assert damage in done.stderr or "/no'where" in done.stderr
+    assert of_home(settings.home) == []
+
+
+def test_down_stops_a_lab_whose_facts_were_removed(settings: Settings, processes: Processes) -> None:
+    processes.start(listener(settings))
+    settings.state.facts.unlink()
+    env = {**os.environ, "LABKIT_HOME": str(settings.home), "LABKIT_KEYCLOAK": "local"}
+    done = subprocess.run([sys.executable, "-P", "-m", "labkit", "down"], capture_output=True, text=True, env=env, check=False)
+    assert (done.returncode, of_home(settings.home)) == (0, []), done.stderr
+    assert "stopped listener" in done.stdout
+
+
+@pytest.mark.fault("Servers", "a server on a busy machine is late, but its log grows", "it is waited for, and what it does is shown")
+def test_a_server_that_goes_on_is_waited_for(settings: Settings, processes: Processes) -> None:
+    talk = f"import time\nfor i in range(10):\n    print('line', i, flush=True)\n    time.sleep(0.1)\n{LISTEN}"
+    processes.start(listener(settings, code=talk, ready_seconds=0.6, ready=lambda: "listening" in processes.log_tail("listener")))
+    assert processes.running("listener")
+
+
+@pytest.mark.fault("Servers", "a server that goes on for ever and is never ready", "it is given up after a few times its seconds")
+def test_a_server_that_goes_on_for_ever_is_given_up(settings: Settings, processes: Processes) -> None:
+    talk = "import time\nwhile True:\n    print('line', flush=True)\n    time.sleep(0.01)\n"
+    with pytest.raises(ServerError, match="was not ready within 0 s"):
+        processes.start(listener(settings, code=talk, ready=lambda: False, ready_seconds=0.3))
 
 
 @pytest.mark.fault("Servers", "three starters at once", "one server")

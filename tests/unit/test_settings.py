@@ -111,13 +111,46 @@ def test_two_state_folders_have_ids_of_their_own_that_stay(tmp_path: Path) -> No
     "the state folder is of another labkit's format",
     "it is refused and left as it is; the error says what to do with it",
 )
-@pytest.mark.parametrize("text", ['{"format": 99}', "{}", "not JSON"])
-def test_a_state_folder_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path, text: str) -> None:
+def test_a_state_folder_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    text = '{"format": 99}'
     (tmp_path / "home.json").write_text(text)
     with pytest.raises(SettingsError, match="another version") as caught:
         open_home(tmp_path, environ={})
     assert str(tmp_path) in caught.value.fix
     assert (tmp_path / "home.json").read_text() == text
+
+
+@pytest.mark.fault("Settings", "home.json is damaged or somebody else's", "it is named, with what is lost by removing it")
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[]", "{}", "null", '"text"', "not JSON", "", "\x00", '{"format": 1}', '{"format": "1"}', '{"format": 1, "id": "", "ports": {}}'),
+        *('{"format": 1, "id": "x", "ports": null}', '{"format": 1, "id": "x", "ports": {"etcd": "2379"}}', '{"format": 1, "ports": {}}'),
+        *(
+            '{"format": 1, "id": "x", "ports": {"etcd": true}}',
+            '{"format": 1, "id": 7, "ports": {}}',
+            '{"format": 1, "id": "x", "ports": []}',
+        ),
+        '{"format": 1, "id": "x", "ports": {"etcd": 65536}}',
+    ],
+)
+def test_a_damaged_state_folder_is_named_with_what_removing_the_file_would_lose(tmp_path: Path, text: str) -> None:
+    (tmp_path / "home.json").write_text(text)
+    with pytest.raises(SettingsError, match=f"^{tmp_path / 'home.json'} is damaged") as caught:
+        open_home(tmp_path, environ={})
+    assert "which ports this lab has, and its id" in caught.value.why
+    assert f"rm {tmp_path / 'home.json'}" in caught.value.fix
+    assert (tmp_path / "home.json").read_text() == text
+
+
+def test_facts_that_are_no_text_or_no_file_are_named(tmp_path: Path) -> None:
+    (tmp_path / "home.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="is damaged"):
+        open_home(tmp_path, environ={})
+    (tmp_path / "home.json").unlink()
+    (tmp_path / "home.json").mkdir()
+    with pytest.raises(SettingsError, match="is damaged"):
+        open_home(tmp_path, environ={})
 
 
 @pytest.mark.fault("Settings", "a state folder that can't be written", "the error names LABKIT_HOME")

@@ -1,0 +1,192 @@
+"""Kind N: one probe for a port, a port for one lab of a person's, addresses that are given and never guessed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from labkit.common.errors import PortInUse, SettingsError
+from labkit.config import state_folder
+from labkit.config.ports import port_is_free
+from labkit.config.settings import Settings
+from labkit.config.state_folder import KNOWN_BY_HEART, PORTS, open_home
+from labkit.servers.certificates import AUTHORITIES, Certificates
+from labkit.servers.processes import Processes, Server
+from tests.support import labkit
+
+LISTEN = "import socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); print('up', flush=True); s.accept()"
+
+
+@pytest.fixture(autouse=True)
+def free_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Well-known ports that nobody has, whatever else this machine runs."""
+    monkeypatch.setattr(state_folder, "PORTS", dict(zip(PORTS, state_folder._free_block(()), strict=True)))
+
+
+def a_home(home: Path, **environ: str) -> dict[str, int]:
+    return dict(open_home(home, environ=environ).ports)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(file): file.read_bytes() if file.is_file() else b"" for file in folder.rglob("*")}
+
+
+@contextmanager
+def listening(address: str, port: int) -> Iterator[None]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, port), family=family):
+        yield
+
+
+@pytest.mark.parametrize(("address", "is_in_the_way"), [("127.0.0.2", False), ("127.0.0.1", True), ("0.0.0.0", True), ("::1", True)])  # noqa: S104
+def test_what_is_chosen_as_free_can_be_had(tmp_path: Path, address: str, is_in_the_way: bool) -> None:
+    """B15: a listener at another address was no conflict for the choice and one for the start."""
+    default = state_folder.PORTS["keycloak"]
+    with listening(address, default):
+        ports = a_home(tmp_path / "home")
+        assert (ports["keycloak"] != default) == is_in_the_way
+        settings = Settings(tmp_path, tmp_path / "home", "id", tmp_path, tmp_path, ports)
+        port = ports["keycloak"]
+        argv = (sys.executable, "-I", "-c", LISTEN, str(port))
+        processes = Processes(settings)
+        processes.start(Server("listener", argv, ("keycloak",), lambda: "up" in processes.log_tail("listener")))
+        processes.stop("listener")
+
+
+def test_auto_is_no_cluster_any_more(tmp_path: Path) -> None:
+    """B35: `auto` chose KinD where it can't work; now nothing chooses it but the person."""
+    with pytest.raises(SettingsError, match="LABKIT_CLUSTER is 'auto'"):
+        Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CLUSTER": "auto"})
+    assert Settings.load({"LABKIT_HOME": str(tmp_path / "home")}).cluster == "local"
+
+
+@pytest.mark.fault("Settings", "a verb that only looks is given a LABKIT_*_PORT", "it looks there, and the lab keeps the port that it has")
+@pytest.mark.parametrize("verb", ["status", "kubeconfig", "check", "doctor", "realm plan", "kratix status"])
+def test_a_port_given_to_a_verb_that_looks_is_not_kept(tmp_path: Path, verb: str) -> None:
+    """N: the port given to `labkit status` was written down for good."""
+    home = tmp_path / "home"
+    open_home(home, environ={}, free_ports=True)
+    # As the first start of the servers left them.
+    certificates = Certificates(home / "tls")
+    for authority in AUTHORITIES:
+        certificates.authority(authority)
+    certificates.client("admin", user="labkit-admin", groups=("system:masters",))
+    before = content(home)
+    labkit(*verb.split(), LABKIT_HOME=str(home), LABKIT_CLUSTER="local", LABKIT_KEYCLOAK="local", LABKIT_PORTAL_PORT="47999")
+    assert content(home) == before
+
+
+@pytest.mark.fault("Settings", "two new state folders are made at the same moment", "each has ports of its own")
+def test_folders_that_are_made_at_one_moment_share_no_port(tmp_path: Path) -> None:
+    """Two labs: only who listens just now was looked at."""
+    make = (
+        "import sys, pathlib; from labkit.config.state_folder import open_home; input(); open_home(pathlib.Path(sys.argv[1]), environ={})"
+    )
+    makers = [subprocess.Popen([sys.executable, "-c", make, str(tmp_path / f"{i}")], stdin=subprocess.PIPE, text=True) for i in range(4)]
+    for maker in makers:
+        maker.communicate("now\n", timeout=120)
+    ports = [port for i in range(4) for port in json.loads((tmp_path / f"{i}" / "home.json").read_text())["ports"].values()]
+    assert len(set(ports)) == 4 * len(PORTS)
+
+
+@pytest.mark.fault("Settings", "a state folder is made while another one's servers are down", "it leaves the other its ports")
+def test_the_ports_of_a_lab_that_is_down_stay_its_own_as_long_as_its_folder_is_there(tmp_path: Path) -> None:
+    """Two labs: a folder made while another is down got its ports."""
+    first, second = a_home(tmp_path / "first"), a_home(tmp_path / "second")
+    assert first == state_folder.PORTS
+    assert not set(first.values()) & set(second.values())
+    shutil.rmtree(tmp_path / "first")
+    assert a_home(tmp_path / "third") == first
+    assert a_home(tmp_path / "second") == second
+
+
+def test_a_person_without_a_place_for_the_list_has_a_lab_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two labs: no list of folders can be kept where nothing can be written but the state folder."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert a_home(tmp_path / "home") == state_folder.PORTS
+
+
+@pytest.mark.fault("Settings", "a port that nobody knows by heart is taken when its server starts", "another one is chosen")
+def test_only_ports_that_people_know_stick(tmp_path: Path) -> None:
+    """Two labs: etcd's port was named as taken, one variable and one failed start at a time."""
+    before = a_home(tmp_path / "home")
+    settings = Settings(tmp_path, tmp_path / "home", "id", tmp_path, tmp_path, dict(before))
+    with listening("127.0.0.1", before["etcd"]), listening("127.0.0.1", before["kubernetes"]):
+        settings.starting(*PORTS)
+    assert {name for name in PORTS if settings.ports[name] != before[name]} == {"etcd"}
+    assert "etcd" not in KNOWN_BY_HEART
+    assert a_home(tmp_path / "home") == settings.ports
+    assert port_is_free(settings.ports["etcd"])
+
+
+@pytest.mark.fault("Neighbours", "another lab's server has the port of this one's", "the error names that lab's folder, and how to stop it")
+def test_a_port_that_another_lab_has_is_said_to_be_that_labs(tmp_path: Path) -> None:
+    """Two labs: "java (pid …)" says nothing to a person with two labs."""
+    port = a_home(tmp_path / "first lab")["portal"]
+    ports = a_home(tmp_path / "second", LABKIT_PORTAL_PORT=str(port))
+    settings = [Settings(tmp_path, tmp_path / name, "id", tmp_path, tmp_path, ports) for name in ("first lab", "second")]
+    first, second = map(Processes, settings)
+    argv = (sys.executable, "-I", "-c", LISTEN, str(port))
+    server = Server("portal", argv, ("portal",), lambda: "up" in first.log_tail("portal"))
+    below = replace(server, cwd=tmp_path / "first lab" / "portal")
+    (tmp_path / "first lab" / "portal").mkdir()
+    for each in (server, below):
+        first.start(each)
+        with pytest.raises(PortInUse, match=f"is in use by the lab of {tmp_path / 'first lab'}") as caught:
+            second.start(server)
+        assert f"LABKIT_HOME='{tmp_path / 'first lab'}' labkit down" in caught.value.fix
+        first.stop("portal")
+
+
+@pytest.mark.fault(
+    "Commands", "labkit run while another one is at work in the checkout", "it says who, and leaves the other its state folder"
+)
+def test_a_second_run_says_who_runs(tmp_path: Path) -> None:
+    """Two labs: the second run emptied the state folder of the first one."""
+    (tmp_path / "notebooks").mkdir(mode=0o700)
+    (tmp_path / "notebooks" / "00-start-here.ipynb").touch()
+    home = tmp_path / "build" / "run-home"
+    code = "import sys, pathlib; from labkit.course.runner import _alone\n"
+    code += "with _alone(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    input()"
+    with subprocess.Popen([sys.executable, "-c", code, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        home.mkdir()
+        (home / "of-the-first").touch()
+        done = labkit("run", cwd=tmp_path)
+        first.communicate("\n", timeout=60)
+    assert done.returncode == 1
+    assert "another labkit run is at work" in done.stderr
+    assert f"process {first.pid}, since " in done.stderr
+    assert (home / "of-the-first").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="makes a network without a route")
+def test_without_a_default_route_the_api_server_starts(idle_lab: object) -> None:
+    """N: "no default routes found": the API server looked for the address to advertise."""
+    from labkit.cluster.local import LocalCluster
+    from labkit.lab import Lab
+
+    assert isinstance(idle_lab, Lab)
+    provider = idle_lab.cluster.provider
+    assert isinstance(provider, LocalCluster)
+    program = idle_lab.toolchain.ensure("kube-apiserver")["kube-apiserver"].path
+    server = provider._api_server({"kube-apiserver": program}, idle_lab.cluster.trust)
+    # Nothing listens at etcd's port: as far as that it comes only with an address.
+    command = ["unshare", "--net", "timeout", "20", *server.argv]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    assert "no default routes" not in said
+    assert "AdvertiseAddress" not in said
+    assert not [process for process in psutil.Process().children(recursive=True) if "kube-apiserver" in process.name()]
