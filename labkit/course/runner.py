@@ -209,7 +209,7 @@ def _alone(home: Path) -> Iterator[None]:
     lock, holder = FileLock(home.with_suffix(".lock"), timeout=0, mode=0o600), home.with_suffix(".holder")
 
     def busy() -> LabRunFailed:
-        return LabRunFailed("lab-run-busy", holder=holder.read_text("utf-8") if holder.exists() else "it has just begun", home=home)
+        return LabRunFailed("lab-run-busy", holder=holder.read_text("utf-8") if holder.exists() else "it has just begun", folder=home)
 
     with locked(lock, busy):
         write_private(holder, f"process {os.getpid()}, since {datetime.now():%H:%M}")
