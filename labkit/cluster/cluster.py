@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import cached_property
 
 from ..common.environment import EXTERNAL_KUBECTL, KUBECTL
-from ..common.errors import ClusterError, Forbidden, Unauthorized
+from ..common.errors import ClusterError, Forbidden, IdentityError, Unauthorized
 from ..config.settings import Settings
 from ..identity.keycloak import Keycloak
-from ..identity.session import Claims, Session, sign_in
+from ..identity.session import Claims, Session, sign_in, texts
 from ..servers.processes import Processes
 from ..toolchain import Toolchain
 from ..workshop.workshop import Workshop
@@ -184,7 +184,9 @@ class Cluster:
     def _identity(self, claims: Claims) -> Identity:
         """The name and groups in these claims, as RBAC has them."""
         oidc = self._workshop.cluster.oidc
-        return Identity(str(claims[oidc.username_claim]), (*claims.get(oidc.groups_claim, ()), "system:authenticated"))
+        if (name := claims.get(oidc.username_claim)) is None:
+            raise IdentityError("token-lacks-claim", token=claims.title, claim=oidc.username_claim, client=oidc.client_id)
+        return Identity(str(name), (*texts(claims.get(oidc.groups_claim)), "system:authenticated"))
 
     def _prove(self, fault: Callable[[], ClusterError | None]) -> None:
         """Prove that the cluster trusts the realm: somebody signs in, and the API server takes them for who they are."""

@@ -23,6 +23,7 @@ from ..common.http_session import request
 from ..common.platform_folder import find
 from ..common.waiting import wait_until
 from ..config.files import write_private
+from ..config.hosting import PUBLIC_CA
 from ..config.settings import Settings
 from ..servers.certificates import Certificates, Pair
 from ..servers.processes import Processes, Server
@@ -132,7 +133,9 @@ class LocalCluster(Provider):
             write_private(self._told, trust.configuration())
             told = (f"--authentication-config={self._told}",)
         server = self._server(programs, "kube-apiserver", lambda: _get(f"{self.endpoint.url}/readyz", self.endpoint.ca).ok, *inputs)
-        return replace(server, argv=(*server.argv, *told), ready_seconds=120)
+        # Of a machine without authorities of its own too: who vouches for the issuer there is whom labkit itself trusts.
+        env = {"SSL_CERT_FILE": str(PUBLIC_CA)} if trust.ca == PUBLIC_CA else {}
+        return replace(server, argv=(*server.argv, *told), env=env, ready_seconds=120)
 
     def _controller_manager(self, programs: Mapping[str, Path]) -> Server:
         own, url = self._certificates.server("kube-controller-manager"), self._settings.url("controller_manager")

@@ -11,6 +11,7 @@ from ..common.display import Displayed
 from ..config.hosting import PUBLIC_CA
 from ..config.settings import OidcStyle
 from ..workshop.files import Document
+from ..workshop.rules import ALGORITHMS, signing_algorithms
 from ..workshop.workshop import ClusterSpec
 
 
@@ -46,6 +47,11 @@ class Trust(Displayed):
         """The API server's flags (kubernetes.io, *Authenticating*, OpenID Connect tokens): those that have a value."""
         flags: Mapping[str, str] = self.flags_file.data
         return tuple(f"--{name}={value}" for name, value in flags.items() if value)
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """What a token may be signed by, as the names of JSON Web Algorithms (RFC 7518, section 3.1)."""
+        return ALGORITHMS if self.style == "structured" else signing_algorithms(self.declared.flags.data)
 
     @property
     def file(self) -> Document:

@@ -16,7 +16,7 @@
     ├── ClusterError             the API server or kubectl answered, but not as hoped
     │   ├── ApiUnreachable       nothing answers at the API server's address
     │   ├── Unauthorized         401: the API server does not know who is asking
-    │   └── Forbidden            403: it knows, and RBAC says no
+    │   └── Forbidden            403: it knows, and says no
     ├── PortalError              the portal answered, but not as hoped
     │   ├── PortalUnreachable    nothing answers at the portal's address
     │   ├── NotSignedIn          the portal has no token of who is asking, or none that holds
@@ -147,7 +147,7 @@ class Unauthorized(ClusterError):
 
 
 class Forbidden(ClusterError):
-    """403: the API server knows who is asking, and RBAC says no; ``user`` is whom its answer names, if anybody."""
+    """403: the API server knows who is asking, and says no; ``user`` is whom RBAC's answer names, if it is RBAC's."""
 
     status = 403
     user: str = ""

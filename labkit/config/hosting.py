@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import certifi
 
 from ..common.errors import SettingsError
-from ..common.names import realm_name_fault
+from ..common.names import name_fault
 
 PUBLIC_CA = Path(certifi.where())
 """The authorities that a browser trusts, as requests brings them along."""
@@ -67,7 +67,7 @@ def hosted_from(env: Mapping[str, str]) -> Hosted | None:
     if user and client:
         raise SettingsError("hosted-two-administrators")
     realm = given.get(f"{_PREFIX}_REALM", "")
-    if realm and (fault := realm_name_fault(realm)):
+    if realm and (fault := name_fault("realm name", realm)):
         raise SettingsError("hosted-realm-name", fault=fault)
     # Whole, for a process in another folder.
     files = {name: Path(given[name]).expanduser().resolve() for name in (f"{SECRET_VARIABLE}_FILE", f"{_PREFIX}_CA") if name in given}

@@ -86,8 +86,7 @@ def diagnose(lab: Lab, called: str = "lab") -> Diagnosis:
         except probes.NotThere:
             continue
         except LabkitError as error:
-            # No probe foresaw this one: show the error's own words.
-            causes.append(Found(Problem(error.problem.id, "", error.what, error.fix), error.why or "—"))
+            causes.append(Found(*probes.in_its_own_words(error)))
         found[name] = causes
     return Diagnosis(
         found=tuple(each for causes in found.values() for each in causes),

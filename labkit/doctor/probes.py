@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import requests
 import yaml
@@ -14,7 +15,7 @@ from requests.exceptions import SSLError
 from ..cluster.access import matrix
 from ..cluster.trust import Trust
 from ..common.display import shown
-from ..common.errors import ForeignIssuer, IdentityError, KeycloakUnreachable, SignInRefused, TokenInvalid, Unauthorized
+from ..common.errors import ForeignIssuer, IdentityError, KeycloakUnreachable, LabkitError, SignInRefused, TokenInvalid, Unauthorized
 from ..common.http_session import HttpSession
 from ..common.problems import Problem, problem
 from ..common.tables import table
@@ -36,6 +37,11 @@ class NotThere(Exception):
 
 
 _SIGNS: dict[str, dict[str, str]] = table(Path(__file__).with_name("signs.yaml"))
+
+
+def in_its_own_words(error: LabkitError) -> tuple[Problem, str]:
+    """Give what no probe foresaw in the error's own words."""
+    return Problem(error.problem.id, "", error.what, error.fix), error.why or "—"
 
 
 def machine(lab: Lab, _: SignIn) -> Causes:
@@ -99,7 +105,8 @@ def people(lab: Lab, sign_in: SignIn) -> Causes:
         except SignInRefused as error:
             yield _SIGNS["refusal"].get(error.problem.id, "sign-in-refused"), f"{error.what}: {error.why}"
         except TokenInvalid as error:
-            yield "clocks-differ", f"{error.what}: {error.why}"
+            known = _SIGNS["token"].get(error.problem.id)
+            yield (known, f"{error.what}: {error.why}") if known else in_its_own_words(error)
 
 
 def servers(lab: Lab, _: SignIn) -> Causes:
@@ -128,27 +135,47 @@ def trust(lab: Lab, _: SignIn) -> Causes:
         return
     wanted, line = lab.cluster.trust, lab.cluster.provider.flags()
     files = [Path(argument.partition("=")[2]) for argument in line if argument.startswith("--authentication-config=")]
-    declared = _in_file(wanted.configuration()) if files else _in_flags(wanted.flags())
-    told = _in_file(files[0].read_text()) if files else _in_flags(line)
-    for what in {**declared, **told}:
-        now, right = told.get(what, ""), declared.get(what, "")
-        if now != right:
-            seen = "another certificate, declared is the lab CA" if what == "ca" else f"{now!r}, declared is {right!r}"
-            yield _SIGNS["oidc"].get(what) or _of_groups(now, wanted), f"the API server's {what} is {seen}"
+    declared = _in_file(wanted.configuration(), wanted, {}) if files else _in_flags(wanted.flags())
+    try:
+        now = _in_file(files[0].read_text(), wanted, declared) if files else _in_flags(line)
+    except (OSError, yaml.YAMLError, AttributeError, LookupError, TypeError) as error:
+        # An API server that runs goes on by what the file said before.
+        yield "authentication-unreadable", f"{files[0] if files else wanted.ca}: {type(error).__name__}"
+        return
+    for what in {**declared, **now}:
+        there, right = now.get(what, ""), declared.get(what, "")
+        if there != right:
+            seen = "another certificate, declared is the lab CA" if what == "ca" else f"{there!r}, declared is {right!r}"
+            yield _SIGNS["oidc"].get(what) or _of_groups(there, wanted), f"the API server's {what} is {seen}"
 
 
-def _in_file(text: str) -> dict[str, str]:
-    """An AuthenticationConfiguration's first issuer, by the names of the flags where there is one."""
-    jwt = yaml.safe_load(text)["jwt"][0]
-    issuer, username, groups = jwt["issuer"], jwt["claimMappings"]["username"], jwt["claimMappings"]["groups"]
-    return {
-        "issuer-url": issuer["url"],
-        "client-id": issuer["audiences"][0],
-        "ca": issuer.get("certificateAuthority", ""),
-        "username-claim": username["claim"],
-        "username-prefix": username["prefix"],
-        "groups": groups.get("expression", str(groups)),
+def _in_file(text: str, wanted: Trust, declared: dict[str, str]) -> dict[str, str]:
+    """What an AuthenticationConfiguration says of the lab's issuer, by the names of the flags where there is one.
+
+    Another may say the same in other words. Whom an expression of its own names only the API server can say, so that it counts as
+    ``declared`` here, and `identities` asks who people are.
+    """
+    jwts = _at(yaml.safe_load(text), "jwt") or []
+    if not jwts:
+        return {**declared, "issuer-url": ""}
+    jwt = next((each for each in jwts if _at(each, "issuer", "url") == wanted.issuer), jwts[0])
+    audiences, client = _at(jwt, "issuer", "audiences") or [""], wanted.declared.oidc.client_id
+    username, groups = _at(jwt, "claimMappings", "username"), _at(jwt, "claimMappings", "groups")
+    said = {
+        "issuer-url": _at(jwt, "issuer", "url") or "",
+        "client-id": client if client in audiences else audiences[0],
+        "ca": (_at(jwt, "issuer", "certificateAuthority") or "").strip(),
+        "groups": _at(groups, "expression") or json.dumps(groups),
     }
+    by_claim = {"username-claim": _at(username, "claim") or "", "username-prefix": _at(username, "prefix") or ""}
+    return {**declared, **said, **({} if _at(username, "expression") else by_claim)}
+
+
+def _at(value: Any, *keys: str) -> Any:
+    """What lies at a place; None where nothing does."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def _in_flags(line: tuple[str, ...]) -> dict[str, str]:
@@ -157,23 +184,25 @@ def _in_flags(line: tuple[str, ...]) -> dict[str, str]:
     return {**found, "ca": Path(ca).read_text()} if ca else found
 
 
-def _of_groups(expression: str, wanted: Trust) -> str:
-    """Which cause it is that a file has another expression for groups than the declared one."""
-    if json.dumps(wanted.declared.oidc.groups_claim) not in expression:
+def _of_groups(said: str, wanted: Trust) -> str:
+    """Which cause it is that a file says otherwise of groups than the declared one: by an expression, or by a claim and a prefix."""
+    if json.dumps(wanted.declared.oidc.groups_claim) not in said:
         return "other-claims"
-    return "swapped-prefix" if expression.startswith(wanted.groups_expression) else "undeclared-groups"
+    prefixed = said.startswith(wanted.groups_expression) or ('"prefix": "' in said and '"prefix": ""' not in said)
+    return "swapped-prefix" if prefixed else "undeclared-groups"
 
 
 def identities(lab: Lab, sign_in: SignIn) -> Causes:
     """Who the API server takes people for."""
     for username in lab.workshop.access.expected:
-        user = lab.workshop.user(username)
+        user, session = lab.workshop.user(username), sign_in(username)
         try:
-            seen = lab.cluster.api(sign_in(username)).whoami()
+            seen = lab.cluster.api(session).whoami()
         except Unauthorized as error:
             yield _SIGNS["unauthorized"].get(error.problem.id, "not-taken"), f"{username}: {error.why}"
         else:
-            if seen.username != user.email or set(seen.groups) != {*user.groups, "system:authenticated"}:
+            name = session.claims.get(lab.workshop.cluster.oidc.username_claim)
+            if seen.username != name or set(seen.groups) != {*user.groups, "system:authenticated"}:
                 yield "other-name", f"{username} is {seen}"
 
 
@@ -202,11 +231,12 @@ def contexts(lab: Lab, _: SignIn) -> Causes:
         token = lab.cluster.kubeconfig.id_token(username)
         if (claims := read_claims(token)) is None:
             continue
-        if claims["iss"] != lab.keycloak.issuer:
-            yield "context-stale", f"context {username}: its token's issuer is {claims['iss']}"
+        expires = claims.get("exp")
+        if claims.get("iss") != lab.keycloak.issuer:
+            yield "context-stale", f"context {username}: its token's issuer is {claims.get('iss')}"
         elif key_id(token) not in keys:
             yield "keys-rotated", f"context {username}: its token is signed by key {key_id(token)}, the realm has {shown(keys)}"
-        elif claims["exp"] < time.time():
+        elif isinstance(expires, int | float) and expires < time.time():
             try:
                 lab.cluster.kubectl(username, "auth", "whoami")
             except Unauthorized as error:

@@ -7,6 +7,7 @@ An administrator in the realm needs the roles ``manage-users`` and ``manage-clie
 from __future__ import annotations
 
 import getpass
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,7 +174,8 @@ def _version(admin: KeycloakAdmin) -> Finding:
     version = str(((_read(admin, "admin/serverinfo") or {}).get("systemInfo") or {}).get("version") or "")
     if not version:
         return Finding(True, "it does not tell this administrator its version; the labs are made for Keycloak 26")
-    if int(version.partition(".")[0]) < _OLDEST:
+    major = re.match(r"\d+", version)  # "nightly" has none
+    if major and int(major[0]) < _OLDEST:
         return Finding.of(problem("hosted-too-old", version=version, oldest=_OLDEST))
     return Finding(True, f"it is Keycloak {version}")
 

@@ -198,8 +198,15 @@ def words_of(error: KeycloakError) -> str:
         answer = dict(json.loads(error.response_body or b""))
     except (TypeError, ValueError):
         answer = {}
-    words = (answer.get(field) for field in ("errorMessage", "error_description", "error"))
-    return str(next(filter(None, words), "no reason given"))
+    # Of what a user profile forbids, each field is named: in a list of its own if there are several.
+    return "; ".join(map(_one_of_its_words, answer.get("errors") or [answer]))
+
+
+def _one_of_its_words(answer: Mapping[str, Any]) -> str:
+    words = (answer.get(name) for name in ("errorMessage", "error_description", "error"))
+    reason, field = str(next(filter(None, words), "no reason given")), answer.get("field")
+    limits = ", ".join(str(value) for value in answer.get("params") or () if isinstance(value, int))
+    return (f"{field}: " if field else "") + reason + (f" ({limits})" if limits else "")
 
 
 def failure(what: str, error: KeycloakError) -> IdentityError:

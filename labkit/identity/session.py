@@ -19,6 +19,7 @@ import requests
 from ..common.display import Table, Tabular, shown
 from ..common.errors import SignInRefused, TokenInvalid
 from ..common.problems import recognised
+from ..workshop.rules import ALGORITHMS
 from ..workshop.workshop import Client, User
 from .credential_cache import RENEW_SECONDS
 from .keycloak import Keycloak
@@ -173,7 +174,7 @@ def verify(keycloak: Keycloak, token: str, *, audience: str | None) -> dict[str,
     keys = jwk.JWKSet.from_json(keycloak.get(keycloak.discovery()["jwks_uri"]).text)
     wanted: dict[str, Any] = {"iss": keycloak.issuer, "exp": None} | ({"aud": audience} if audience else {})
     try:
-        decoded = jwt.JWT(jwt=token, key=keys, check_claims=wanted, algs=["RS256"], expected_type="JWS")
+        decoded = jwt.JWT(jwt=token, key=keys, check_claims=wanted, algs=[*ALGORITHMS, "EdDSA"], expected_type="JWS")
     except (JWException, ValueError, KeyError) as error:
         reason = f"{type(error).__name__}: {str(error).split('eyJ')[0].strip()}"
         raise TokenInvalid("token-invalid", issuer=keycloak.issuer, audience=audience or "anybody", reason=reason) from None
@@ -191,7 +192,24 @@ def read_claims(token: str) -> dict[str, Any] | None:
 
 def key_id(token: str) -> str:
     """Which of the realm's keys a token says it is signed by (RFC 7515, section 4.1.4)."""
-    return str(_part(token, 0).get("kid", ""))
+    return _header(token, "kid")
+
+
+def algorithm(token: str) -> str:
+    """What a token says it is signed with (RFC 7515, section 4.1.1)."""
+    return _header(token, "alg")
+
+
+def texts(claim: object) -> list[str]:
+    """A claim that is one text or a list of them, such as ``aud`` (RFC 7519, section 4.1.3); anything else holds none."""
+    return [each for each in (claim if isinstance(claim, list | tuple) else [claim]) if isinstance(each, str)]
+
+
+def _header(token: str, name: str) -> str:
+    try:
+        return str(_part(token, 0)[name])
+    except (IndexError, KeyError, TypeError, ValueError):
+        return ""
 
 
 def _part(token: str, number: int) -> Any:
@@ -211,8 +229,8 @@ def _session(keycloak: Keycloak, client: Client, username: str, grant: dict[str,
 
 
 def _compare_clocks(new_token: str) -> None:
-    made, now = (read_claims(new_token) or {}).get("iat", 0), time.time()
-    if abs(now - made) > _CLOCK_SECONDS:
+    made, now = (read_claims(new_token) or {}).get("iat"), time.time()
+    if isinstance(made, int) and abs(now - made) > _CLOCK_SECONDS:
         there, here = (time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment)) for moment in (made, now))
         raise TokenInvalid("clocks-apart", seconds=f"{abs(now - made):.0f}", there=there, here=here)
 

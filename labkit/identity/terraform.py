@@ -51,12 +51,13 @@ class Terraform(Displayed):
         for kind, (key, path, resource) in _WAYS.items():
             for item in self._realm.representation.get(kind, []):
                 name = f"/{item[key]}" if kind == "groups" else item[key]
-                rows.append((kind, item[key], f"POST {path}", f'{resource}["{name}"]'))
+                rows.append((kind, item[key], f"POST {path}", f"{resource}[{quoted(name)}]"))
                 for part, (asked, of) in _PARTS.items():
                     if part in item:
-                        rows.append((f"{kind}: {part}", item[key], asked, f'{of}["{name}"]'))
+                        rows.append((f"{kind}: {part}", item[key], asked, f"{of}[{quoted(name)}]"))
                 for mapper in item.get("protocolMappers", []):
-                    address = f'keycloak_generic_protocol_mapper.{resource.rpartition(".")[2]}["{name}/{mapper["name"]}"]'
+                    own = quoted(f"{name}/{mapper['name']}")
+                    address = f"keycloak_generic_protocol_mapper.{resource.rpartition('.')[2]}[{own}]"
                     rows.append((f"{kind}: protocolMappers", mapper["name"], f"POST {path}/…/protocol-mappers/models", address))
         note = "What the admin API is asked stands below its address /admin/realms/" + self._realm.name
         return Table(("what", "name", "by the admin API", "in keycloak.tf"), tuple(rows), note=note)

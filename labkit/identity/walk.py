@@ -8,7 +8,8 @@ the declared ones alone. What ``realm.yaml`` does not declare is left alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 
 from keycloak import KeycloakAdmin
@@ -66,10 +67,9 @@ class Walk:
     def _walk(self) -> None:
         spec, admin, declared = self._spec, self._admin, self._declared
         exists = self._realm()
-        groups = admin.get_groups({"briefRepresentation": "false"}) if exists else []
         scopes = _by("name", admin.get_client_scopes() if exists else [])
         clients = _by("clientId", admin.get_clients() if exists else [])
-        group_ids, roles = self._groups(declared.get("groups", []), groups), self._roles(exists)
+        group_ids, roles = self._groups(declared.get("groups", []), exists), self._roles(exists)
         # Clients come after users: through a client with its own secret nobody signs in by a published password.
         for user in declared.get("users", []):
             name = user["username"]
@@ -116,6 +116,8 @@ class Walk:
         """Have the realm as declared; returns whether it is there then."""
         name, now = self._spec.name, self._realm_now()
         declared = {field: value for field, value in self._declared.items() if field not in _KINDS}
+        if now and now.get("registrationEmailAsUsername") and "registrationEmailAsUsername" not in declared:
+            raise IdentityError("realm-email-as-username", realm=name)
         if now is None and not self._given:
             # Set when it is made: afterwards it is for those who run that Keycloak to decide.
             declared.setdefault("bruteForceProtected", True)
@@ -130,8 +132,13 @@ class Walk:
         return now is not None or self._write
 
     def _realm_now(self) -> Representation | None:
+        return self._found(lambda: self._admin.get_realm(self._spec.name))
+
+    @staticmethod
+    def _found(ask: Callable[[], Representation]) -> Representation | None:
+        """What Keycloak has; None where it has none."""
         try:
-            return dict(self._admin.get_realm(self._spec.name))
+            return dict(ask())
         except KeycloakGetError as error:
             if error.response_code != HTTPStatus.NOT_FOUND:
                 raise
@@ -147,14 +154,16 @@ class Walk:
             refused = error
             wait_until(self._realm_now, _MAKING_SECONDS, lambda _: refused)
 
-    def _groups(self, declared: list[Representation], there: list[Representation], above: str = "", made_at: str = "") -> dict[str, str]:
+    def _groups(self, declared: list[Representation], exists: bool, above: str = "", made_at: str = "") -> dict[str, str]:
         """Have these groups and those below them as declared; returns their ids by their paths."""
-        ids, now = {}, _by("name", there)
+        ids = {}
         for group in declared:
-            path, found, below = f"{above}/{group['name']}", now.get(group["name"]), group.get("subGroups", [])
+            path = f"{above}/{group['name']}"
+            self._place = f"group {path[1:]}"
+            # Each by its path: the list of all groups takes Keycloak seconds in a realm with hundreds.
+            found = self._found(partial(self._admin.get_group_by_path, path[1:])) if exists else None
             ids[path] = self._object("group", path[1:], found, group, "groups", made_at)
-            children = self._admin.get_group_children(ids[path], {"briefRepresentation": "false"}) if found and below else []
-            ids |= self._groups(below, children, path, f"groups/{ids[path]}/children")
+            ids |= self._groups(group.get("subGroups", []), bool(found), path, f"groups/{ids[path]}/children")
         return ids
 
     def _roles(self, exists: bool) -> dict[str, Representation]:
@@ -166,8 +175,8 @@ class Walk:
         for role in declared:
             name = role["name"]
             self._object("role", name, there.get(name), role, "roles-by-id", "roles")
-            if self._write and name not in there:
-                there[name] = self._admin.get_realm_role(name)
+        if self._write and {role["name"] for role in declared} - there.keys():
+            there = _by("name", self._admin.get_realm_roles(brief_representation=False))
         known = {*built_in("roles"), *(role["name"] for role in declared)}
         return {name: role for name, role in there.items() if name in known}
 
@@ -176,6 +185,9 @@ class Walk:
     ) -> None:
         admin, name = self._admin, user["username"]
         user_id = self._object("user", name, now, user, "users")
+        if now is None and user_id:
+            # Keycloak itself asks a new user for what the realm asks of everybody, such as a new password.
+            self._send("put", f"users/{user_id}", {"requiredActions": user.get("requiredActions", [])})
         if now is not None and self._given and self._given.outdated:
             self._new_password(user, user_id)
         groups = {group["path"] for group in admin.get_user_groups(user_id)} if user_id else set()

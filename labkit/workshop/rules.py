@@ -12,6 +12,12 @@ from .files import ACCESS, AUTHENTICATION, FLAGS, KIND, MARK, RBAC, REALM, Docum
 BUILT_IN_ROLES = frozenset(("cluster-admin", "admin", "edit", "view"))
 """The user-facing cluster roles of Kubernetes: https://kubernetes.io/docs/reference/access-authn-authz/rbac/#user-facing-roles"""
 
+_KUBERNETES_OWN = {"ClusterRole": BUILT_IN_ROLES, "ClusterRoleBinding": frozenset(("cluster-admin",))}
+"""What it makes itself besides the names with ``system:``, by kind."""
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
+"""By what a token may be signed for an API server that a file tells; flags name some of them."""
+
 _NEEDED = {
     "oidc-group-membership-mapper": ("claim.name",),
     "oidc-audience-mapper": ("included.custom.audience", "included.client.audience"),
@@ -29,7 +35,7 @@ def disagreements(files: Mapping[str, Document]) -> Iterator[str]:
     """What does not fit, by file, as `Document.problem` words it."""
     realm, flags, access = files[REALM].data, files[FLAGS].data, files[ACCESS].data
     found = {
-        REALM: _in_realm(realm),
+        REALM: _in_realm(realm, flags["oidc-groups-claim"]),
         RBAC: _in_rbac(files[RBAC].documents, [path.rpartition("/")[2] for path in group_paths(realm)]),
         FLAGS: _in_flags(flags, realm),
         AUTHENTICATION: _in_authentication(files[AUTHENTICATION].data["jwt"][0], flags),
@@ -53,27 +59,46 @@ def _groups(groups: Sequence[Representation], place: Place, above: str = "") -> 
         yield from _groups(group.get("subGroups", []), (*at, "subGroups"), path)
 
 
-def _in_realm(realm: Representation) -> Problems:
+def _in_realm(realm: Representation, groups_claim: str) -> Problems:
     groups = list(_groups(realm.get("groups", []), ("groups",)))
-    # Tokens give a group's name without its path, so that two of one name would have each other's rights.
-    yield from twice([(place, name) for place, _, name in groups])
+    # Tokens give a group's name without its path, so that two of one name would have each other's rights. Backstage knows no capitals.
+    yield from twice([(place, name.lower()) for place, _, name in groups])
+    if realm.get("registrationEmailAsUsername"):
+        yield ("registrationEmailAsUsername",), "should be false, or left out: Keycloak would call every user by their email"
     if "password" in realm.get("smtpServer", {}):
         yield ("smtpServer", "password"), f"Keycloak never shows it again, so that a plan could not see a difference. {NOT_MANAGED}"
     roles = {*built_in("roles"), *(role["name"] for role in realm.get("roles", {}).get("realm", []))}
+    usernames = {user["username"] for user in realm.get("users", [])}
     for place, user in in_list(realm.get("users", []), ("users",)):
         yield from _undeclared((*place, "groups"), "group", user["groups"], [path for _, path, _ in groups])
         yield from _undeclared((*place, "realmRoles"), "realm role", user.get("realmRoles", []), roles)
         if [each["type"] for each in user["credentials"]] != ["password"]:
             yield (*place, "credentials"), "should be one, of the type password"
+        if user["username"].removesuffix("-exec") in usernames - {user["username"]}:
+            yield (*place, "username"), f'"{user["username"]}" is the name of another user\'s second context, by which kubectl asks labkit'
     scopes = {*built_in("scopes"), *(scope["name"] for scope in realm.get("clientScopes", []))}
     for place, client in in_list(realm.get("clients", []), ("clients",)):
         yield from _in_client(place, client, scopes)
-    for owners in ("clientScopes", "clients"):
-        for place, owner in in_list(realm.get(owners, []), (owners,)):
-            for at, mapper in in_list(owner.get("protocolMappers", []), (*place, "protocolMappers")):
-                needed = _NEEDED.get(mapper["protocolMapper"], ())
-                if needed and not any(mapper["config"].get(key, "").strip() for key in needed):
-                    yield (*at, "config", needed[0]), "is missing"
+    for owners, key in (("clientScopes", "name"), ("clients", "clientId")):
+        mappers = [
+            (at, f"{owner[key]}/{mapper['name']}", mapper)
+            for place, owner in in_list(realm.get(owners, []), (owners,))
+            for at, mapper in in_list(owner.get("protocolMappers", []), (*place, "protocolMappers"))
+        ]
+        # Terraform calls a mapper by these two names, and keeps one of two that it calls alike.
+        yield from twice([((*at, "name"), name) for at, name, _ in mappers])
+        for at, _, mapper in mappers:
+            yield from (((*at, "config", field), what) for field, what in _in_mapper(mapper, groups_claim))
+
+
+def _in_mapper(mapper: Representation, groups_claim: str) -> Iterator[tuple[str, str]]:
+    """What is wrong, by the field in the mapper's ``config``."""
+    config, needed = mapper["config"], _NEEDED.get(mapper["protocolMapper"], ())
+    if needed and not any(config.get(field, "").strip() for field in needed):
+        yield needed[0], "is missing"
+    paths = config.get("full.path") == "true" and mapper["protocolMapper"] == "oidc-group-membership-mapper"
+    if paths and config.get("claim.name") == groups_claim:
+        yield "full.path", f'should be "false": tokens would name groups with paths in the claim "{groups_claim}", and no binding does'
 
 
 def _in_client(place: Place, client: Representation, scopes: Collection[str]) -> Problems:
@@ -95,8 +120,8 @@ def _in_rbac(objects: list[Representation], groups: Sequence[str]) -> Problems:
     for wanted in ("ClusterRole", "ClusterRoleBinding"):
         yield from twice([((*place, "metadata", "name"), name) for place, kind, name in names if kind == wanted])
     for (place, kind, name), each in zip(names, objects, strict=True):
-        if kind == "ClusterRole" and name in BUILT_IN_ROLES:
-            yield (*place, "metadata", "name"), f'"{name}" is a role of Kubernetes\' own'
+        if name in _KUBERNETES_OWN[kind]:
+            yield (*place, "metadata", "name"), f'"{name}" is a {kind} of Kubernetes\' own'
         if kind == "ClusterRoleBinding" and "roleRef" not in each:
             yield (*place, "roleRef"), "is missing"
         for at, subject in in_list(each.get("subjects", []), (*place, "subjects")):
@@ -111,8 +136,15 @@ def _in_flags(flags: Mapping[str, str], realm: Representation) -> Problems:
     yield from _undeclared(("oidc-client-id",), "client", client, list(clients))
     for name in ("oidc-username-claim", "oidc-groups-claim") if client in clients else ():
         yield from _undeclared((name,), "claim", flags[name], _claims(clients[client], realm))
+    for algorithm in signing_algorithms(flags):
+        yield from _undeclared(("oidc-signing-algs",), "signing algorithm", algorithm, ALGORITHMS)
     if flags["oidc-username-claim"] != "email" and not flags.get("oidc-username-prefix"):
         yield ("oidc-username-claim",), 'needs oidc-username-prefix: "-" beside it, or the issuer stands before every name'
+
+
+def signing_algorithms(flags: Mapping[str, str]) -> tuple[str, ...]:
+    """Those that ``oidc-signing-algs`` names, with commas between them; Kubernetes' own choice is the first."""
+    return tuple((flags.get("oidc-signing-algs") or ALGORITHMS[0]).split(","))
 
 
 def _claims(client: Representation, realm: Representation) -> set[str]:

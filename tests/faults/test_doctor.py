@@ -203,6 +203,10 @@ def rename_issuer(url: str) -> Break:
     return set_it
 
 
+def sign_by(algorithm: str) -> Break:
+    return lambda lab: lab.realm.admin().update_realm(lab.workshop.realm.name, {"defaultSignatureAlgorithm": algorithm})
+
+
 def apply(lab: Lab) -> None:
     lab.realm.apply()
 
@@ -215,6 +219,7 @@ IN_THE_REALM: list[tuple[str, Break, Mend]] = [
     ("realm-missing", lambda lab: lab.keycloak.admin().delete_realm(lab.workshop.realm.name), apply),
     ("realm-disabled", lambda lab: lab.keycloak.admin().update_realm(lab.workshop.realm.name, {"enabled": False}), apply),
     ("realm-renamed-issuer", rename_issuer("https://sso.example"), rename_issuer("")),
+    ("signed-otherwise", sign_by("EdDSA"), sign_by("RS256")),
     ("user-missing", lambda lab: lab.realm.admin().delete_user(user(lab)["id"]), apply),
     ("user-disabled", change_user(enabled=False), apply),
     ("user-changed", change_user(firstName="Somebody"), apply),
@@ -412,6 +417,18 @@ def test_a_portal_with_another_configuration_is_named(whole: Lab) -> None:
         file.write_text(text)
 
 
+@pytest.mark.fault("Doctor", "the API server's AuthenticationConfiguration is gone or damaged", "named `authentication-unreadable`")
+@pytest.mark.parametrize("text", [None, "jwt: [", "jwt: {a: 1}", "jwt: [{issuer: {url: x, audiences: 7}}]"])
+def test_a_file_that_the_api_server_could_not_read_again_is_named(whole: Lab, text: str | None) -> None:
+    file = whole.settings.state.authentication
+    before = file.read_text()
+    try:
+        file.unlink() if text is None else file.write_text(text)
+        assert diagnose(whole).names == ["authentication-unreadable"]
+    finally:
+        file.write_text(before)
+
+
 def test_clocks_that_differ_are_named(whole: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("labkit.identity.session._CLOCK_SECONDS", -1)
     # Both run on this machine, whose clock a test may not set: here no difference at all is allowed.
@@ -510,6 +527,7 @@ def test_every_cause_but_the_last_resorts_is_provoked_here() -> None:
     one_by_one = {
         "other-claims",
         "undeclared-groups",
+        "authentication-unreadable",
         "keycloak-silent",
         "api-server-silent",
         "keycloak-port-taken",

@@ -137,7 +137,7 @@ def test_an_unfinished_account_is_refused(lab: Lab, kube: Client, user_dev: User
     assert user_id is not None
     hands.update_user(user_id, {"requiredActions": ["UPDATE_PASSWORD"]})
     try:
-        with refused("invalid_grant", "no required action"):
+        with refused("invalid_grant", "a required action"):
             sign_in(lab.keycloak, kube, user_dev)
     finally:
         hands.update_user(user_id, {"requiredActions": []})

@@ -152,7 +152,10 @@ NO_SUCH_SCOPE = (
 NOT_MANAGED = "labkit does not manage this: leave it out, and set it in Keycloak's console or with lab.realm.admin()"
 LOOPBACK_ONLY = "nodes[0].extraPortMappings[0].listenAddress: should be '127.0.0.1'"
 NO_PREFIX = "jwt[0].claimMappings.username.prefix: should be ''"
-BAD_NAME = "is no user name: take 3 to 255 characters, no spaces and no signs such as / or $"
+BAD_NAME = "is no user name for Keycloak: leave out spaces and signs such as /, ', : and $"
+COLON = 'is no group name for Kubernetes: leave out ":", which marks its own names, such as system:masters'
+LOWER_CASE = "Keycloak: write it in lower case, as Keycloak keeps it"
+EMAIL = 'Keycloak: write NAME@DOMAIN, with 64 characters at most before the "@"'
 
 
 def told(caught: pytest.ExceptionInfo[WorkshopError], file: Path) -> list[str]:
@@ -179,23 +182,35 @@ def told(caught: pytest.ExceptionInfo[WorkshopError], file: Path) -> list[str]:
         (
             REALM,
             at("groups", 1, "name", to="system:masters"),
-            'groups[1].name: "system:masters" has a ":", which marks names of Kubernetes and its tools, such as system:masters',
+            f'groups[1].name: "system:masters" {COLON}',
         ),
         (
             REALM,
             at("groups", 0, "name", to="oidc:kube-dev"),
-            'groups[0].name: "oidc:kube-dev" has a ":", which marks names of Kubernetes and its tools, such as system:masters',
+            f'groups[0].name: "oidc:kube-dev" {COLON}',
         ),
         (
             REALM,
             at("groups", 0, "subGroups", to=[{"name": "a:b"}]),
-            'groups[0].subGroups[0].name: "a:b" has a ":", which marks names of Kubernetes and its tools, such as system:masters',
+            f'groups[0].subGroups[0].name: "a:b" {COLON}',
         ),
-        (REALM, at("groups", 0, "name", to="a/b"), 'groups[0].name: "a/b" has a "/", which divides the names in a path: write subGroups'),
+        (
+            REALM,
+            at("groups", 0, "name", to="a/b"),
+            'groups[0].name: "a/b" is no group name for Keycloak\'s paths: write subGroups instead of "/"',
+        ),
         (REALM, at(*USER, "username", to="system:admin"), f'users[2].username: "system:admin" {BAD_NAME}'),
         (REALM, at("realm", to=""), "realm: is empty"),
-        (REALM, at("realm", to="my realm"), 'realm: "my realm" can\'t stand in an address: use letters, digits, ".", "_" and "-"'),
-        (REALM, at("realm", to="master"), 'realm: "master" is the realm that Keycloak keeps for its own administrators'),
+        (
+            REALM,
+            at("realm", to="my realm"),
+            'realm: "my realm" is no realm name for its address: use letters, digits, ".", "_" and "-", and begin with a letter or digit',
+        ),
+        (
+            REALM,
+            at("realm", to="master"),
+            'realm: "master" is no realm name for Keycloak: take another, this is the realm of its own administrators',
+        ),
         (REALM, at("client_scopes", to=[]), "client_scopes: unknown key (did you mean clientScopes?)"),
         (REALM, at("colour", to="x"), "colour: unknown key"),
         (REALM, at("displayname", to="x"), "displayname: unknown key (did you mean displayName?)"),
@@ -222,11 +237,11 @@ def told(caught: pytest.ExceptionInfo[WorkshopError], file: Path) -> list[str]:
         (REALM, at(*USER, "enabled", to="yes"), "users[2].enabled: should be true or false"),
         (REALM, at(*USER, "firstName", to=" "), "users[2].firstName: is empty"),
         (REALM, at(*USER, "lastName", to="Dev "), 'users[2].lastName: "Dev " begins or ends with a space'),
-        (REALM, at(*USER, "username", to="User-Dev"), 'users[2].username: Keycloak keeps this in lower case: write "user-dev"'),
+        (REALM, at(*USER, "username", to="User-Dev"), f'users[2].username: "User-Dev" is no user name for {LOWER_CASE}'),
         (REALM, at(*USER, "username", to="a/b"), f'users[2].username: "a/b" {BAD_NAME}'),
-        (REALM, at(*USER, "email", to="user-admin"), 'users[2].email: "user-admin" is no email address'),
-        (REALM, at(*USER, "email", to="user@kratix..io"), 'users[2].email: "user@kratix..io" is no email address'),
-        (REALM, at(*USER, "email", to="User@kratix.io"), 'users[2].email: Keycloak keeps this in lower case: write "user@kratix.io"'),
+        (REALM, at(*USER, "email", to="user-admin"), f'users[2].email: "user-admin" is no email address for {EMAIL}'),
+        (REALM, at(*USER, "email", to="user@kratix..io"), f'users[2].email: "user@kratix..io" is no email address for {EMAIL}'),
+        (REALM, at(*USER, "email", to="User@kratix.io"), f'users[2].email: "User@kratix.io" is no email address for {LOWER_CASE}'),
         (
             REALM,
             at(*USER, "email", to="user-dev@kratix.io"),
@@ -302,7 +317,7 @@ def told(caught: pytest.ExceptionInfo[WorkshopError], file: Path) -> list[str]:
             at(2, "metadata", "name", to="kube-admin"),
             '[2].metadata.name: "kube-admin" is there twice, first as [1].metadata.name',
         ),
-        (RBAC, at(0, "metadata", "name", to="view"), '[0].metadata.name: "view" is a role of Kubernetes\' own'),
+        (RBAC, at(0, "metadata", "name", to="view"), '[0].metadata.name: "view" is a ClusterRole of Kubernetes\' own'),
         (RBAC, at(0, "kind", to="Role"), "[0].kind: should be 'ClusterRole' or 'ClusterRoleBinding'"),
         (ACCESS, at("verbs", to=[]), "verbs: is empty"),
         (ACCESS, at("verb", to=[]), "verb: unknown key (did you mean verbs?)"),
