@@ -133,6 +133,8 @@ class Lab:
 
         Two at once wait for each other, and so does `down`.
         """
+        # First: nothing is started for a portal whose files say something else than the workshop's.
+        self.portal.require_agreement()
         # Before the lock: where one has to be built, it takes longer than anybody waits for a lock.
         self.setup()
         with self.processes.lock():
@@ -184,13 +186,12 @@ class Lab:
             KeycloakUnreachable: Nothing answers.
             SignInRefused: Keycloak says no.
         """
-        client = self.workshop.client(client_id or self.workshop.cluster.oidc.client_id)
+        client = self.workshop.client(client_id) if client_id else self.workshop.api_client
         return sign_in(self.keycloak, client, self.workshop.user(username))
 
     def credential(self, username: str) -> str:
         """Give kubectl an ExecCredential, as JSON; see `labkit.identity.credential`."""
-        client = self.workshop.client(self.workshop.cluster.oidc.client_id)
-        return exec_credential(self.keycloak, client, self.workshop.user(username), self.credentials)
+        return exec_credential(self.keycloak, self.workshop.api_client, self.workshop.user(username), self.credentials)
 
     def terraform(self) -> Terraform:
         """Give the realm as a configuration for Terraform, in place of its plan and apply."""

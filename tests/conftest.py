@@ -52,7 +52,7 @@ LAB_SECONDS = 800
 GROUPS = {
     "lab": "causes cli cluster external isolation keycloak kind oidc_styles realm render session shortages",
     "lab with portal": "kratix pages pictures portal portal_permissions portal_publishing portal_sign_in portal_tokens steps",
-    "other Keycloak": "hosted labs_elsewhere",
+    "other Keycloak": "hosted labs_elsewhere other_workshop",
 }
 """The files of tests/integration that share servers; the first two groups take about the same time."""
 

@@ -41,6 +41,9 @@ info) echo '{DOCKER_INFO}';;
 context) echo unix:///var/run/docker.sock;;"""
 """What a script says that stands in for a Docker of which nothing but that it answers is asked: the cases of its first argument."""
 
+OTHER_WORKSHOP = Path(__file__).with_name("other_workshop")
+"""A workshop that differs from labkit's own in everything that may differ."""
+
 QUICK_LABS = [info.name for info in LABS if info.name != "07-break-and-fix"]
 """The labs that `make test` runs, in their order; tests/faults/test_lab_07.py runs the one that takes minutes."""
 

@@ -29,7 +29,7 @@ _OPENS = """\
   Ctrl-C here ends it; labkit down stops the lab's servers"""
 
 _BROKEN = """\
-  see for yourself   kubectl --kubeconfig {kubeconfig} --context user-dev get namespaces
+  see for yourself   kubectl --kubeconfig {kubeconfig} --context {reader} get namespaces
                      or in a notebook: sandbox = Practice(lab).lab, then as in lab 07
   ask for the cause  labkit doctor --practice
   the solution       labkit mend"""
@@ -187,7 +187,7 @@ def break_(args: Namespace) -> None:
     if not practice.is_up():
         practice.start()
     practice.switch_on(args.fault)
-    print(_BROKEN.format(kubeconfig=practice.lab.cluster.kubeconfig.path))
+    print(_BROKEN.format(kubeconfig=practice.lab.cluster.kubeconfig.path, reader=practice.lab.workshop.reader.username))
 
 
 @verb()

@@ -95,7 +95,8 @@ def _reaching_keycloak(lab: Lab) -> str:
 
 
 def _portal_env(lab: Lab) -> str:
-    secret = f"# Set {config.SESSION_SECRET}, any long random text, and {config.CLIENT_SECRET}, that of {config.CLIENT_ID}, as well.\n"
+    client = lab.workshop.portal_client.client_id
+    secret = f"# Set {config.SESSION_SECRET}, any long random text, and {config.CLIENT_SECRET}, that of {client}, as well.\n"
     return secret + config.env_file(config.variables(lab.settings, lab.cluster.endpoint, lab.keycloak.issuer, Path()))
 
 
@@ -118,7 +119,7 @@ _MADE: Mapping[str, Callable[[Lab], str]] = {
     PATCH: _reaching_keycloak,
     "portal.env": _portal_env,
     "people.yaml": lambda lab: config.people(lab.workshop),
-    "kratix/requester.yaml": lambda lab: lab.kratix.requester(lab.kratix.team_space, lab.workshop.realm.groups[0]).text,
+    "kratix/requester.yaml": lambda lab: lab.kratix.requester(lab.kratix.team_space, lab.workshop.reading.group).text,
     "kratix/template.yaml": lambda lab: lab.kratix.template(lab.kratix.team_space).document.text,
     "rbac.yaml": lambda lab: lab.workshop.cluster.rbac.text,
     "kubeconfig": _kubeconfig,

@@ -46,7 +46,7 @@ class Difference:
 
 
 class Rbac:
-    """Cluster roles and bindings, as declared; ``kubectl`` runs as the cluster's administrator."""
+    """Roles and bindings, as declared; ``kubectl`` runs as the cluster's administrator."""
 
     def __init__(self, declared: ClusterSpec, kubectl: Callable[..., KubectlAnswer]) -> None:
         self._declared, self._kubectl = declared, kubectl
@@ -67,27 +67,32 @@ class Rbac:
         self._kubectl("wait", "--for=jsonpath={.rules[0].verbs}", *gathered, "--timeout=30s")
         for wanted, there in self._pairs():
             if there and there.get("roleRef") != wanted.get("roleRef"):
-                self._kubectl("delete", "clusterrolebinding", wanted["metadata"]["name"])
+                self._kubectl("delete", "-f", "-", stdin=bundle([wanted]))
         return self._kubectl("apply", "-f", "-", stdin=bundle(self.objects()))
 
     def remove(self) -> KubectlAnswer:
         """Delete them; what is gone already is no error."""
-        names = [f"{wanted['kind'].lower()}/{wanted['metadata']['name']}" for wanted in reversed(self.objects())]
-        return self._kubectl("delete", "--ignore-not-found", *names)
+        return self._kubectl("delete", "--ignore-not-found", "-f", "-", stdin=bundle(self.objects()[::-1]))
 
     def differences(self) -> list[Difference]:
         """What the cluster has that differs from what is declared; empty when all is well."""
         found = []
         for wanted, there in self._pairs():
             parts = [part for part in _PARTS if part in wanted and there.get(part) != wanted[part]] if there else [""]
-            found += [Difference(wanted["kind"], wanted["metadata"]["name"], part) for part in parts]
+            found += [Difference(*kind_and_name(wanted), part) for part in parts]
         return found
 
     def _pairs(self) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
         """Each declared object, with the one of its kind and name in the cluster."""
-        items = json.loads(self._kubectl("get", "clusterroles,clusterrolebindings", "-o", "json").output)["items"]
-        found = {(item["kind"], item["metadata"]["name"]): item for item in items}
-        return [(wanted, found.get((wanted["kind"], wanted["metadata"]["name"]))) for wanted in self.objects()]
+        items = json.loads(self._kubectl("get", "clusterroles,clusterrolebindings,roles,rolebindings", "-A", "-o", "json").output)["items"]
+        found = {kind_and_name(item): item for item in items}
+        return [(wanted, found.get(kind_and_name(wanted))) for wanted in self.objects()]
+
+
+def kind_and_name(found: Mapping[str, Any]) -> tuple[str, str]:
+    """An object's kind, and its name, after its namespace if it is in one."""
+    metadata = found["metadata"]
+    return found["kind"], "/".join((*metadata.get("namespace", "").split(), metadata["name"]))
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,10 @@ class Identity(Displayed):
     username: str
     groups: tuple[str, ...]
 
+    def is_same(self, other: Identity) -> bool:
+        """Whether both are the same to RBAC, which knows no order of groups."""
+        return self.username == other.username and set(self.groups) == set(other.groups)
+
     def __str__(self) -> str:
         return f"{self.username} (groups: {shown(self.groups)})"
 

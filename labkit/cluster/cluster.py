@@ -137,12 +137,12 @@ class Cluster:
 
         Which groups of a real token get as far as RBAC is the API server's trust to say.
         """
-        who = self._identity(claims)
+        who = self.identity(claims)
         return self.admin_kubectl(*args, f"--as={who.username}", *(f"--as-group={group}" for group in who.groups))
 
     def may(self, claims: Claims, verb: str, resource: str, namespace: str = "") -> bool:
         """Ask by a SubjectAccessReview whether RBAC lets the bearer of a token with these claims do something; see `Api.can`."""
-        who, (plural, _, group) = self._identity(claims), resource.partition(".")
+        who, (plural, _, group) = self.identity(claims), resource.partition(".")
         asked = {"verb": verb, "resource": plural, "group": group, "namespace": namespace}
         spec = {"user": who.username, "groups": who.groups, "resourceAttributes": asked}
         review = json.dumps({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec})
@@ -181,17 +181,23 @@ class Cluster:
     def _shared_one_was_used(self) -> bool:
         return self._settings.cluster == "external" and self.kubeconfig.entry("contexts", ExternalCluster.name) is not None
 
-    def _identity(self, claims: Claims) -> Identity:
-        """The name and groups in these claims, as RBAC has them."""
+    def identity(self, claims: Claims) -> Identity:
+        """The name and groups in these claims, as RBAC has them; IdentityError if they have no name."""
         oidc = self._workshop.cluster.oidc
         if (name := claims.get(oidc.username_claim)) is None:
             raise IdentityError("token-lacks-claim", token=claims.title, claim=oidc.username_claim, client=oidc.client_id)
         return Identity(str(name), (*texts(claims.get(oidc.groups_claim)), "system:authenticated"))
 
+    def declared_identity(self, session: Session) -> Identity:
+        """Whom the API server should take a signed-in person for, as the workshop declares them; only the token knows Keycloak's ids."""
+        user = self._workshop.user(session.username)
+        declared = {"email": user.email, "preferred_username": user.username}.get(self._workshop.cluster.oidc.username_claim)
+        return Identity(declared or self.identity(session.claims).username, (*user.groups, "system:authenticated"))
+
     def _prove(self, fault: Callable[[], ClusterError | None]) -> None:
         """Prove that the cluster trusts the realm: somebody signs in, and the API server takes them for who they are."""
         session = self._session()
-        claimed, found = self._identity(session.claims), self.api(session).wait_until_known(fault)
+        claimed, found = self.identity(session.claims), self.api(session).wait_until_known(fault)
         # In a hosted realm people have groups of others as well, which a trust by flags takes and one by a file does not.
         known = (*self._workshop.realm.groups, "system:authenticated")
         expected = Identity(claimed.username, tuple(group for group in claimed.groups if group in known))
@@ -201,4 +207,4 @@ class Cluster:
     def _session(self) -> Session:
         """The first person of the workshop, signed in."""
         username = [*self._workshop.access.expected, *(user.username for user in self._workshop.realm.users)][0]
-        return sign_in(self._keycloak, self._workshop.client(self._workshop.cluster.oidc.client_id), self._workshop.user(username))
+        return sign_in(self._keycloak, self._workshop.api_client, self._workshop.user(username))

@@ -104,9 +104,12 @@ def _(lab: Lab) -> None:
 
 
 def _groups_scope(lab: Lab) -> tuple[str, dict[str, Any]]:
-    """The id of the client scope ``groups``, and its mapper."""
-    scope = next(scope for scope in lab.realm.admin().get_client_scopes() if scope["name"] == "groups")
-    return scope["id"], scope["protocolMappers"][0]
+    """The id of the client scope that writes the claim of groups, and its mapper."""
+    claim = lab.workshop.cluster.oidc.groups_claim
+    scopes = {scope["name"]: scope for scope in lab.realm.admin().get_client_scopes()}
+    declared = next(each for each in lab.workshop.realm.representation["clients"] if each["clientId"] == lab.workshop.api_client.client_id)
+    owners = [scopes[name] for name in declared["defaultClientScopes"]]
+    return next((o["id"], m) for o in owners for m in o.get("protocolMappers", ()) if m["config"].get("claim.name") == claim)
 
 
 @_fault("missing-groups-mapper", "the mapper was removed while tidying up", "groups-mapper-missing", _apply_realm)
@@ -124,7 +127,7 @@ def _(lab: Lab) -> None:
 
 def _change_user(lab: Lab, **fields: Any) -> None:
     keycloak = lab.realm.admin()
-    user = keycloak.get_user(str(keycloak.get_user_id("user-dev")))
+    user = keycloak.get_user(str(keycloak.get_user_id(lab.workshop.reader.username)))
     keycloak.update_user(user["id"], {**user, **fields})
 
 
@@ -142,14 +145,14 @@ def _(lab: Lab) -> None:
     "missing-binding", "somebody tidied up, and took the binding for a leftover", "binding-missing", lambda lab: lab.cluster.rbac.apply()
 )
 def _(lab: Lab) -> None:
-    lab.cluster.admin_kubectl("delete", "clusterrolebinding", "kube-dev")
+    lab.cluster.admin_kubectl("delete", "clusterrolebinding", lab.workshop.reading.name)
 
 
 @_fault("expired-token", "lunch: more than 30 minutes without a call", "context-expired", _sign_in)
 def _(lab: Lab) -> None:
     """Sign in, with a token of a second's length, and end the session, as if it were long ago."""
     keycloak = lab.realm.admin()
-    client = keycloak.get_client(str(keycloak.get_client_id(lab.workshop.cluster.oidc.client_id)))
+    client = keycloak.get_client(str(keycloak.get_client_id(lab.workshop.api_client.client_id)))
 
     def let_tokens_live(seconds: str) -> None:
         attributes = {**client["attributes"], "access.token.lifespan": seconds}
@@ -157,10 +160,10 @@ def _(lab: Lab) -> None:
 
     let_tokens_live("1")
     try:
-        lab.sign_in("user-dev")
+        lab.sign_in(lab.workshop.reader.username)
     finally:
         let_tokens_live("")
-    keycloak.user_logout(str(keycloak.get_user_id("user-dev")))
+    keycloak.user_logout(str(keycloak.get_user_id(lab.workshop.reader.username)))
 
 
 @_fault("keycloak-down", "the machine ran out of memory, and Keycloak was the largest", "keycloak-down", lambda lab: lab.keycloak.start())
@@ -171,7 +174,7 @@ def _(lab: Lab) -> None:
 @_fault("key-rotated", "the realm's key was renewed, and the old one taken away at once", "keys-rotated", _sign_in)
 def _(lab: Lab) -> None:
     """Sign somebody in, then give the realm a new signing key and take the old one away."""
-    lab.sign_in("user-dev")
+    lab.sign_in(lab.workshop.reader.username)
     keycloak = lab.realm.admin()
     parent = {"parent": keycloak.get_realm(lab.workshop.realm.name)["id"], "type": "org.keycloak.keys.KeyProvider"}
     old = [component for component in keycloak.get_components(parent) if component["providerId"] == "rsa-generated"]

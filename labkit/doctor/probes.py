@@ -195,14 +195,13 @@ def _of_groups(said: str, wanted: Trust) -> str:
 def identities(lab: Lab, sign_in: SignIn) -> Causes:
     """Who the API server takes people for."""
     for username in lab.workshop.access.expected:
-        user, session = lab.workshop.user(username), sign_in(username)
+        session = sign_in(username)
         try:
             seen = lab.cluster.api(session).whoami()
         except Unauthorized as error:
             yield _SIGNS["unauthorized"].get(error.problem.id, "not-taken"), f"{username}: {error.why}"
         else:
-            name = session.claims.get(lab.workshop.cluster.oidc.username_claim)
-            if seen.username != name or set(seen.groups) != {*user.groups, "system:authenticated"}:
+            if not seen.is_same(lab.cluster.declared_identity(session)):
                 yield "other-name", f"{username} is {seen}"
 
 

@@ -19,9 +19,6 @@ from ..workshop.workshop import Workshop
 
 APP_CONFIG, CATALOG = OWN / "app-config.yaml", OWN / "catalog-info.yaml"
 
-CLIENT_ID = "backstage-client"
-"""The client that people sign in to the portal through."""
-
 SESSION_SECRET, CLIENT_SECRET = "PORTAL_SESSION_SECRET", "PORTAL_CLIENT_SECRET"
 """The variables with the secrets, which `variables` leaves out."""
 
@@ -57,7 +54,7 @@ def env_file(known: Mapping[str, str]) -> str:
 
 def publishers(workshop: Workshop) -> list[str]:
     """The groups that may publish templates: those that may do everything in the cluster anyway."""
-    return [binding.group for binding in workshop.cluster.bindings if binding.role == "cluster-admin"]
+    return [binding.group for binding in workshop.cluster.bindings if binding.everything]
 
 
 def require_agreement(file: Path, workshop: Workshop) -> None:
@@ -71,13 +68,20 @@ def require_agreement(file: Path, workshop: Workshop) -> None:
 
 
 def _disagreements(document: Document, workshop: Workshop) -> Iterator[str]:
-    groups, to_publish = workshop.realm.groups, [f"group:default/{group}" for group in publishers(workshop)]
+    groups, oidc = workshop.realm.groups, workshop.cluster.oidc
+    to_publish = [f"group:default/{group}" for group in publishers(workshop)]
+    client = workshop.portal_client.client_id
     # By place: the names that it may hold, what they are, and whether it must hold each.
     expected: dict[Place, tuple[Sequence[str], str, bool]] = {
-        ("auth", "providers", PROVIDER, "development", "clientId"): ([CLIENT_ID], "the portal's client", True),
+        ("auth", "providers", PROVIDER, "development", "clientId"): ([client], "the portal's client", True),
         ("backend", "listen", "host"): (["127.0.0.1"], "this machine's own address, which the lab's servers keep to", True),
         ("ske", "publishers"): (to_publish, "a group that is bound to cluster-admin", False),
-        ("ske", "identity", "audience"): ([workshop.cluster.oidc.client_id], "the audience that the API server asks for", True),
+        ("ske", "identity", "audience"): ([oidc.client_id], "the audience that the API server asks for", True),
+        ("ske", "identity", "groupsClaim"): (
+            [oidc.groups_claim],
+            "the claim of groups that the API server reads",
+            oidc.groups_claim != "groups",
+        ),
         ("ske", "identity", "groups"): (groups, "a group of the realm", True),
     }
     for place, (allowed, what, each) in expected.items():

@@ -61,6 +61,10 @@ class Portal:
         """The workshop's templates by file name, for publishers to register."""
         return {file.name: file for file in matching("templates/*.yaml", self._settings.workshop_folder).values()}
 
+    def require_agreement(self) -> None:
+        """Insist that its files name what the workshop declares; raises WorkshopError, with a line per problem."""
+        config.require_agreement(self.app_config, self._workshop)
+
     def start(self) -> Running:
         """Start it, or take over the one that runs; it is ready on return.
 
@@ -108,7 +112,7 @@ class Portal:
 
     def token_way(self) -> TokenWay:
         """How a person's token gets from Keycloak to the API server, as this portal is set up."""
-        return TokenWay(self._settings.portal_keeps)
+        return TokenWay(self._settings.portal_keeps, self._workshop.portal_client.client_id)
 
     def traces_of(self, session: PortalSession) -> list[str]:
         """The files of the portal's log and database in which a person's Keycloak tokens are found, be it in pieces."""
@@ -127,7 +131,7 @@ class Portal:
         return PortalSession(username, browser, signed_in, self._endpoint().name, self._templates, config.publishers(self._workshop))
 
     def _server(self) -> Server:
-        config.require_agreement(self.app_config, self._workshop)
+        self.require_agreement()
         keys = self._realm_keys()
         programs = self._tools.ensure("node", "backstage")
         app = self._lay_out(programs["backstage"].path)
@@ -191,7 +195,7 @@ class Portal:
         file = self._settings.state.portal_secrets
         holds = "the key to the portal's sign-ins"
         kept = read_state(file, holds, lambda found: all(isinstance(value, str) for value in found.values())) if file.exists() else {}
-        client = self._workshop.client(config.CLIENT_ID).secret.get_secret_value()
+        client = self._workshop.portal_client.secret.get_secret_value()
         wanted = {config.SESSION_SECRET: kept.get(config.SESSION_SECRET) or secrets.token_urlsafe(32), config.CLIENT_SECRET: client}
         if wanted != kept:
             write_private(file, json.dumps(wanted))

@@ -22,9 +22,11 @@ class TokenWay(Drawn):
 
     Attributes:
         kept: Where the portal keeps the person's Keycloak token.
+        client_id: The portal's client.
     """
 
     kept: PortalToken
+    client_id: str
 
     @property
     def messages(self) -> tuple[tuple[str, str], ...]:
@@ -32,7 +34,7 @@ class TokenWay(Drawn):
         keeps, carried = _KEEPING[self.kept]
         return (
             ("browser → portal", "sign me in"),
-            ("portal → browser", "ask Keycloak, as backstage-client"),
+            ("portal → browser", f"ask Keycloak, as {self.client_id}"),
             ("browser → Keycloak", "name and password, into Keycloak's own form"),
             ("Keycloak → browser", "a code, good once, for the portal"),
             ("browser → portal", "the code"),
@@ -43,7 +45,7 @@ class TokenWay(Drawn):
             ("browser → portal", "run this template; Backstage token"),
             ("portal", "verifies the access token: whose, for whom, until when"),
             ("portal → API server", "create this ConfigMap; access token"),
-            ("API server", "signature, iss, aud, exp; email and groups; RBAC"),
+            ("API server", "signature, iss, aud, exp; user name and groups; RBAC"),
             ("API server → portal", "201, or 403 with the person's name"),
             ("portal → browser", "the task's log, and how it ended"),
         )

@@ -115,19 +115,24 @@ def _in_client(place: Place, client: Representation, scopes: Collection[str]) ->
 
 
 def _in_rbac(objects: list[Representation], groups: Sequence[str]) -> Problems:
-    names = [(place, each["kind"], each["metadata"]["name"]) for place, each in in_list(objects)]
-    roles = {name for _, kind, name in names if kind == "ClusterRole"}
-    for wanted in ("ClusterRole", "ClusterRoleBinding"):
-        yield from twice([((*place, "metadata", "name"), name) for place, kind, name in names if kind == wanted])
-    for (place, kind, name), each in zip(names, objects, strict=True):
-        if name in _KUBERNETES_OWN[kind]:
+    names = [(each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]) for each in objects]
+    for name in dict.fromkeys(names):
+        yield from twice([((i, "metadata", "name"), name[2]) for i, other in enumerate(names) if other == name])
+    for (place, each), (kind, namespace, name) in zip(in_list(objects), names, strict=True):
+        if name in _KUBERNETES_OWN.get(kind, ()):
             yield (*place, "metadata", "name"), f'"{name}" is a {kind} of Kubernetes\' own'
-        if kind == "ClusterRoleBinding" and "roleRef" not in each:
+        if kind.startswith("Cluster") == bool(namespace):
+            what = f"a {kind} is in none: leave it out" if namespace else f"is missing: a {kind} holds in one"
+            yield (*place, "metadata", "namespace"), what
+        if kind.endswith("Binding") and "roleRef" not in each:
             yield (*place, "roleRef"), "is missing"
         for at, subject in in_list(each.get("subjects", []), (*place, "subjects")):
             yield from _undeclared((*at, "name"), "group", subject["name"], groups)
         if "roleRef" in each:
-            yield from _undeclared((*place, "roleRef", "name"), "role", each["roleRef"]["name"], BUILT_IN_ROLES | roles)
+            bound, where = each["roleRef"]["kind"], "" if each["roleRef"]["kind"] == "ClusterRole" else namespace
+            roles = {other for other_kind, there, other in names if (other_kind, there) == (bound, where)}
+            known = BUILT_IN_ROLES | roles if bound == "ClusterRole" else roles
+            yield from _undeclared((*place, "roleRef", "name"), "role", each["roleRef"]["name"], known)
 
 
 def _in_flags(flags: Mapping[str, str], realm: Representation) -> Problems:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,9 @@ from .rules import disagreements, group_paths
 
 _SHAPES = {REALM: "realm", RBAC: "rbac", FLAGS: "flags", AUTHENTICATION: "authentication", KIND: "kind", ACCESS: "access"}
 """What each file holds, as ``fields.yaml`` describes it."""
+
+PORTAL_PATH = "/api/auth/keycloak/handler/frame"
+"""Where Keycloak sends people back to the portal, below its address."""
 
 _T = TypeVar("_T")
 
@@ -44,11 +47,17 @@ class Client:
 
 @dataclass(frozen=True)
 class Binding:
-    """A cluster role binding gives ``role`` to everybody in ``group``."""
+    """A binding gives ``role`` to everybody in ``group``: in one ``namespace``, or everywhere if that is empty."""
 
     name: str
     group: str
     role: str
+    namespace: str = ""
+
+    @property
+    def everything(self) -> bool:
+        """Whether it lets everybody in the group do everything in the cluster."""
+        return self.role == "cluster-admin" and not self.namespace
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,10 @@ class RealmSpec:
         """The clients."""
         return tuple(Client(each["clientId"], SecretStr(each.get("secret", ""))) for each in self.representation.get("clients", []))
 
+    def path(self, group: str) -> str:
+        """The path of a declared group, such as ``/team/kube-dev``."""
+        return next(path for path in group_paths(self.representation) if _last(path) == group)
+
     def with_values(self, values: Mapping[Place, str | list[str]]) -> RealmSpec:
         """The same realm with other values; see `Document.with_values`."""
         return RealmSpec(self.document.with_values(values))
@@ -120,7 +133,7 @@ class ClusterSpec:
     """What the workshop declares of its cluster; all but ``rbac`` is to be filled in.
 
     Attributes:
-        rbac: ``rbac.yaml``: cluster roles and their bindings, as the API server takes them.
+        rbac: ``rbac.yaml``: roles and their bindings, as the API server takes them.
         patch: What kubeadm changes in the pod of a KinD cluster's API server.
     """
 
@@ -139,7 +152,7 @@ class ClusterSpec:
     def bindings(self) -> tuple[Binding, ...]:
         """The bindings, one for each group in them."""
         return tuple(
-            Binding(each["metadata"]["name"], subject["name"], each["roleRef"]["name"])
+            Binding(each["metadata"]["name"], subject["name"], each["roleRef"]["name"], each["metadata"].get("namespace", ""))
             for each in self.rbac.documents
             for subject in each.get("subjects", [])
             if "roleRef" in each
@@ -184,6 +197,46 @@ class Workshop:
         expected = {username: tuple(verbs) for username, verbs in access["expected"].items()}
         cluster = ClusterSpec(*(files[name] for name in (RBAC, FLAGS, AUTHENTICATION, KIND, PATCH)))
         return cls(RealmSpec(files[REALM]), cluster, Access(tuple(access["verbs"]), tuple(access["resources"]), expected))
+
+    @property
+    def administrator(self) -> User:
+        """The first person in ``access.yaml`` who may do everything; raises WorkshopError if nobody may."""
+        may_all = [name for name, verbs in self.access.expected.items() if set(verbs) == set(self.access.verbs)]
+        groups = {binding.group for binding in self.cluster.bindings if binding.everything}
+        return self._first("administrator", (user for user in map(self.user, may_all) if groups & set(user.groups)))
+
+    @property
+    def reader(self) -> User:
+        """The first person in ``access.yaml`` who may list, may change nothing, and has this from one group's binding."""
+        reading = {"get", "list", "watch"}
+        may_read = [name for name, verbs in self.access.expected.items() if "list" in verbs and set(verbs) <= reading]
+        return self._first("reader", (user for user in map(self.user, may_read) if self._bindings(user)))
+
+    @property
+    def reading(self) -> Binding:
+        """The binding, and with it the group and the role, by which the reader may read everywhere."""
+        return self._bindings(self.reader)[0]
+
+    @property
+    def api_client(self) -> Client:
+        """The client that people sign in through for kubectl: the audience that the API server asks for."""
+        return self.client(self.cluster.oidc.client_id)
+
+    @property
+    def portal_client(self) -> Client:
+        """The client that people sign in to the portal through: the first with the portal's redirect URI; WorkshopError if none has it."""
+        clients = self.realm.representation.get("clients", [])
+        found = (each["clientId"] for each in clients if any(uri.endswith(PORTAL_PATH) for uri in each["redirectUris"]))
+        return self._first("portal's client", map(self.client, found))
+
+    def _bindings(self, user: User) -> list[Binding]:
+        return [each for each in self.cluster.bindings if each.group in user.groups and not each.namespace]
+
+    @staticmethod
+    def _first(role: str, those: Iterable[_T]) -> _T:
+        if (found := next(iter(those), None)) is None:
+            raise WorkshopError("workshop-lacks", role=role)
+        return found
 
     def user(self, username: str) -> User:
         """The user of that name; a WorkshopError names those there are."""

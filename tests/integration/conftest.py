@@ -16,7 +16,6 @@ from labkit.common.http_session import request
 from labkit.config.settings import Settings
 from labkit.config.state_folder import open_home
 from labkit.lab import Lab
-from labkit.portal.config import CLIENT_ID
 from labkit.portal.server import Portal
 from labkit.servers.certificates import Certificates
 from labkit.servers.processes import Processes, Server
@@ -83,7 +82,7 @@ def second_portal(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     portal = Portal(settings, lab.workshop, processes, lab.toolchain, lab.keycloak, lambda: lab.cluster.endpoint)
     admin = lab.keycloak.admin()
     admin.change_current_realm(lab.workshop.realm.name)
-    client = str(admin.get_client_id(CLIENT_ID))
+    client = str(admin.get_client_id(lab.workshop.portal_client.client_id))
     declared = admin.get_client(client)["redirectUris"]
     # Without web origins Keycloak would make them of these.
     admin.update_client(client, {"webOrigins": [], "redirectUris": [*declared, f"{portal.url}/api/auth/keycloak/handler/frame"]})

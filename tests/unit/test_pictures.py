@@ -44,7 +44,7 @@ def exchange(caller: str, server: str, began: float, seconds: float, what: str =
 def pictures() -> list[Drawn]:
     answers = (Answer("dev", "secrets", "get", True, False), Answer("dev", "secrets", "create", False, False))
     return [
-        TokenWay("memory"),
+        TokenWay("memory", "portal"),
         AccessMatrix({"dev": Identity("dev@b.example", ("kube-dev",))}, answers),
     ]
 

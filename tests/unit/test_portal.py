@@ -100,6 +100,7 @@ def test_the_file_gives_backstage_what_the_builder_in_python_gave(variant: str) 
     # The platform's entity has a file of its own.
     del expected["catalog.locations.0.rules.0.allow.2"]
     expected |= {
+        "ske.identity.groupsClaim": "groups",
         "catalog.locations.2.type": "file",
         "catalog.locations.2.target": "/lab/home/portal/catalog-info.yaml",
         "catalog.locations.2.rules.0.allow.0": "Component",
@@ -145,6 +146,7 @@ def test_the_portal_listens_on_loopback_verifies_the_cluster_and_asks_who_is_all
         "issuer": ISSUER,
         "audience": "kube",
         "groups": ["kube-dev", "kube-admin"],
+        "groupsClaim": "groups",
         "userToken": "memory",
     }
 
@@ -202,6 +204,7 @@ def test_templates_in_a_workshop_folder_replace_labkits_or_are_added(tmp_path: P
         ),
         ("host: 127.0.0.1 ", "host: 0.0.0.0 ", ': backend.listen.host: "0.0.0.0" is not this machine\'s own address'),
         ("audience: kube ", "audience: cube ", ': ske.identity.audience: "cube" is not the audience that the API server asks for (kube)'),
+        ("groupsClaim: groups", "groupsClaim: roles", ': ske.identity.groupsClaim: "roles" is not the claim of groups that the API server'),
         ("[kube-dev, kube-admin]", "[kube-admin]", ': ske.identity.groups: lacks "kube-dev", a group of the realm'),
         ("[kube-dev, kube-admin]", "[kube-dev, kube-admin, team]", '"team" is not a group of the realm (kube-dev, kube-admin)'),
         (
@@ -470,7 +473,7 @@ def test_a_catalog_is_a_table_of_references() -> None:
 
 
 def test_the_picture_of_the_tokens_way_says_in_text_what_it_shows_and_where_the_token_is_kept() -> None:
-    memory, claim = TokenWay("memory"), TokenWay("claim")
+    memory, claim = TokenWay("memory", "portal"), TokenWay("claim", "portal")
     assert "in memory, under a handle" in str(memory)
     assert "into the claim tok" in str(claim)
     assert "<svg" in memory.html()

@@ -13,7 +13,6 @@ from ...cluster.api import Identity
 from ...common.display import BAD, OK, Displayed, shown
 from ...common.errors import LabkitError
 from ...lab import Lab
-from ...portal.config import CLIENT_ID
 from ...workshop.workshop import User
 
 _SIGNS = {True: OK, False: BAD, None: "·"}
@@ -76,7 +75,7 @@ def trust_chain(lab: Lab, username: str) -> TrustChain:
 
 def _person(user: User, refused: str) -> Link:
     facts = (("email", user.email), ("groups", shown(user.groups)))
-    next_one = "shows name and password; gets a signed token with email and groups"
+    next_one = "shows name and password; gets a signed token with user name and groups"
     return Link(user.username, not refused, refused or "can sign in", facts, next_one)
 
 
@@ -120,7 +119,7 @@ def _portal(lab: Lab) -> Link:
     ready, silent = _look(lab.portal.is_ready)
     facts = (
         ("address", lab.portal.url),
-        ("signs in by", f"the client {CLIENT_ID}, at the same Keycloak"),
+        ("signs in by", f"the client {lab.workshop.portal_client.client_id}, at the same Keycloak"),
         ("acts as", "whoever signed in, with their own token"),
     )
     return Link("Portal", ready is True, "is ready" if ready else silent or "is not ready yet", facts)

@@ -20,8 +20,9 @@ def cluster(lab: Lab) -> Iterator[Finding]:
     if not runs:
         return
     for username in lab.workshop.access.expected:
-        seen, declared = lab.cluster.api(lab.session(username)).wait_until_known(), lab.workshop.user(username)
-        as_declared = seen.username == declared.email and set(seen.groups) == {*declared.groups, "system:authenticated"}
+        session = lab.session(username)
+        seen = lab.cluster.api(session).wait_until_known()
+        as_declared = seen.is_same(lab.cluster.declared_identity(session))
         yield Finding(as_declared, f"it takes {username} for {seen}", "compare the token's claims with lab.cluster.trust")
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...cluster.access import kind_and_name
 from ...common.display import Finding
-from ...identity.session import Claims
 from ...lab import Lab
 from .registry import add_lab
-from .shared import AUDITORS, deletes, rights
+from .shared import AUDITORS, claims_of, deletes, rights
 
 LAB = add_lab("03-rbac", "RBAC: what a group may do", needs="cluster")
 
@@ -17,7 +17,7 @@ LAB = add_lab("03-rbac", "RBAC: what a group may do", needs="cluster")
 def rbac(lab: Lab) -> Iterator[Finding]:
     wrong = {(each.kind, each.name): str(each) for each in reversed(lab.cluster.rbac.differences())}
     for wanted in lab.cluster.rbac.objects():
-        name = wanted["kind"], wanted["metadata"]["name"]
+        name = kind_and_name(wanted)
         yield Finding(name not in wrong, wrong.get(name, " ".join(name)), "lab.cluster.rbac.apply()")
 
 
@@ -31,7 +31,9 @@ def read_configmaps(lab: Lab) -> Iterator[Finding]:
     namespace? kubectl create clusterrole and kubectl create clusterrolebinding make both; a group need not exist anywhere to be bound.
     """
     reading = ("get configmaps", "list configmaps", "watch configmaps")
-    yield from rights(lab, AUDITORS, may=reading, may_not=("create configmaps", "get secrets", "list pods", "list namespaces"))
+    yield from rights(
+        lab, claims_of(lab, *AUDITORS), may=reading, may_not=("create configmaps", "get secrets", "list pods", "list namespaces")
+    )
 
 
 @read_configmaps.solution
@@ -45,25 +47,26 @@ def _(lab: Lab) -> None:
 read_configmaps.reset(deletes("clusterrolebinding/configmap-reader", "clusterrole/configmap-reader"))
 
 
-@LAB.exercise("own-namespace", "user-dev may change what is in the namespace dev-home, and nowhere else", minutes=5)
+@LAB.exercise("own-namespace", "the reader may change what is in the namespace dev-home, and nowhere else", minutes=5)
 def own_namespace(lab: Lab) -> Iterator[Finding]:
     """A RoleBinding may name a ClusterRole: then its rules hold in the binding's namespace alone. Kubernetes' own role edit is made for
-    this. Bind the person, not the group, or all of kube-dev gets it; which name does the API server know them by?
+    this. Bind the person, not the group, or everybody in it gets it; which name does the API server know them by?
     """
-    dev = lab.realm.preview("user-dev")
+    dev = lab.realm.preview(lab.workshop.reader.username)
     bindings = "create rolebindings.rbac.authorization.k8s.io"
     yield from rights(lab, dev, "dev-home", may=("create configmaps", "delete configmaps"), may_not=(bindings,))
     yield from rights(lab, dev, "default", may_not=("create configmaps",))
-    other = Claims("somebody else in kube-dev", {"email": "somebody-else@example.com", "groups": ["kube-dev"]})
+    other = claims_of(lab, "somebody-else@example.com", lab.workshop.reading.group)
     yield from rights(lab, other, "dev-home", may_not=("create configmaps",))
 
 
 @own_namespace.solution
 def _(lab: Lab) -> None:
-    kubectl, email = lab.cluster.admin_kubectl, lab.workshop.user("user-dev").email
+    kubectl = lab.cluster.admin_kubectl
+    name = lab.cluster.identity(lab.realm.preview(lab.workshop.reader.username)).username
     kubectl("delete", "--ignore-not-found", "namespace/dev-home")
     kubectl("create", "namespace", "dev-home")
-    kubectl("create", "rolebinding", "dev-home", "--namespace=dev-home", "--clusterrole=edit", f"--user={email}")
+    kubectl("create", "rolebinding", "dev-home", "--namespace=dev-home", "--clusterrole=edit", f"--user={name}")
 
 
 own_namespace.reset(deletes("namespace/dev-home"))

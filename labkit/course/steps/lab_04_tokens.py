@@ -21,12 +21,13 @@ LAB = add_lab("04-tokens", "Tokens: what kubectl carries", needs="rbac")
 @LAB.step("contexts", "kubectl has a context for each person, and each is who it says", minutes=15)
 def contexts(lab: Lab) -> Iterator[Finding]:
     for username in lab.workshop.access.expected:
+        wanted = lab.cluster.declared_identity(lab.session(username)).username
         for context in (username, exec_context(username)):
             name = "nobody"
             if context in lab.cluster.kubeconfig.contexts():
                 name = lab.cluster.kubectl(context, "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}").output
             fix = f'lab.sign_in("{username}") and lab.cluster.enter_exec("{username}")'
-            yield Finding(name == lab.workshop.user(username).email, f"context {context} is {name}", fix)
+            yield Finding(name == wanted, f"context {context} is {name}", fix)
 
 
 @contexts.solution
@@ -56,7 +57,7 @@ def refused_client(lab: Lab) -> Iterator[Finding]:
         return
     secret = "" if found.get("publicClient") else keycloak.get_client_secrets(found["id"]).get("value", "")
     client = Client("kube-outsider", SecretStr(secret or "none"))
-    session = sign_in(lab.keycloak, client, lab.workshop.user("user-dev"))
+    session = sign_in(lab.keycloak, client, lab.workshop.reader)
     try:
         seen, aud = lab.cluster.who(session.tokens.id_token), session.claims["aud"]
     finally:

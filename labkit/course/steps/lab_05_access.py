@@ -9,7 +9,7 @@ from ...common.errors import IdentityError
 from ...identity.session import Claims
 from ...lab import Lab
 from .registry import add_lab
-from .shared import deletes, deletes_in_realm, exists, gone, rights, there
+from .shared import claims_of, deletes, deletes_in_realm, exists, gone, rights, there
 
 LAB = add_lab("05-access", "Access: the proof", needs="rbac")
 
@@ -54,15 +54,17 @@ def newcomer(lab: Lab) -> Claims:
     return lab.realm.preview(NEWCOMER)
 
 
-@LAB.exercise("newcomer", "user-new may read as everybody in kube-dev may, and may change nothing", minutes=6)
+@LAB.exercise("newcomer", "user-new may read as everybody in the reader's group may, and may change nothing", minutes=6)
 def newcomers_groups(lab: Lab) -> Iterator[Finding]:
     """A 403 has a name in it, so the token was accepted. What did RBAC go by then? Compare lab.realm.preview("user-new") with
-    lab.realm.preview("user-dev"), claim by claim, with the bindings beside them. Mend it where the wrong claim comes from, not by a new
-    binding.
+    lab.realm.preview(lab.workshop.reader.username), claim by claim, with the bindings beside them. Mend it where the wrong claim comes
+    from, not by a new binding.
     """
     claims = lab.realm.preview(NEWCOMER)
     groups = claims.get(lab.workshop.cluster.oidc.groups_claim)
-    yield Finding(groups == ["kube-dev"], f"a token of {NEWCOMER} would say groups: {shown(groups)}", "the bound group, and no other")
+    yield Finding(
+        groups == [lab.workshop.reading.group], f"a token of {NEWCOMER} would say groups: {shown(groups)}", "the bound group, and no other"
+    )
     yield from rights(lab, claims, may=("list namespaces",), may_not=("create namespaces",))
 
 
@@ -75,7 +77,7 @@ def _(lab: Lab) -> None:
     user = str(keycloak.get_user_id("user-new"))
     for group in keycloak.get_user_groups(user):
         keycloak.group_user_remove(user, group["id"])
-    keycloak.group_user_add(user, keycloak.get_group_by_path("/kube-dev")["id"])
+    keycloak.group_user_add(user, keycloak.get_group_by_path(lab.workshop.realm.path(lab.workshop.reading.group))["id"])
 
 
 newcomers_groups.reset(deletes_in_realm(user=NEWCOMER, group="kube-devs"))
@@ -84,12 +86,22 @@ newcomers_groups.reset(deletes_in_realm(user=NEWCOMER, group="kube-devs"))
 _without_the_right_too_many = deletes("clusterrolebinding/migration-0412", "clusterrole/namespace-janitor")
 
 
+def _newcomers(lab: Lab) -> Claims:
+    return claims_of(lab, EMAIL if lab.workshop.cluster.oidc.username_claim == "email" else NEWCOMER, lab.workshop.reading.group)
+
+
 def one_right_too_many(lab: Lab) -> None:
     """Leave behind what an old script did: a role that may delete namespaces, and a binding of an unlikely name to user-new."""
     kubectl = lab.cluster.admin_kubectl
     _without_the_right_too_many(lab)
     kubectl("create", "clusterrole", "namespace-janitor", "--verb=get,list,delete", "--resource=namespaces")
-    kubectl("create", "clusterrolebinding", "migration-0412", "--clusterrole=namespace-janitor", f"--user={EMAIL}")
+    kubectl(
+        "create",
+        "clusterrolebinding",
+        "migration-0412",
+        "--clusterrole=namespace-janitor",
+        f"--user={lab.cluster.identity(_newcomers(lab)).username}",
+    )
 
 
 @LAB.exercise(
@@ -101,8 +113,7 @@ def right_too_many(lab: Lab) -> Iterator[Finding]:
     """
     janitor = exists(lab, "clusterrole", "namespace-janitor")
     yield there("the role namespace-janitor", janitor, "one_right_too_many(lab) puts role and binding back")
-    who = Claims(NEWCOMER, {"email": EMAIL, "groups": ["kube-dev"]})
-    yield from rights(lab, who, may=("list namespaces",), may_not=("delete namespaces",))
+    yield from rights(lab, _newcomers(lab), may=("list namespaces",), may_not=("delete namespaces",))
 
 
 @right_too_many.solution

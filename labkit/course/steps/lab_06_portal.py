@@ -20,9 +20,9 @@ LAB = add_lab("06-portal", "The portal: acting as whoever signed in", needs="rba
 def portal(lab: Lab) -> Iterator[Finding]:
     yield Finding(lab.portal.is_running(), f"the portal runs at {lab.portal.url}", "lab.portal.start()")
     for username in lab.workshop.access.expected:
-        session, declared = lab.portal.sign_in(username), lab.workshop.user(username)
+        session, declared = lab.portal.sign_in(username), lab.cluster.declared_identity(lab.session(username))
         seen, known = session.whoami(), session.known()
-        as_declared = seen.username == declared.email and known.groups == declared.groups
+        as_declared = seen.username == declared.username and {*known.groups, "system:authenticated"} == set(declared.groups)
         yield Finding(as_declared, f"{known.user_ref} with {shown(known.groups)} is {seen.username} to the API server", "lab.realm.apply()")
         session.sign_out()
 
@@ -40,12 +40,12 @@ def template(lab: Lab) -> Iterator[Finding]:
 
 @template.solution
 def _(lab: Lab) -> None:
-    admin = lab.portal.sign_in("user-admin")
+    admin = lab.portal.sign_in(lab.workshop.administrator.username)
     admin.register_template(lab.portal.templates["configmap.yaml"])
     admin.sign_out()
 
 
-@LAB.exercise("own-template", "a template of your own, team-note, makes a ConfigMap, and has made one for user-admin", minutes=10)
+@LAB.exercise("own-template", "a template of your own, team-note, makes a ConfigMap, and has made one for the administrator", minutes=10)
 def own_template(lab: Lab) -> Iterator[Finding]:
     """Begin with the template lab.portal.templates["configmap.yaml"]: yaml.safe_load gives it as a mapping.
     Another name and title, other parameters, the manifest that your action gets; write it to a file and hand that to
@@ -87,7 +87,7 @@ def _(lab: Lab) -> None:
     template["spec"]["output"] = {}
     file = lab.settings.home / "team-note.yaml"
     file.write_text(json.dumps(template))
-    author = lab.portal.sign_in("user-admin")
+    author = lab.portal.sign_in(lab.workshop.administrator.username)
     author.run_template(author.register_template(file), {"text": "the portal has no rights of its own"})
 
 

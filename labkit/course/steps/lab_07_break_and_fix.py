@@ -30,13 +30,10 @@ practice.solution(lambda lab: Practice(lab).mend())
 practice.reset(lambda lab: Practice(lab).stop())
 
 
-VERIFIED, UNVERIFIED = "user-admin", "user-dev"
-
-
 def take_by(lab: Lab, rule: str) -> None:
     """Start the practice lab's API server anew, to take a token when a rule says so and to name people by account (sub) instead of email.
 
-    From then on user-dev's email is unverified. Both people are shown as the API server sees them.
+    From then on the reader's email is unverified. Both people are shown as the API server sees them.
 
     Args:
         lab: The learner's lab.
@@ -62,12 +59,13 @@ def take_by(lab: Lab, rule: str) -> None:
         sandbox.cluster.stop()
         sandbox.cluster.provider.start(replace(trust, declared=declared, style="structured"))
     with suppress(Unauthorized):
-        sandbox.cluster.api(sandbox.session(VERIFIED)).wait_until_known()
+        sandbox.cluster.api(sandbox.session(sandbox.workshop.administrator.username)).wait_until_known()
     print(*(finding.text for finding in _seen_by_rule(sandbox)), sep="\n")
 
 
 def _seen_by_rule(sandbox: Lab) -> Iterator[Finding]:
-    for username, taken in ((VERIFIED, True), (UNVERIFIED, False)):
+    for user, taken in ((sandbox.workshop.administrator, True), (sandbox.workshop.reader, False)):
+        username = user.username
         session = sandbox.session(username)
         seen = sandbox.cluster.who(session.tokens.id_token)
         account, says = session.claims["sub"], f"email_verified: {str(session.claims.get('email_verified')).lower()}"
@@ -78,8 +76,8 @@ def _seen_by_rule(sandbox: Lab) -> Iterator[Finding]:
 
 @LAB.exercise("verified-email", "the practice lab takes a token only if it says that the email is verified, by a rule of yours", minutes=5)
 def verified_email(lab: Lab) -> Iterator[Finding]:
-    """A rule is a comparison, such as claims.aud == "kube". Look at sandbox.session("user-dev").claims and at the administrator's: which
-    claim differs, and what is to be if a token doesn't have it? claims.?NAME.orValue(…) is for that.
+    """A rule is a comparison, such as claims.aud == "kube". Look at the claims of sandbox.session(reader) and of
+    sandbox.session(administrator): which claim differs, and what is to be if a token doesn't have it? claims.?NAME.orValue(…) is for that.
     """
     practice = Practice(lab)
     up = practice.is_up()

@@ -8,9 +8,8 @@ from ...common.display import Finding, shown
 from ...kratix.promise import PROMISE_KIND
 from ...lab import Lab
 from .registry import add_lab
-from .shared import AUDITORS, deletes, rights, there
+from .shared import AUDITORS, claims_of, deletes, rights, there
 
-_DEVELOPER, _DEVELOPERS = "user-dev", "kube-dev"
 _REGISTER = "admin.register_template(lab.kratix.template_file(promise))"
 
 LAB = add_lab("08-kratix", "Kratix: what a platform promises", needs="rbac", lacks=lambda lab: lab.kratix.lacking)
@@ -58,28 +57,29 @@ def promise_template(lab: Lab) -> Iterator[Finding]:
 @promise_template.solution
 def _(lab: Lab) -> None:
     lab.portal.start()
-    admin = lab.portal.sign_in("user-admin")
+    admin = lab.portal.sign_in(lab.workshop.administrator.username)
     admin.register_template(lab.kratix.template_file(lab.kratix.team_space))
     admin.sign_out()
 
 
 @LAB.step("promise-roles", "a group may ask for what the Promise offers, and may publish none", minutes=4)
 def promise_roles(lab: Lab) -> Iterator[Finding]:
-    developer = lab.cluster.api(lab.session(_DEVELOPER))
+    username, group = lab.workshop.reader.username, lab.workshop.reading.group
+    developer = lab.cluster.api(lab.session(username))
     for resource, allowed in ((lab.kratix.team_space.resource, True), (PROMISE_KIND, False), ("configmaps", False)):
         may = developer.can("create", resource, namespace="default")
-        fix = f'lab.kratix.let_request(promise, "{_DEVELOPERS}") gives the right to ask, and no other'
-        yield Finding(may == allowed, f"{_DEVELOPER} may {'' if may else 'not '}create {resource}", fix)
+        fix = f'lab.kratix.let_request(promise, "{group}") gives the right to ask, and no other'
+        yield Finding(may == allowed, f"{username} may {'' if may else 'not '}create {resource}", fix)
 
 
 @promise_roles.solution
 def _(lab: Lab) -> None:
     promise = lab.kratix.team_space
-    lab.kratix.let_request(promise, _DEVELOPERS)
-    lab.cluster.api(lab.session(_DEVELOPER)).wait_until("create", promise.resource, allowed=True)
+    lab.kratix.let_request(promise, lab.workshop.reading.group)
+    lab.cluster.api(lab.session(lab.workshop.reader.username)).wait_until("create", promise.resource, allowed=True)
 
 
-promise_roles.reset(lambda lab: lab.kratix.keep_from_requesting(lab.kratix.team_space, _DEVELOPERS))
+promise_roles.reset(lambda lab: lab.kratix.keep_from_requesting(lab.kratix.team_space, lab.workshop.reading.group))
 
 
 @LAB.exercise("promise-readers", "the group kube-audit may look at team spaces everywhere, ask for none, and see no Promise", minutes=4)
@@ -89,7 +89,9 @@ def promise_readers(lab: Lab) -> Iterator[Finding]:
     """
     resource = lab.kratix.team_space.resource
     reading = [f"{verb} {resource}" for verb in ("get", "list", "watch")]
-    yield from rights(lab, AUDITORS, may=reading, may_not=(f"create {resource}", f"delete {resource}", f"get {PROMISE_KIND}"))
+    yield from rights(
+        lab, claims_of(lab, *AUDITORS), may=reading, may_not=(f"create {resource}", f"delete {resource}", f"get {PROMISE_KIND}")
+    )
 
 
 @promise_readers.solution

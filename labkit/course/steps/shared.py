@@ -10,7 +10,14 @@ from ...identity.session import Claims
 from ...lab import Lab
 from .registry import Act
 
-AUDITORS = Claims("somebody in the group kube-audit", {"email": "user-audit@example.com", "groups": ["kube-audit"]})
+AUDITORS = "user-audit@example.com", "kube-audit"
+"""Somebody of that name, who need not exist, and their group."""
+
+
+def claims_of(lab: Lab, name: str, *groups: str) -> Claims:
+    """What a token of somebody would say to the API server, in the claims that it reads; they need not exist."""
+    oidc = lab.workshop.cluster.oidc
+    return Claims(name, {oidc.username_claim: name, oidc.groups_claim: list(groups)})
 
 
 def there(what: str, found: object, fix: str) -> Finding:
@@ -28,8 +35,9 @@ def rights(lab: Lab, who: Claims, namespace: str = "", *, may: Collection[str] =
         may: What has to be allowed, such as ``get configmaps``.
         may_not: What has to be refused.
     """
-    name, place, listing = shown(who.get("email")), f" in {namespace}" if namespace else "", f": {LIST_BINDINGS}"
-    names = f"the user {name} or the groups {shown(who.get('groups'))}"
+    person = lab.cluster.identity(who)
+    name, place, listing = person.username, f" in {namespace}" if namespace else "", f": {LIST_BINDINGS}"
+    names = f"the user {name} or the groups {shown(person.groups)}"
     for asked in (*may, *may_not):
         verb, resource = asked.split()
         allowed = lab.cluster.may(who, verb, resource, namespace)

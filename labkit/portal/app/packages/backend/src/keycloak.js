@@ -33,10 +33,11 @@ const keycloakProvider = createBackendModule({
 /** Issues the Backstage token; it runs at sign-in and again at each renewal, so that the newest Keycloak token is handed on. */
 function signInResolver(tokens) {
     return async ({ result }, context) => {
-        const { preferred_username: username, groups = [] } = result.fullProfile.userinfo;
+        const { userinfo } = result.fullProfile;
+        const username = userinfo.preferred_username;
         if (!username) throw new AuthenticationError('Keycloak names no preferred_username: give the client the scope "profile".');
         const userRef = userRefOf(username);
-        const claims = { sub: userRef, ent: [userRef, ...tokens.groupRefsOf(groups)] };
+        const claims = { sub: userRef, ent: [userRef, ...tokens.groupRefsOf(userinfo)] };
         return context.issueToken({ claims: { ...claims, ...tokens.claimsFor(userRef, result.session.accessToken) } });
     };
 }

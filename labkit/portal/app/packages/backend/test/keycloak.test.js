@@ -38,7 +38,7 @@ test("the Backstage token names the person and their groups, and hands on what t
     const kept = [];
     const tokens = {
         claimsFor: (...given) => kept.push(given) && { ske_session: 'handle' },
-        groupRefsOf: (groups) => groups.map((group) => `group:default/${group}`),
+        groupRefsOf: ({ groups }) => groups.map((group) => `group:default/${group}`),
     };
     const result = { fullProfile: { userinfo: { preferred_username: 'User-Admin', groups: ['kube-admin'] } }, session: { accessToken: 'token' } };
     const issued = await signInResolver(tokens)({ result }, { issueToken: async ({ claims }) => claims });

@@ -31,7 +31,7 @@ function createRouter({ cluster, httpAuth, tokens }) {
 
     router.get('/session', async (request, response) => {
         const { claims } = await callersToken(request);
-        response.json({ user: claims.preferred_username, expires: claims.exp, groups: claims.groups ?? [] });
+        response.json({ user: claims.preferred_username, expires: claims.exp, groups: tokens.groupsIn(claims) });
     });
 
     router.get('/resource', async (request, response) => {

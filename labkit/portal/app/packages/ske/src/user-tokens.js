@@ -16,6 +16,7 @@ class UserTokens {
     #audience;
     #claim;
     #groups;
+    #groupsClaim;
     #vault;
     #keys;
 
@@ -29,16 +30,22 @@ class UserTokens {
         this.#audience = identity.getString('audience');
         this.#claim = identity.getOptionalString('userToken') === 'claim';
         this.#groups = identity.getOptionalStringArray('groups') ?? [];
+        this.#groupsClaim = identity.getOptionalString('groupsClaim') ?? 'groups';
         this.#vault = vault;
     }
 
+    /** The groups that claims of Keycloak's name, as they stand there. */
+    groupsIn(claims) {
+        return claims[this.#groupsClaim] ?? [];
+    }
+
     /**
-     * The catalog's names for those of somebody's Keycloak groups that the realm file declares, to the letter.
+     * The catalog's names for those of the groups in somebody's claims that the realm file declares, to the letter.
      *
      * The catalog writes names in lower case, so a group `Kube-Admin`, which is another one to Keycloak, would else be `kube-admin`.
      */
-    groupRefsOf(groups) {
-        return groups.filter((group) => this.#groups.includes(group)).map(groupRefOf);
+    groupRefsOf(claims) {
+        return this.groupsIn(claims).filter((group) => this.#groups.includes(group)).map(groupRefOf);
     }
 
     /**

@@ -25,7 +25,7 @@ async function serve(answers, { callersType = 'user', label } = {}) {
             return { principal: { userEntityRef: 'user:default/user-admin' } };
         },
     };
-    const tokens = { of: async (person) => people.push(person) && { token: 'keycloak', claims: CLAIMS } };
+    const tokens = { of: async (person) => people.push(person) && { token: 'keycloak', claims: CLAIMS }, groupsIn: (claims) => claims.groups };
     const cluster = {
         belongings: new Belongings(label),
         ask: async (token, method, path) => {

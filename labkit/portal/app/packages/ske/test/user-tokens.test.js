@@ -117,8 +117,11 @@ test('sign-out drops the token of that session alone', async () => {
 
 test("of somebody's Keycloak groups those count that the configuration names, to the letter", () => {
     const groups = ['kube-dev', 'Kube-Admin', 'team:x', 'team-x', '/kube-admin'];
-    assert.deepEqual(userTokens({ groups: ['kube-dev', 'kube-admin'] }).groupRefsOf(groups), ['group:default/kube-dev']);
-    assert.deepEqual(userTokens().groupRefsOf(groups), []);
+    assert.deepEqual(userTokens({ groups: ['kube-dev', 'kube-admin'] }).groupRefsOf({ groups }), ['group:default/kube-dev']);
+    const renamed = userTokens({ groups: ['kube-dev'], groupsClaim: 'teams' });
+    assert.deepEqual(renamed.groupRefsOf({ groups: ['kube-dev'], teams: groups }), ['group:default/kube-dev']);
+    assert.deepEqual(renamed.groupsIn({ groups }), []);
+    assert.deepEqual(userTokens().groupRefsOf({ groups }), []);
 });
 
 test('sign-out ends each token of the session that was issued before, wherever it is kept, and none that came after', async () => {

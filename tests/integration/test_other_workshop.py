@@ -1,0 +1,82 @@
+"""The labs, the checks, the doctor and the portal in a workshop that differs from labkit's own in everything that may differ."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from labkit.config.settings import Settings
+from labkit.config.state_folder import open_home
+from labkit.course.steps import LABS, STEPS, check, solve
+from labkit.doctor import diagnose
+from labkit.lab import Lab
+
+from ..support import OTHER_WORKSHOP
+
+NAMES = [info.name for info in LABS if "01" <= info.name[:2] <= "06"]
+STEPS_OF_THEM = [name for name, step in STEPS.items() if step.lab in NAMES]
+
+
+@pytest.fixture(scope="module")
+def variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The variables of a lab in that workshop; what was started is stopped at the end."""
+    home = tmp_path_factory.mktemp("other-workshop") / "home"
+    open_home(home, environ={}, free_ports=True)
+    found = {"LABKIT_HOME": str(home), "LABKIT_WORKSHOP": str(OTHER_WORKSHOP), "LABKIT_CLUSTER": "local", "LABKIT_KEYCLOAK": "local"}
+    yield found
+    Lab(Settings.load(found)).down()
+
+
+@pytest.fixture
+def lab(variables: dict[str, str]) -> Lab:
+    """The lab there, after the notebooks."""
+    return Lab(Settings.load(variables))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_labs_run_in_another_workshop(run_lab: Callable[..., None], variables: dict[str, str], name: str) -> None:
+    run_lab(name, Path(variables["LABKIT_HOME"]), variables)
+
+
+def test_there_the_doctor_finds_nothing_and_terraforms_realm_is_the_one_there(lab: Lab) -> None:
+    assert diagnose(lab).names == []
+    # The exercises left a group and a scope of their own; what is declared is as declared.
+    assert not lab.realm.plan().pending
+
+
+def test_there_the_portal_shows_people_with_the_groups_of_the_other_claim(lab: Lab) -> None:
+    session = lab.portal.sign_in("otto")
+    known, groups = session.known(), ("group:default/everybody", "group:default/onduty")
+    assert set(known.owns_as) == {"user:default/otto", *groups}
+    session.sign_out()
+
+
+def test_there_a_role_in_a_namespace_is_given_in_that_one_alone(lab: Lab) -> None:
+    builder = lab.cluster.api(lab.session("anke"))
+    assert builder.can("create", "configmaps", namespace="kube-public")
+    assert not builder.can("create", "configmaps", namespace="default")
+    lab.cluster.admin_kubectl("delete", "rolebinding", "builders", "--namespace=kube-public")
+    assert diagnose(lab).names == ["binding-missing"]
+    lab.cluster.rbac.apply()
+
+
+@pytest.mark.parametrize("claim", ["preferred_username", "sub"])
+def test_there_every_step_can_be_solved_and_passes_by_flags(lab: Lab, tmp_path: Path, claim: str) -> None:
+    """Once with user names, once with accounts' ids for the API server's users."""
+    folder = tmp_path / "workshop"
+    shutil.copytree(OTHER_WORKSHOP, folder)
+    for name in ("oidc-flags.yaml", "authentication.yaml"):
+        file = folder / name
+        file.write_text(file.read_text().replace("claim: preferred_username", f"claim: {claim}"))
+    by_flags = Lab(replace(lab.settings, workshop_folder=folder, oidc="flags"))
+    by_flags.cluster.start()
+    for name in STEPS_OF_THEM:
+        if STEPS[name].solve:
+            solve(by_flags, STEPS[name])
+    for name in STEPS_OF_THEM:
+        check(by_flags, name)
+    assert diagnose(by_flags).names == []
