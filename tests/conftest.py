@@ -56,7 +56,11 @@ GROUPS = {
 }
 """The files of tests/integration that share servers; the first two groups take about the same time."""
 
-GROUP_OF = {f"tests/integration/test_{name}.py": group for group, names in GROUPS.items() for name in names.split()}
+GROUP_OF = {f"tests/integration/test_{name}.py": group for group, names in GROUPS.items() for name in names.split()} | {
+    f"tests/integration/cases/test_{kind}.py": group
+    for group, kinds in (("lab with portal", "aeg"), ("lab", "bcdfhijklmnopqw"))
+    for kind in kinds
+}
 
 
 @pytest.fixture(scope="session")

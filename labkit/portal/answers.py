@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from ..common.errors import ClusterError, Forbidden, LabkitError, NotPermitted, 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _CARRIES_REFUSAL = "error: the API server's refusal "
 """How a line of a task's log begins that carries the API server's refusal as JSON; see ``action.js``."""
+_TAKING = ("url", "$text", "$json", "$yaml")
+"""The fields of steps, and of any entity, whose value is a file's address."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,16 @@ def read_template(file: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError, TypeError, ValueError, KeyError) as error:
         raise PortalError("template-file", file=file, reason=f"{type(error).__name__}: {error}") from None
     return template
+
+
+def beside(part: object) -> Iterator[str]:
+    """What a part of a template takes from files beside its own, such as ``./skeleton``."""
+    for key, value in part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ():
+        if key in _TAKING and isinstance(value, str):
+            if "://" not in value and "${{" not in value:
+                yield value
+        else:
+            yield from beside(value)
 
 
 def location_ref(target: str) -> str:

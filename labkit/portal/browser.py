@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 import requests
 
@@ -35,6 +35,8 @@ _TIMEOUT_SECONDS = 60
 _REMEMBERED = 200
 _ANSWER = re.compile(r"var authResponse = decodeURIComponent\('([^']*)'\)")
 _TITLE = "#kc-page-title"
+_AT_FIELD = "[id^=input-error]:not([id*=container])"
+_PAGES = 10
 
 
 @dataclass(frozen=True)
@@ -85,15 +87,7 @@ class Browser:
             # Asked now, since a Keycloak that is down is the likeliest cause.
             self._keycloak.discovery()
             raise refused(start, f"the portal can't begin to sign {user.username} in")
-        issuer = "https://" + urlsplit(self._keycloak.issuer).netloc
-        page = _expect_at(issuer, start.headers["Location"], "the portal sends people to")
-        form = self._to_keycloak("GET", page)
-        action = _expect_at(issuer, urljoin(page, login_form(form.text, page)), "the login form is to be sent to")
-        answer = self._to_keycloak("POST", action, {"username": user.username, "password": user.password.get_secret_value()})
-        if not answer.is_redirect:
-            words = _text(answer.text, ".kc-feedback-text", _TITLE) or f"it answered {answer.status_code}"
-            raise SignInRefused("portal-login-refused", user=user.username, words=words, error="login_form")
-        back = self.send("GET", _expect_at(self._url, answer.headers["Location"], "Keycloak sends people back to"))
+        back = self.send("GET", self._through_keycloak(user, start.headers["Location"]))
         found = _ANSWER.search(back.text)
         told = json.loads(unquote(found.group(1))) if found else {}
         if "response" not in told:
@@ -101,6 +95,29 @@ class Browser:
             raise PortalError("portal-login-not-taken", user=user.username, words=words)
         self._key = told["response"]["profile"]["sessionKey"]
         return _signed_in(told["response"])
+
+    def _through_keycloak(self, user: User, page: str) -> str:
+        """Fill in Keycloak's pages from this one on, be it one form or one for each field, and return where it sends people then."""
+        issuer = "https://" + urlsplit(self._keycloak.issuer).netloc
+        filled: dict[str, str] = {}
+        left = {"username": user.username, "password": user.password.get_secret_value()}
+        page = _expect_at(issuer, page, "the portal sends people to")
+        for _ in range(_PAGES):
+            answer = self._to_keycloak("POST" if filled else "GET", page, filled or None)
+            if answer.is_redirect:
+                page, filled = urljoin(page, answer.headers["Location"]), {}
+                if not page.startswith(f"{issuer}/"):
+                    return _expect_at(self._url, page, "Keycloak sends people back to")
+                continue
+            action, fields = login_form(answer.text, page, user.username, self._keycloak.issuer)
+            filled = {name: left.pop(name) for name in fields if name in left}
+            if not filled:
+                words = _text(answer.text, ".kc-feedback-text", _TITLE) or f"it answered {answer.status_code}"
+                # What is wrong with name or password stands at a field; what is wrong with the user does not.
+                name = "portal-login-refused" if _text(answer.text, _AT_FIELD) else "portal-login-refused-user"
+                raise SignInRefused(name, user=user.username, words=words, error="login_form")
+            page = _expect_at(issuer, urljoin(page, action), "the login form is to be sent to")
+        raise SignInRefused("portal-no-login-form", path=urlsplit(page).path, words=f"it showed {_PAGES} pages")
 
     def refresh(self) -> SignedIn:
         """What a page asks for when it is loaded, and again before a token expires.
@@ -162,16 +179,20 @@ class Browser:
         return answer
 
 
-def login_form(page: str, url: str) -> str:
-    """Where Keycloak's login form is to be sent.
+def login_form(page: str, url: str, username: str, issuer: str) -> tuple[str, list[str]]:
+    """Where Keycloak's login form is to be sent, and the fields that it has.
 
     Raises:
-        SignInRefused: The page holds no such form; ``why`` is what it says instead.
+        SignInRefused: The page is another one; ``why`` is what it says. Keycloak asks for something, or shows an error.
     """
-    form = _first(page, "form#kc-form-login[action]")
-    if form is None:
-        raise SignInRefused("portal-no-login-form", path=urlsplit(url).path, words=_text(page, "#kc-error-message", _TITLE))
-    return str(form["action"])
+    if form := _first(page, "form#kc-form-login[action]"):
+        return str(form["action"]), [str(field["name"]) for field in form.select("input[name]")]
+    path, words = urlsplit(url).path, _text(page, "#kc-error-message", _TITLE)
+    actions = parse_qs(urlsplit(url).query).get("execution", []) if path.endswith("/required-action") else []
+    if actions or _first(page, "form"):
+        asked = ", ".join((words, *actions))
+        raise SignInRefused("portal-login-asks", user=username, words=asked, account=f"{issuer}/account", error="login_form")
+    raise SignInRefused("portal-no-login-form", path=path, words=words)
 
 
 def _expect_at(origin: str, url: str, who: str) -> str:

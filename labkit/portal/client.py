@@ -17,7 +17,7 @@ from ..common.exchanges import Exchange
 from ..common.waiting import wait_until
 from ..config.files import write_private
 from ..identity.session import read_claims
-from .answers import Catalog, Known, TaskResult, follow, location_ref, problems, read_template, ref_of, translated
+from .answers import Catalog, Known, TaskResult, beside, follow, location_ref, problems, read_template, ref_of, translated
 from .browser import Browser, SignedIn
 from .config import PROVIDER
 
@@ -131,7 +131,7 @@ class PortalSession:
 
         Raises:
             NotPermitted: This person is no publisher.
-            PortalError: It is no template, or can't be read.
+            PortalError: It is no template, needs files beside its own, or can't be read.
         """
         by_address = isinstance(source, str) and "://" in source
         try:
@@ -189,6 +189,8 @@ class PortalSession:
         template = read_template(file)
         # Only its form matters to this question, which wants an address.
         self.ask("POST", "catalog/validate-entity", json={"entity": template, "location": f"url:https://localhost/{file.name}"})
+        if others := list(beside(template["spec"])):
+            raise PortalError("template-beside", file=file, others=shown(others))
         write_private(self._templates / f"{template['metadata']['name']}.yaml", file.read_bytes())
         self.ask("POST", "catalog/refresh", json={"entityRef": location_ref(f"{self._templates}/*.yaml")})
         self._wait_for_template(ref_of(template), template["spec"])

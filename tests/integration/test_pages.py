@@ -256,7 +256,7 @@ def test_two_people_at_once_are_each_themselves_and_a_refusal_bears_the_name_of_
     admin.fill_in("theirs", colour="blue")
     expect(admin.page.get_by_role("link", name="See it in the cluster")).to_be_visible()
     dev.fill_in("theirs", "10-dev", colour="red")
-    refusal = 'User "user-dev@kratix.io" cannot create resource "configmaps"'
+    refusal = 'User "user-dev@kratix.io" cannot patch resource "configmaps"'
     expect(dev.page.get_by_text("403 Forbidden").first).to_be_visible()
     expect(dev.page.locator("body")).to_contain_text(refusal)
     dev.shoot("11-dev-task")

@@ -173,7 +173,7 @@ def test_the_developers_create_update_and_delete_are_each_the_api_servers_403(
     new, old = {"name": "new", "namespace": NAMESPACE}, {"name": "theirs", "namespace": NAMESPACE, "data": {"colour": "red"}}
     asked: list[tuple[str, Callable[[], object]]] = [
         (f"configmaps is forbidden: {DEV} create", lambda: dev.run_template(template, new, say=quiet)),
-        (f"configmaps is forbidden: {DEV} create", lambda: dev.run_template(template, old, say=quiet)),
+        (f'configmaps "theirs" is forbidden: {DEV} patch', lambda: dev.run_template(template, old, say=quiet)),
         (f'configmaps "theirs" is forbidden: {DEV} delete', lambda: dev.delete_resource("ConfigMap", "theirs", namespace=NAMESPACE)),
     ]
     for words, ask in asked:
@@ -358,7 +358,7 @@ ConfigSources.toConfig(ConfigSources.default({ argv: process.argv, watch: false 
 @pytest.mark.parametrize("unset", [(), ("PORTAL_PAGES", "PORTAL_OWNER_LABEL", "PORTAL_USER_TOKEN", "CLUSTER_NAME")])
 def test_backstage_reads_its_configuration_as_the_unit_tests_do(lab: Lab, unset: tuple[str, ...]) -> None:
     server = lab.portal._server()
-    node, _, *options = server.argv
+    node, _, _, *options = server.argv
     optional = {"PORTAL_PAGES": "/pages", "PORTAL_OWNER_LABEL": "labkit/home=4711", "PORTAL_USER_TOKEN": "claim"}
     secrets = {config.SESSION_SECRET: "a", config.CLIENT_SECRET: "b"}
     env = {name: value for name, value in {**server.env, **optional, **secrets}.items() if name not in unset}

@@ -65,7 +65,7 @@ def secret() -> Iterator[Path]:
 @pytest.fixture
 def reading(secret: Path) -> dict[str, Any]:
     """A template that puts the file beside it into its log."""
-    fetch = {"id": "f", "action": "fetch:plain:file", "input": {"url": f"./{secret.name}", "targetPath": "out"}}
+    fetch = {"id": "f", "action": "fetch:plain:file", "input": {"url": f"${{{{ './{secret.name}' }}}}", "targetPath": "out"}}
     log = {"id": "l", "action": "debug:log", "input": {"listWorkspace": "with-contents"}}
     return template_of("reading", fetch, log)
 

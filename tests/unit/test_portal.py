@@ -240,15 +240,46 @@ def test_the_catalogs_people_are_the_realms(workshop: Workshop) -> None:
 
 
 def test_the_login_form_is_found_by_its_name_with_its_address_as_it_was_meant() -> None:
-    page = '<form action="/search"></form><form id="kc-form-login" method="post" action="https://kc/auth?a=1&amp;b=2">'
-    assert login_form(page, "https://kc/auth") == "https://kc/auth?a=1&b=2"
+    page = (
+        '<form action="/search"></form><form id="kc-form-login" method="post" action="https://kc/auth?a=1&amp;b=2"><input name="password">'
+    )
+    assert login_form(page, "https://kc/auth", "ada", "https://kc") == ("https://kc/auth?a=1&b=2", ["password"])
 
 
-def test_a_page_without_a_login_form_is_an_error_with_what_it_says() -> None:
-    page = '<h1 id="kc-page-title">Sorry</h1><div id="kc-error-message"><p class="x">Invalid parameter:\n redirect_uri</p></div>'
-    with pytest.raises(SignInRefused, match="Keycloak shows no login form at /realms/r/auth") as caught:
-        login_form(page, "https://kc/realms/r/auth?secret=1")
-    assert caught.value.why == "Invalid parameter: redirect_uri"
+@pytest.mark.parametrize(
+    ("page", "url", "what", "why"),
+    [
+        (
+            '<h1 id="kc-page-title">Sorry</h1><div id="kc-error-message"><p class="x">Invalid parameter:\n redirect_uri</p></div>',
+            "https://kc/realms/r/auth?secret=1",
+            "Keycloak shows no login form at /realms/r/auth",
+            "Invalid parameter: redirect_uri",
+        ),
+        (
+            '<h1 id="kc-page-title">Mot de passe</h1><form id="kc-passwd-update-form">',
+            "https://kc/realms/r/login-actions/required-action?execution=UPDATE_PASSWORD&secret=1",
+            "Keycloak asks ada for more",
+            "Mot de passe, UPDATE_PASSWORD",
+        ),
+        (
+            '<h1 id="kc-page-title">Check your mail</h1>',
+            "https://kc/realms/r/login-actions/required-action?execution=VERIFY_EMAIL",
+            "Keycloak asks ada for more",
+            "Check your mail, VERIFY_EMAIL",
+        ),
+        (
+            '<h1 id="kc-page-title">One-time code</h1><form id="kc-otp-login-form">',
+            "https://kc/realms/r/login-actions/authenticate?execution=3f1c&secret=1",
+            "Keycloak asks ada for more",
+            "One-time code",
+        ),
+    ],
+)
+def test_a_page_without_a_login_form_is_an_error_with_what_it_says(page: str, url: str, what: str, why: str) -> None:
+    with pytest.raises(SignInRefused, match=what) as caught:
+        login_form(page, url, "ada", "https://kc/realms/r")
+    assert caught.value.why == why
+    assert "secret" not in str(caught.value)
 
 
 class Site(http.server.ThreadingHTTPServer):
@@ -256,7 +287,7 @@ class Site(http.server.ThreadingHTTPServer):
 
     def __init__(self, certificate: Pair | None = None) -> None:
         site = self
-        self.leads_to = self.form_to = ""
+        self.leads_to = self.form_to = self.code_to = ""
         self.posted: list[bytes] = []
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -266,12 +297,13 @@ class Site(http.server.ThreadingHTTPServer):
                 if leads:
                     self.send_header("Location", site.leads_to)
                 self.end_headers()
-                self.wfile.write(f'<form id="kc-form-login" method="post" action="{site.form_to}">'.encode())
+                fields = '<input name="username"><input name="password">'
+                self.wfile.write(f'<form id="kc-form-login" method="post" action="{site.form_to}">{fields}'.encode())
 
             def do_POST(self) -> None:
                 site.posted.append(self.rfile.read(int(self.headers["Content-Length"])))
                 self.send_response(302)
-                self.send_header("Location", f"{site.form_to}?code=secret")
+                self.send_header("Location", f"{site.code_to}?code=secret")
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
@@ -332,11 +364,12 @@ def test_a_password_is_sent_to_the_issuers_own_address_only(
 @pytest.mark.fault("Neighbours", "a sign-in that Keycloak is asked to end at somebody else's address", "the code is not taken there")
 def test_a_code_is_taken_to_the_portal_only(rogue_and_keycloak: tuple[Site, Site, Browser], workshop: Workshop) -> None:
     rogue, keycloak, browser = rogue_and_keycloak
-    # The form is Keycloak's own; what it answers leads to its own address, which is not the portal's.
+    # The form is Keycloak's own; what it answers leads to neither of the two.
     rogue.leads_to = keycloak.form_to = f"{keycloak.url}/form"
+    keycloak.code_to = "http://localhost:9/form"
     with pytest.raises(PortalError, match="leads elsewhere") as caught:
         browser.sign_in(workshop.user("user-admin"))
-    assert f"Keycloak sends people back to {keycloak.url}/form, and not to {rogue.url}" in caught.value.why
+    assert f"Keycloak sends people back to {keycloak.code_to}, and not to {rogue.url}" in caught.value.why
     assert len(keycloak.posted) == 1
 
 

@@ -5,6 +5,7 @@ const { scaffolderActionsExtensionPoint } = require('@backstage/plugin-scaffolde
 const { configureResourceAction } = require('./src/action');
 const { Cluster } = require('./src/cluster');
 const { userRefOf } = require('./src/people');
+const { withoutTokens } = require('./src/refusals');
 const { createRouter } = require('./src/router');
 const { SessionVault } = require('./src/session-vault');
 const { UserTokens } = require('./src/user-tokens');
@@ -58,4 +59,4 @@ const skeActions = createBackendModule({
     },
 });
 
-module.exports = { skeActions, skePlugin, userRefOf, userTokensService };
+module.exports = { skeActions, skePlugin, userRefOf, userTokensService, withoutTokens };

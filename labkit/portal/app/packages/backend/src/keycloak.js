@@ -4,7 +4,7 @@ const { createBackendModule } = require('@backstage/backend-plugin-api');
 const { AuthenticationError, NotAllowedError, ServiceUnavailableError } = require('@backstage/errors');
 const { oidcAuthenticator } = require('@backstage/plugin-auth-backend-module-oidc-provider');
 const { authProvidersExtensionPoint, createOAuthProviderFactory, decodeOAuthState } = require('@backstage/plugin-auth-node');
-const { userRefOf, userTokensService } = require('../../ske');
+const { userRefOf, userTokensService, withoutTokens } = require('../../ske');
 const { SignIns, keeping } = require('./sign-ins');
 
 /** Sign-in through Keycloak, as the auth provider `keycloak`. */
@@ -38,7 +38,15 @@ function signInResolver(tokens) {
         if (!username) throw new AuthenticationError('Keycloak names no preferred_username: give the client the scope "profile".');
         const userRef = userRefOf(username);
         const claims = { sub: userRef, ent: [userRef, ...tokens.groupRefsOf(userinfo)] };
-        return context.issueToken({ claims: { ...claims, ...tokens.claimsFor(userRef, result.session.accessToken) } });
+        try {
+            return await context.issueToken({ claims: { ...claims, ...tokens.claimsFor(userRef, result.session.accessToken) } });
+        } catch ({ message }) {
+            // Backstage's words have all claims in them, and one of these may be the Keycloak token.
+            if (!/excessively large/.test(message)) throw new Error(withoutTokens(message));
+            throw new AuthenticationError(
+                "Your Keycloak token does not fit into the portal's: you are in too many groups. Start the portal with LABKIT_PORTAL_TOKEN=memory.",
+            );
+        }
     };
 }
 

@@ -46,6 +46,14 @@ test("the Backstage token names the person and their groups, and hands on what t
     assert.deepEqual(kept, [['user:default/user-admin', 'token']]);
 });
 
+test('a token is in no message, be it that the portal can not issue its own', async () => {
+    const tokens = { claimsFor: () => ({}), groupRefsOf: () => [] };
+    const result = { fullProfile: { userinfo: { preferred_username: 'a' } }, session: { accessToken: 'token' } };
+    const failing = (words) => signInResolver(tokens)({ result }, { issueToken: () => Promise.reject(new Error(`${words}: '{"tok":"eyJhbGciOi.eyJzdWIi.c2ln"}'`)) });
+    await assert.rejects(failing('The resulting token is excessively large'), { name: 'AuthenticationError', message: /^Your Keycloak token does not fit[^{]*$/ });
+    await assert.rejects(failing('no key'), { name: 'Error', message: 'no key: \'{"tok":"[token]"}\'' });
+});
+
 test('nobody is signed in without a user name', async () => {
     const result = { fullProfile: { userinfo: { name: 'user-admin user-admin' } }, session: { accessToken: 'token' } };
     await assert.rejects(signInResolver({})({ result }, {}), { name: 'AuthenticationError', message: /scope "profile"/ });

@@ -34,7 +34,7 @@ function configureResourceAction({ auth, cluster, tokens }) {
             const { manifest, force } = context.input;
             try {
                 const log = (line) => context.logger.info(line);
-                const ids = await configure(ask, manifest, { force, secrets, belongings: cluster.belongings, log });
+                const ids = await configure(ask, manifest, { force, secrets, ownerLabel: cluster.ownerLabel, log });
                 context.output('resourceId', ids.join(', '));
             } catch (error) {
                 // Of a step's error the scaffolder keeps name and message only; what its log is given besides, it writes as JSON.

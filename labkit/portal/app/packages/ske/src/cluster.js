@@ -3,7 +3,8 @@
 const { readFileSync } = require('node:fs');
 const https = require('node:https');
 const { text } = require('node:stream/consumers');
-const { Belongings } = require('./belongings');
+const { OwnerLabel } = require('./owner-label');
+const { parse, stringify } = require('./yaml');
 
 const TIMEOUT_MS = 30_000;
 // As Kubernetes names what is asked for, and RBAC's rules list it.
@@ -21,7 +22,7 @@ class Cluster {
 
     constructor({ name, url, ca, label }) {
         this.name = name;
-        this.belongings = new Belongings(label);
+        this.ownerLabel = new OwnerLabel(label);
         this.#url = url.replace(/\/+$/, '');
         this.#agent = new https.Agent({ ca, keepAlive: true });
     }
@@ -56,7 +57,7 @@ class Cluster {
      * @throws {Unreachable} It says nothing.
      */
     async ask(token, method, path, { body, type = 'application/json', signal } = {}) {
-        const { status, answer } = await this.#send(token, method, path, body && JSON.stringify(body), type, signal);
+        const { status, answer } = await this.#send(token, method, path, body && stringify(body), type, signal);
         if (status >= 200 && status <= 299) return answer;
         const user = status === 403 ? await this.#username(token, signal) : '';
         throw new Refusal(status, answer, { user, verb: VERBS[method] });
@@ -101,7 +102,7 @@ class Cluster {
 
 function parsed(body) {
     try {
-        return JSON.parse(body);
+        return parse(body);
     } catch {
         return { message: body.trim() };
     }

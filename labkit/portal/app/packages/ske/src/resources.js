@@ -10,7 +10,7 @@ const DEFAULT_NAMESPACE = 'default';
  *
  * @typedef {{kind: string, name: string, namespace?: string, collection: string, path: string, id: string}} Resource
  *   `collection` and `path` are the API server's paths of its siblings and of itself; `id` is what the portal calls it, like
- *   `configmaps/test-ns/settings` or `roles.rbac.authorization.k8s.io/test-ns/reader`.
+ *   `configmaps/test-ns/settings` or `roles.rbac.authorization.k8s.io/test-ns/reader`. Without a name there is no `path`.
  */
 
 /**
@@ -39,7 +39,7 @@ async function locate(get, { apiVersion, kind, name, namespace }) {
         name,
         namespace: space,
         collection,
-        path: `${collection}/${encodeURIComponent(name)}`,
+        path: name && `${collection}/${encodeURIComponent(name)}`,
         id: [group ? `${type.name}.${group}` : type.name, space, name].filter(Boolean).join('/'),
     };
 }

@@ -6,6 +6,7 @@ const PromiseRouter = require('express-promise-router').default;
 const { checkApiVersion, checkName } = require('./manifest');
 const { explained } = require('./refusals');
 const { locate } = require('./resources');
+const { stringify } = require('./yaml');
 
 /**
  * The routes under /api/ske, all for signed-in users only and with their own rights.
@@ -35,7 +36,8 @@ function createRouter({ cluster, httpAuth, tokens }) {
     });
 
     router.get('/resource', async (request, response) => {
-        response.json({ manifest: await actOn(request.query, 'GET', await callersToken(request)) });
+        const manifest = await actOn(request.query, 'GET', await callersToken(request));
+        response.type('json').send(stringify({ manifest }));
     });
 
     router.post('/delete-resource', async (request, response) => {
@@ -48,7 +50,7 @@ function createRouter({ cluster, httpAuth, tokens }) {
         const ask = (verb, path) => cluster.ask(token, verb, path);
         try {
             const resource = await locate((path) => ask('GET', path), wanted);
-            if (method === 'DELETE') await cluster.belongings.expectOurs(() => ask('GET', resource.path));
+            if (method === 'DELETE') await cluster.ownerLabel.expectOurs(() => ask('GET', resource.path));
             return await ask(method, resource.path);
         } catch (error) {
             throw explained(`${method === 'GET' ? 'read' : 'delete'} ${wanted.kind} ${wanted.name}`, error);

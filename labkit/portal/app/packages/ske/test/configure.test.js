@@ -52,7 +52,7 @@ const entries = (...operations) => operations.map(([manager, operation]) => ({ m
 test('an object that is not there is created with one POST', async () => {
     const { ask, asked, bodies } = apiServer({ [`POST ${COLLECTION}?ours`]: {} });
     assert.deepEqual(await configure(ask, 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n'), ['configmaps/default/a']);
-    assert.deepEqual(asked, ['GET /api/v1', 'GET /api/v1/namespaces/default', `POST ${COLLECTION}?ours`]);
+    assert.deepEqual(asked, ['GET /api/v1', 'GET /api/v1/namespaces/default', `GET ${COLLECTION}/a`, `POST ${COLLECTION}?ours`]);
     assert.equal(bodies[`POST ${COLLECTION}?ours`].body.metadata.name, 'a');
 });
 
@@ -63,19 +63,53 @@ test('kinds of a group and kinds without a namespace have their own paths and id
         'POST /apis/rbac.authorization.k8s.io/v1/namespaces/new/roles?ours': {},
     });
     assert.deepEqual(await configure(ask, text), ['namespaces/new', 'roles.rbac.authorization.k8s.io/new/r']);
-    assert.ok(!asked.includes('GET /api/v1/namespaces/new'), 'a namespace that the manifest itself makes need not be there before');
+    assert.equal(asked.filter((request) => request === 'GET /api/v1/namespaces/new').length, 1, 'a namespace that the manifest itself makes need not be there before');
+});
+
+test('who may change an object needs no right to create one, and who may only create needs none to look', async () => {
+    const path = `${COLLECTION}/a`;
+    const changing = apiServer({ [`GET ${path}`]: { metadata: {} }, [`PATCH ${path}?ours&force=false`]: {} });
+    await configure(changing.ask, configMap('a'));
+    assert.ok(!changing.asked.some((request) => request.startsWith('POST')));
+    const creating = apiServer({ [`GET ${path}`]: FORBIDDEN, [`POST ${COLLECTION}?ours`]: {} });
+    assert.deepEqual(await configure(creating.ask, configMap('a')), ['configmaps/default/a']);
+});
+
+test('a name that the API server makes is in the id, and each run makes one', async () => {
+    const { ask } = apiServer({ [`POST ${COLLECTION}?ours`]: [{ metadata: { name: 'tool-1' } }, { metadata: { name: 'tool-2' } }, FORBIDDEN] });
+    const text = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: tool-}\n';
+    assert.deepEqual(await configure(ask, text), ['configmaps/default/tool-1']);
+    assert.deepEqual(await configure(ask, text), ['configmaps/default/tool-2']);
+    await assert.rejects(configure(ask, text), /^NotAllowedError: Document 1 \(ConfigMap tool-… in namespace default\) was refused/);
+});
+
+const WIDGETS = `apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: widgets.t.example}\nspec: {group: t.example, scope: Namespaced, names: {kind: Widget, plural: widgets}, versions: [{name: alpha1}]}\n`;
+
+test('a kind that the manifest itself brings is served before its object is written, wherever it stands', async () => {
+    const all = { resources: [{ name: 'widgets', kind: 'Widget', namespaced: true }] };
+    const missing = new Refusal(404, { reason: 'NotFound' });
+    const { ask, asked } = apiServer({
+        'GET /apis/apiextensions.k8s.io/v1': { resources: [{ name: 'customresourcedefinitions', kind: 'CustomResourceDefinition', namespaced: false }] },
+        'POST /apis/apiextensions.k8s.io/v1/customresourcedefinitions?ours': {},
+        'GET /apis/t.example/alpha1': [missing, missing, { resources: [] }, all],
+        'POST /apis/t.example/alpha1/namespaces/default/widgets?ours': {},
+    });
+    const widget = 'apiVersion: t.example/alpha1\nkind: Widget\nmetadata: {name: w}\n';
+    assert.deepEqual(await configure(ask, `${widget}---\n${WIDGETS}`), ['widgets.t.example/default/w', 'customresourcedefinitions.apiextensions.k8s.io/widgets.t.example']);
+    assert.equal(asked.filter((request) => request === 'GET /apis/t.example/alpha1').length, 4);
+    assert.match(asked.at(-1), /^POST .*widgets/);
+    await assert.rejects(configure(ask, `${WIDGETS}---\n${widget.replace('alpha1', 'beta1')}`), /knows no apiVersion t.example\/beta1.*\n?Nothing was changed/);
 });
 
 test('an object that is there is applied, after our own first write was made an applied one', async () => {
     const path = `${COLLECTION}/a`;
     const { ask, asked, bodies } = apiServer({
-        [`POST ${COLLECTION}?ours`]: EXISTS,
         [`GET ${path}`]: { metadata: { resourceVersion: '7', managedFields: entries(['kubectl', 'Update'], ['backstage-ske', 'Update']) } },
         [`PATCH ${path}?ours`]: {},
         [`PATCH ${path}?ours&force=false`]: {},
     });
     await configure(ask, configMap('a'));
-    assert.deepEqual(asked.slice(-4), [`POST ${COLLECTION}?ours`, `GET ${path}`, `PATCH ${path}?ours`, `PATCH ${path}?ours&force=false`]);
+    assert.deepEqual(asked.slice(-3), [`GET ${path}`, `PATCH ${path}?ours`, `PATCH ${path}?ours&force=false`]);
     assert.deepEqual(bodies[`PATCH ${path}?ours`].body, [
         { op: 'replace', path: '/metadata/resourceVersion', value: '7' },
         { op: 'replace', path: '/metadata/managedFields/1/operation', value: 'Apply' },
@@ -88,6 +122,7 @@ test('two tasks at once do not stumble over each other', async () => {
     const { ask } = apiServer({
         [`POST ${COLLECTION}?ours`]: EXISTS,
         [`GET ${path}`]: [
+            new Refusal(404, { reason: 'NotFound' }),
             { metadata: { resourceVersion: '7', managedFields: entries(['backstage-ske', 'Update']) } },
             { metadata: { resourceVersion: '8', managedFields: entries(['backstage-ske', 'Apply']) } },
         ],
@@ -105,7 +140,6 @@ test("another manager's fields are named with the manager, and force takes them 
         details: { causes: [{ reason: 'FieldManagerConflict', message: 'conflict with "kubectl-edit" using v1', field: '.data.colour' }] },
     });
     const { ask, asked } = apiServer({
-        [`POST ${COLLECTION}?ours`]: EXISTS,
         [`GET ${path}`]: { metadata: { managedFields: entries(['kubectl-edit', 'Update']) } },
         [`PATCH ${path}?ours&force=false`]: conflict,
         [`PATCH ${path}?ours&force=true`]: {},

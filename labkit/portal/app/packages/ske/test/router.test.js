@@ -4,7 +4,7 @@ const assert = require('node:assert/strict');
 const { afterEach, test } = require('node:test');
 const { NotAllowedError } = require('@backstage/errors');
 const express = require('express');
-const { Belongings } = require('../src/belongings');
+const { OwnerLabel } = require('../src/owner-label');
 const { Refusal } = require('../src/cluster');
 const { createRouter } = require('../src/router');
 
@@ -27,7 +27,7 @@ async function serve(answers, { callersType = 'user', label } = {}) {
     };
     const tokens = { of: async (person) => people.push(person) && { token: 'keycloak', claims: CLAIMS }, groupsIn: (claims) => claims.groups };
     const cluster = {
-        belongings: new Belongings(label),
+        ownerLabel: new OwnerLabel(label),
         ask: async (token, method, path) => {
             asked.push([token, method, path]);
             if (path === '/api/v1') return { resources: [{ name: 'configmaps', kind: 'ConfigMap', namespaced: true }] };

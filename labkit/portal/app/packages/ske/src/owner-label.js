@@ -7,7 +7,7 @@ const { InputError } = require('@backstage/errors');
  *
  * labkit guards kubectl in the same way, and finds by this label what is to be cleaned up.
  */
-class Belongings {
+class OwnerLabel {
     #name;
     #value;
 
@@ -39,4 +39,4 @@ class Belongings {
     }
 }
 
-module.exports = { Belongings };
+module.exports = { OwnerLabel };
