@@ -30,7 +30,7 @@ ONE := $(if $(findstring command line,$(origin T)),$(T))
 CHROMIUMS := chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run-labs unit coverage test test-faults test-kind check bench sizes browser docs down clean lock pins
+.PHONY: help setup lab run-labs unit coverage test test-faults fuzz test-kind check bench sizes browser docs down clean lock pins
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,10 @@ endif
 test-faults: $(READY) ## kill servers and commands at many moments, run lab 07, break all that the doctor knows (18 min)
 	@LABKIT_CLUSTER=local .venv/bin/labkit setup --ui
 	@.venv/bin/python -m pytest --numprocesses=2 --durations=10 tests/faults
+
+fuzz: $(READY) ## give thousands of generated files to labkit and to the real programs: an hour or more (T="PATH -k WORD" for some of it)
+	@.venv/bin/python -m pytest -p no:nbval --hypothesis-profile=fuzz --timeout=0 --hypothesis-show-statistics \
+	  $(or $(ONE),tests/integration/test_differential.py)
 
 test-kind: $(READY) ## labs 02 to 06 on a real KinD, and its faults; skipped, with the reason, where Docker does not run (RECORD=1, RESTART_DOCKER=…)
 	@LABKIT_CLUSTER=local .venv/bin/labkit setup

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 AREAS = (
     "Programs",
@@ -48,6 +50,11 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 
 LAB_SECONDS = 800
+
+# What is asked of real programs takes as long as it takes; `make fuzz` tries far more.
+settings.register_profile("judged", deadline=None, max_examples=100, print_blob=True, suppress_health_check=list(HealthCheck))
+settings.register_profile("fuzz", settings.get_profile("judged"), max_examples=10_000)
+settings.load_profile("judged")
 
 GROUPS = {
     "lab": "causes cli cluster external isolation keycloak kind oidc_styles realm render session shortages",
@@ -90,8 +97,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--faults-table", type=Path, metavar="FILE", help="write down the faults that the collected tests prove")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    # All processes of a run draw from one seed, and the report names it.
+    if config.getoption("hypothesis_seed", None) is None:
+        config.option.hypothesis_seed = str(random.SystemRandom().randrange(2**32))
     config.addinivalue_line("markers", "fault(area, what, outcome): what goes wrong and what becomes of it, for docs/reliability.md")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"generated inputs: --hypothesis-seed={config.getoption('hypothesis_seed', None)}"
 
 
 def _file(nodeid: str) -> str:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import yaml
-
 from ..cluster import relay
 from ..cluster.kind.files import CA, GATEWAY, in_node
 from ..cluster.kubeconfig import exec_user, portable
 from ..common.display import Table
 from ..common.errors import ClusterError, LabkitError
+from ..common.kubernetes_yaml import dump
 from ..common.ownership import make_private
 from ..common.platform_folder import find, matching
 from ..common.tables import table
@@ -75,7 +74,7 @@ def _is_ours(file: Path) -> bool:
 def _kubeconfig(lab: Lab) -> str:
     """The seed's contexts, but no token goes into them: on a command line, as its script has it, anybody on the machine could read it."""
     users = {name: exec_user(name, lab.settings.variables()) for name in lab.workshop.access.expected}
-    return yaml.safe_dump(portable(lab.cluster.endpoint, users), sort_keys=False)
+    return dump(portable(lab.cluster.endpoint, users))
 
 
 def _reaching_keycloak(lab: Lab) -> str:

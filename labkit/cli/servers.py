@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import Namespace
 from contextlib import redirect_stdout
@@ -141,15 +142,21 @@ def render(args: Namespace) -> None:
     print(render(open_lab(), args.folder))
 
 
-@verb(flag("--merge", "copy its contexts into ~/.kube/config, whose own entries stay"))
+@verb(flag("--merge", "add its contexts to your own kubeconfig, whose own entries stay: the first of KUBECONFIG, else ~/.kube/config"))
 def kubeconfig(args: Namespace) -> None:
     """Name the lab's kubeconfig. For a terminal: export KUBECONFIG="$(labkit kubeconfig)"."""
     kubeconfig = open_lab(to_look=True).cluster.kubeconfig
     if not kubeconfig.path.exists():
         raise LabkitError("no-kubeconfig-yet")
     if args.merge:
-        target = Path("~/.kube/config").expanduser()
-        print(f"{OK} {target} now has the contexts {', '.join(kubeconfig.merge_into(target))}; its current context is as it was")
+        from ..cluster.kubeconfig import default_file
+
+        target = default_file()
+        copy = kubeconfig.merge_into(target)
+        named = ", which KUBECONFIG names," if os.environ.get("KUBECONFIG") else ""
+        print(f"{OK} {target}{named} now has the contexts {', '.join(kubeconfig.contexts())}; its current context is as it was")
+        if copy:
+            print(f"  the file as it was before: {copy}")
     else:
         print(kubeconfig.path)
 

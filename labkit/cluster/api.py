@@ -49,6 +49,9 @@ class Api:
         from kubernetes.client import ApiClient, Configuration
 
         configuration = Configuration(host=self._endpoint.url, ssl_ca_cert=str(self._endpoint.ca), retries=0)
+        configuration.tls_server_name = self._endpoint.more.get("tls-server-name")
+        if proxy := self._endpoint.more.get("proxy-url"):
+            configuration.proxy, configuration.no_proxy = proxy, ""
 
         def hand_over(current: Any) -> None:
             self._shown = self._token()

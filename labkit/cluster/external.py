@@ -8,25 +8,26 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 from functools import cached_property
+from pathlib import Path
 from typing import Any
-
-import requests
 
 from ..common.environment import EXTERNAL_KUBECTL
 from ..common.errors import ApiUnreachable, ClusterError, SettingsError, Unauthorized
-from ..common.http_session import request
 from ..config.files import write_private
 from ..config.hosting import PUBLIC_CA, is_loopback
 from ..config.settings import Settings
 from ..servers.status import ServerStatus, State
 from ..toolchain import Toolchain
+from .kubeconfig import Kubeconfig
 from .kubectl import environment
 from .provider import Endpoint, Prove, Provider
 from .trust import Trust
 
 _SECONDS = 30
+_ANSWERED = re.compile(r"^Error from server|You must be logged in|\[[-+]\]\w", re.MULTILINE)
 
 
 class ExternalCluster(Provider):
@@ -42,15 +43,18 @@ class ExternalCluster(Provider):
     def endpoint(self) -> Endpoint:
         """As the person's kubeconfig has it."""
         view = self._view()
-        cluster, user = view["clusters"][0]["cluster"], view["users"][0]["user"]
+        cluster, user = view["clusters"][0]["cluster"], self._resolved(view["users"][0])
         if cluster.get("insecure-skip-tls-verify"):
             raise ClusterError("external-unverified", context=self._settings.context)
+        if str(cluster.get("proxy-url", "")).startswith("socks"):
+            raise ClusterError("external-socks", context=self._settings.context, proxy=cluster["proxy-url"])
         ca, authority = self._settings.state.external_ca, cluster.get("certificate-authority-data")
         # Without one, the authorities that are trusted everywhere count.
         pem = base64.b64decode(authority) if authority else PUBLIC_CA.read_bytes()
         if self._settings.home_id:
             write_private(ca, pem, mode=0o644)
-        return Endpoint(self.name, cluster["server"], ca, user)
+        more = {key: value for key, value in cluster.items() if key not in ("server", "certificate-authority-data")}
+        return Endpoint(self.name, cluster["server"], ca, user, more)
 
     def start(self, trust: Trust) -> None:
         """Verify: it answers, the context's user may give rights, and the API server knows somebody by a token of the realm.
@@ -94,6 +98,18 @@ class ExternalCluster(Provider):
         seen = {"file": os.environ.get("KUBECONFIG", "~/.kube/config"), "contexts": ", ".join(there) or "none"}
         raise SettingsError("external-context-unknown" if context else "external-context-unset", context=repr(context), **seen)
 
+    def _resolved(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """A user's entry, with whole paths: kubectl takes a plugin's and a token's as relative to the file that the entry is in."""
+        user, plugin = entry["user"], entry["user"].get("exec") or {}
+        command, token = plugin.get("command", ""), user.get("tokenFile", "")
+        if os.sep not in command and not token:
+            return dict(user)
+        named = os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+        files = (Path(file) for file in named.split(os.pathsep) if file)
+        folder = next(file.absolute().parent for file in files if Kubeconfig(file).entry("users", entry["name"]) is not None)
+        whole = {"exec": {**plugin, "command": str(folder / command)}} if os.sep in command else {}
+        return {**user, **whole, **({"tokenFile": str(folder / token)} if token else {})}
+
     def _kubectl(self, *args: str, context: bool = True) -> subprocess.CompletedProcess[str]:
         """kubectl with the person's own kubeconfig, which it only reads."""
         named = (f"--context={self._settings.context}",) if context else ()
@@ -102,14 +118,12 @@ class ExternalCluster(Provider):
         return subprocess.run(argv, capture_output=True, text=True, timeout=_SECONDS, env=env, stdin=subprocess.DEVNULL, check=False)
 
     def _insist_on_an_answer(self) -> None:
-        url, context = self.endpoint.url, self._settings.context
-        try:
-            # Any answer will do: who asks is nobody yet.
-            request("GET", f"{url}/readyz", ca=self.endpoint.ca, timeout=_SECONDS)
-        except requests.exceptions.SSLError as error:
-            raise ApiUnreachable("external-certificate", url=url, context=context) from error
-        except requests.RequestException as error:
-            raise ApiUnreachable("external-unreachable", url=url, context=context, error=type(error).__name__) from error
+        # By kubectl, which knows all that a kubeconfig may say. Any answer will do: who asks is nobody yet.
+        done = self._kubectl("get", "--raw=/readyz", f"--request-timeout={_SECONDS // 2}s")
+        if done.returncode and not _ANSWERED.search(done.stderr):
+            reason = "".join(done.stderr.strip().splitlines()[-1:])
+            name = "external-certificate" if "x509:" in reason else "external-unreachable"
+            raise ApiUnreachable(name, url=self.endpoint.url, context=self._settings.context, error=reason)
 
     def _insist_on_rights(self) -> None:
         done = self._kubectl("auth", "can-i", "*", "*", "--all-namespaces")

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..common.display import Displayed
 from ..common.environment import KUBECTL, listed
 from ..common.errors import ApiUnreachable, ClusterError, Unauthorized
+from ..common.kubernetes_yaml import load_all
 from .refusals import forbidden
 
 LABEL = "labkit/home"
@@ -126,7 +125,7 @@ class OwnedObjects:
                 raise ClusterError(name, object=_name(each), owner=label, label=f"{LABEL}={self._home_id}")
 
     def _labelled(self, manifests: str) -> str:
-        documents = [document for document in yaml.safe_load_all(manifests) if document]
+        documents = load_all(manifests)
         items = [item for document in documents for item in (document["items"] if document.get("kind") == "List" else [document])]
         for item in items:
             item["metadata"] = {**item["metadata"], "labels": {**item["metadata"].get("labels", {}), LABEL: self._home_id}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,14 @@ class Endpoint(Displayed):
         name: The name of the cluster, its administrator and their context in a kubeconfig.
         ca: The certificate authority to verify it with.
         admin: The administrator's entry in a kubeconfig's ``users``.
+        more: What else the cluster's entry in a kubeconfig says, such as ``proxy-url`` and ``tls-server-name``.
     """
 
     name: str
     url: str
     ca: Path
     admin: dict[str, Any] = field(repr=False)
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"cluster {self.name} at {self.url}"

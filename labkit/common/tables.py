@@ -7,7 +7,7 @@ from typing import Any
 
 
 def table(file: Path) -> Any:
-    """Read a table of labkit's own, by libyaml where PyYAML has it: ten times as fast, and every command reads some."""
-    import yaml  # here, because `labkit credential` loads this module and reads no table
+    """Read a table of labkit's own."""
+    from .kubernetes_yaml import load  # here, because `labkit credential` loads this module and reads no table
 
-    return yaml.load(file.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+    return load(file.read_bytes())

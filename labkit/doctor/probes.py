@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import requests
-import yaml
 from requests.exceptions import SSLError
 
 from ..cluster.access import matrix
@@ -17,6 +16,7 @@ from ..cluster.trust import Trust
 from ..common.display import shown
 from ..common.errors import ForeignIssuer, IdentityError, KeycloakUnreachable, LabkitError, SignInRefused, TokenInvalid, Unauthorized
 from ..common.http_session import HttpSession
+from ..common.kubernetes_yaml import YamlError, load
 from ..common.problems import Problem, problem
 from ..common.tables import table
 from ..config.ports import listener
@@ -138,7 +138,7 @@ def trust(lab: Lab, _: SignIn) -> Causes:
     declared = _in_file(wanted.configuration(), wanted, {}) if files else _in_flags(wanted.flags())
     try:
         now = _in_file(files[0].read_text(), wanted, declared) if files else _in_flags(line)
-    except (OSError, yaml.YAMLError, AttributeError, LookupError, TypeError) as error:
+    except (OSError, YamlError, AttributeError, LookupError, TypeError) as error:
         # An API server that runs goes on by what the file said before.
         yield "authentication-unreadable", f"{files[0] if files else wanted.ca}: {type(error).__name__}"
         return
@@ -155,7 +155,7 @@ def _in_file(text: str, wanted: Trust, declared: dict[str, str]) -> dict[str, st
     Another may say the same in other words. Whom an expression of its own names only the API server can say, so that it counts as
     ``declared`` here, and `identities` asks who people are.
     """
-    jwts = _at(yaml.safe_load(text), "jwt") or []
+    jwts = _at(load(text), "jwt") or []
     if not jwts:
         return {**declared, "issuer-url": ""}
     jwt = next((each for each in jwts if _at(each, "issuer", "url") == wanted.issuer), jwts[0])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..cluster.cluster import Cluster
-from ..cluster.kubectl import KubectlAnswer
+from ..cluster.kubectl import KubectlAnswer, bundle
 from ..common.display import Displayed, Finding, Table, progress
 from ..common.errors import KratixError
 from ..common.platform_folder import find
@@ -26,6 +27,9 @@ _AVAILABLE_SECONDS = 60
 _KINDS = tuple(f"{plural}.platform.kratix.io" for plural in ("promises", "works", "workplacements", "destinations"))
 """The CRDs that every version of Kratix has."""
 
+_WAITS = {"promise": "promise-waits-for-pods", "resource": "requests-wait-for-pods"}
+"""By what a workflow is for: what waits where no pod is started."""
+
 NAMESPACE = "kratix-platform-system"
 """Where Kratix keeps what is its own."""
 
@@ -39,9 +43,11 @@ class Kratix(ABC):
     Attributes:
         url: Where its controller is.
         promise_file: The workshop's own Promise.
+        runs_pods: Whether the cluster starts pods, as workflows need.
     """
 
     url: str
+    runs_pods = True
 
     def __init__(self, settings: Settings, workshop: Workshop, cluster: Cluster) -> None:
         self._settings, self._workshop, self._cluster = settings, workshop, cluster
@@ -129,20 +135,25 @@ class Kratix(ABC):
     def install(self, promise: Promise, run: Callable[..., KubectlAnswer] | None = None) -> KubectlAnswer:
         """Publish a Promise, by kubectl of whoever publishes it or else the administrator's, and wait until its API can be asked.
 
+        The answer says what of the Promise waits for pods, if the cluster starts none.
+
         Raises:
             Forbidden: They may not.
             KratixError: Kratix does not make it available; the reason is its own.
             ClusterError: Another refusal, such as one of Kratix's webhooks.
         """
-        answer = (run or self._cluster.admin_kubectl)("apply", "-f", "-", stdin=json.dumps(promise.manifest))
+        answer = (run or self._cluster.admin_kubectl)("apply", "-f", "-", stdin=bundle([*promise.beside, promise.manifest]))
 
         def late(_: Exception) -> KratixError:
             reason = self.unavailable(promise)
             return KratixError("promise-not-available", promise=promise.name, seconds=_AVAILABLE_SECONDS, reason=reason)
 
-        with progress(f"waiting for the Promise {promise.name} to be available"):
-            wait_until(lambda: not self.unavailable(promise), _AVAILABLE_SECONDS, late)
-        return answer
+        waits = [] if self.runs_pods else promise.workflows()
+        if "promise" not in waits:
+            with progress(f"waiting for the Promise {promise.name} to be available"):
+                wait_until(lambda: not self.unavailable(promise), _AVAILABLE_SECONDS, late)
+        notes = [problem(_WAITS[what], promise=promise.name).what for what in waits]
+        return replace(answer, output="\n".join((answer.output.rstrip(), *notes)))
 
     def unavailable(self, promise: Promise) -> str:
         """Why a Promise can't be asked yet, in Kratix's words; empty when it can."""
@@ -151,7 +162,8 @@ class Kratix(ABC):
 
     def remove(self, promise: Promise) -> list[str]:
         """Withdraw a Promise, every request for it and the roles around it, while Kratix runs; return what is gone, by name."""
-        roles = [role for binding in self._workshop.cluster.bindings for role in self.requester(promise, binding.group).documents]
+        groups = [binding.group for binding in self._workshop.cluster.bindings if promise.has_api]
+        roles = [role for group in groups for role in self.requester(promise, group).documents]
         names = [f"{role['kind'].lower()}/{role['metadata']['name']}" for role in roles]
         if self.find("crd", PROMISE_KIND):
             names.append(f"{PROMISE_KIND}/{promise.name}")
@@ -190,8 +202,7 @@ class Kratix(ABC):
         return dict(json.loads(answer.output)) if answer.output.strip() else None
 
     def _apply(self, *objects: Mapping[str, Any], how: tuple[str, ...] = ()) -> KubectlAnswer:
-        bundle = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        return self._cluster.admin_kubectl("apply", *how, "-f", "-", stdin=json.dumps(bundle))
+        return self._cluster.admin_kubectl("apply", *how, "-f", "-", stdin=bundle(objects))
 
 
 def _unavailable(promise: Mapping[str, Any]) -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import requests
-import yaml
 
 from ..cluster import relay
 from ..cluster.cluster import Cluster
@@ -20,6 +19,7 @@ from ..cluster.kubeconfig import certificate_user, component_kubeconfig
 from ..common.environment import EVERYBODY, listed
 from ..common.errors import KratixUnavailable
 from ..common.http_session import request
+from ..common.kubernetes_yaml import load_all
 from ..config.files import write_private
 from ..config.settings import Settings
 from ..servers.certificates import Certificates
@@ -52,6 +52,8 @@ class LocalKratix(Kratix):
 
     It calls the API server by certificate and acts as its service account, with the rights that Kratix's manifests give that one.
     """
+
+    runs_pods = False
 
     def __init__(self, settings: Settings, workshop: Workshop, processes: Processes, certificates: Certificates, cluster: Cluster) -> None:
         super().__init__(settings, workshop, cluster)
@@ -132,8 +134,9 @@ class LocalKratix(Kratix):
             name=NAME,
             argv=(*relay.SCRIPT, *outside, "--", *unshare, *relay.SCRIPT, *inside, "--", *argv),
             ports=("kratix_webhook",),
-            # It looks for its certificate below the folder for temporary files.
-            env={"TMPDIR": str(self._folder)},
+            # It looks for its certificate below the folder for temporary files, and builds no Promise with a workflow without an image
+            # that reports what a workflow's containers have made; no pod is started here.
+            env={"TMPDIR": str(self._folder), "PIPELINE_ADAPTER_IMG": "docker.io/syntasso/kratix-platform-pipeline-adapter:dev"},
             cwd=self._folder,
             ready=self._answers,
             inputs=(controller, certificate, kubeconfig),
@@ -196,4 +199,4 @@ def _networks_can_be_made() -> bool:
 
 
 def _documents(file: Path) -> list[dict[str, Any]]:
-    return [document for document in yaml.safe_load_all(file.read_bytes()) if document]
+    return load_all(file.read_bytes())

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..common.display import Table, Tabular, progress, shown
 from ..common.errors import KratixError
+from ..common.kubernetes_yaml import YamlError, load_all, worded
 from ..common.waiting import wait_until
 
 PROMISE_KIND = "promises.platform.kratix.io"
@@ -20,28 +19,49 @@ _WAIT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Promise(Tabular):
-    """A Promise, as the API server takes it."""
+    """A Promise, as the API server takes it.
+
+    Attributes:
+        manifest: The Promise itself.
+        beside: What else its file has, such as a namespace; it is published first.
+    """
 
     manifest: Mapping[str, Any] = field(repr=False)
+    beside: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
     @classmethod
     def load(cls, file: Path) -> Promise:
-        """Read a Promise.
+        """Read a Promise, which may offer no API; see `has_api`.
 
         Raises:
-            KratixError: The file holds none that offers an API.
+            KratixError: The file holds none, or several.
         """
         try:
-            promise = cls(yaml.safe_load(file.read_bytes()))
-            _ = promise.name, promise.kind, promise.schema
-        except (OSError, yaml.YAMLError, TypeError, KeyError, StopIteration) as error:
-            raise KratixError("promise-file", file=file, reason=f"{type(error).__name__}: {error}") from None
+            objects = [each for document in load_all(file.read_bytes()) for each in document.get("items", [document])]
+            found = [each for each in objects if each["kind"] == "Promise"]
+            if len(found) != 1:
+                raise KratixError("promise-file", file=file, reason=f"it has {len(found)} objects of kind Promise instead of one")
+            (manifest,) = found
+            promise = cls(manifest, tuple(each for each in objects if each is not manifest))
+            _ = promise.name, promise.has_api and (promise.resource, promise.kind, promise.schema)
+        except (OSError, YamlError, AttributeError, TypeError, ValueError, KeyError, StopIteration) as error:
+            reason = worded(error) if isinstance(error, YamlError) else f"{type(error).__name__}: {error}"
+            raise KratixError("promise-file", file=file, reason=reason) from None
         return promise
 
     @property
     def name(self) -> str:
         """Its name."""
         return str(self.manifest["metadata"]["name"])
+
+    @property
+    def has_api(self) -> bool:
+        """Whether one can ask for something; a Promise without an API only brings its dependencies."""
+        return bool((self.manifest.get("spec") or {}).get("api"))
+
+    def workflows(self) -> list[str]:
+        """For what Kratix runs containers: ``promise``, before it is available; ``resource``, for each request."""
+        return [what for what, when in ((self.manifest.get("spec") or {}).get("workflows") or {}).items() if when and any(when.values())]
 
     @property
     def kind(self) -> str:
@@ -60,11 +80,13 @@ class Promise(Tabular):
 
     @property
     def schema(self) -> Mapping[str, Any]:
-        """The OpenAPI schema of a request's ``spec``."""
-        return dict(self._version["schema"]["openAPIV3Schema"]["properties"]["spec"])
+        """The OpenAPI schema of a request's ``spec``; empty if a request has none."""
+        return _spec_of(self._version)
 
     @property
     def _api(self) -> Mapping[str, Any]:
+        if not self.has_api:
+            raise KratixError("promise-no-api", promise=self.name)
         return dict(self.manifest["spec"]["api"]["spec"])
 
     @property
@@ -73,7 +95,7 @@ class Promise(Tabular):
 
     def is_published_by(self, crd: Mapping[str, Any]) -> bool:
         """Whether a CRD of the cluster takes requests with this schema; Kratix adds to it what is its own."""
-        versions = {version["name"]: version["schema"]["openAPIV3Schema"]["properties"].get("spec") for version in crd["spec"]["versions"]}
+        versions = {version["name"]: _spec_of(version) for version in crd["spec"]["versions"]}
         return versions.get(self._version["name"]) == self.schema
 
     def request(self, name: str, namespace: str = "default", **spec: Any) -> dict[str, Any]:
@@ -83,10 +105,12 @@ class Promise(Tabular):
 
     def table(self) -> Table:
         """What one may ask for, a row per value."""
+        if not self.has_api:
+            return Table(("value", "type", "required", "default", "what it is"), (), title=f"Promise {self.name}: it has no API")
         required = self.schema.get("required", ())
         rows = tuple(
             (name, _type_of(of), "yes" if name in required else "", shown(of.get("default", "")), str(of.get("description", "")))
-            for name, of in self.schema.get("properties", {}).items()
+            for name, of in (self.schema.get("properties") or {}).items()
         )
         title = f"Promise {self.name}: {self.kind} ({self.api_version})"
         return Table(("value", "type", "required", "default", "what it is"), rows, title=title)
@@ -145,6 +169,11 @@ def wait_until_taken(read: Callable[[], Mapping[str, Any]], seconds: float = _WA
             return now
 
         return wait_until(taken, seconds, passing=lambda error: isinstance(error, KratixError))
+
+
+def _spec_of(version: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of a ``spec`` in one of a CRD's versions, which may know none."""
+    return dict((version["schema"]["openAPIV3Schema"].get("properties") or {}).get("spec") or {})
 
 
 def _type_of(schema: Mapping[str, Any]) -> str:

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import requests
-import yaml
 
 from ..cluster.cluster import Cluster
 from ..cluster.kind.checks import NAME, no_node, node_names
@@ -22,6 +21,7 @@ from ..cluster.kind.docker import Docker, run_kind
 from ..common.display import Displayed, Finding, Findings, progress
 from ..common.errors import ClusterError, KratixError
 from ..common.http_session import request
+from ..common.kubernetes_yaml import YamlError, load_all
 from ..common.tables import table
 from ..common.waiting import wait_until
 from ..config.settings import Settings
@@ -71,7 +71,7 @@ class Manifest:
         """The container images that its text names; raises what `fetch` does."""
         try:
             return named_in(text)
-        except yaml.YAMLError as error:
+        except YamlError as error:
             reason = f"it is no YAML: {error}"
             raise self._is_another(reason) from None
 
@@ -155,11 +155,9 @@ def named_in(text: str) -> list[str]:
     """The images that a manifest has run: each container's, and those that Kratix's ConfigMaps and variables name by ``…_IMG``.
 
     Raises:
-        yaml.YAMLError: It is no YAML.
+        YamlError: It is no YAML.
     """
-    # Every scalar as text: the safe loader fails at a bare "=", which CRDs have.
-    documents = yaml.load_all(text, yaml.BaseLoader)
-    return [image for document in documents for image in _images(document)]
+    return [image for document in load_all(text) for image in _images(document)]
 
 
 def _images(part: object) -> Iterator[str]:

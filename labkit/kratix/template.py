@@ -7,8 +7,10 @@ schema is OpenAPI with words of Kubernetes' own. What is left out is listed, and
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +23,29 @@ from .promise import Promise
 _TAKEN_OVER = frozenset(
     (
         *("type", "title", "description", "default", "enum", "pattern", "format", "required", "multipleOf"),
-        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength"),
-        *("minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties"),
+        *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties"),
     )
 )
 _FORMATS = frozenset(("date", "date-time", "email", "hostname", "ipv4", "ipv6", "uri", "uuid"))
 """The formats that both sides know; Kubernetes' int32, int64, byte, … mean nothing to a form."""
-_MEANINGS = {"x-kubernetes-preserve-unknown-fields": "values beyond the form's are taken too"}
+
+_IN_CLASS = r"(?:[^\\\[\]-]|\\[\\^$.*+?()\[\]{}|/nrt-])"
+_CLASS = rf"\[\^?-?(?:\\[dDwWsS](?!-[^\]])|{_IN_CLASS}(?:-{_IN_CLASS})?)+-?\]"
+_PATTERN = re.compile(
+    # A sign, what a backslash may stand before, a class or a group, each with how often; what can't be repeated.
+    rf"(?:(?:[^\\\[\](){{}}*+?|^$]|\)|\\[dDwWsS\\^$.*+?()\[\]{{}}|/nrt]|{_CLASS})(?:(?:[*+?]|\{{\d+(?:,\d*)?\}})\??)?"
+    r"|\((?:\?:|(?!\?))|[|^$]|\\[bB])*"
+)
+"""What a pattern may be made of, to mean the same in Go and, with the flag ``u`` and without, in a browser."""
+
+_SAID_OTHERWISE = frozenset(
+    (
+        *("exclusiveMinimum", "exclusiveMaximum", "x-kubernetes-int-or-string"),
+        *("x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource"),
+    )
+)
+_LARGEST = 2**53
+"""The integers beyond it are rounded by a browser."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +84,19 @@ class Template(Tabular):
 def template(promise: Promise, owner: str, folder: Path = OWN) -> Template:
     """The template by which the portal offers a Promise: ``kratix/template.yaml`` of the platform folder, with the Promise filled in.
 
-    Its ``owner`` is an entity, such as ``group:default/kube-admin``.
+    Its ``owner`` is an entity, such as ``group:default/kube-admin``. Raises a KratixError for a Promise without an API.
     """
     form, left_out = _form(promise.schema, "spec")
+    spec = "spec: ${{ (parameters.spec or {}) | dump }}" if promise.schema else ""
     values = {
         "PROMISE": promise.name,
         "KIND": promise.kind,
         "API_VERSION": promise.api_version,
         "OWNER": owner,
         "DESCRIPTION": _yaml(promise.schema.get("description", f"Asks for a {promise.kind}")),
-        "SCHEMA": _yaml({"title": promise.kind, **form}),
+        "REQUIRED": _yaml(["spec"] if "required" in form else []),
+        "PROPERTIES": _yaml({"spec": {"title": promise.kind, **form}} if promise.schema else {}),
+        "SPEC": spec,
     }
     return Template(read("kratix/template.yaml", values, folder), tuple(left_out))
 
@@ -92,25 +113,68 @@ def _form(schema: Mapping[str, Any], at: str) -> tuple[dict[str, Any], list[tupl
     for word, value in schema.items():
         if word == "properties":
             form[word] = {}
-            for name, of in value.items():
+            for name, of in (value or {}).items():
                 form[word][name], less = _form(of, f"{at}.{name}")
                 form[word][name].setdefault("title", name)
                 left_out += less
         elif word in ("items", "additionalProperties") and isinstance(value, Mapping):
             form[word], less = _form(value, f"{at}[]" if word == "items" else f"{at}.*")
             left_out += less
-        elif word == "format" and value not in _FORMATS:
-            left_out.append((at, f"format: {value}", "no check of its own"))
-        elif word in _TAKEN_OVER or (word == "additionalProperties" and value is False):
-            form[word] = value
-        elif word == "x-kubernetes-int-or-string":
-            # The API server takes text for a number here as well.
-            form["type"] = "string"
-            left_out.append((at, word, "asked for as text"))
         elif word == "x-kubernetes-validations":
             left_out += ((at, word, str(rule.get("message") or rule["rule"])) for rule in value)
-        else:
-            left_out.append((at, word, _MEANINGS.get(word, "not in the form")))
-    if "default" in form and form.get("type") == "string":
-        form["default"] = str(form["default"])
-    return form, left_out
+        elif why := _why_not(word, value, schema):
+            left_out.append((at, f"{word}: {value}" if word in _TAKEN_OVER else word, why))
+        elif word in _TAKEN_OVER or word == "additionalProperties":
+            form[word] = value
+    return _fit(form, schema), left_out
+
+
+def _why_not(word: str, value: Any, schema: Mapping[str, Any]) -> str:
+    """Why a form can't have a word, or has it in other words only; empty if it can."""
+    int_or_string = schema.get("x-kubernetes-int-or-string")
+    if word == "format" and value not in _FORMATS:
+        return "no check of its own"
+    if word == "pattern" and not (_PATTERN.fullmatch(value) and _compiles(value)):
+        return "a browser reads such a pattern in another way"
+    if word in _TAKEN_OVER and json.loads(json.dumps(value), parse_int=_as_in_a_browser) != value:
+        return "a browser rounds such a number"
+    if word == "x-kubernetes-int-or-string" and "enum" not in schema:
+        return "asked for as text"
+    if word in ("x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource") and "type" not in schema:
+        return "asked for as keys and values"
+    known = word in _TAKEN_OVER or word in _SAID_OTHERWISE or (word == "additionalProperties" and isinstance(value, bool))
+    return "" if known or (word == "anyOf" and int_or_string) else "not in the form"
+
+
+def _fit(form: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The form of a schema, with what OpenAPI and Kubernetes say otherwise than JSON Schema."""
+    for limit, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if schema.get(exclusive) is True and limit in form:
+            form[exclusive] = form.pop(limit)
+    if schema.get("x-kubernetes-preserve-unknown-fields") or schema.get("x-kubernetes-embedded-resource"):
+        form = {"type": "object", **form}
+        if form["type"] == "object":
+            form.setdefault("additionalProperties", True)
+    # Null is what a field has that is left empty.
+    form = {word: [each for each in value if each is not None] if word == "enum" else value for word, value in form.items()}
+    form = {word: value for word, value in form.items() if (word, value) not in (("enum", []), ("default", None))}
+    if schema.get("x-kubernetes-int-or-string") and "enum" not in form:
+        # The API server takes text for a number here as well.
+        form = {"type": "string", **form}
+        if "default" in form:
+            form["default"] = str(form["default"])
+    # What has a default may be left out, and what is not in the form has to be.
+    open_ones = {name for name, of in (schema.get("properties") or {}).items() if "default" not in of}
+    asked = [name for name in dict.fromkeys(form.pop("required", ())) if name in open_ones]
+    return form | ({"required": asked} if asked else {})
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        return bool(re.compile(pattern))
+    except (re.error, OverflowError, RecursionError):
+        return False
+
+
+def _as_in_a_browser(digits: str) -> float:
+    return int(digits) if abs(int(digits)) <= _LARGEST else nan

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import requests
-import yaml
 
 from ..cluster.refusals import forbidden
 from ..common.display import Displayed, Table, Tabular, shown
 from ..common.errors import ClusterError, Forbidden, LabkitError, NotPermitted, NotSignedIn, PortalError, TaskFailed
+from ..common.kubernetes_yaml import YamlError, load
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _CARRIES_REFUSAL = "error: the API server's refusal "
@@ -94,9 +94,9 @@ def read_template(file: Path) -> dict[str, Any]:
         PortalError: It holds none.
     """
     try:
-        template = dict(yaml.safe_load(file.read_bytes()))
+        template = dict(load(file.read_bytes()))
         ref_of(template)
-    except (OSError, yaml.YAMLError, TypeError, ValueError, KeyError) as error:
+    except (OSError, YamlError, TypeError, ValueError, KeyError) as error:
         raise PortalError("template-file", file=file, reason=f"{type(error).__name__}: {error}") from None
     return template
 

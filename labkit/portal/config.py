@@ -8,10 +8,10 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..cluster.kubectl import LABEL
 from ..cluster.provider import Endpoint
+from ..common.errors import PortalError
+from ..common.kubernetes_yaml import dump
 from ..common.platform_folder import OWN, text_of
 from ..config.settings import Settings
 from ..workshop.files import Document, Place, refusal
@@ -26,7 +26,13 @@ PROVIDER = "keycloak"
 
 
 def variables(settings: Settings, endpoint: Endpoint, issuer: str, folder: Path, pages: Path | None = None) -> dict[str, str]:
-    """The variables that ``app-config.yaml`` names, but for the secrets; ``pages`` is the folder of the built pages, if there are any."""
+    """The variables that ``app-config.yaml`` names, but for the secrets; ``pages`` is the folder of the built pages, if there are any.
+
+    Raises:
+        PortalError: The portal can't reach the cluster as its kubeconfig says.
+    """
+    if unknown := endpoint.more.keys() & {"proxy-url", "tls-server-name"}:
+        raise PortalError("portal-cluster-entry", url=endpoint.url, fields=" and ".join(sorted(unknown)))
     known = {
         "PORTAL_URL": settings.url("portal", "http"),
         "PORTAL_PORT": str(settings.ports["portal"]),
@@ -99,7 +105,7 @@ def people(workshop: Workshop) -> str:
     for user in workshop.realm.users:
         profile = {"displayName": f"{user.first_name} {user.last_name}", "email": user.email}
         entities.append(_entity("User", user.username, {"profile": profile, "memberOf": list(user.groups)}))
-    return yaml.safe_dump_all(entities, sort_keys=False, width=140)
+    return "---\n".join(map(dump, entities))
 
 
 def _entity(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from ..common.errors import WorkshopError
+from ..common.kubernetes_yaml import Node, YamlError, compose, construct, end_of, refuse_aliases, worded
 from ..common.platform_folder import OWN, find, nearest, text_of
 
 Place = tuple[str | int, ...]
@@ -60,10 +61,8 @@ def read(name: str, values: Mapping[str, str], folder: Path = OWN, later: Collec
 def _parsed(document: Document) -> Document:
     try:
         _ = document.documents
-    except yaml.MarkedYAMLError as error:
-        problem = yaml_worded(error)
-    except (yaml.YAMLError, ValueError) as error:
-        problem = f"this is no YAML text: {error}"
+    except YamlError as error:
+        problem = worded(error)
     else:
         return document
     # Not chained: YAML's own error quotes the file, passwords included.
@@ -101,7 +100,9 @@ class Document:
     @cached_property
     def documents(self) -> list[Any]:
         """The values of its documents: mostly one, more where ``---`` divides them."""
-        return [_Loader("").construct_document(node) for node in yaml.compose_all(self.text, _Loader) if node is not None]
+        # A value that stands in two places could not be replaced in one of them.
+        refuse_aliases(self.text)
+        return [construct(node, unique=True) for node in self._nodes]
 
     @property
     def data(self) -> Any:
@@ -131,11 +132,15 @@ class Document:
         return replace(self, text=text)
 
     @cached_property
+    def _nodes(self) -> list[Node]:
+        return compose(self.text)
+
+    @cached_property
     def _places(self) -> dict[Place, tuple[int, tuple[int, int]]]:
         """Each value's line, counted from 1, and where its text begins and ends."""
         return {
-            place: (line + 1, (node.start_mark.index, _end(node)))
-            for index, root in enumerate(root for root in yaml.compose_all(self.text, _Loader) if root is not None)
+            place: (line + 1, (node.start_mark.index, end_of(node)))
+            for index, root in enumerate(self._nodes)
             for place, line, node in _walk((index,), root.start_mark.line, root)
         }
 
@@ -150,47 +155,9 @@ def _walk(place: Place, line: int, node: yaml.Node) -> Iterator[tuple[Place, int
             yield from _walk((*place, index), item.start_mark.line, item)
 
 
-def _end(node: yaml.Node) -> int:
-    """Where a value's text ends; YAML itself counts what follows a list of lines to it, comments too."""
-    lines = isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value
-    last = node.value[-1] if lines else node
-    last = last[1] if isinstance(last, tuple) else last
-    return int(last.end_mark.index) if last is node else _end(last)
-
-
 def dotted(place: Iterable[str | int]) -> str:
     """A place as text, such as ``users[1].groups[0]``."""
     path = ""
     for part in place:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     return path
-
-
-def yaml_worded(error: yaml.MarkedYAMLError) -> str:
-    """What is wrong and where, without the snippet of the file that the error carries: it may show a password."""
-    mark = error.problem_mark or error.context_mark
-    return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else str(error.problem)
-
-
-class UniqueKeyLoader(yaml.SafeLoader):
-    """YAML's safe loader, but a key that is there twice is an error instead of the last one winning."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f'the key "{key.value}" is there twice', key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-class _Loader(UniqueKeyLoader):
-    """Refuses aliases: a value that stands in two places could not be replaced in one of them."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(
-                None, None, f"the alias *{event.anchor} is not for these files: write it out", event.start_mark
-            )
-        return super().compose_node(parent, index)

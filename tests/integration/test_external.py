@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +257,48 @@ def test_a_context_that_cannot_be_used_is_named_for_what_it_is(
     with pytest.raises(error, match=what) as caught:
         guest.cluster.start()
     assert caught.value.fix
+
+
+@pytest.fixture
+def proxy(theirs: Lab) -> Iterator[str]:
+    """A proxy of a company's: it alone knows where their API server is, whatever address one asks it for."""
+
+    class ToTheirs(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            with socket.create_connection(("127.0.0.1", theirs.settings.ports["kubernetes"])) as server:
+                self.send_response(200)
+                self.end_headers()
+                answers = threading.Thread(target=self._copy, args=(server, self.connection), daemon=True)
+                answers.start()
+                self._copy(self.connection, server)
+                answers.join(10)
+
+        @staticmethod
+        def _copy(source: socket.socket, to: socket.socket) -> None:
+            with suppress(OSError):
+                while data := source.recv(65536):
+                    to.sendall(data)
+                to.shutdown(socket.SHUT_WR)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), ToTheirs) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_proxy_and_another_name_in_the_certificate_are_taken_over(guest: Lab, plain: Any, written: Any, proxy: str) -> None:
+    """B13: kubectl and the kubernetes package reach the cluster as its kubeconfig says."""
+    config = json.loads(json.dumps(plain))
+    address = {"server": "https://127.0.0.9:1", "proxy-url": proxy, "tls-server-name": "localhost"}
+    config["clusters"][0]["cluster"] |= address
+    written(config)
+    guest.cluster.start()
+    try:
+        assert guest.sign_in("user-dev").whoami().username == "user-dev@kratix.io"
+        assert "payroll" in guest.cluster.admin_kubectl("get", "namespaces").output
+    finally:
+        guest.down()

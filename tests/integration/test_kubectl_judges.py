@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from labkit.cluster.kubeconfig import Kubeconfig
 from labkit.cluster.provider import Endpoint
 from labkit.common.errors import ClusterError
-from labkit.config.settings import Settings
-from labkit.toolchain import Toolchain
+from tests.kubectl import seen
 from tests.unit.test_kubeconfig import ODD, THEIRS
 
-Seen = Callable[[Path], Any]
 GOOD = [
     THEIRS.encode(),
     b"",
@@ -32,19 +25,6 @@ GOOD = [
 ]
 
 
-@pytest.fixture(scope="module")
-def seen() -> Seen:
-    """What kubectl sees in a file, tokens included; None when it refuses the file."""
-    program = str(Toolchain(Settings.load().cache).ensure("kubectl")["kubectl"].path)
-
-    def see(file: Path) -> Any:
-        command = [program, "config", "view", "--raw", "--output=json", f"--kubeconfig={file}"]
-        done = subprocess.run(command, env={**os.environ, "KUBERC": "off"}, capture_output=True, text=True, timeout=60, check=False)
-        return None if done.returncode else json.loads(done.stdout)
-
-    return see
-
-
 @pytest.fixture
 def ours(tmp_path: Path) -> Kubeconfig:
     kubeconfig = Kubeconfig(tmp_path / "lab" / "kubeconfig")
@@ -54,7 +34,7 @@ def ours(tmp_path: Path) -> Kubeconfig:
 
 @pytest.mark.parametrize("text", [text for text, _ in ODD] + GOOD)
 def test_what_kubectl_refuses_is_refused_and_what_is_taken_loses_nothing_in_kubectls_eyes(
-    seen: Seen, ours: Kubeconfig, tmp_path: Path, text: bytes
+    ours: Kubeconfig, tmp_path: Path, text: bytes
 ) -> None:
     file = tmp_path / "config"
     file.write_bytes(text)
@@ -73,6 +53,6 @@ def test_what_kubectl_refuses_is_refused_and_what_is_taken_loses_nothing_in_kube
     assert [after.get(key) for key in ("current-context", "extensions")] == [before.get(key) for key in ("current-context", "extensions")]
 
 
-def test_two_users_of_one_name_are_refused_by_kubectl_too(seen: Seen, tmp_path: Path) -> None:
+def test_two_users_of_one_name_are_refused_by_kubectl_too(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("users: [{name: a, user: {token: A}}, {name: a, user: {token: B}}]")
     assert seen(tmp_path / "config") is None

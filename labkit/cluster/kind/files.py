@@ -6,9 +6,8 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
-
 from ...common.display import Table, shown
+from ...common.kubernetes_yaml import load
 from ...config.files import write_private
 from ...config.hosting import PUBLIC_CA, is_loopback
 from ...config.ports import LOOPBACK
@@ -102,7 +101,7 @@ class KindFiles:
             before = file.read_text() if file.exists() else None
             if name == CONFIG:
                 # By value: another comment is no other cluster.
-                stale |= before is None or yaml.safe_load(before) != yaml.safe_load(text)
+                stale |= before is None or load(before) != load(text)
             elif name == CA.name and self.read_by_server == CA:
                 # The API server reads an AuthenticationConfiguration again when it changes; a CA of its flags only at its start.
                 stale |= before not in (None, text)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from ...common.errors import ClusterError
+from ...common.kubernetes_yaml import load
 from .checks import no_node
 from .docker import Docker
 from .files import KindFiles
@@ -34,7 +33,7 @@ class Nodes:
 
     def pod(self) -> dict[str, Any]:
         """The API server's pod, as its manifest specifies it."""
-        return dict(yaml.safe_load(self._exec("cat", _MANIFEST))["spec"])
+        return dict(load(self._exec("cat", _MANIFEST))["spec"])
 
     def can_be_taken_over(self, files: KindFiles) -> bool:
         """Whether there is one that is as it is to be; a stopped one is started for that."""

@@ -12,10 +12,9 @@ import socket
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-import yaml
-
 from ...common.display import progress
 from ...common.errors import ClusterError, PortInUse
+from ...common.kubernetes_yaml import load
 from ...config.files import write_private
 from ...config.hosting import is_loopback
 from ...config.ports import LOOPBACK, listener
@@ -55,7 +54,7 @@ class KindCluster(Provider):
     def endpoint(self) -> Endpoint:
         if not self._kubeconfig.exists():
             raise ClusterError("kind-not-made", name=NAME)
-        written = yaml.safe_load(self._kubeconfig.read_text())
+        written = load(self._kubeconfig.read_bytes())
         cluster, ca = written["clusters"][0]["cluster"], self._folder / "ca.crt"
         authority = base64.b64decode(cluster["certificate-authority-data"])
         if not ca.exists() or ca.read_bytes() != authority:
