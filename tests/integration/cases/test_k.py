@@ -109,12 +109,12 @@ def test_a_list_is_its_items(load: Load) -> None:
 
 
 def test_two_promises_in_a_file_are_refused(load: Load) -> None:
-    """B64: which one is meant can't be told."""
+    """B64: nobody knows which one is meant."""
     with pytest.raises(KratixError, match="holds no Promise that labkit can read"):
         load(f"{NO_API}---\n{NO_API}")
 
 
-def test_what_waits_for_pods_is_told_at_publishing(tmp_path: Path) -> None:
+def test_publishing_says_what_waits_for_pods(tmp_path: Path) -> None:
     """Beside the file: a Promise with a workflow, where no pod is started."""
     promise = Promise.load(OWN / "kratix" / "team-namespace.yaml")
     assert "requests for team-namespace are taken, and wait" in published(promise, tmp_path)[1]
