@@ -10,7 +10,7 @@ import yaml
 
 from labkit.cli.render import render
 from labkit.cluster.access import kind_and_name
-from labkit.common.errors import WorkshopError
+from labkit.common.errors import IdentityError, WorkshopError
 from labkit.common.platform_folder import OWN
 from labkit.config.settings import Settings
 from labkit.identity.session import Claims
@@ -131,9 +131,9 @@ def test_a_workshop_that_lacks_somebody_says_whom(tmp_path: Path, line: str, rol
 )
 def test_claims_without_a_user_name_are_an_error_of_their_own(tmp_path: Path) -> None:
     lab = lab_of(OTHER_WORKSHOP, tmp_path / "home")
-    with pytest.raises(Exception, match="401") as caught:
+    with pytest.raises(IdentityError, match="it has no claim \"preferred_username\"") as caught:
         lab.cluster.identity(Claims("somebody", {"email": "a@b.example"}))
-    assert "preferred_username" in str(caught.value)
+    assert "the scope profile brings preferred_username" in caught.value.fix
 
 
 def test_an_object_in_a_namespace_is_another_than_its_namesake() -> None:
