@@ -131,7 +131,7 @@ def test_a_workshop_that_lacks_somebody_says_whom(tmp_path: Path, line: str, rol
 )
 def test_claims_without_a_user_name_are_an_error_of_their_own(tmp_path: Path) -> None:
     lab = lab_of(OTHER_WORKSHOP, tmp_path / "home")
-    with pytest.raises(IdentityError, match="it has no claim \"preferred_username\"") as caught:
+    with pytest.raises(IdentityError, match='it has no claim "preferred_username"') as caught:
         lab.cluster.identity(Claims("somebody", {"email": "a@b.example"}))
     assert "the scope profile brings preferred_username" in caught.value.fix
 
