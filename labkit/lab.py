@@ -104,7 +104,7 @@ class Lab:
 
     def machine(self) -> machine.Machine:
         """Look at what this machine has."""
-        return machine.look(self.settings.home, self.settings.cache)
+        return machine.look(self.settings.folder, self.settings.cache)
 
     def setup(self, offline_bundle: Path | None = None, *, ui: bool = False) -> None:
         """Find, fetch or build every program that the labs run, and look whether the cluster can be started.
@@ -157,7 +157,7 @@ class Lab:
         Raises:
             ClusterError: The cluster's part can't be done; the servers are stopped all the same.
         """
-        if not self.settings.home_id:
+        if not self.settings.folder_id:
             return []
         stopped = [f"practice: {name}" for inner in self._inner() for name in inner.down()]
         with self.processes.lock():
@@ -249,4 +249,4 @@ class Lab:
             *self.kratix.statuses(),
             *(replace(each, name=f"practice: {each.name}") for inner in self._inner() for each in inner.status().servers if each.runs),
         ]
-        return LabStatus(self.settings.home, tuple(servers))
+        return LabStatus(self.settings.folder, tuple(servers))

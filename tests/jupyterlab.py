@@ -23,7 +23,7 @@ from labkit.config.state_folder import StateFolder
 from labkit.lab import Lab
 
 from .browsing import SCREENSHOTS, chromium, driver
-from .support import home_of_its_own, wait_for
+from .support import own_state_folder, wait_for
 
 SHOTS = SCREENSHOTS / "labs"
 RUN_SECONDS = 600
@@ -101,7 +101,7 @@ def opened(folder: Path) -> Iterator[JupyterLab]:
     shutil.copytree(find_root(Path(__file__)) / "notebooks", folder / "notebooks")
     token = secrets.token_urlsafe(16)
     make_private(SHOTS)
-    with home_of_its_own(folder / "home") as home, driver() as playwright, (folder / "log").open("w") as log:
+    with own_state_folder(folder / "home") as home, driver() as playwright, (folder / "log").open("w") as log:
         jupyter = StateFolder(home).jupyter
         _configure(jupyter, token)
         browser = chromium(playwright, folder)

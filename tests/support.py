@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.course.steps import LABS
 from labkit.servers._launch import session_members
 
@@ -49,9 +49,9 @@ QUICK_LABS = [info.name for info in LABS if info.name != "07-break-and-fix"]
 
 
 @contextmanager
-def home_of_its_own(home: Path) -> Iterator[Path]:
+def own_state_folder(home: Path) -> Iterator[Path]:
     """A new state folder on free ports, named to this process and its children by LABKIT_HOME."""
-    open_home(home, environ={}, free_ports=True)
+    open_state_folder(home, environ={}, free_ports=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABKIT_HOME", str(home))
         for variable in ("LABKIT_CLUSTER", "LABKIT_OIDC", "LABKIT_SECRETS"):

@@ -25,7 +25,7 @@ def trust(args: Namespace) -> None:
     from .browsers import stores
 
     lab = open_lab()
-    name, authority = f"labkit lab CA {lab.settings.home_id[:8]}", lab.keycloak.ca
+    name, authority = f"labkit lab CA {lab.settings.folder_id[:8]}", lab.keycloak.ca
     if lab.settings.hosted and not args.remove:
         raise TrustError("certificate-not-ours", url=lab.keycloak.url)
     if not args.add and not args.remove:

@@ -74,11 +74,11 @@ def down(_: Namespace) -> None:
     try:
         lab = open_lab(to_look=True)
         # Without an id its facts may have been removed while it ran.
-        stopped = lab.down() if lab.settings.home_id else _stop_on_record()
+        stopped = lab.down() if lab.settings.folder_id else _stop_on_record()
     except (SettingsError, WorkshopError):
         print(f"{OK} stopped {', '.join(_stop_on_record()) or 'nothing'} by the records of processes", flush=True)
         raise
-    print(f"{OK} stopped {', '.join(stopped)}" if stopped else f"{OK} nothing of {lab.settings.home} was running", flush=True)
+    print(f"{OK} stopped {', '.join(stopped)}" if stopped else f"{OK} nothing of {lab.settings.folder} was running", flush=True)
     lab.processes.require_records()
 
 
@@ -87,7 +87,7 @@ def status(args: Namespace) -> int:
     """Show this lab's servers. Exit code 0 when all run, 3 when not."""
     with working(args, "asking each server"):
         found = open_lab(to_look=True).status()
-    show(args, found, {"home": str(found.home), "servers": found.table().records()})
+    show(args, found, {"home": str(found.folder), "servers": found.table().records()})
     return 0 if found.is_up else 3
 
 
@@ -169,8 +169,8 @@ def _stop_on_record() -> list[str]:
     from ..servers.processes import Processes
 
     settings = Settings.to_stop()
-    homes = [home for home in (settings.state.practice, settings.home) if (home / settings.state.run.name).is_dir()]
-    return [name for home in homes for name in Processes(replace(settings, home=home)).stop_all()]
+    homes = [home for home in (settings.state.practice, settings.folder) if (home / settings.state.run.name).is_dir()]
+    return [name for home in homes for name in Processes(replace(settings, folder=home)).stop_all()]
 
 
 def tell_of_neighbours(lab: Lab) -> None:

@@ -35,7 +35,7 @@ class Cluster:
         self.kubeconfig = Kubeconfig(settings.state.kubeconfig)
         names = EXTERNAL_KUBECTL if settings.cluster == "external" else KUBECTL
         self._kubectl = Kubectl(lambda: tools.ensure("kubectl")["kubectl"].path, self.kubeconfig.path, settings.state.kubectl_cache, names)
-        self._owned = OwnedObjects(self._kubectl.run, ExternalCluster.name, settings.home_id)
+        self._owned = OwnedObjects(self._kubectl.run, ExternalCluster.name, settings.folder_id)
         self._run = self._owned.run if settings.cluster == "external" else self._kubectl.run
 
     @cached_property

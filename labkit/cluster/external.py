@@ -51,7 +51,7 @@ class ExternalCluster(Provider):
         ca, authority = self._settings.state.external_ca, cluster.get("certificate-authority-data")
         # Without one, the authorities that are trusted everywhere count.
         pem = base64.b64decode(authority) if authority else PUBLIC_CA.read_bytes()
-        if self._settings.home_id:
+        if self._settings.folder_id:
             write_private(ca, pem, mode=0o644)
         more = {key: value for key, value in cluster.items() if key not in ("server", "certificate-authority-data")}
         return Endpoint(self.name, cluster["server"], ca, user, more)

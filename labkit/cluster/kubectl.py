@@ -75,8 +75,8 @@ class Kubectl:
 class OwnedObjects:
     """The objects that one lab has made in a cluster, by its owner label, as the user of ``context`` sees them."""
 
-    def __init__(self, kubectl: Callable[..., KubectlAnswer], context: str, home_id: str) -> None:
-        self._kubectl, self._context, self._home_id = kubectl, context, home_id
+    def __init__(self, kubectl: Callable[..., KubectlAnswer], context: str, folder_id: str) -> None:
+        self._kubectl, self._context, self._home_id = kubectl, context, folder_id
 
     def run(self, context: str, *args: str, stdin: str = "") -> KubectlAnswer:
         """Run kubectl, but look first at the objects that it would change, and label those that it creates.

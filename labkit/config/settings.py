@@ -14,7 +14,7 @@ from ..common.errors import SettingsError
 from ..common.ownership import CODE, require_own
 from ..common.platform_folder import OWN
 from .hosting import Hosted, hosted_from, one_of
-from .state_folder import StateFolder, open_home, read_facts, require_own_home, require_usable
+from .state_folder import StateFolder, open_state_folder, read_facts, require_own_home, require_usable
 
 OidcStyle = Literal["structured", "flags"]
 """``structured``: by an AuthenticationConfiguration in a file, which refuses more; ``flags``: by ``--oidc-*`` flags, as most clusters."""
@@ -39,8 +39,8 @@ class Settings:
 
     Attributes:
         root: The checkout: the folder that holds ``notebooks/``.
-        home: The state folder.
-        home_id: A random id of it, to mark what belongs to it; empty when it is not made yet.
+        folder: The state folder.
+        folder_id: A random id of it, to mark what belongs to it; empty when it is not made yet.
         cache: The folder with programs, shared between checkouts.
         ports: Port numbers by the names in `PORTS`.
         hosted: The Keycloak that one already has; None when the lab starts its own.
@@ -48,8 +48,8 @@ class Settings:
     """
 
     root: Path
-    home: Path
-    home_id: str
+    folder: Path
+    folder_id: str
     cache: Path
     workshop_folder: Path
     ports: dict[str, int]
@@ -71,16 +71,16 @@ class Settings:
         """
         env = os.environ if environ is None else environ
         hosted = hosted_from(env)
-        root, home = _root_and_home(env)
-        facts = read_facts(home, env)
+        root, folder = _root_and_home(env)
+        facts = read_facts(folder, env)
         cache = _path(env.get("LABKIT_CACHE")) or _users_cache()
         require_usable(cache, "LABKIT_CACHE")
         # kind writes the kubeconfig once its cluster is made, and labkit removes it with the cluster.
-        kept = {"LABKIT_CLUSTER": "kind"} if StateFolder(home).kind_kubeconfig.exists() else {}
+        kept = {"LABKIT_CLUSTER": "kind"} if StateFolder(folder).kind_kubeconfig.exists() else {}
         return cls(
             root=root,
-            home=home,
-            home_id=facts.id,
+            folder=folder,
+            folder_id=facts.id,
             cache=cache,
             workshop_folder=_path(env.get("LABKIT_WORKSHOP")) or OWN,
             ports=facts.ports,
@@ -96,10 +96,10 @@ class Settings:
 
     @classmethod
     def open(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Make the state folder if it is not there yet, and read the settings; raises what `load` and `open_home` do."""
+        """Make the state folder if it is not there yet, and read the settings; raises what `load` and `open_state_folder` do."""
         settings = cls.load(environ)
-        facts = open_home(settings.home, environ=environ)
-        return replace(settings, home_id=facts.id, ports=facts.ports)
+        facts = open_state_folder(settings.folder, environ=environ)
+        return replace(settings, folder_id=facts.id, ports=facts.ports)
 
     @classmethod
     def to_stop(cls) -> Settings:
@@ -108,18 +108,18 @@ class Settings:
         Raises:
             SettingsError: The folder is not the person's own.
         """
-        root, home = _root_and_home(os.environ)
-        require_own_home(home)
-        return cls(root, home, "of a damaged folder", cache=home, workshop_folder=OWN, ports={})
+        root, folder = _root_and_home(os.environ)
+        require_own_home(folder)
+        return cls(root, folder, "of a damaged folder", cache=folder, workshop_folder=OWN, ports={})
 
     @property
     def state(self) -> StateFolder:
         """What lies where in the state folder."""
-        return StateFolder(self.home)
+        return StateFolder(self.folder)
 
     def variables(self) -> dict[str, str]:
         """The variables that lead another process to this lab, also one that has others of them; none is a secret."""
-        folders = {"LABKIT_HOME": self.home, "LABKIT_CACHE": self.cache, "LABKIT_WORKSHOP": self.workshop_folder}
+        folders = {"LABKIT_HOME": self.folder, "LABKIT_CACHE": self.cache, "LABKIT_WORKSHOP": self.workshop_folder}
         chosen = {
             "LABKIT_CLUSTER": self.cluster,
             "LABKIT_CONTEXT": self.context,
@@ -129,7 +129,7 @@ class Settings:
         keycloak = self.hosted.variables if self.hosted else {"LABKIT_KEYCLOAK": "local"}
         return {**{name: str(path) for name, path in folders.items()}, **chosen, **keycloak}
 
-    def within(self, home: Path) -> Settings:
+    def within(self, folder: Path) -> Settings:
         """The settings of a lab in another state folder, to be broken: on this machine, on ports of its own, with labkit's own workshop.
 
         Its secrets are chosen as this lab's are.
@@ -137,18 +137,18 @@ class Settings:
         Raises:
             SettingsError: The folder can't be made, read or used by this version.
         """
-        home = home.resolve()
-        facts = open_home(home, environ={}, free_ports=True)
+        folder = folder.resolve()
+        facts = open_state_folder(folder, environ={}, free_ports=True)
         # An API server that is configured by flags can be reconfigured in the five seconds of a restart.
-        return Settings(self.root, home, facts.id, self.cache, OWN, facts.ports, oidc="flags", secrets=self.secrets)
+        return Settings(self.root, folder, facts.id, self.cache, OWN, facts.ports, oidc="flags", secrets=self.secrets)
 
     def starting(self, *ports: str) -> None:
-        """Choose ports of servers that are about to start anew if somebody else has them; raises what `open_home` does.
+        """Choose ports of servers that are about to start anew if somebody else has them; raises what `open_state_folder` does.
 
         Whoever holds these settings sees them.
         """
         with_variable = {name for name in ports if f"LABKIT_{name.upper()}_PORT" in os.environ}
-        self.ports.update(open_home(self.home, environ={}, starting=set(ports) - with_variable).ports)
+        self.ports.update(open_state_folder(self.folder, environ={}, starting=set(ports) - with_variable).ports)
 
     def url(self, port_name: str, scheme: str = "https") -> str:
         """The base URL of the server on that port, as every client names it: by ``localhost``."""

@@ -1,6 +1,6 @@
 """The state folder: everything that a lab keeps lies in it. What it was made with, its id and its ports, stays for its life.
 
-A port that nobody knows by heart is chosen anew when somebody else has it at a server's start; see `open_home`.
+A port that nobody knows by heart is chosen anew when somebody else has it at a server's start; see `open_state_folder`.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Facts:
     ports: dict[str, int] = field(default_factory=dict)
 
 
-def read_facts(home: Path, environ: Mapping[str, str]) -> Facts:
+def read_facts(folder: Path, environ: Mapping[str, str]) -> Facts:
     """Read a state folder's facts, and make nothing: a folder that is not there has no id, and the well-known ports.
 
     A port that ``LABKIT_<NAME>_PORT`` of the environment names is taken as it is.
@@ -121,14 +121,16 @@ def read_facts(home: Path, environ: Mapping[str, str]) -> Facts:
             port.
     """
     wanted = _ports_from(environ)
-    require_usable(home, "LABKIT_HOME")
-    with writing(home):
-        require_own_home(home)
-        kept = _kept(home)
+    require_usable(folder, "LABKIT_HOME")
+    with writing(folder):
+        require_own_home(folder)
+        kept = _kept(folder)
     return Facts(kept.id, {**PORTS, **kept.ports, **wanted})
 
 
-def open_home(home: Path, *, environ: Mapping[str, str] | None = None, free_ports: bool = False, starting: Collection[str] = ()) -> Facts:
+def open_state_folder(
+    folder: Path, *, environ: Mapping[str, str] | None = None, free_ports: bool = False, starting: Collection[str] = ()
+) -> Facts:
     """Read a state folder's facts; make it, with mode 0700, at first use, and keep the ports that variables name.
 
     No port is chosen that another state folder of this person has, whether or not its servers run.
@@ -144,24 +146,24 @@ def open_home(home: Path, *, environ: Mapping[str, str] | None = None, free_port
     from filelock import FileLock
 
     environ = os.environ if environ is None else environ
-    with writing(home):
-        make_private(home)
-        read_facts(home, environ)
-        with FileLock(StateFolder(home).facts_lock, mode=0o600), neighbours(home, StateFolder(home).facts.name) as others:
-            kept = _kept(home)
+    with writing(folder):
+        make_private(folder)
+        read_facts(folder, environ)
+        with FileLock(StateFolder(folder).facts_lock, mode=0o600), neighbours(folder, StateFolder(folder).facts.name) as others:
+            kept = _kept(folder)
             moved = {name for name in set(starting) - KNOWN_BY_HEART if not port_is_free(kept.ports[name])}
             settled = {name: port for name, port in kept.ports.items() if name not in moved}
             ports = _chosen({**settled, **_ports_from(environ)}, free_ports, _ports_of(others))
             made = Facts(kept.id or uuid.uuid4().hex, ports)
             if made != kept:
-                write_private(StateFolder(home).facts, json.dumps({"format": _FORMAT, **asdict(made)}, indent=1) + "\n")
+                write_private(StateFolder(folder).facts, json.dumps({"format": _FORMAT, **asdict(made)}, indent=1) + "\n")
             return made
 
 
-def require_own_home(home: Path) -> None:
+def require_own_home(folder: Path) -> None:
     """Insist that a state folder, if it is there, is the person's own; raises what `require_own` does."""
-    if home.is_dir():
-        require_own(home, "a lab's keys and passwords, and commands that kubectl runs", "export LABKIT_HOME=~/labkit-home")
+    if folder.is_dir():
+        require_own(folder, "a lab's keys and passwords, and commands that kubectl runs", "export LABKIT_HOME=~/labkit-home")
 
 
 def require_usable(folder: Path, variable: str) -> None:
@@ -178,13 +180,13 @@ def require_usable(folder: Path, variable: str) -> None:
         raise SettingsError("folder-noexec", folder=folder, variable=variable)
 
 
-def _kept(home: Path) -> Facts:
-    file = StateFolder(home).facts
+def _kept(folder: Path) -> Facts:
+    file = StateFolder(folder).facts
     if not file.exists():
         return Facts()
     state = read_state(file, "which ports this lab has, and its id", lambda found: _is_ours(found) or _is_of_another(found))
     if _is_of_another(state):
-        raise SettingsError("home-other-version", folder=home, format=repr(state["format"]), own=_FORMAT)
+        raise SettingsError("home-other-version", folder=folder, format=repr(state["format"]), own=_FORMAT)
     return Facts(state["id"], state["ports"])
 
 

@@ -29,7 +29,7 @@ from ..common.waiting import locked
 from ..config.files import write_private
 from ..config.hosting import SECRET_VARIABLE
 from ..config.settings import own_root
-from ..config.state_folder import StateFolder, open_home
+from ..config.state_folder import StateFolder, open_state_folder
 from ..lab import Lab
 from .practice import PROGRAMS
 from .steps import LABS, solved
@@ -107,8 +107,8 @@ def run(names: list[str], output: Path) -> RunResult:
     root = own_root()
     chosen = [info for info in LABS if info.name in names or not names]
     # The kernels' too: what they make is the person's alone.
-    home = output.with_name("run-home")
-    with privately(), _alone(home), _home_of_its_own(home) as lab:
+    folder = output.with_name("run-home")
+    with privately(), _alone(folder), _own_state_folder(folder) as lab:
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir(parents=True)
         lab.setup()
@@ -198,18 +198,18 @@ def _failure(lab: Lab, result: LabResult, error: Any, output: Path) -> LabRunFai
         error=error.evalue,
         logs="\n".join(logs),
         page=output / "index.html",
-        folder=lab.settings.home,
+        folder=lab.settings.folder,
     )
 
 
 @contextmanager
-def _alone(home: Path) -> Iterator[None]:
+def _alone(folder: Path) -> Iterator[None]:
     """Keep other runs from a state folder, and say in a file beside it who this one is."""
-    home.parent.mkdir(parents=True, exist_ok=True)
-    lock, holder = FileLock(home.with_suffix(".lock"), timeout=0, mode=0o600), home.with_suffix(".holder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock, holder = FileLock(folder.with_suffix(".lock"), timeout=0, mode=0o600), folder.with_suffix(".holder")
 
     def busy() -> LabRunFailed:
-        return LabRunFailed("lab-run-busy", holder=holder.read_text("utf-8") if holder.exists() else "it has just begun", folder=home)
+        return LabRunFailed("lab-run-busy", holder=holder.read_text("utf-8") if holder.exists() else "it has just begun", folder=folder)
 
     with locked(lock, busy):
         write_private(holder, f"process {os.getpid()}, since {datetime.now():%H:%M}")
@@ -217,21 +217,21 @@ def _alone(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _home_of_its_own(home: Path) -> Iterator[Lab]:
+def _own_state_folder(folder: Path) -> Iterator[Lab]:
     """Point this process, and so the kernels that it starts, at an empty state folder with free ports.
 
     What is kept are the secrets in a hosted realm, which no run empties: the people whom an earlier run made there still have them.
     """
-    own = {"LABKIT_HOME": str(home), **jupyter_in(StateFolder(home).jupyter)}
+    own = {"LABKIT_HOME": str(folder), **jupyter_in(StateFolder(folder).jupyter)}
     before = {name: os.environ[name] for name in own if name in os.environ}
     os.environ.update(own)
     try:
-        if StateFolder(home).facts.exists():
+        if StateFolder(folder).facts.exists():
             Lab.open().down()
-        secrets = StateFolder(home).own_secrets
+        secrets = StateFolder(folder).own_secrets
         kept = secrets.read_bytes() if secrets.exists() else b""
-        shutil.rmtree(home, ignore_errors=True)
-        open_home(home, environ={}, free_ports=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        open_state_folder(folder, environ={}, free_ports=True)
         if kept:
             write_private(secrets, kept)
         yield Lab.open()

@@ -48,7 +48,7 @@ def machine(lab: Lab, _: SignIn) -> Causes:
     """Disk and memory."""
     found = lab.machine()
     if found.disk_gb < FULL_GB:
-        yield problem("disk-full", folder=lab.settings.home), f"{found.disk_gb * 1000:.0f} MB free at {lab.settings.home}"
+        yield problem("disk-full", folder=lab.settings.folder), f"{found.disk_gb * 1000:.0f} MB free at {lab.settings.folder}"
     if found.memory_gb < FULL_GB:
         yield "memory-short", f"{found.memory_gb * 1000:.0f} MB available"
 
@@ -126,7 +126,7 @@ def servers(lab: Lab, _: SignIn) -> Causes:
 
 
 def _does_not_run(lab: Lab, name: str) -> str:
-    return f"no process of {name} runs in {lab.settings.home}\n{lab.processes.log_tail(name, 1)}".strip()
+    return f"no process of {name} runs in {lab.settings.folder}\n{lab.processes.log_tail(name, 1)}".strip()
 
 
 def trust(lab: Lab, _: SignIn) -> Causes:

@@ -55,7 +55,7 @@ class LocalKeycloak(Keycloak):
         Raises:
             KeycloakUnreachable: The state folder is not made yet, and so no Keycloak runs.
         """
-        if not self._settings.home_id:
+        if not self._settings.folder_id:
             raise self.unreachable()
         return self._certificates.authority("servers")
 

@@ -69,7 +69,7 @@ def load_workshop(settings: Settings) -> tuple[Secrets, Workshop]:
     secrets = _secrets_of(settings, settings.state.secrets_note(realm))
     if secrets == "own":
         place = f"{hosted.url if hosted else 'local'}/realms/{realm}"
-        workshop = _with_own_secrets(workshop, settings.state.own_secrets if settings.home_id else None, place, portal)
+        workshop = _with_own_secrets(workshop, settings.state.own_secrets if settings.folder_id else None, place, portal)
     return secrets, workshop
 
 

@@ -37,7 +37,7 @@ def variables(settings: Settings, endpoint: Endpoint, issuer: str, folder: Path,
         "PORTAL_URL": settings.url("portal", "http"),
         "PORTAL_PORT": str(settings.ports["portal"]),
         "PORTAL_FOLDER": str(folder),
-        "PORTAL_COOKIES": f"labkit-{settings.home_id}-",
+        "PORTAL_COOKIES": f"labkit-{settings.folder_id}-",
         "PORTAL_USER_TOKEN": settings.portal_keeps,
         "KEYCLOAK_ISSUER": issuer,
         "CLUSTER_NAME": endpoint.name,
@@ -49,7 +49,7 @@ def variables(settings: Settings, endpoint: Endpoint, issuer: str, folder: Path,
         known["PORTAL_PAGES"] = str(pages)
     if settings.cluster == "external":
         # What labkit itself makes in a cluster that others use bears it too.
-        known["PORTAL_OWNER_LABEL"] = f"{LABEL}={settings.home_id}"
+        known["PORTAL_OWNER_LABEL"] = f"{LABEL}={settings.folder_id}"
     return known
 
 

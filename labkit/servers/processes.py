@@ -94,7 +94,7 @@ class Processes:
             ServerError: Another process held it for five minutes.
             SettingsError: The settings were loaded before the state folder was made.
         """
-        if not self._settings.home_id:
+        if not self._settings.folder_id:
             raise SettingsError("home-not-made", folder=self._state.root)
         self._state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FileLock(self._state.servers_lock, timeout=_LOCK_SECONDS, mode=0o600, is_singleton=True)

@@ -55,9 +55,9 @@ class ServerStatus:
 
 @dataclass(frozen=True)
 class LabStatus(Tabular):
-    """The servers of the lab in the state folder ``home``, in the order of their start."""
+    """The servers of the lab in the state folder ``folder``, in the order of their start."""
 
-    home: Path
+    folder: Path
     servers: tuple[ServerStatus, ...]
 
     @property
@@ -68,4 +68,4 @@ class LabStatus(Tabular):
     def table(self) -> Table:
         """A row per server."""
         rows = [(each.name, each.text, str(each.pid or ""), each.address, str(each.log or "")) for each in self.servers]
-        return Table(("server", "state", "pid", "address", "log"), tuple(rows), title=f"state folder {self.home}")
+        return Table(("server", "state", "pid", "address", "log"), tuple(rows), title=f"state folder {self.folder}")

@@ -12,7 +12,7 @@ import pytest
 from labkit.common.platform_folder import OWN
 from labkit.lab import Lab
 from tests.faults.lab import KEPT, enter_everybody, make_group
-from tests.support import belonging_to, home_of_its_own, strays_of, wait_for
+from tests.support import belonging_to, own_state_folder, strays_of, wait_for
 
 _GONE_SECONDS = 10
 # In the environment, so that the processes which run the tests have the one that the report names.
@@ -31,24 +31,24 @@ def chance() -> random.Random:
 
 
 @pytest.fixture(scope="session")
-def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def lab_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A new state folder, named to this process and its children by LABKIT_HOME."""
-    with home_of_its_own(tmp_path_factory.mktemp("faults") / "home") as home:
+    with own_state_folder(tmp_path_factory.mktemp("faults") / "home") as home:
         yield home
 
 
 @pytest.fixture(scope="session")
-def whole_lab(lab_home: Path) -> Iterator[Lab]:
+def whole_lab(lab_folder: Path) -> Iterator[Lab]:
     """A lab as the first six leave it, with something in realm and cluster that somebody made by hand."""
     lab = Lab.open()
-    assert lab.settings.home == lab_home
+    assert lab.settings.folder == lab_folder
     lab.up()
     enter_everybody(lab)
     lab.portal.sign_in("user-admin").register_template(OWN / "templates" / "configmap.yaml")
     lab.cluster.admin_kubectl("create", "namespace", KEPT)
     yield lab
     lab.down()
-    wait_for(lambda: belonging_to(lab_home) == [], _GONE_SECONDS)
+    wait_for(lambda: belonging_to(lab_folder) == [], _GONE_SECONDS)
 
 
 @pytest.fixture
@@ -58,4 +58,4 @@ def lab(whole_lab: Lab) -> Iterator[Lab]:
     # Some tests have the realm made anew.
     make_group(whole_lab, KEPT)
     yield whole_lab
-    wait_for(lambda: strays_of(whole_lab.settings.home) == [], _GONE_SECONDS)
+    wait_for(lambda: strays_of(whole_lab.settings.folder) == [], _GONE_SECONDS)

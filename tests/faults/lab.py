@@ -24,7 +24,7 @@ def kill(lab: Lab, victims: Iterable[str]) -> None:
     """SIGKILL processes of `PROCESSES` that run."""
     for victim in victims:
         of_keycloak = victim in KEYCLOAK
-        for process in session_of(lab.settings.home, "keycloak" if of_keycloak else victim):
+        for process in session_of(lab.settings.folder, "keycloak" if of_keycloak else victim):
             if not of_keycloak or (process.name() == "java") == (victim == "java"):
                 process.send_signal(signal.SIGKILL)
 

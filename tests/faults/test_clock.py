@@ -33,19 +33,19 @@ def clock_set(lab: Lab, request: pytest.FixtureRequest) -> Iterator[float]:
 )
 @pytest.mark.usefixtures("clock_set")
 def test_servers_are_known_again_when_the_clock_was_set(lab: Lab) -> None:
-    before = {process.pid for process in on_record(lab.settings.home)}
+    before = {process.pid for process in on_record(lab.settings.folder)}
     assert all(server.runs for server in Lab.open().status().servers)
     lab.keycloak.start()
     lab.cluster.start()
-    assert {process.pid for process in on_record(lab.settings.home)} == before
+    assert {process.pid for process in on_record(lab.settings.folder)} == before
     assert lab.processes.stop("kube-controller-manager")
     lab.cluster.start()
-    assert strays_of(lab.settings.home) == []
+    assert strays_of(lab.settings.folder) == []
 
 
 @pytest.mark.fault("Clock", "the clock is set four minutes back (as the test pretends)", "certificates that were just made hold")
 def test_new_certificates_hold_four_minutes_ago(lab: Lab) -> None:
-    folder = lab.settings.home / "tls"
+    folder = lab.settings.folder / "tls"
     authority = x509.load_pem_x509_certificate((folder / "ca-servers.crt").read_bytes())
     for name in ("keycloak", "kube-apiserver", "kube-controller-manager"):
         certificate = x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes())

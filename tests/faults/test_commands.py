@@ -112,7 +112,7 @@ def test_after_a_kill_at_a_named_point_the_next_up_does_the_rest(
     assert not lab.realm.plan().pending
     enter_everybody(lab)
     assert_whole(lab)
-    assert strays_of(lab.settings.home) == []
+    assert strays_of(lab.settings.folder) == []
     assert unfinished_files(lab) == []
 
 
@@ -133,7 +133,7 @@ def test_a_realm_that_is_still_being_made_is_waited_for(lab: Lab) -> None:
 
 def unfinished_files(lab: Lab) -> list[Path]:
     """Files that were being written when their writer was killed."""
-    home = lab.settings.home
+    home = lab.settings.folder
     return [file for folder in (home, home / "run", home / "secrets", home / "credentials", home / "tls") for file in folder.glob(".*.*")]
 
 
@@ -163,7 +163,7 @@ def test_after_a_kill_at_a_random_moment_the_next_command_works(lab: Lab, chance
             up.kill()
         ending = "killed" if up.wait() == -signal.SIGKILL else "ended"
         print(f"{number}: killed {victims}, realm removed: {realm_too}, `up` {ending} after {seconds:.2f} s")
-        wait_for(lambda: strays_of(lab.settings.home) == [], GONE_SECONDS)
+        wait_for(lambda: strays_of(lab.settings.folder) == [], GONE_SECONDS)
         assert_works("up")
         if realm_too:
             enter_everybody(lab)
@@ -196,7 +196,7 @@ def test_two_ups_at_once_make_one_lab(lab: Lab) -> None:
     with at_once(("up",), ("up",)) as ups:
         texts = [said(up) for up in ups]
     assert sorted(text.count("starting keycloak") > 0 for text in texts) == [False, True]
-    leaders = {process.pid for process in belonging_to(lab.settings.home) if os.getsid(process.pid) == process.pid}
+    leaders = {process.pid for process in belonging_to(lab.settings.folder) if os.getsid(process.pid) == process.pid}
     assert leaders == {running.pid for name in lab.processes.names() if (running := lab.processes.running(name))}
     enter_everybody(lab)
     assert_works("check")
@@ -210,7 +210,7 @@ def test_a_down_during_an_up_stops_all_that_was_started(lab: Lab) -> None:
         with at_once(("down",)) as (down,):
             said(up)
             assert "keycloak" in said(down)
-    assert belonging_to(lab.settings.home) == []
+    assert belonging_to(lab.settings.folder) == []
 
 
 @pytest.mark.fault("Commands", "`labkit up` while `labkit down` runs", "it waits for it and then starts everything")
@@ -239,7 +239,7 @@ def test_an_up_during_a_down_brings_everything_back(lab: Lab) -> None:
     ],
 )
 def test_credentials_asked_for_at_once_are_all_good(lab: Lab, kept: str) -> None:
-    cache = lab.settings.home / "credentials" / "user-dev.json"
+    cache = lab.settings.folder / "credentials" / "user-dev.json"
     if kept == "nothing":
         cache.unlink(missing_ok=True)
     else:

@@ -172,8 +172,8 @@ def delete_group(lab: Lab) -> None:
 
 
 def make_lookalike(lab: Lab) -> None:
-    hands = lab.realm.admin()
-    hands.create_group({"name": "kube-admin"}, parent=hands.create_group({"name": "team-x"}))
+    admin_api = lab.realm.admin()
+    admin_api.create_group({"name": "kube-admin"}, parent=admin_api.create_group({"name": "team-x"}))
 
 
 def remove_lookalike(lab: Lab) -> None:
@@ -358,7 +358,7 @@ def held_still(processes: list[psutil.Process]) -> Iterator[None]:
     ("server", "cause"), [("keycloak", "keycloak-silent"), ("kube-apiserver", "api-server-silent"), ("portal", "portal-silent")]
 )
 def test_a_server_that_runs_and_gives_no_answer_is_named(whole: Lab, server: str, cause: str) -> None:
-    record = json.loads((whole.settings.home / "run" / f"{server}.json").read_text())
+    record = json.loads((whole.settings.folder / "run" / f"{server}.json").read_text())
     with held_still(session_members(record)):
         assert cause in diagnose(whole).names
 
@@ -381,14 +381,14 @@ def test_another_program_at_keycloaks_port_is_named_with_who_it_is(whole: Lab) -
 
 
 def test_a_foreign_certificate_is_named(whole: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole.keycloak, "ca", whole.settings.home / "tls" / "ca-clients.crt")
+    monkeypatch.setattr(whole.keycloak, "ca", whole.settings.folder / "tls" / "ca-clients.crt")
     # The API server, too, has another authority than the one that is asked about here.
     assert diagnose(whole).names == ["keycloak-certificate", "wrong-ca"]
     monkeypatch.undo()
 
 
 def test_an_administrator_with_another_password_is_named(whole: Lab) -> None:
-    file = whole.settings.home / "secrets" / "keycloak-admin"
+    file = whole.settings.folder / "secrets" / "keycloak-admin"
     password = file.read_text()
     file.write_text("another")
     try:
@@ -408,7 +408,7 @@ def test_what_the_machine_has_run_out_of_is_named(whole: Lab, monkeypatch: pytes
 
 
 def test_a_portal_with_another_configuration_is_named(whole: Lab) -> None:
-    file = whole.settings.home / "portal" / "app-config.yaml"
+    file = whole.settings.folder / "portal" / "app-config.yaml"
     text = file.read_text()
     file.write_text(text.replace("title: Portal", "title: Another"))
     try:
@@ -449,7 +449,7 @@ def test_a_context_of_another_realm_is_named(whole: Lab) -> None:
 
 
 def kill_kratix(lab: Lab) -> None:
-    record = json.loads((lab.settings.home / "run" / "kratix.json").read_text())
+    record = json.loads((lab.settings.folder / "run" / "kratix.json").read_text())
     processes = session_members(record)
     next(process for process in processes if process.name() == "manager").kill()
     psutil.wait_procs(processes, timeout=20)

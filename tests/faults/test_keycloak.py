@@ -37,7 +37,7 @@ def test_a_session_outlives_keycloak(lab: Lab) -> None:
     begun, signed_in = session.claims["sid"], time.time()
     assert kubectl_knows_dev(lab)
     # Keycloak's database (H2) writes what was committed within half a second (WRITE_DELAY).
-    database = lab.settings.home / "keycloak" / "data" / "h2" / "keycloakdb.mv.db"
+    database = lab.settings.folder / "keycloak" / "data" / "h2" / "keycloakdb.mv.db"
     wait_for(lambda: database.stat().st_mtime > signed_in and time.time() > signed_in + 1)
     kill(lab, ["java"])
     wait_for(lambda: not lab.keycloak.is_running())
@@ -57,7 +57,7 @@ def test_a_session_outlives_keycloak(lab: Lab) -> None:
 
 def let_kubectl_renew(lab: Lab) -> None:
     """Take the ID token from user-dev's contexts, so that the refresh token has to do."""
-    kubeconfig, kept = lab.cluster.kubeconfig.path, lab.settings.home / "credentials" / "user-dev.json"
+    kubeconfig, kept = lab.cluster.kubeconfig.path, lab.settings.folder / "credentials" / "user-dev.json"
     kubeconfig.write_text(re.sub(r"id-token: \S+", "id-token: ''", kubeconfig.read_text()))
     kept.write_text(json.dumps({**json.loads(kept.read_text()), "expires": 0}))
 

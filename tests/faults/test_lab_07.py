@@ -9,7 +9,7 @@ import pytest
 
 from labkit.lab import Lab
 from tests.jupyterlab import opened
-from tests.support import given_away, home_of_its_own
+from tests.support import given_away, own_state_folder
 
 LAB = "07-break-and-fix"
 
@@ -18,7 +18,7 @@ LAB = "07-break-and-fix"
 def test_it_passes_under_nbval_and_after_it_nobodys_token_is_kept_and_no_log_has_a_secret(
     tmp_path: Path, run_lab: Callable[..., None]
 ) -> None:
-    with home_of_its_own(tmp_path / "home") as home:
+    with own_state_folder(tmp_path / "home") as home:
         try:
             run_lab(LAB, home)
             Lab.open().forget_people()

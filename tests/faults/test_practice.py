@@ -10,7 +10,7 @@ import pytest
 
 from labkit.common.errors import ServerError, SignInRefused
 from labkit.common.expectation import expect
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.course.practice import Practice
 from labkit.course.steps import STEPS, attempt, examine, solve
 from labkit.course.steps.lab_07_break_and_fix import take_by
@@ -24,8 +24,8 @@ def practice(lab: Lab, tmp_path: Path) -> Iterator[Practice]:
     """The tests' own lab, whole, as the practice lab of an empty one: to start another takes half a minute."""
     enter_everybody(lab)
     home = tmp_path / "home"
-    open_home(home, environ={}, free_ports=True)
-    (home / "practice").symlink_to(lab.settings.home)
+    open_state_folder(home, environ={}, free_ports=True)
+    (home / "practice").symlink_to(lab.settings.folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABKIT_HOME", str(home))
         practice = Practice(Lab.open())

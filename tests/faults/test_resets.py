@@ -7,11 +7,11 @@ from pathlib import Path
 from labkit.course.steps import catch_up, examine, reset_lab, the_lab
 from labkit.lab import Lab
 
-from ..support import home_of_its_own
+from ..support import own_state_folder
 
 
 def test_the_first_labs_can_be_taken_back_whole_and_caught_up_with(tmp_path: Path) -> None:
-    with home_of_its_own(tmp_path / "home"):
+    with own_state_folder(tmp_path / "home"):
         own = Lab.open()
         try:
             catch_up(own, the_lab("03"))

@@ -31,11 +31,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.copytree(find_root() / "notebooks", root / "notebooks")
     yield root
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LABKIT_HOME", str(home_of_runs(root)))
+        patch.setenv("LABKIT_HOME", str(folder_of_runs(root)))
         Lab.open().down()
 
 
-def home_of_runs(root: Path) -> Path:
+def folder_of_runs(root: Path) -> Path:
     return root / "build" / "run-home"
 
 
@@ -76,7 +76,7 @@ def moment(wait: Callable[..., None], what: str, next_labs: tuple[str, ...], nth
 def test_after_a_killed_run_the_next_one_passes_and_leaves_nothing(
     checkout: Path, chance: random.Random, wait: Callable[..., None], next_labs: tuple[str, ...], nth: int
 ) -> None:
-    home = home_of_runs(checkout)
+    home = folder_of_runs(checkout)
     # Each case has a moment of its own.
     chance.seed(chance.random() + nth)
     with subprocess.Popen([*LABKIT, "run", *LABS], cwd=checkout, stdout=subprocess.PIPE, text=True) as running:

@@ -13,10 +13,10 @@ from _pytest.mark.structures import ParameterSet
 
 from labkit.cluster.local import SERVERS
 from labkit.common.errors import ServerError
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.lab import Lab
 from tests.faults.lab import PROCESSES, assert_nothing_is_lost, assert_whole, assert_works, kill
-from tests.support import belonging_to, home_of_its_own, on_record, strays_of, wait_for
+from tests.support import belonging_to, on_record, own_state_folder, strays_of, wait_for
 
 BACK = "the next `labkit up` starts it again; its data is there"
 
@@ -41,13 +41,13 @@ def test_what_was_killed_comes_back_with_its_data(lab: Lab, victims: tuple[str, 
     assert_works("up")
     assert_works("check")
     assert_nothing_is_lost(lab)
-    assert strays_of(lab.settings.home) == []
+    assert strays_of(lab.settings.folder) == []
 
 
 @pytest.mark.fault("Servers", "the portal can't start, as one of its databases is broken", "told as soon as it gives up, with its log")
 def test_a_portal_that_can_not_start_ends_and_says_why(lab: Lab) -> None:
     lab.portal.stop()
-    database = lab.settings.home / "portal" / "database" / "catalog.sqlite"
+    database = lab.settings.folder / "portal" / "database" / "catalog.sqlite"
     whole = database.read_bytes()
     database.write_bytes(b"no database" * 1000)
     try:
@@ -69,7 +69,7 @@ SOME_TABLES = 100_000
     "Servers", "kill -9 of Keycloak while it makes its database", "the next start makes it anew; there was nothing in it yet"
 )
 def test_a_first_start_that_was_killed_is_begun_anew(tmp_path: Path) -> None:
-    with home_of_its_own(tmp_path / "home") as home, subprocess.Popen([sys.executable, "-c", START_KEYCLOAK]) as starter:
+    with own_state_folder(tmp_path / "home") as home, subprocess.Popen([sys.executable, "-c", START_KEYCLOAK]) as starter:
         lab, database = Lab.open(), home / "keycloak" / "data" / "h2" / "keycloakdb.mv.db"
         try:
             wait_for(lambda: database.exists() and database.stat().st_size > SOME_TABLES)
@@ -86,8 +86,8 @@ def test_a_first_start_that_was_killed_is_begun_anew(tmp_path: Path) -> None:
 def second(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
     """Another lab with a cluster of its own, which trusts the first one's realm."""
     home = tmp_path / "home"
-    facts = open_home(home, environ={}, free_ports=True)
-    made = Lab(replace(lab.settings, home=home, home_id=facts.id, ports=facts.ports))
+    facts = open_state_folder(home, environ={}, free_ports=True)
+    made = Lab(replace(lab.settings, folder=home, folder_id=facts.id, ports=facts.ports))
     made.cluster.provider.start(lab.cluster.trust)
     yield made
     made.down()
@@ -95,11 +95,11 @@ def second(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
 
 @pytest.mark.fault("Servers", "kill -9 of all servers of another lab", "this lab's servers run on, and the other's start again")
 def test_killing_all_of_one_lab_leaves_the_other_alone(lab: Lab, second: Lab) -> None:
-    ours = {process.pid for process in on_record(lab.settings.home)}
+    ours = {process.pid for process in on_record(lab.settings.folder)}
     kill(second, SERVERS)
     second.cluster.provider.start(lab.cluster.trust)
     assert second.cluster.is_running()
     kill(second, SERVERS)
     assert second.down() == [] or not second.cluster.is_running()
-    assert {process.pid for process in on_record(lab.settings.home)} == ours
+    assert {process.pid for process in on_record(lab.settings.folder)} == ours
     assert_whole(lab)

@@ -14,7 +14,7 @@ from keycloak import KeycloakAdmin
 
 from labkit.common.http_session import request
 from labkit.config.settings import Settings
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.lab import Lab
 from labkit.portal.server import Portal
 from labkit.servers.certificates import Certificates
@@ -22,7 +22,7 @@ from labkit.servers.processes import Processes, Server
 from labkit.toolchain import Toolchain
 from tests.hostile import Hostility
 from tests.programs import keycloak_for_auth
-from tests.support import home_of_its_own
+from tests.support import own_state_folder
 
 _hostility = Hostility()
 
@@ -41,17 +41,17 @@ def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
 
 
 @pytest.fixture(scope="session")
-def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def lab_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A new state folder, named to this process and its children by LABKIT_HOME."""
-    with home_of_its_own(tmp_path_factory.mktemp("lab") / "home") as home:
+    with own_state_folder(tmp_path_factory.mktemp("lab") / "home") as home:
         yield home
 
 
 @pytest.fixture(scope="session")
-def idle_lab(lab_home: Path) -> Iterator[Lab]:
+def idle_lab(lab_folder: Path) -> Iterator[Lab]:
     """The lab of that state folder, with whatever has been started in it; stopped at the end."""
     lab = Lab.open()
-    assert lab.settings.home == lab_home
+    assert lab.settings.folder == lab_folder
     yield lab
     lab.down()
 
@@ -76,8 +76,8 @@ def lab(idle_lab: Lab) -> Lab:
 def second_portal(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """The portal of another state folder, for the same people and the same cluster; the realm is then as declared again."""
     home = tmp_path_factory.mktemp("second-portal") / "home"
-    facts = open_home(home, environ={}, free_ports=True)
-    settings = replace(lab.settings, home=home, home_id=facts.id, ports=facts.ports)
+    facts = open_state_folder(home, environ={}, free_ports=True)
+    settings = replace(lab.settings, folder=home, folder_id=facts.id, ports=facts.ports)
     processes = Processes(settings)
     portal = Portal(settings, lab.workshop, processes, lab.toolchain, lab.keycloak, lambda: lab.cluster.endpoint)
     admin = lab.keycloak.admin()
@@ -127,12 +127,12 @@ class OtherKeycloak:
         """A new realm in which somebody has a group, two people, a client and a client scope."""
         self.root("master").create_realm({"realm": name, "enabled": True, "displayName": "The team's", "accessTokenLifespan": 240})
         realm = OthersRealm(self, name)
-        hands = realm.hands
-        group = str(hands.create_group({"name": "team-leads", "attributes": {"floor": ["3"]}}))
+        admin_api = realm.admin_api
+        group = str(admin_api.create_group({"name": "team-leads", "attributes": {"floor": ["3"]}}))
         for username in ("ada", "grace"):
-            hands.group_user_add(realm.add_user(username), group)
-        hands.create_client_scope({"name": "badge", "protocol": "openid-connect", "attributes": {"gui.order": "7"}})
-        hands.create_client({"clientId": "team-wiki", "secret": "the-wikis-own", "redirectUris": ["https://wiki.example.com/*"]})
+            admin_api.group_user_add(realm.add_user(username), group)
+        admin_api.create_client_scope({"name": "badge", "protocol": "openid-connect", "attributes": {"gui.order": "7"}})
+        admin_api.create_client({"clientId": "team-wiki", "secret": "the-wikis-own", "redirectUris": ["https://wiki.example.com/*"]})
         realm.add_user("lab-admin", "manage-users", "manage-clients")
         return realm
 
@@ -142,13 +142,13 @@ class OthersRealm:
 
     def __init__(self, keycloak: OtherKeycloak, name: str) -> None:
         self._keycloak, self.name = keycloak, name
-        self.hands = keycloak.root(name)
+        self.admin_api = keycloak.root(name)
 
     def environment(self, home: Path, **more: str) -> dict[str, str]:
         """The variables of a lab that lives in this realm, run by the realm's own administrator ``lab-admin``."""
         variables = {"URL": self._keycloak.url, "REALM": self.name, "CA": str(self._keycloak.ca)}
         variables |= {"ADMIN": "lab-admin", "ADMIN_SECRET": ADMIN_PASSWORD, **more}
-        open_home(home, environ={}, free_ports=True)
+        open_state_folder(home, environ={}, free_ports=True)
         return {"LABKIT_HOME": str(home), "LABKIT_KEYCLOAK": "hosted", **{f"LABKIT_KEYCLOAK_{name}": v for name, v in variables.items()}}
 
     def lab(self, home: Path, **more: str) -> Lab:
@@ -158,34 +158,34 @@ class OthersRealm:
         """Somebody new, with these roles of the realm's administration."""
         person = {"username": username, "email": f"{username}@team.example", "firstName": username, "lastName": "Test", "enabled": True}
         password = {"type": "password", "value": ADMIN_PASSWORD, "temporary": False}
-        user_id = str(self.hands.create_user({**person, "credentials": [password]}))
+        user_id = str(self.admin_api.create_user({**person, "credentials": [password]}))
         self._give(user_id, roles)
         return user_id
 
     def add_robot(self, client_id: str, *roles: str) -> None:
         """A client with a service account that has these roles."""
         robot = {"clientId": client_id, "secret": ADMIN_PASSWORD, "serviceAccountsEnabled": True, "standardFlowEnabled": False}
-        account = self.hands.get_client_service_account_user(self.hands.create_client(robot))
+        account = self.admin_api.get_client_service_account_user(self.admin_api.create_client(robot))
         self._give(account["id"], roles)
 
     def _give(self, user_id: str, roles: Sequence[str]) -> None:
         if roles:
-            management = str(self.hands.get_client_id("realm-management"))
-            self.hands.assign_client_role(user_id, management, [self.hands.get_client_role(management, role) for role in roles])
+            management = str(self.admin_api.get_client_id("realm-management"))
+            self.admin_api.assign_client_role(user_id, management, [self.admin_api.get_client_role(management, role) for role in roles])
 
     def objects(self) -> dict[str, dict[str, Any]]:
         """Everything in the realm by kind and name, as whole as the admin API tells it."""
-        hands = self.hands
-        users = {user["username"]: user for user in hands.get_users()}
+        admin_api = self.admin_api
+        users = {user["username"]: user for user in admin_api.get_users()}
         found = {
-            "realm": {self.name: hands.get_realm(self.name)},
-            "groups": {group["name"]: hands.get_group(group["id"]) for group in hands.get_groups()},
+            "realm": {self.name: admin_api.get_realm(self.name)},
+            "groups": {group["name"]: admin_api.get_group(group["id"]) for group in admin_api.get_groups()},
             "users": users,
-            "memberships": {name: sorted(g["name"] for g in hands.get_user_groups(user["id"])) for name, user in users.items()},
-            "credentials": {name: hands.get_credentials(user["id"]) for name, user in users.items()},
-            "clients": {client["clientId"]: client for client in hands.get_clients()},
-            "client scopes": {scope["name"]: scope for scope in hands.get_client_scopes()},
-            "roles": {role["name"]: role for role in hands.get_realm_roles()},
+            "memberships": {name: sorted(g["name"] for g in admin_api.get_user_groups(user["id"])) for name, user in users.items()},
+            "credentials": {name: admin_api.get_credentials(user["id"]) for name, user in users.items()},
+            "clients": {client["clientId"]: client for client in admin_api.get_clients()},
+            "client scopes": {scope["name"]: scope for scope in admin_api.get_client_scopes()},
+            "roles": {role["name"]: role for role in admin_api.get_realm_roles()},
         }
         return {kind: {name: _in_order(thing) for name, thing in things.items()} for kind, things in found.items()}
 
@@ -201,7 +201,7 @@ def _in_order(value: Any) -> Any:
 def other_keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherKeycloak]:
     """A second Keycloak, in a state folder of its own."""
     home = tmp_path_factory.mktemp("other") / "home"
-    open_home(home, environ={}, free_ports=True)
+    open_state_folder(home, environ={}, free_ports=True)
     settings = Settings.load({"LABKIT_HOME": str(home)})
     java = Toolchain(settings.cache).ensure("java")["java"].path.parent.parent
     folder, built = home / "keycloak", keycloak_for_auth(settings.cache)

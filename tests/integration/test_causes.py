@@ -20,8 +20,8 @@ SIGN_IN = 'sign in again: lab.sign_in("…")'
 
 
 @pytest.fixture
-def hands(lab: Lab) -> Iterator[KeycloakAdmin]:
-    """An administrator's hands in the workshop's realm; what they change is mended afterwards."""
+def admin_api(lab: Lab) -> Iterator[KeycloakAdmin]:
+    """The admin API of the workshop's realm; what they change is mended afterwards."""
     admin = lab.keycloak.admin()
     admin.get_realms()
     admin.change_current_realm(lab.workshop.realm.name)
@@ -30,32 +30,32 @@ def hands(lab: Lab) -> Iterator[KeycloakAdmin]:
 
 
 def without_scope(name: str) -> Callable[[Lab, KeycloakAdmin], str]:
-    def token(lab: Lab, hands: KeycloakAdmin) -> str:
-        scope = next(scope["id"] for scope in hands.get_client_scopes() if scope["name"] == name)
-        hands.delete_client_default_client_scope(str(hands.get_client_id("kube")), scope)
+    def token(lab: Lab, admin_api: KeycloakAdmin) -> str:
+        scope = next(scope["id"] for scope in admin_api.get_client_scopes() if scope["name"] == name)
+        admin_api.delete_client_default_client_scope(str(admin_api.get_client_id("kube")), scope)
         return lab.sign_in("user-dev").session.tokens.id_token
 
     return token
 
 
-def with_full_group_paths(lab: Lab, hands: KeycloakAdmin) -> str:
-    scope = next(scope for scope in hands.get_client_scopes() if scope["name"] == "groups")
+def with_full_group_paths(lab: Lab, admin_api: KeycloakAdmin) -> str:
+    scope = next(scope for scope in admin_api.get_client_scopes() if scope["name"] == "groups")
     mapper: dict[str, Any] = scope["protocolMappers"][0]
-    hands.update_mapper_in_client_scope(scope["id"], mapper["id"], {**mapper, "config": {**mapper["config"], "full.path": "true"}})
+    admin_api.update_mapper_in_client_scope(scope["id"], mapper["id"], {**mapper, "config": {**mapper["config"], "full.path": "true"}})
     return lab.sign_in("user-dev").session.tokens.id_token
 
 
-def of_an_unverified_email(lab: Lab, hands: KeycloakAdmin) -> str:
-    hands.update_user(str(hands.get_user_id("user-dev")), {"emailVerified": False})
+def of_an_unverified_email(lab: Lab, admin_api: KeycloakAdmin) -> str:
+    admin_api.update_user(str(admin_api.get_user_id("user-dev")), {"emailVerified": False})
     return lab.sign_in("user-dev").session.tokens.id_token
 
 
-def that_has_expired(lab: Lab, hands: KeycloakAdmin) -> str:
-    client = hands.get_client(str(hands.get_client_id("kube")))
+def that_has_expired(lab: Lab, admin_api: KeycloakAdmin) -> str:
+    client = admin_api.get_client(str(admin_api.get_client_id("kube")))
     declared = client["attributes"].get("access.token.lifespan", "")
-    hands.update_client(client["id"], {**client, "attributes": {**client["attributes"], "access.token.lifespan": "1"}})
+    admin_api.update_client(client["id"], {**client, "attributes": {**client["attributes"], "access.token.lifespan": "1"}})
     token = lab.session("user-dev")._tokens.id_token
-    hands.update_client(client["id"], {**client, "attributes": {**client["attributes"], "access.token.lifespan": declared}})
+    admin_api.update_client(client["id"], {**client, "attributes": {**client["attributes"], "access.token.lifespan": declared}})
     expiry = (read_claims(token) or {})["exp"]
     while time.time() <= expiry:
         time.sleep(0.1)
@@ -66,9 +66,9 @@ def access_token(lab: Lab, _: KeycloakAdmin) -> str:
     return lab.session("user-dev").tokens.access_token
 
 
-def of_realm_master(_: Lab, hands: KeycloakAdmin) -> str:
-    assert hands.connection.token
-    return str(hands.connection.token["access_token"])
+def of_realm_master(_: Lab, admin_api: KeycloakAdmin) -> str:
+    assert admin_api.connection.token
+    return str(admin_api.connection.token["access_token"])
 
 
 def tampered(lab: Lab, _: KeycloakAdmin) -> str:
@@ -113,9 +113,9 @@ def cause(what: str, token: Callable[[Lab, KeycloakAdmin], str], why: str, fix: 
     ],
 )
 def test_a_401_is_shown_with_its_cause(
-    lab: Lab, hands: KeycloakAdmin, make: Callable[[Lab, KeycloakAdmin], str], why: str, fix: str
+    lab: Lab, admin_api: KeycloakAdmin, make: Callable[[Lab, KeycloakAdmin], str], why: str, fix: str
 ) -> None:
-    token = make(lab, hands)
+    token = make(lab, admin_api)
     with pytest.raises(Unauthorized) as caught:
         Api(lab.cluster.endpoint, lambda: token, lab.cluster.causes).whoami()
     assert (caught.value.why, caught.value.fix) == (why.replace("KEYCLOAK", lab.keycloak.url), fix)
@@ -139,9 +139,9 @@ def test_a_401_is_shown_with_its_cause(
     ],
 )
 def test_a_403_for_want_of_a_known_group_says_so(
-    lab: Lab, hands: KeycloakAdmin, make: Callable[[Lab, KeycloakAdmin], str], why: str, fix: str
+    lab: Lab, admin_api: KeycloakAdmin, make: Callable[[Lab, KeycloakAdmin], str], why: str, fix: str
 ) -> None:
-    token = make(lab, hands)
+    token = make(lab, admin_api)
     api = Api(lab.cluster.endpoint, lambda: token, lab.cluster.causes)
     with pytest.raises(Forbidden, match=r'User "user-dev@kratix\.io" cannot list resource "namespaces"') as caught:
         api.ask(list_namespaces)
@@ -162,8 +162,8 @@ def test_a_403_that_is_rbacs_own_answer_points_to_the_bindings(lab: Lab) -> None
     assert caught.value.fix == "this is RBAC's answer; the bindings of the user's groups decide it (lab 03-rbac)"
 
 
-def test_waiting_to_be_known_ends_at_once_when_it_can_never_help(lab: Lab, hands: KeycloakAdmin) -> None:
-    token = of_an_unverified_email(lab, hands)
+def test_waiting_to_be_known_ends_at_once_when_it_can_never_help(lab: Lab, admin_api: KeycloakAdmin) -> None:
+    token = of_an_unverified_email(lab, admin_api)
     asked: list[float] = []
 
     def show() -> str:

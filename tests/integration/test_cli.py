@@ -20,7 +20,7 @@ def test_status_tells_by_its_exit_code_whether_everything_runs(lab: Lab, tmp_pat
     done = labkit("status", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert told["home"] == str(lab.settings.home)
+    assert told["home"] == str(lab.settings.folder)
     assert {server["state"] for server in told["servers"]} == {"runs"}
     elsewhere = labkit("status", LABKIT_HOME=str(tmp_path / "other"))
     assert elsewhere.returncode == 3

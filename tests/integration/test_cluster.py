@@ -68,7 +68,7 @@ def test_starting_it_again_takes_over_what_runs(lab: Lab) -> None:
 
 
 def etcd_answers(lab: Lab, caller: str = "") -> bool:
-    tls = lab.settings.home / "tls"
+    tls = lab.settings.folder / "tls"
     pair = (str(tls / f"{caller}.crt"), str(tls / f"{caller}.key")) if caller else None
     return request("GET", f"{lab.settings.url('etcd')}/version", ca=tls / "ca-etcd.crt", cert=pair, timeout=15).ok
 
@@ -88,7 +88,7 @@ def test_the_api_server_is_verified_with_the_labs_authority_only(lab: Lab) -> No
     url = f"{lab.cluster.endpoint.url}/readyz"
     assert request("GET", url, ca=lab.cluster.endpoint.ca, timeout=15).ok
     with pytest.raises(requests.exceptions.SSLError):
-        request("GET", url, ca=lab.settings.home / "tls" / "ca-etcd.crt", timeout=15)
+        request("GET", url, ca=lab.settings.folder / "tls" / "ca-etcd.crt", timeout=15)
 
 
 def tampered(token: str) -> str:
@@ -118,9 +118,9 @@ def test_both_tokens_made_for_the_portal_are_taken_for_they_name_the_cluster_as_
 @pytest.fixture
 def unverified(lab: Lab) -> Iterator[Person]:
     """Somebody whose email nobody verified: Keycloak signs them in, the API server does not take their email for a name."""
-    hands = lab.keycloak.admin()
-    hands.change_current_realm(lab.workshop.realm.name)
-    hands.update_user(str(hands.get_user_id("user-dev")), {"emailVerified": False})
+    admin_api = lab.keycloak.admin()
+    admin_api.change_current_realm(lab.workshop.realm.name)
+    admin_api.update_user(str(admin_api.get_user_id("user-dev")), {"emailVerified": False})
     try:
         yield lab.sign_in("user-dev")
     finally:
@@ -324,7 +324,7 @@ def test_without_a_binding_the_differences_are_named_and_the_check_fails(lab: La
 
 
 def test_an_exec_context_gets_its_token_from_labkit_and_keeps_none_in_the_kubeconfig(lab: Lab) -> None:
-    cache = lab.settings.home / "credentials" / "user-dev.json"
+    cache = lab.settings.folder / "credentials" / "user-dev.json"
     cache.unlink(missing_ok=True)
     context = lab.cluster.enter_exec("user-dev")
     assert "user-dev@kratix.io" in lab.cluster.kubectl(context, "auth", "whoami").output
@@ -337,7 +337,7 @@ def test_an_exec_context_gets_its_token_from_labkit_and_keeps_none_in_the_kubeco
 
 def test_a_credential_is_an_exec_credential_with_the_tokens_expiry(lab: Lab) -> None:
     answer = json.loads(lab.credential("user-dev"))
-    kept = json.loads((lab.settings.home / "credentials" / "user-dev.json").read_text())
+    kept = json.loads((lab.settings.folder / "credentials" / "user-dev.json").read_text())
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(kept["expires"]))
     assert (answer["apiVersion"], answer["kind"]) == ("client.authentication.k8s.io/v1", "ExecCredential")
     assert answer["status"] == {"token": kept["id_token"], "expirationTimestamp": moment}
@@ -346,7 +346,7 @@ def test_a_credential_is_an_exec_credential_with_the_tokens_expiry(lab: Lab) -> 
 @pytest.mark.fault("Tokens", "`labkit credential` keeps a token that has expired, or one of another realm", "kubectl gets a new one")
 def test_a_cached_credential_that_nobody_would_take_any_more_is_replaced(lab: Lab) -> None:
     lab.credential("user-dev")
-    cache = lab.settings.home / "credentials" / "user-dev.json"
+    cache = lab.settings.folder / "credentials" / "user-dev.json"
     kept = json.loads(cache.read_text())
     ended = {"expires": 0, "refresh_token": "ended"}
     for change in ({"expires": int(time.time()) + 5}, {"origin": "another realm"}, ended):

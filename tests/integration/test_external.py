@@ -20,7 +20,7 @@ from labkit.cluster.trust import Trust
 from labkit.common.errors import ApiUnreachable, ClusterError, Forbidden, LabkitError, SettingsError
 from labkit.common.expectation import expect
 from labkit.config.settings import Settings
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.lab import Lab
 
 from ..snapshots import settled, snapshot
@@ -41,7 +41,7 @@ class WithPrefix(Trust):
 @pytest.fixture(scope="module")
 def theirs(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Their cluster, which trusts the lab's realm and has things of its own."""
-    made = Lab(new_home(lab, tmp_path_factory.mktemp("theirs")))
+    made = Lab(new_folder(lab, tmp_path_factory.mktemp("theirs")))
     try:
         made.cluster.provider.start(lab.cluster.trust)
         made.cluster.kubeconfig.enter(made.cluster.endpoint)
@@ -53,9 +53,9 @@ def theirs(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         made.down()
 
 
-def new_home(lab: Lab, folder: Path) -> Settings:
-    facts = open_home(folder / "home", environ={}, free_ports=True)
-    return replace(lab.settings, home=folder / "home", home_id=facts.id, ports=facts.ports)
+def new_folder(lab: Lab, folder: Path) -> Settings:
+    facts = open_state_folder(folder / "home", environ={}, free_ports=True)
+    return replace(lab.settings, folder=folder / "home", folder_id=facts.id, ports=facts.ports)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def written(plain: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.fixture
 def guest(lab: Lab, written: Callable[[dict[str, Any]], Path], tmp_path: Path) -> Lab:
     """A lab in their cluster: a state folder of its own, the lab's Keycloak, and the secrets that the realm has there."""
-    made = Lab(replace(new_home(lab, tmp_path / "guest"), cluster="external", context=CONTEXT))
+    made = Lab(replace(new_folder(lab, tmp_path / "guest"), cluster="external", context=CONTEXT))
     made.keycloak, made.realm = lab.keycloak, lab.realm
     made.workshop = made.cluster._workshop = lab.workshop
     made.cluster._keycloak = lab.keycloak

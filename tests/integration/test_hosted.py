@@ -121,7 +121,7 @@ def test_each_missing_right_is_named_with_the_role_that_gives_it(
 
 
 def test_to_look_is_enough_once_all_is_as_declared(team: Any, hosted: Lab) -> None:
-    told = str(team.lab(hosted.settings.home, ADMIN="looks-only").keycloak.start())
+    told = str(team.lab(hosted.settings.folder, ADMIN="looks-only").keycloak.start())
     assert "it may read groups and users, which is enough: they are as declared" in told
     assert "it may read clients, client scopes and mappers, which is enough: they are as declared" in told
 
@@ -274,8 +274,8 @@ def test_other_peoples_objects_stay_as_they_were_and_ours_are_beside_them(team: 
 )
 def test_the_members_of_a_group_that_is_taken_over_are_named_before(other_keycloak: Any, tmp_path: Path) -> None:
     realm = other_keycloak.realm_of_others("taken-over")
-    ada = realm.hands.get_user_id("ada")
-    realm.hands.group_user_add(ada, realm.hands.create_group({"name": "kube-admin"}))
+    ada = realm.admin_api.get_user_id("ada")
+    realm.admin_api.group_user_add(ada, realm.admin_api.create_group({"name": "kube-admin"}))
     lab = realm.lab(tmp_path / "home")
     before = realm.objects()
     told = str(lab.keycloak.start())
@@ -294,23 +294,23 @@ def test_stopping_everything_leaves_it_running_and_the_realm_there(team: Any, ho
     assert not hosted.keycloak.stop()
     assert hosted.down() == []
     assert hosted.keycloak.is_running()
-    assert "team" in {realm["realm"] for realm in team.hands.get_realms()}
+    assert "team" in {realm["realm"] for realm in team.admin_api.get_realms()}
     keycloak = hosted.status().table().records()[0]
     assert keycloak == {"server": "keycloak", "state": "hosted", "pid": "", "address": hosted.keycloak.url, "log": ""}
 
 
 def test_the_issuer_is_what_discovery_says_even_when_it_is_not_where_one_asked(team: Any, hosted: Lab) -> None:
-    whole = team.hands.get_realm("team")
+    whole = team.admin_api.get_realm("team")
     frontend = hosted.keycloak.url.replace("localhost", "127.0.0.1")
     attributes = {**whole["attributes"], "frontendUrl": frontend}
     try:
-        team.hands.update_realm("team", {**whole, "attributes": attributes})
+        team.admin_api.update_realm("team", {**whole, "attributes": attributes})
         lab = Lab(hosted.settings)
         assert lab.keycloak.issuer == f"{frontend}/realms/team"
         assert lab.session("user-dev").claims["iss"] == lab.keycloak.issuer
         assert lab.cluster.trust.issuer == lab.keycloak.issuer
     finally:
-        team.hands.update_realm("team", {**whole, "attributes": {**whole["attributes"], "frontendUrl": ""}})
+        team.admin_api.update_realm("team", {**whole, "attributes": {**whole["attributes"], "frontendUrl": ""}})
 
 
 @pytest.mark.fault(
@@ -324,7 +324,7 @@ def test_passwords_and_client_secrets_there_are_the_labs_own_and_shown_nowhere(t
         assert hosted.session(user.username).username == user.username
         with pytest.raises(SignInRefused, match=user.username):
             sign_in(hosted.keycloak, hosted.workshop.client("kube"), user)
-    file = hosted.settings.home / "secrets" / "own.json"
+    file = hosted.settings.folder / "secrets" / "own.json"
     assert file.stat().st_mode & 0o777 == 0o600
     (kept,) = json.loads(file.read_text()).values()
     own = {*kept["users"].values(), *kept["clients"].values()}
@@ -347,7 +347,7 @@ def test_kubectls_plugin_is_led_to_the_same_realm_by_what_the_kubeconfig_says(te
     "Exposure", "labkit trust --add with a hosted Keycloak", "refused: its authority is not the lab's, and may vouch for any site"
 )
 def test_browsers_are_not_told_to_trust_somebody_elses_authority(hosted: Lab, team: Any, tmp_path: Path) -> None:
-    env = {**os.environ, **team.environment(hosted.settings.home), "HOME": str(tmp_path)}
+    env = {**os.environ, **team.environment(hosted.settings.folder), "HOME": str(tmp_path)}
     command = [sys.executable, "-P", "-m", "labkit", "trust", "--add"]
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
     assert done.returncode == 1
@@ -374,7 +374,7 @@ def test_a_password_that_was_there_before_can_be_written_into_the_file(team: Any
     file = home / "secrets" / "own.json"
     kept = json.loads(file.read_text())
     (place,) = kept
-    theirs = json.loads((hosted.settings.home / "secrets" / "own.json").read_text())[place]
+    theirs = json.loads((hosted.settings.folder / "secrets" / "own.json").read_text())[place]
     file.write_text(json.dumps({place: {**kept[place], "clients": theirs["clients"]}}))
     with pytest.raises(SignInRefused) as caught:
         team.lab(home).session("user-dev")
@@ -405,7 +405,7 @@ def test_a_person_of_the_newcomers_name_is_left_as_they_are(team: Any, hosted: L
             newcomer(hosted)
         assert team.objects() == before
     finally:
-        team.hands.delete_user(theirs)
+        team.admin_api.delete_user(theirs)
 
 
 @pytest.mark.fault("Neighbours", "somebody guesses passwords in a realm that labkit made in a hosted Keycloak", "Keycloak makes them wait")

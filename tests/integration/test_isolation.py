@@ -15,7 +15,7 @@ import pytest
 from labkit.common.errors import Unauthorized
 from labkit.common.platform_folder import OWN
 from labkit.config.ports import hold, port_is_free
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.lab import Lab
 from tests.hostile import HOSTILE
 from tests.support import given_away, neighbour_takes, on_record, secrets_in
@@ -35,14 +35,14 @@ def busy_lab(lab: Lab) -> Lab:
 
 
 def made_by(lab: Lab) -> dict[str, str]:
-    folder = lab.settings.home / "secrets"
+    folder = lab.settings.folder / "secrets"
     portal = json.loads((folder / "portal.json").read_text())
     return {"admin password": (folder / "keycloak-admin").read_text(), **portal}
 
 
 @pytest.mark.fault("Exposure", "a server that listens to the outside", "none: every socket is listed and is on loopback")
 def test_every_socket_of_every_server_is_on_loopback_and_on_a_port_of_the_lab(lab: Lab) -> None:
-    processes = on_record(lab.settings.home)
+    processes = on_record(lab.settings.folder)
     assert len(processes) >= 6
     sockets = [(p.name(), s) for p in processes for s in p.net_connections("inet") if s.status in (psutil.CONN_LISTEN, psutil.CONN_NONE)]
     bound = [(name, ipaddress.ip_address(s.laddr.ip.removeprefix("::ffff:")), s.laddr.port) for name, s in sockets if s.laddr]
@@ -60,7 +60,7 @@ def test_every_socket_of_every_server_is_on_loopback_and_on_a_port_of_the_lab(la
     "nobody can: it is held for as long as the server runs",
 )
 def test_nobody_can_listen_beside_a_server(lab: Lab) -> None:
-    ports = {s.laddr.port for p in on_record(lab.settings.home) for s in p.net_connections("tcp") if s.status == psutil.CONN_LISTEN}
+    ports = {s.laddr.port for p in on_record(lab.settings.folder) for s in p.net_connections("tcp") if s.status == psutil.CONN_LISTEN}
     ours = ports & set(lab.settings.ports.values())
     assert len(ours) >= 6
     free = next(port for port in range(28500, 28600) if port_is_free(port))
@@ -78,39 +78,39 @@ def test_nobody_can_listen_beside_a_server(lab: Lab) -> None:
 def test_no_server_sees_what_is_meant_for_others(lab: Lab) -> None:
     strange = {*HOSTILE, "NETRC"} - {"no_proxy"}
     assert strange <= set(os.environ)
-    seen = {process.name(): process.environ() for process in on_record(lab.settings.home)}
+    seen = {process.name(): process.environ() for process in on_record(lab.settings.folder)}
     assert len(seen) >= 5
     assert {name: found for name, environ in seen.items() if (found := strange & set(environ))} == {}
     assert {environ["no_proxy"] for environ in seen.values()} == {"corp.example,localhost,127.0.0.1"}
     kept = {name: environ["TMPDIR"] for name, environ in seen.items()}
-    assert {name for name, folder in kept.items() if not Path(folder).is_relative_to(lab.settings.home)} == set()
+    assert {name for name, folder in kept.items() if not Path(folder).is_relative_to(lab.settings.folder)} == set()
 
 
 @pytest.mark.fault("Exposure", "a secret in a log", "none: logs are searched for tokens, keys and the administrator's password")
 def test_no_log_holds_a_secret(busy_lab: Lab) -> None:
-    logs = list((busy_lab.settings.home / "logs").iterdir())
+    logs = list((busy_lab.settings.folder / "logs").iterdir())
     assert len(logs) >= 5
     assert given_away(logs, made_by(busy_lab)) == {}
 
 
 @pytest.mark.fault("Exposure", "a secret in a command line", "none: every argv is searched")
 def test_no_command_line_holds_a_secret(busy_lab: Lab) -> None:
-    lines = {process.pid: " ".join(process.cmdline()) for process in on_record(busy_lab.settings.home)}
+    lines = {process.pid: " ".join(process.cmdline()) for process in on_record(busy_lab.settings.folder)}
     assert all(any(name in line for line in lines.values()) for name in ("kube-apiserver", "packages/backend"))
     assert {pid: found for pid, line in lines.items() if (found := secrets_in(line, made_by(busy_lab)))} == {}
 
 
 def files_of(lab: Lab) -> list[Path]:
-    return [path for path in lab.settings.home.rglob("*") if path.is_file() and not path.is_symlink()]
+    return [path for path in lab.settings.folder.rglob("*") if path.is_file() and not path.is_symlink()]
 
 
 @pytest.mark.fault("Exposure", "a file with a secret that others may read", "none: each has mode 0600")
 def test_every_file_with_a_secret_is_its_owners_only(busy_lab: Lab) -> None:
     made = made_by(busy_lab)
-    databases = [busy_lab.settings.home / name for name in ("etcd", "keycloak/data", "portal/database")]
+    databases = [busy_lab.settings.folder / name for name in ("etcd", "keycloak/data", "portal/database")]
     small = [path for path in files_of(busy_lab) if not any(path.is_relative_to(database) for database in databases)]
     secret = {path: path.stat().st_mode & 0o777 for path in map(Path, given_away(small, made))}
-    names = {str(path.relative_to(busy_lab.settings.home)) for path in secret}
+    names = {str(path.relative_to(busy_lab.settings.folder)) for path in secret}
     assert {"secrets/keycloak-admin", "secrets/portal.json", "tls/ca-servers.key", "kubeconfig", "credentials/user-dev.json"} <= names
     assert {path: oct(mode) for path, mode in secret.items() if mode != 0o600} == {}
 
@@ -121,7 +121,7 @@ PRIVATE = (".", "run", "logs", "tls", "secrets", "credentials", "etcd", "keycloa
 @pytest.mark.fault("Exposure", "a file of the state folder that others may change", "none: every file's mode is looked at")
 def test_nobody_but_the_owner_may_change_a_file_of_the_state_folder(busy_lab: Lab) -> None:
     # What kubectl caches of the API server it leaves to its group as well; the state folder's own mode keeps everybody out.
-    cached = busy_lab.settings.home / "kubectl-cache"
+    cached = busy_lab.settings.folder / "kubectl-cache"
     modes = {path: path.stat().st_mode & 0o777 for path in files_of(busy_lab) if not path.is_relative_to(cached)}
     assert len(modes) > 50
     assert {str(path): oct(mode) for path, mode in modes.items() if mode & 0o022} == {}
@@ -130,15 +130,15 @@ def test_nobody_but_the_owner_may_change_a_file_of_the_state_folder(busy_lab: La
 @pytest.mark.fault("Exposure", "a folder that others may look into", "none: each has mode 0700")
 @pytest.mark.parametrize("folder", PRIVATE)
 def test_folders_with_private_things_are_their_owners_only(busy_lab: Lab, folder: str) -> None:
-    assert (busy_lab.settings.home / folder).stat().st_mode & 0o777 == 0o700
+    assert (busy_lab.settings.folder / folder).stat().st_mode & 0o777 == 0o700
 
 
 @pytest.fixture(scope="module")
 def second(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Another lab with a cluster of its own, which trusts the first one's realm."""
     home = tmp_path_factory.mktemp("second") / "home"
-    facts = open_home(home, environ={}, free_ports=True)
-    made = Lab(replace(lab.settings, home=home, home_id=facts.id, ports=facts.ports))
+    facts = open_state_folder(home, environ={}, free_ports=True)
+    made = Lab(replace(lab.settings, folder=home, folder_id=facts.id, ports=facts.ports))
     made.cluster.provider.start(lab.cluster.trust)
     made.cluster.kubeconfig.enter(made.cluster.endpoint)
     yield made
@@ -176,7 +176,7 @@ def test_two_labs_run_beside_each_other_and_stopping_one_leaves_the_other(lab: L
     second.cluster.admin_kubectl("create", "namespace", "only-in-the-second")
     assert "only-in-the-second" not in lab.cluster.admin_kubectl("get", "namespaces").output
     assert not set(second.settings.ports.values()) & set(lab.settings.ports.values())
-    theirs = on_record(second.settings.home)
+    theirs = on_record(second.settings.folder)
     assert second.down() == ["kube-controller-manager", "kube-apiserver", "etcd"]
     assert [process for process in theirs if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
     assert {name: lab.processes.running(name) for name in lab.processes.names()} == before

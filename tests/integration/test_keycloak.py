@@ -30,7 +30,7 @@ def test_starting_it_again_takes_over_the_one_that_runs(lab: Lab, running: Runni
 def test_its_certificate_is_good_for_the_labs_authority_only(lab: Lab) -> None:
     assert lab.keycloak.get(lab.keycloak.url).ok
     with pytest.raises(requests.exceptions.SSLError):
-        request("GET", lab.keycloak.url, ca=lab.settings.home / "tls" / "ca-clients.crt", timeout=15)
+        request("GET", lab.keycloak.url, ca=lab.settings.folder / "tls" / "ca-clients.crt", timeout=15)
 
 
 @pytest.mark.fault(
@@ -39,7 +39,7 @@ def test_its_certificate_is_good_for_the_labs_authority_only(lab: Lab) -> None:
     "KeycloakUnreachable says so instead of calling the server down; nothing is sent",
 )
 def test_a_client_with_another_authority_does_not_get_through(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab.keycloak, "ca", lab.settings.home / "tls" / "ca-clients.crt")
+    monkeypatch.setattr(lab.keycloak, "ca", lab.settings.folder / "tls" / "ca-clients.crt")
     for ask in (lab.keycloak.discovery, lab.keycloak.admin, lambda: lab.session("user-dev"), lab.realm.plan):
         with pytest.raises(KeycloakUnreachable) as caught:
             ask()
@@ -50,14 +50,14 @@ def test_a_client_with_another_authority_does_not_get_through(lab: Lab, monkeypa
 @pytest.mark.fault("Keycloak", "REQUESTS_CA_BUNDLE or its like name another CA", "the lab's own CA is used all the same")
 def test_a_bundle_in_the_environment_does_not_stand_in_for_the_labs_authority(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
-        monkeypatch.setenv(variable, str(lab.settings.home / "tls" / "ca-clients.crt"))
+        monkeypatch.setenv(variable, str(lab.settings.folder / "tls" / "ca-clients.crt"))
     assert lab.keycloak.discovery()["issuer"] == lab.keycloak.issuer
     assert lab.keycloak.admin().get_realms()
     assert lab.sign_in("user-dev").claims["iss"] == lab.keycloak.issuer
 
 
 def test_the_administrators_password_is_random_and_its_owners_only(lab: Lab) -> None:
-    file = lab.settings.home / "secrets" / "keycloak-admin"
+    file = lab.settings.folder / "secrets" / "keycloak-admin"
     assert file.stat().st_mode & 0o777 == 0o600
     assert len(file.read_text()) >= 32
 
@@ -67,7 +67,7 @@ def test_another_password_is_refused_with_the_file_that_holds_the_right_one(lab:
     monkeypatch.setattr(lab.keycloak, "_secret", lambda: "wrong")
     with pytest.raises(IdentityError, match="does not accept the lab's administrator") as caught:
         lab.keycloak.admin()
-    assert str(lab.settings.home / "secrets" / "keycloak-admin") in caught.value.fix
+    assert str(lab.settings.folder / "secrets" / "keycloak-admin") in caught.value.fix
 
 
 @pytest.mark.fault("Keycloak", "the realm is not there yet", "the error names the lab that makes it")
@@ -80,7 +80,7 @@ def test_a_realm_that_is_missing_is_named_with_the_lab_that_makes_it(lab: Lab, m
 
 
 def test_what_it_writes_lies_in_the_state_folder_and_what_it_only_reads_in_the_cache(lab: Lab) -> None:
-    folder = lab.settings.home / "keycloak"
+    folder = lab.settings.folder / "keycloak"
     assert (folder / "data" / "h2").is_dir()
     assert (folder / "lib").resolve().is_relative_to(lab.settings.cache.resolve())
     written = [path for path in (folder / "lib").resolve().parent.rglob("*") if path.name in ("h2", "transaction-logs")]
@@ -101,7 +101,7 @@ def stopped(lab: Lab, keycloak_admin: Callable[[], KeycloakAdmin]) -> Iterator[P
 
 
 def credentials_of(lab: Lab, username: str) -> Path:
-    return lab.settings.home / "credentials" / f"{username}.json"
+    return lab.settings.folder / "credentials" / f"{username}.json"
 
 
 @pytest.mark.usefixtures("stopped")

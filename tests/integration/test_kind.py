@@ -26,7 +26,7 @@ from labkit.cluster.kind.files import CONFIG, KindFiles
 from labkit.cluster.provider import Endpoint
 from labkit.common.errors import ClusterError, PortInUse
 from labkit.config.settings import OIDC_STYLES, OidcStyle, Settings
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.lab import Lab
 from labkit.servers.processes import Processes
 
@@ -172,8 +172,8 @@ def test_somebody_elses_cluster_of_that_name_is_left_alone(
 
 def test_a_lab_goes_on_with_its_kind_cluster_and_others_are_local(cluster: Cluster, home: Settings, lab: Lab, tmp_path: Path) -> None:
     assert cluster.is_running()
-    assert Settings.load({"LABKIT_HOME": str(home.home)}).cluster == "kind"
-    assert Settings.load({"LABKIT_HOME": str(another(lab, tmp_path).home)}).cluster == "local"
+    assert Settings.load({"LABKIT_HOME": str(home.folder)}).cluster == "kind"
+    assert Settings.load({"LABKIT_HOME": str(another(lab, tmp_path).folder)}).cluster == "local"
 
 
 def test_what_lab_02_shows_of_kind_is_its_api_servers_configuration(cluster: Cluster, home: Settings) -> None:
@@ -197,10 +197,10 @@ def test_a_look_changes_nothing_and_names_somebody_elses_cluster(
 
 def another(lab: Lab, folder: Path) -> Settings:
     """The settings of another lab, which wants a KinD cluster too."""
-    facts = open_home(folder / "other", environ={}, free_ports=True)
+    facts = open_state_folder(folder / "other", environ={}, free_ports=True)
     # Named, as the Docker that the stand-in answers like has cgroup v1.
     return replace(
-        lab.settings, home=folder / "other", home_id=facts.id, ports=facts.ports, cluster="kind", kind_image="registry.example/node:v1"
+        lab.settings, folder=folder / "other", folder_id=facts.id, ports=facts.ports, cluster="kind", kind_image="registry.example/node:v1"
     )
 
 
@@ -251,7 +251,7 @@ def test_flags_that_kubeadm_drops_in_silence_are_noticed(altered: Altered, home:
         altered(in_version(version)).start()
     assert "--oidc-issuer-url=https://localhost" in caught.value.why
     assert "kind 0.32" in caught.value.fix
-    assert Settings.load({"LABKIT_HOME": str(home.home)}).cluster == "local"
+    assert Settings.load({"LABKIT_HOME": str(home.folder)}).cluster == "local"
 
 
 @pytest.mark.fault("Servers", "the CA is not mounted into the KinD node", "the file is read back, and its absence told")
@@ -271,15 +271,15 @@ def test_an_alias_that_was_not_applied_is_noticed(altered: Altered) -> None:
 def test_a_ca_that_did_not_sign_keycloaks_certificate_is_named_from_the_log(make: Callable[..., Cluster], lab: Lab) -> None:
     made = make()
     with pytest.raises(ClusterError, match="does not trust Keycloak's certificate") as caught:
-        made.provider.start(replace(made.trust, ca=lab.settings.home / "tls" / "ca-etcd.crt"))
+        made.provider.start(replace(made.trust, ca=lab.settings.folder / "tls" / "ca-etcd.crt"))
     assert "x509" in caught.value.why
 
 
 def test_leaving_deletes_the_labs_cluster_and_stops_the_relay(make: Callable[..., Cluster], home: Settings, stand_in: StandIn) -> None:
     make().start()
-    assert Settings.load({"LABKIT_HOME": str(home.home)}).cluster == "kind"
+    assert Settings.load({"LABKIT_HOME": str(home.folder)}).cluster == "kind"
     assert make().leave() == ["kind-platform"]
-    assert Settings.load({"LABKIT_HOME": str(home.home)}).cluster == "local"
+    assert Settings.load({"LABKIT_HOME": str(home.folder)}).cluster == "local"
     assert not (stand_in.folder / "run.json").exists()
     assert Processes(home).names() == []
     assert make().leave() == []
@@ -311,7 +311,7 @@ def test_by_hand_kind_makes_the_same_api_server_from_the_rendered_files(
     finally:
         docker("rm", "-f", "-v", NODE)
     assert pod["hostAliases"] == [{"ip": GATEWAY, "hostnames": ["localhost"]}]
-    assert not any(str(lab.settings.home) in line for line in (tmp_path / "kind.yaml").read_text().splitlines())
+    assert not any(str(lab.settings.folder) in line for line in (tmp_path / "kind.yaml").read_text().splitlines())
 
 
 @pytest.mark.fault("Programs", "a machine with cgroup v1", "it is refused before anything is started, unless another node image is named")
@@ -327,7 +327,7 @@ def test_without_an_image_nothing_is_begun(make: Callable[..., Cluster], lab: La
     new, missing, fault = another(lab, tmp_path), stand_in.folder / "no-image", stand_in.folder / "fault-pull"
     missing.touch()
     fault.write_text('Error response from daemon: Get "https://registry.example/v2/": no such host')
-    before = sorted(new.home.rglob("*"))
+    before = sorted(new.folder.rglob("*"))
     try:
         with pytest.raises(ClusterError, match="has no node image registry") as caught:
             make(home=new).start()
@@ -335,7 +335,7 @@ def test_without_an_image_nothing_is_begun(make: Callable[..., Cluster], lab: La
         missing.unlink()
         fault.unlink()
     assert "no such host" in caught.value.why
-    assert [each for each in sorted(new.home.rglob("*")) if each not in before] == [new.home / "servers.lock"][:0]
+    assert [each for each in sorted(new.folder.rglob("*")) if each not in before] == [new.folder / "servers.lock"][:0]
     assert Processes(new).names() == []
 
 
@@ -349,7 +349,7 @@ def test_what_fails_half_way_is_taken_away(make: Callable[..., Cluster], lab: La
             make(home=new).start()
     finally:
         fault.unlink()
-    assert not (new.home / "kind").exists()
+    assert not (new.folder / "kind").exists()
     assert Processes(new).names() == []
     assert not (stand_in.folder / "run.json").exists()
 

@@ -80,7 +80,7 @@ def network_of(pid: int | str) -> Path:
     "Exposure", "Kratix's controller, which listens on every interface", "it has a network of its own; only a relay on loopback is seen"
 )
 def test_of_kratix_only_its_webhooks_are_seen_and_on_loopback(kratix: Lab) -> None:
-    processes = {process.pid: process for process in session_of(kratix.settings.home, "kratix")}
+    processes = {process.pid: process for process in session_of(kratix.settings.folder, "kratix")}
     assert "manager" in {process.name() for process in processes.values()}
     apart = {process.name() for pid, process in processes.items() if network_of(pid) != network_of("self")}
     assert "manager" in apart
@@ -232,7 +232,7 @@ def test_while_it_is_stopped_requests_are_pending_and_promises_refused(kratix: L
 
 @pytest.mark.fault("Servers", "Kratix's controller dies", "it is shown as stopped, its relays end with it, and the next start is a new one")
 def test_a_controller_that_died_takes_its_relays_with_it_and_is_started_again(kratix: Lab) -> None:
-    processes = session_of(kratix.settings.home, "kratix")
+    processes = session_of(kratix.settings.folder, "kratix")
     next(process for process in processes if process.name() == "manager").kill()
     wait_for(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes))
     assert ("kratix", "stopped") in [(server.name, server.state) for server in kratix.status().servers]

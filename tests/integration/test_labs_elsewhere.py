@@ -13,7 +13,7 @@ import pytest
 from labkit.common.errors import PortalError
 from labkit.config.hosting import SECRET_VARIABLE
 from labkit.config.settings import Settings
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.course.steps import LABS
 from labkit.lab import Lab
 
@@ -33,7 +33,7 @@ def theirs(realm: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
     """Their cluster, which trusts that realm and its CA, and has things of its own: another lab's local cluster stands for it."""
     trust = realm.lab(tmp_path_factory.mktemp("asks") / "home").cluster.trust
     folder = tmp_path_factory.mktemp("theirs") / "home"
-    open_home(folder, environ={}, free_ports=True)
+    open_state_folder(folder, environ={}, free_ports=True)
     made = Lab(Settings.load({"LABKIT_HOME": str(folder), "LABKIT_CLUSTER": "local"}))
     try:
         made.cluster.provider.start(trust)

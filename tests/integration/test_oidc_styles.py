@@ -27,7 +27,7 @@ from labkit.common.errors import Unauthorized
 from labkit.common.http_session import request
 from labkit.config.files import write_private
 from labkit.config.settings import OIDC_STYLES, OidcStyle, Settings, find_root
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.doctor import probes
 from labkit.identity.session import sign_in
 from labkit.lab import Lab
@@ -75,8 +75,8 @@ def realm(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def home(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Another state folder, for a cluster that trusts that realm."""
     folder = tmp_path_factory.mktemp("styles") / "home"
-    facts = open_home(folder, environ={}, free_ports=True)
-    settings = replace(lab.settings, home=folder, home_id=facts.id, ports=facts.ports)
+    facts = open_state_folder(folder, environ={}, free_ports=True)
+    settings = replace(lab.settings, folder=folder, folder_id=facts.id, ports=facts.ports)
     yield settings
     Lab(settings).down()
 
@@ -301,19 +301,19 @@ def test_a_token_gets_its_person_or_its_reason(cluster: Cluster, tokens: dict[st
 @contextmanager
 def in_a_new_group(realm: Lab, name: str, below: str = "") -> Iterator[str]:
     """user-dev's ID token while they are in a group that the realm's own group administrator has made."""
-    hands = realm.realm.admin()
-    parent = str(hands.create_group({"name": below})) if below else None
-    group = str(hands.create_group({"name": name}, parent=parent))
-    hands.group_user_add(str(hands.get_user_id("user-dev")), group)
+    admin_api = realm.realm.admin()
+    parent = str(admin_api.create_group({"name": below})) if below else None
+    group = str(admin_api.create_group({"name": name}, parent=parent))
+    admin_api.group_user_add(str(admin_api.get_user_id("user-dev")), group)
     try:
         yield realm.session("user-dev").tokens.id_token
     finally:
-        hands.delete_group(parent or group)
+        admin_api.delete_group(parent or group)
 
 
 def audited(home: Settings, username: str) -> int:
     """How many requests of somebody's the audit log holds."""
-    lines = (home.home / "logs" / "kube-apiserver-audit.log").read_text().splitlines()
+    lines = (home.folder / "logs" / "kube-apiserver-audit.log").read_text().splitlines()
     return sum(json.loads(line)["user"].get("username") == username for line in lines)
 
 
@@ -383,7 +383,7 @@ def test_who_shows_no_token_learns_of_health_and_with_a_file_of_nothing_else(clu
 def told_another_ca(cluster: Cluster, home: Settings) -> Iterator[None]:
     """The API server, started anew with a CA that has not signed Keycloak's certificate."""
     cluster.stop()
-    cluster.provider.start(replace(cluster.trust, ca=Certificates(home.home / "tls").authority("etcd")))
+    cluster.provider.start(replace(cluster.trust, ca=Certificates(home.folder / "tls").authority("etcd")))
     yield
     cluster.stop()
     cluster.start()
@@ -431,7 +431,7 @@ def reloads(cluster: Cluster, status: str) -> int:
 @pytest.mark.fault("Access", "an AuthenticationConfiguration that is wrong", "the old one stays in force; starting again mends it")
 def test_a_file_that_is_wrong_is_counted_and_the_old_one_stays_in_force(structured: Cluster, home: Settings, realm: Lab) -> None:
     pid, failures = pid_of(home), reloads(structured, "failure")
-    file = home.home / "authentication.yaml"
+    file = home.folder / "authentication.yaml"
     good = file.read_text()
     write_private(
         file, good.replace("claim: email", "claim: sub").replace("email_verified.orValue(false) == true", "email_verified.orValue(")

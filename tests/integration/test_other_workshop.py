@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from labkit.config.settings import Settings
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.course.steps import LABS, STEPS, check, solve
 from labkit.doctor import diagnose
 from labkit.lab import Lab
@@ -28,7 +28,7 @@ NEWCOMER = ["undeclared-members"]
 def variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The variables of a lab in that workshop; what was started is stopped at the end."""
     home = tmp_path_factory.mktemp("other-workshop") / "home"
-    open_home(home, environ={}, free_ports=True)
+    open_state_folder(home, environ={}, free_ports=True)
     found = {"LABKIT_HOME": str(home), "LABKIT_WORKSHOP": str(OTHER_WORKSHOP), "LABKIT_CLUSTER": "local", "LABKIT_KEYCLOAK": "local"}
     yield found
     Lab(Settings.load(found)).down()

@@ -20,7 +20,7 @@ from nbclient import NotebookClient
 from labkit.common.errors import SignInRefused
 from labkit.common.platform_folder import OWN
 from labkit.config.settings import SecretsChoice, Settings
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.identity.plan import Action
 from labkit.lab import Lab
 from labkit.workshop.workshop import Client, User, Workshop
@@ -70,7 +70,7 @@ def another_account_asks(lab: Lab, user: User, client: Client, **grant: str) -> 
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """The settings of a state folder whose Keycloak runs, and whose realm was made with the published secrets."""
     folder = tmp_path_factory.mktemp("neighbours") / "home"
-    open_home(folder, environ={}, free_ports=True)
+    open_state_folder(folder, environ={}, free_ports=True)
     settings = Settings.load({"LABKIT_HOME": str(folder), "LABKIT_CLUSTER": "local"})
     lab = Lab(settings)
     try:
@@ -220,7 +220,7 @@ def _read(terminal: int) -> bytes:
 @pytest.fixture
 def named(own: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """The lab with secrets of its own, named to children."""
-    monkeypatch.setenv("LABKIT_HOME", str(own.settings.home))
+    monkeypatch.setenv("LABKIT_HOME", str(own.settings.folder))
     return own
 
 
@@ -253,7 +253,7 @@ def test_the_file_with_them_is_its_owners_only_and_they_are_in_no_other(own: Lab
     file = own.settings.state.own_secrets
     assert file.stat().st_mode & 0o777 == 0o600
     own_ones = [s for kind in json.loads(file.read_text())["local/realms/myrealm"].values() for s in kind.values()]
-    logs = "".join(log.read_text(errors="replace") for log in (own.settings.home / "logs").iterdir())
+    logs = "".join(log.read_text(errors="replace") for log in (own.settings.folder / "logs").iterdir())
     assert [secret for secret in own_ones if secret in logs + str(own.realm.plan())] == []
 
 

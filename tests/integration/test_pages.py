@@ -413,7 +413,7 @@ def test_what_a_browser_brings_to_another_port_is_worth_nothing_there(portal: La
     visitor = come()
     visitor.sign_in("user-admin")
     visitor.page.goto(f"{listener.url}/api/auth/keycloak/x")
-    assert f"labkit-{portal.settings.home_id}-keycloak-refresh-token" in listener.cookies
+    assert f"labkit-{portal.settings.folder_id}-keycloak-refresh-token" in listener.cookies
     assert not any("eyJ" in value for value in listener.cookies.values())
     # Its own page has no key, be it in the same browser.
     assert visitor.page.evaluate("localStorage.length") == 0

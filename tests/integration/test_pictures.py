@@ -87,8 +87,8 @@ def test_the_timeline_has_people_and_nobody_of_the_control_plane(lab: Lab, refus
 @pytest.mark.fault("Exposure", "codes, tokens and passwords in Keycloak's access log or the API server's audit log", "none gets there")
 def test_what_the_two_logs_keep_holds_no_query_no_token_and_no_content(lab: Lab, refused: Timeline) -> None:
     assert refused.rows
-    access = (lab.settings.home / "keycloak" / "data" / "log" / "keycloak-http-access.log").read_text()
-    audit = (lab.settings.home / "logs" / "kube-apiserver-audit.log").read_text()
+    access = (lab.settings.folder / "keycloak" / "data" / "log" / "keycloak-http-access.log").read_text()
+    audit = (lab.settings.folder / "logs" / "kube-apiserver-audit.log").read_text()
     assert "openid-connect/token" in access
     for text in ("?", "code=", "eyJ", "user-dev"):
         assert text not in access
@@ -98,7 +98,7 @@ def test_what_the_two_logs_keep_holds_no_query_no_token_and_no_content(lab: Lab,
     assert not any("requestObject" in event or "responseObject" in event for event in events)
     busy = {user for rule in read("audit-policy.yaml", {}).data["rules"] for user in rule.get("users", ())}
     assert busy.isdisjoint(event["user"].get("username", "") for event in events)
-    assert private(lab.settings.home / "logs" / "kube-apiserver-audit.log")
+    assert private(lab.settings.folder / "logs" / "kube-apiserver-audit.log")
 
 
 def private(file: Path) -> bool:

@@ -34,7 +34,7 @@ from labkit.common.errors import (
 from labkit.common.expectation import expect
 from labkit.common.http_session import request
 from labkit.common.platform_folder import OWN
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.lab import Lab
 from labkit.portal import config
 from labkit.portal.browser import Browser
@@ -306,8 +306,8 @@ def test_the_proxy_hands_on_what_the_api_server_says(admin: PortalSession, dev: 
 
 
 def test_a_portal_that_does_not_run_is_said_with_how_to_start_it(lab: Lab, tmp_path: Path) -> None:
-    ports = open_home(tmp_path / "home", environ={}, free_ports=True).ports
-    other = Lab(replace(lab.settings, home=tmp_path / "home", ports=ports))
+    ports = open_state_folder(tmp_path / "home", environ={}, free_ports=True).ports
+    other = Lab(replace(lab.settings, folder=tmp_path / "home", ports=ports))
     with pytest.raises(PortalUnreachable, match=f"nothing answers at {other.portal.url}") as caught:
         other.portal.sign_in("user-dev")
     assert caught.value.why == "it is not running"

@@ -14,7 +14,7 @@ import requests
 import yaml
 
 from labkit.config.settings import find_root
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.lab import Lab
 from labkit.portal.client import PortalSession
 from labkit.portal.server import SOURCES
@@ -83,7 +83,7 @@ def decisions() -> Decisions:
 def inventory(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """What a portal like the lab's has when it is ready; it listens elsewhere, and keeps its database elsewhere."""
     folder = tmp_path_factory.mktemp("inventory")
-    ports = open_home(folder / "home", environ={}, free_ports=True).ports
+    ports = open_state_folder(folder / "home", environ={}, free_ports=True).ports
     elsewhere = {"listen": {"host": "127.0.0.1", "port": ports["portal"]}, "database": {"connection": {"directory": str(folder)}}}
     (folder / "elsewhere.yaml").write_text(yaml.safe_dump({"backend": elsewhere}))
     server = lab.portal._server()

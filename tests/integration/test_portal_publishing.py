@@ -81,7 +81,7 @@ def completions(session: PortalSession, task: str) -> list[dict[str, Any]]:
 
 def errors_of(lab: Lab, ref: str) -> str:
     """What the catalog has against an entity that it has read and doesn't show."""
-    with closing(sqlite3.connect(lab.settings.home / "portal" / "database" / "catalog.sqlite")) as database:
+    with closing(sqlite3.connect(lab.settings.folder / "portal" / "database" / "catalog.sqlite")) as database:
         rows = database.execute("SELECT errors FROM refresh_state WHERE entity_ref = ?", (ref,)).fetchall()
     return str(rows)
 
@@ -90,12 +90,12 @@ def errors_of(lab: Lab, ref: str) -> str:
 @pytest.mark.parametrize("source", [OWN / "templates" / "reader.yaml", "https://github.com/o/r/blob/main/t.yaml"], ids=["file", "address"])
 def test_publishing_is_for_publishers(lab: Lab, dev: PortalSession, source: Path | str) -> None:
     """Whoever is in no publisher's group learns why, and nothing is copied to where templates lie."""
-    before = sorted((lab.settings.home / "portal" / "templates").iterdir())
+    before = sorted((lab.settings.folder / "portal" / "templates").iterdir())
     with pytest.raises(NotPermitted, match="user-dev may not publish templates") as caught:
         dev.register_template(source)
     assert caught.value.why.endswith("so to publish is for the members of kube-admin")
     assert "register_template" in caught.value.fix
-    assert sorted((lab.settings.home / "portal" / "templates").iterdir()) == before
+    assert sorted((lab.settings.folder / "portal" / "templates").iterdir()) == before
 
 
 @pytest.mark.fault("Neighbours", "a participant deletes or replaces somebody's template", "refused; templates are deleted by their owners")
@@ -156,7 +156,7 @@ def test_an_entity_says_nothing_of_its_origin(
     with pytest.raises(PortalError) as caught:
         admin.register_template(file)
     assert f"{claim} is not where the entity was read" in caught.value.why
-    folder = lab.settings.home / "portal" / "templates"
+    folder = lab.settings.folder / "portal" / "templates"
     try:
         (folder / file.name).write_text(file.read_text())
         admin.ask("POST", "catalog/refresh", json={"entityRef": location_ref(f"{folder}/*.yaml")})
@@ -170,7 +170,7 @@ def test_an_entity_says_nothing_of_its_origin(
 @pytest.mark.parametrize("target", ["{secret}", "{folder}/*", "/dev/zero", "{home}/secrets/*"], ids=["file", "folder", "device", "secrets"])
 def test_validating_reads_no_file(lab: Lab, admin: PortalSession, secret: Path, target: str) -> None:
     """The answer to a publisher holds nothing of the file, nor whether there is one."""
-    target = target.format(secret=secret, folder=secret.parent, home=lab.settings.home)
+    target = target.format(secret=secret, folder=secret.parent, home=lab.settings.folder)
     place = {"backstage.io/managed-by-location": "file:/x", "backstage.io/managed-by-origin-location": "file:/x"}
     for kind in ({"type": "file"}, {}):
         metadata = {"name": "x", "annotations": place}

@@ -37,7 +37,7 @@ def kept_by(session: PortalSession) -> tuple[dict[str, str], str]:
 def test_a_cookie_that_is_replayed_renews_nothing(lab: Lab) -> None:
     cookies, key = kept_by(lab.portal.sign_in("user-admin"))
     other = lab.portal.sign_in("user-dev")
-    assert f"labkit-{lab.settings.home_id}-keycloak-refresh-token" in cookies
+    assert f"labkit-{lab.settings.folder_id}-keycloak-refresh-token" in cookies
     assert not any("eyJ" in value for value in cookies.values())
     for wrong in ({}, {"X-Session-Key": ""}, {"X-Session-Key": "made-up"}, {"X-Session-Key": kept_by(other)[1]}):
         answer = ask_auth(lab.portal, "GET", "refresh", cookies, **wrong)
@@ -71,7 +71,7 @@ def test_nobody_else_signs_one_out(lab: Lab) -> None:
     session = lab.portal.sign_in("user-admin")
     cookies, key = kept_by(session)
     forged = unsigned({"sid": (read_claims(session.keycloak_tokens[1]) or {})["sid"]})
-    prefix = f"labkit-{lab.settings.home_id}-"
+    prefix = f"labkit-{lab.settings.folder_id}-"
     for sent in ({"keycloak-refresh-token": forged}, {f"{prefix}keycloak-refresh-token": forged}, cookies):
         ask_auth(lab.portal, "POST", "logout", sent)
         assert session.ask("GET", "ske/session")["user"] == "user-admin"

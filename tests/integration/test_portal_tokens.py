@@ -144,7 +144,7 @@ def test_a_template_can_not_publish_its_runners_session(lab: Lab, waiting: str, 
     "Neighbours", "a task's files, for others to read while it runs", "none: tasks work in the state folder, in a folder of mode 0700"
 )
 def test_tasks_work_in_the_state_folder_where_nobody_else_can_look(lab: Lab, waiting: str) -> None:
-    session, work = lab.portal.sign_in("user-admin"), lab.settings.home / "portal" / "tasks"
+    session, work = lab.portal.sign_in("user-admin"), lab.settings.folder / "portal" / "tasks"
     with ThreadPoolExecutor(1) as pool:
         task = pool.submit(session.run_template, waiting, {"name": "at-work", "seconds": 3}, say=quiet)
         wait_until(lambda: any(work.iterdir()), "the task has its folder")

@@ -28,26 +28,26 @@ DEFAULT = Workshop.load()
 
 @dataclass
 class Place:
-    """A realm of one test: what the workshop makes of it, and an administrator's hands in it."""
+    """A realm of one test: what the workshop makes of it, and its admin API."""
 
     realm: Realm
     workshop: Workshop
-    hands: KeycloakAdmin
+    admin_api: KeycloakAdmin
 
     def client(self, client_id: str = "kube") -> dict[str, Any]:
-        return next(client for client in self.hands.get_clients() if client["clientId"] == client_id)
+        return next(client for client in self.admin_api.get_clients() if client["clientId"] == client_id)
 
     def scope(self, name: str = "groups") -> dict[str, Any]:
-        return next(scope for scope in self.hands.get_client_scopes() if scope["name"] == name)
+        return next(scope for scope in self.admin_api.get_client_scopes() if scope["name"] == name)
 
     def user(self, username: str = "user-dev") -> dict[str, Any]:
-        return self.hands.get_users({"username": username, "exact": "true"})[0]  # type: ignore[no-any-return]
+        return self.admin_api.get_users({"username": username, "exact": "true"})[0]  # type: ignore[no-any-return]
 
     def group(self, name: str) -> str:
-        return next(str(group["id"]) for group in self.hands.get_groups() if group["name"] == name)
+        return next(str(group["id"]) for group in self.admin_api.get_groups() if group["name"] == name)
 
     def groups_of(self, username: str) -> set[str]:
-        return {group["name"] for group in self.hands.get_user_groups(self.user(username)["id"])}
+        return {group["name"] for group in self.admin_api.get_user_groups(self.user(username)["id"])}
 
 
 def named(workshop: Workshop, name: str) -> Workshop:
@@ -58,12 +58,12 @@ def named(workshop: Workshop, name: str) -> Workshop:
 def new_place(keycloak_admin: AdminSource, declared: Workshop = DEFAULT) -> Iterator[Place]:
     """A place whose realm is not there yet, and is gone afterwards."""
     name = f"test-{uuid.uuid4().hex[:8]}"
-    workshop, admin, hands = named(declared, name), keycloak_admin(), keycloak_admin()
-    hands.get_realms()
-    hands.change_current_realm(name)
-    yield Place(Realm(lambda: admin, workshop), workshop, hands)
-    if name in {realm["realm"] for realm in hands.get_realms()}:
-        hands.delete_realm(name)
+    workshop, admin, admin_api = named(declared, name), keycloak_admin(), keycloak_admin()
+    admin_api.get_realms()
+    admin_api.change_current_realm(name)
+    yield Place(Realm(lambda: admin, workshop), workshop, admin_api)
+    if name in {realm["realm"] for realm in admin_api.get_realms()}:
+        admin_api.delete_realm(name)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_plan_for_an_empty_keycloak_creates_everything_and_does_nothing_yet(em
     plan = empty.realm.plan()
     assert {change.action for change in plan.changes} == {Action.CREATE}
     assert plan.summary == "16 to create, 0 to change, 0 as declared"
-    assert empty.workshop.realm.name not in {realm["realm"] for realm in empty.hands.get_realms()}
+    assert empty.workshop.realm.name not in {realm["realm"] for realm in empty.admin_api.get_realms()}
 
 
 def test_applying_carries_out_the_plan_and_a_second_plan_has_nothing_to_do(first: First) -> None:
@@ -214,8 +214,8 @@ def test_an_applied_realm_is_what_the_seeds_terraform_leaves(first: First) -> No
     assert [without_id(mapper) for mapper in place.client("backstage-client")["protocolMappers"]] == [REFERENCE_AUDIENCE_MAPPER]
     assert picked(place.scope(), REFERENCE_SCOPE) == REFERENCE_SCOPE
     assert [without_id(mapper) for mapper in place.scope()["protocolMappers"]] == [REFERENCE_GROUP_MAPPER]
-    assert {group["path"] for group in place.hands.get_groups()} == {"/kube-admin", "/kube-dev"}
-    assert {user["username"] for user in place.hands.get_users()} == set(REFERENCE_USERS)
+    assert {group["path"] for group in place.admin_api.get_groups()} == {"/kube-admin", "/kube-dev"}
+    assert {user["username"] for user in place.admin_api.get_users()} == set(REFERENCE_USERS)
     for name, group in REFERENCE_USERS.items():
         declared = {
             "username": name,
@@ -228,25 +228,25 @@ def test_an_applied_realm_is_what_the_seeds_terraform_leaves(first: First) -> No
         }
         assert picked(place.user(name), declared) == declared
         user_id = place.user(name)["id"]
-        assert [there["path"] for there in place.hands.get_user_groups(user_id)] == [group]
-        assert [credential["type"] for credential in place.hands.get_credentials(user_id)] == ["password"]
+        assert [there["path"] for there in place.admin_api.get_user_groups(user_id)] == [group]
+        assert [credential["type"] for credential in place.admin_api.get_credentials(user_id)] == ["password"]
 
 
 def test_the_scopes_known_by_name_are_those_of_a_new_realm(first: First) -> None:
-    made = {scope["name"] for scope in first.place.hands.get_client_scopes() if scope["protocol"] == "openid-connect"}
+    made = {scope["name"] for scope in first.place.admin_api.get_client_scopes() if scope["protocol"] == "openid-connect"}
     assert made - {"groups"} == set(built_in("scopes"))
 
 
 def test_the_fields_known_by_name_are_those_of_a_server(first: First) -> None:
     """So that what a newer Keycloak has more is noticed here, and not by whoever declares it."""
-    hands = first.place.hands
+    admin_api = first.place.admin_api
     seen = {
-        "realm": [hands.get_realm(first.place.workshop.realm.name)],
-        "group": hands.get_groups({"briefRepresentation": "false"}),
-        "user": hands.get_users(),
-        "scope": hands.get_client_scopes(),
-        "client": hands.get_clients(),
-        "role": hands.get_realm_roles(brief_representation=False),
+        "realm": [admin_api.get_realm(first.place.workshop.realm.name)],
+        "group": admin_api.get_groups({"briefRepresentation": "false"}),
+        "user": admin_api.get_users(),
+        "scope": admin_api.get_client_scopes(),
+        "client": admin_api.get_clients(),
+        "role": admin_api.get_realm_roles(brief_representation=False),
     }
     seen["mapper"] = [mapper for scope in seen["scope"] for mapper in scope.get("protocolMappers", [])]
     unknown = {
@@ -255,7 +255,7 @@ def test_the_fields_known_by_name_are_those_of_a_server(first: First) -> None:
         for field in {field for item in items for field in item} - {*kinds()[kind].managed, *kinds()[kind].refused}
     }
     assert unknown == set()
-    types = hands.get_server_info()["protocolMapperTypes"]["openid-connect"]
+    types = admin_api.get_server_info()["protocolMapperTypes"]["openid-connect"]
     assert {mapper["id"] for mapper in types} - set(built_in("mappers")) == set()
 
 
@@ -334,15 +334,15 @@ def everything(keycloak_admin: AdminSource, tmp_path_factory: pytest.TempPathFac
 def test_whatever_a_realm_file_can_hold_is_applied_and_planned(everything: Place) -> None:
     place = everything
     assert not place.realm.plan().pending
-    realm = place.hands.get_realm(place.workshop.realm.name)
+    realm = place.admin_api.get_realm(place.workshop.realm.name)
     assert (realm["displayName"], realm["ssoSessionIdleTimeout"], realm["attributes"]["acr.loa.map"]) == ("Everything", 900, "{}")
-    (team,) = [group for group in place.hands.get_groups({"briefRepresentation": "false"}) if group["name"] == "team"]
+    (team,) = [group for group in place.admin_api.get_groups({"briefRepresentation": "false"}) if group["name"] == "team"]
     assert (team["attributes"], team["subGroups"][0]["description"]) == ({"floor": ["1", "2"]}, "those in blue")
-    assert [group["path"] for group in place.hands.get_user_groups(place.user("ada")["id"])] == ["/team/blue", "/team/blue/navy"]
+    assert [group["path"] for group in place.admin_api.get_user_groups(place.user("ada")["id"])] == ["/team/blue", "/team/blue/navy"]
     assert place.user("ada")["requiredActions"] == ["UPDATE_PASSWORD"]
-    roles = {role["name"] for role in place.hands.get_realm_roles_of_user(place.user("ada")["id"])}
+    roles = {role["name"] for role in place.admin_api.get_realm_roles_of_user(place.user("ada")["id"])}
     assert {"builder", "offline_access"} <= roles
-    assert place.hands.get_realm_role("builder")["attributes"] == {"tool": ["hammer"]}
+    assert place.admin_api.get_realm_role("builder")["attributes"] == {"tool": ["hammer"]}
     page = place.client("page")
     assert (page["publicClient"], page["rootUrl"], page["attributes"]["pkce.code.challenge.method"]) == (
         True,
@@ -353,31 +353,34 @@ def test_whatever_a_realm_file_can_hold_is_applied_and_planned(everything: Place
 
 
 def change_realm(**fields: Any) -> Callable[[Place], object]:
-    return lambda place: place.hands.update_realm(place.workshop.realm.name, fields)
+    return lambda place: place.admin_api.update_realm(place.workshop.realm.name, fields)
 
 
 def move_to_optional(place: Place) -> None:
     own, extra = place.client("page")["id"], place.scope("extra")["id"]
-    place.hands.delete_client_default_client_scope(own, extra)
-    place.hands.add_client_optional_client_scope(own, extra, {})
+    place.admin_api.delete_client_default_client_scope(own, extra)
+    place.admin_api.add_client_optional_client_scope(own, extra, {})
 
 
 def leave_the_navy(place: Place) -> None:
-    place.hands.group_user_remove(place.user("ada")["id"], place.hands.get_group_by_path("/team/blue/navy")["id"])
+    place.admin_api.group_user_remove(place.user("ada")["id"], place.admin_api.get_group_by_path("/team/blue/navy")["id"])
 
 
 @pytest.mark.fault("Realm", "a change by hand to a field that labkit's own realm.yaml does not have", "it is found and mended all the same")
 def test_a_drift_in_any_of_them_is_found_and_mended(everything: Place) -> None:
-    place, hands = everything, everything.hands
-    builder = hands.get_realm_role("builder")
-    blue = hands.get_group_by_path("/team/blue")
+    place, admin_api = everything, everything.admin_api
+    builder = admin_api.get_realm_role("builder")
+    blue = admin_api.get_group_by_path("/team/blue")
     drifts: list[tuple[Callable[[Place], object], list[tuple[str, str, str]]]] = [
         (change_realm(displayName="Else"), [("realm", place.workshop.realm.name, "displayName")]),
-        (lambda _: hands.update_group(blue["id"], {**blue, "description": "x"}), [("group", "team/blue", "description")]),
-        (lambda _: hands.update_realm_role("builder", {**builder, "attributes": {}}), [("role", "builder", "attributes.tool")]),
-        (lambda p: hands.update_user(p.user("ada")["id"], {**p.user("ada"), "requiredActions": []}), [("user", "ada", "requiredActions")]),
+        (lambda _: admin_api.update_group(blue["id"], {**blue, "description": "x"}), [("group", "team/blue", "description")]),
+        (lambda _: admin_api.update_realm_role("builder", {**builder, "attributes": {}}), [("role", "builder", "attributes.tool")]),
+        (
+            lambda p: admin_api.update_user(p.user("ada")["id"], {**p.user("ada"), "requiredActions": []}),
+            [("user", "ada", "requiredActions")],
+        ),
         (leave_the_navy, [("membership", "ada", "groups")]),
-        (lambda p: hands.delete_realm_roles_of_user(p.user("ada")["id"], [builder]), [("realm roles", "ada", "realmRoles")]),
+        (lambda p: admin_api.delete_realm_roles_of_user(p.user("ada")["id"], [builder]), [("realm roles", "ada", "realmRoles")]),
         (
             move_to_optional,
             [("default scopes", "page", "defaultClientScopes"), ("optional scopes", "page", "optionalClientScopes")],
@@ -401,7 +404,7 @@ def test_what_keycloak_does_not_keep_is_named(keycloak_admin: AdminSource, tmp_p
             place.realm.apply()
         assert caught.value.why == "user user-admin: attributes.desk"
         assert "user profile" in caught.value.fix
-        place.hands.update_realm_users_profile({**place.hands.get_realm_users_profile(), "unmanagedAttributePolicy": "ENABLED"})
+        place.admin_api.update_realm_users_profile({**place.admin_api.get_realm_users_profile(), "unmanagedAttributePolicy": "ENABLED"})
         place.realm.apply()
         assert place.user("user-admin")["attributes"] == {"desk": ["4"]}
 
@@ -429,32 +432,32 @@ def test_a_claim_is_added_by_realm_yaml_alone(keycloak_admin: AdminSource, idle_
 
 
 def remove_default_scope(place: Place) -> None:
-    place.hands.delete_client_default_client_scope(place.client()["id"], place.scope("email")["id"])
+    place.admin_api.delete_client_default_client_scope(place.client()["id"], place.scope("email")["id"])
 
 
 def make_default_scope_optional(place: Place) -> None:
     remove_default_scope(place)
-    place.hands.add_client_optional_client_scope(place.client()["id"], place.scope("email")["id"], {})
+    place.admin_api.add_client_optional_client_scope(place.client()["id"], place.scope("email")["id"], {})
 
 
 def add_default_scope(place: Place) -> None:
-    place.hands.add_client_default_client_scope(place.client()["id"], place.scope("roles")["id"], {})
+    place.admin_api.add_client_default_client_scope(place.client()["id"], place.scope("roles")["id"], {})
 
 
 def change_client(**fields: Any) -> Callable[[Place], None]:
     def edit(place: Place) -> None:
-        place.hands.update_client(place.client()["id"], {**place.client(), **fields})
+        place.admin_api.update_client(place.client()["id"], {**place.client(), **fields})
 
     return edit
 
 
 def drop_client_attribute(place: Place) -> None:
-    place.hands.update_client(place.client()["id"], {**place.client(), "attributes": {"use.refresh.tokens": "false"}})
+    place.admin_api.update_client(place.client()["id"], {**place.client(), "attributes": {"use.refresh.tokens": "false"}})
 
 
 def change_user(**fields: Any) -> Callable[[Place], None]:
     def edit(place: Place) -> None:
-        place.hands.update_user(place.user()["id"], {**place.user(), **fields})
+        place.admin_api.update_user(place.user()["id"], {**place.user(), **fields})
 
     return edit
 
@@ -463,7 +466,7 @@ def change_group_mapper(**config: str) -> Callable[[Place], None]:
     def edit(place: Place) -> None:
         mapper = next(mapper for mapper in place.scope()["protocolMappers"] if mapper["name"] == "groups")
         mapper["config"].update({key.replace("_", "."): value for key, value in config.items()})
-        place.hands.update_mapper_in_client_scope(place.scope()["id"], mapper["id"], mapper)
+        place.admin_api.update_mapper_in_client_scope(place.scope()["id"], mapper["id"], mapper)
 
     return edit
 
@@ -471,31 +474,31 @@ def change_group_mapper(**config: str) -> Callable[[Place], None]:
 def change_audience(place: Place) -> None:
     mapper = place.client("backstage-client")["protocolMappers"][0]
     mapper["config"]["included.custom.audience"] = "other"
-    place.hands.update_client_mapper(place.client("backstage-client")["id"], mapper["id"], mapper)
+    place.admin_api.update_client_mapper(place.client("backstage-client")["id"], mapper["id"], mapper)
 
 
 def hide_scope_from_tokens(place: Place) -> None:
     scope = place.scope()
     scope["attributes"]["include.in.token.scope"] = "false"
-    place.hands.update_client_scope(scope["id"], scope)
+    place.admin_api.update_client_scope(scope["id"], scope)
 
 
 def move_user(place: Place) -> None:
-    place.hands.group_user_remove(place.user()["id"], place.group("kube-dev"))
-    place.hands.group_user_add(place.user()["id"], place.group("kube-admin"))
+    place.admin_api.group_user_remove(place.user()["id"], place.group("kube-dev"))
+    place.admin_api.group_user_add(place.user()["id"], place.group("kube-admin"))
 
 
 def promote_user(place: Place) -> None:
-    place.hands.group_user_add(place.user()["id"], place.group("kube-admin"))
+    place.admin_api.group_user_add(place.user()["id"], place.group("kube-admin"))
 
 
 def add_redirect_uri(place: Place) -> None:
     client = place.client("backstage-client")
-    place.hands.update_client(client["id"], {**client, "redirectUris": [*client["redirectUris"], "https://evil.example/*"]})
+    place.admin_api.update_client(client["id"], {**client, "redirectUris": [*client["redirectUris"], "https://evil.example/*"]})
 
 
 def disable_realm(place: Place) -> None:
-    place.hands.update_realm(place.workshop.realm.name, {"enabled": False})
+    place.admin_api.update_realm(place.workshop.realm.name, {"enabled": False})
 
 
 FRAMES = tuple(f"http://localhost:{port}/api/auth/keycloak/handler/frame" for port in (3000, 3003, 7007))
@@ -544,15 +547,15 @@ def test_every_drift_made_by_hand_is_found_shown_and_mended(place: Place) -> Non
     assert not place.realm.plan().pending
     assert place.client()["secret"] == "kube-client-secret"
     assert place.groups_of("user-dev") == {"kube-dev"}
-    assert "email" not in {scope["name"] for scope in place.hands.get_client_optional_client_scopes(place.client()["id"])}
+    assert "email" not in {scope["name"] for scope in place.admin_api.get_client_optional_client_scopes(place.client()["id"])}
 
 
 @pytest.mark.fault("Realm", "an object deleted by hand", "it is made again")
 def test_what_was_deleted_by_hand_is_made_again(place: Place) -> None:
-    place.hands.delete_user(place.user()["id"])
-    place.hands.delete_group(place.group("kube-admin"))
-    place.hands.delete_client(place.client("backstage-client")["id"])
-    place.hands.delete_mapper_from_client_scope(place.scope()["id"], place.scope()["protocolMappers"][0]["id"])
+    place.admin_api.delete_user(place.user()["id"])
+    place.admin_api.delete_group(place.group("kube-admin"))
+    place.admin_api.delete_client(place.client("backstage-client")["id"])
+    place.admin_api.delete_mapper_from_client_scope(place.scope()["id"], place.scope()["protocolMappers"][0]["id"])
     plan = place.realm.plan()
     assert [(change.kind, change.name) for change in plan.pending if change.action is Action.CREATE] == [
         ("group", "kube-admin"),
@@ -575,16 +578,16 @@ def test_what_was_deleted_by_hand_is_made_again(place: Place) -> None:
 )
 def test_who_else_has_a_declared_groups_rights_is_noticed_and_left(empty: Place) -> None:
     empty.realm.apply()
-    hands = empty.hands
-    deep = hands.create_group({"name": "deep"}, parent=hands.create_group({"name": "team-x"}))
-    lookalike = str(hands.create_group({"name": "kube-admin"}, parent=deep))
-    hands.create_group({"name": "kube-admin-2"})
-    hands.create_group({"name": "kubeadm:cluster-admins"}, parent=deep)
+    admin_api = empty.admin_api
+    deep = admin_api.create_group({"name": "deep"}, parent=admin_api.create_group({"name": "team-x"}))
+    lookalike = str(admin_api.create_group({"name": "kube-admin"}, parent=deep))
+    admin_api.create_group({"name": "kube-admin-2"})
+    admin_api.create_group({"name": "kubeadm:cluster-admins"}, parent=deep)
     colon = "/team-x/deep/kubeadm:cluster-admins"
     guests = [f"guest-{number}" for number in range(7)]
     for guest in guests:
-        hands.create_user({"username": guest, "groups": ["kube-dev"]})
-    hands.group_user_add(empty.user()["id"], lookalike)
+        admin_api.create_user({"username": guest, "groups": ["kube-dev"]})
+    admin_api.group_user_add(empty.user()["id"], lookalike)
     plan = empty.realm.plan()
     assert [(notice.kind, notice.text) for notice in plan.notices] == [
         (
@@ -601,28 +604,28 @@ def test_who_else_has_a_declared_groups_rights_is_noticed_and_left(empty: Place)
     assert str(plan).splitlines()[-4:] == [plan.summary, *(f"! {notice.text}" for notice in plan.notices)]
     assert all(html.escape(notice.text) in plan.html() for notice in plan.notices)
     assert empty.realm.apply() == plan
-    assert len(hands.get_group_members(lookalike)) == 1
+    assert len(admin_api.get_group_members(lookalike)) == 1
 
 
 @pytest.mark.fault("Realm", "objects and fields that the workshop does not declare", "they stay as they are")
 def test_what_is_not_declared_stays_when_the_rest_is_mended(empty: Place) -> None:
-    place, hands = empty, empty.hands
+    place, admin_api = empty, empty.admin_api
     place.realm.apply()
     kube = place.client()
-    team = str(hands.create_group({"name": "team"}))
-    hands.group_user_add(place.user()["id"], team)
-    hands.create_user({"username": "guest", "enabled": True})
-    hands.create_client({"clientId": "argo", "redirectUris": ["http://localhost:1/*"]})
+    team = str(admin_api.create_group({"name": "team"}))
+    admin_api.group_user_add(place.user()["id"], team)
+    admin_api.create_user({"username": "guest", "enabled": True})
+    admin_api.create_client({"clientId": "argo", "redirectUris": ["http://localhost:1/*"]})
     extra = {"name": "extra", "protocol": "openid-connect", "protocolMapper": "oidc-audience-mapper", "config": {"id.token.claim": "true"}}
-    hands.add_mapper_to_client(kube["id"], extra)
-    hands.add_mapper_to_client_scope(place.scope()["id"], extra)
+    admin_api.add_mapper_to_client(kube["id"], extra)
+    admin_api.add_mapper_to_client_scope(place.scope()["id"], extra)
     by_hand = {"description": "by hand", "attributes": {**kube["attributes"], "by.hand": "x"}}
-    hands.update_client(kube["id"], {**place.client(), **by_hand})
-    hands.update_client_scope(place.scope()["id"], {**place.scope(), "description": "by hand"})
+    admin_api.update_client(kube["id"], {**place.client(), **by_hand})
+    admin_api.update_client_scope(place.scope()["id"], {**place.scope(), "description": "by hand"})
     change_group_mapper(lightweight_claim="true")(place)
-    hands.update_realm_users_profile({**hands.get_realm_users_profile(), "unmanagedAttributePolicy": "ENABLED"})
-    hands.update_user(place.user()["id"], {**place.user(), "requiredActions": ["UPDATE_PASSWORD"], "attributes": {"desk": ["4"]}})
-    hands.update_realm(place.workshop.realm.name, {"displayName": "by hand", "ssoSessionIdleTimeout": 99})
+    admin_api.update_realm_users_profile({**admin_api.get_realm_users_profile(), "unmanagedAttributePolicy": "ENABLED"})
+    admin_api.update_user(place.user()["id"], {**place.user(), "requiredActions": ["UPDATE_PASSWORD"], "attributes": {"desk": ["4"]}})
+    admin_api.update_realm(place.workshop.realm.name, {"displayName": "by hand", "ssoSessionIdleTimeout": 99})
     assert not place.realm.plan().pending
 
     change_client(enabled=False)(place)
@@ -635,22 +638,22 @@ def test_what_is_not_declared_stays_when_the_rest_is_mended(empty: Place) -> Non
     assert not place.realm.plan().pending
 
     assert place.groups_of("user-dev") == {"kube-dev", "team"}
-    assert {"guest", "user-dev"} <= {user["username"] for user in hands.get_users()}
-    assert "argo" in {client["clientId"] for client in hands.get_clients()}
+    assert {"guest", "user-dev"} <= {user["username"] for user in admin_api.get_users()}
+    assert "argo" in {client["clientId"] for client in admin_api.get_clients()}
     assert picked(place.client(), by_hand) == by_hand
     assert [mapper["name"] for mapper in place.client()["protocolMappers"]] == ["extra"]
     assert {mapper["name"] for mapper in place.scope()["protocolMappers"]} == {"extra", "groups"}
     assert place.scope()["description"] == "by hand"
     assert {mapper["config"].get("lightweight.claim") for mapper in place.scope()["protocolMappers"]} == {"true", None}
     assert (place.user()["requiredActions"], place.user()["attributes"]) == (["UPDATE_PASSWORD"], {"desk": ["4"]})
-    realm = hands.get_realm(place.workshop.realm.name)
+    realm = admin_api.get_realm(place.workshop.realm.name)
     assert (realm["displayName"], realm["ssoSessionIdleTimeout"]) == ("by hand", 99)
 
 
 def test_a_realm_with_more_groups_than_one_answer_holds_is_read_whole_each_time(empty: Place) -> None:
     empty.realm.apply()
     for number in range(101):
-        empty.hands.create_group({"name": f"other-{number}"})
+        empty.admin_api.create_group({"name": f"other-{number}"})
     assert [empty.realm.plan().pending for _ in range(3)] == [()] * 3
 
 
@@ -667,11 +670,11 @@ def test_a_stale_plan_does_no_harm(place: Place) -> None:
 
 @pytest.mark.fault("Realm", "Keycloak refuses a change", "the error names the object and Keycloak's reason, without secrets")
 def test_a_refused_call_names_the_object_and_keycloaks_reason_without_secrets(place: Place) -> None:
-    place.hands.delete_user(place.user()["id"])
-    squatter = place.hands.create_user({"username": "squatter", "email": "user-dev@kratix.io"})
+    place.admin_api.delete_user(place.user()["id"])
+    squatter = place.admin_api.create_user({"username": "squatter", "email": "user-dev@kratix.io"})
     with pytest.raises(IdentityError) as caught:
         place.realm.apply()
-    place.hands.delete_user(squatter)
+    place.admin_api.delete_user(squatter)
     assert caught.value.what == "user user-dev: Keycloak refused a call"
     assert caught.value.why == "it answered 409: User exists with same email"
     assert caught.value.__cause__ is None
@@ -680,7 +683,7 @@ def test_a_refused_call_names_the_object_and_keycloaks_reason_without_secrets(pl
 
 @pytest.mark.fault("Realm", "a client scope of Keycloak's own was removed", "the error says what can be done")
 def test_a_removed_built_in_scope_is_reported_with_the_way_out(place: Place, keycloak_admin: AdminSource) -> None:
-    place.hands.delete_client_scope(place.scope("address")["id"])
+    place.admin_api.delete_client_scope(place.scope("address")["id"])
     realm = place.workshop.realm.with_values({("clients", 0, "defaultClientScopes"): ["email", "groups", "address"]})
     with pytest.raises(IdentityError, match="client kube: the realm has no client scope address") as caught:
         Realm(keycloak_admin, replace(place.workshop, realm=realm)).apply()

@@ -17,7 +17,7 @@ import yaml
 from labkit.cli.render import render, renderings
 from labkit.common.errors import LabkitError
 from labkit.config.settings import OidcStyle
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.lab import Lab
 from tests.app_config import substituted
 
@@ -76,7 +76,7 @@ def test_the_authentication_file_names_the_labs_issuer_and_its_authority(lab: La
     assert jwt["issuer"]["certificateAuthority"] == lab.keycloak.ca.read_text()
     text = (folder / "oidc-flags.yaml").read_text()
     assert yaml.safe_load(text)["oidc-issuer-url"] == lab.keycloak.issuer
-    assert str(lab.settings.home) not in text
+    assert str(lab.settings.folder) not in text
 
 
 def test_the_portals_files_are_the_labs_own_portals(lab: Lab, folder: Path) -> None:
@@ -113,8 +113,8 @@ def test_the_ca_file_can_be_read_with_its_heading(lab: Lab, folder: Path) -> Non
 def test_before_there_is_a_kind_cluster_all_is_written_that_one_can_be_made_by(
     lab: Lab, tmp_path: Path, style: OidcStyle, file: str
 ) -> None:
-    open_home(tmp_path / "home", environ={}, free_ports=True)
-    told = render(Lab(replace(lab.settings, home=tmp_path / "home", cluster="kind", oidc=style)), tmp_path / "by-hand")
+    open_state_folder(tmp_path / "home", environ={}, free_ports=True)
+    told = render(Lab(replace(lab.settings, folder=tmp_path / "home", cluster="kind", oidc=style)), tmp_path / "by-hand")
     written = written_in(tmp_path / "by-hand")
     assert {each.file for each in renderings(lab.settings.workshop_folder)} - written == {"kubeconfig", "portal.env"}
     assert str(told).count("not yet written: this state folder has no cluster platform yet") == 2

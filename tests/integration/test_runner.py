@@ -30,7 +30,7 @@ import sys
 from labkit.lab import Lab
 from labkit.servers.processes import Server
 lab = Lab.open()
-made = lab.settings.home / "by-the-server"
+made = lab.settings.folder / "by-the-server"
 lab.processes.start(Server("sleeper", (sys.executable, "-c", "open('by-the-server', 'w'); import time; time.sleep(600)"), (), made.exists))
 """
 

@@ -47,8 +47,8 @@ def session(lab: Lab, kube: Client, user_dev: User) -> Session:
 
 
 @pytest.fixture
-def hands(lab: Lab, keycloak_admin: AdminSource) -> KeycloakAdmin:
-    """An administrator's hands in the workshop's realm."""
+def admin_api(lab: Lab, keycloak_admin: AdminSource) -> KeycloakAdmin:
+    """The admin API of the workshop's realm."""
     admin = keycloak_admin()
     admin.get_realms()
     admin.change_current_realm(lab.workshop.realm.name)
@@ -119,10 +119,10 @@ def test_a_wrong_client_secret_is_refused(lab: Lab, kube: Client, user_dev: User
 
 
 @pytest.mark.fault("Sign-in", "a disabled user", "SignInRefused; the fix: the realm plan shows and enables them, after which they get in")
-def test_a_disabled_user_is_refused(lab: Lab, kube: Client, user_dev: User, hands: KeycloakAdmin) -> None:
-    user_id = hands.get_user_id("user-dev")
+def test_a_disabled_user_is_refused(lab: Lab, kube: Client, user_dev: User, admin_api: KeycloakAdmin) -> None:
+    user_id = admin_api.get_user_id("user-dev")
     assert user_id is not None
-    hands.update_user(user_id, {"enabled": False})
+    admin_api.update_user(user_id, {"enabled": False})
     try:
         with refused("invalid_grant", "enable the user"):
             sign_in(lab.keycloak, kube, user_dev)
@@ -132,27 +132,27 @@ def test_a_disabled_user_is_refused(lab: Lab, kube: Client, user_dev: User, hand
 
 
 @pytest.mark.fault("Sign-in", "an account that Keycloak calls unfinished", "SignInRefused; the fix names what an account needs")
-def test_an_unfinished_account_is_refused(lab: Lab, kube: Client, user_dev: User, hands: KeycloakAdmin) -> None:
-    user_id = hands.get_user_id("user-dev")
+def test_an_unfinished_account_is_refused(lab: Lab, kube: Client, user_dev: User, admin_api: KeycloakAdmin) -> None:
+    user_id = admin_api.get_user_id("user-dev")
     assert user_id is not None
-    hands.update_user(user_id, {"requiredActions": ["UPDATE_PASSWORD"]})
+    admin_api.update_user(user_id, {"requiredActions": ["UPDATE_PASSWORD"]})
     try:
         with refused("invalid_grant", "a required action"):
             sign_in(lab.keycloak, kube, user_dev)
     finally:
-        hands.update_user(user_id, {"requiredActions": []})
+        admin_api.update_user(user_id, {"requiredActions": []})
 
 
 @pytest.fixture
-def kube_changed(lab: Lab, hands: KeycloakAdmin) -> Iterator[Callable[..., None]]:
+def kube_changed(lab: Lab, admin_api: KeycloakAdmin) -> Iterator[Callable[..., None]]:
     """Changes fields and attributes of the client kube by hand, until the end of the test."""
-    before = hands.get_client(str(hands.get_client_id("kube")))
+    before = admin_api.get_client(str(admin_api.get_client_id("kube")))
 
     def change(attributes: dict[str, str] | None = None, **fields: Any) -> None:
-        hands.update_client(before["id"], {**before, **fields, "attributes": {**before["attributes"], **(attributes or {})}})
+        admin_api.update_client(before["id"], {**before, **fields, "attributes": {**before["attributes"], **(attributes or {})}})
 
     yield change
-    hands.update_client(before["id"], {**before, "attributes": {**before["attributes"], "client.session.idle.timeout": ""}})
+    admin_api.update_client(before["id"], {**before, "attributes": {**before["attributes"], "client.session.idle.timeout": ""}})
     assert not lab.realm.plan().pending
 
 
@@ -166,8 +166,8 @@ def test_a_client_without_direct_access_grants_is_refused(
 
 
 @pytest.mark.fault("Sign-in", "the realm is disabled", "SignInRefused; the fix: apply the realm plan")
-def test_a_disabled_realm_is_refused(lab: Lab, kube: Client, user_dev: User, hands: KeycloakAdmin) -> None:
-    hands.update_realm(lab.workshop.realm.name, {"enabled": False})
+def test_a_disabled_realm_is_refused(lab: Lab, kube: Client, user_dev: User, admin_api: KeycloakAdmin) -> None:
+    admin_api.update_realm(lab.workshop.realm.name, {"enabled": False})
     try:
         with refused("access_denied", "it enables the realm"):
             sign_in(lab.keycloak, kube, user_dev)
@@ -202,20 +202,20 @@ def test_a_session_whose_refresh_token_was_revoked_cannot_be_renewed(lab: Lab, k
 
 
 @pytest.mark.fault("Sign-in", "all tokens until a moment were revoked (not before)", "the session can't be renewed; the fix: sign in again")
-def test_a_session_from_before_a_revocation_of_all_cannot_be_renewed(lab: Lab, session: Session, hands: KeycloakAdmin) -> None:
-    hands.update_realm(lab.workshop.realm.name, {"notBefore": int(time.time()) + 1})
+def test_a_session_from_before_a_revocation_of_all_cannot_be_renewed(lab: Lab, session: Session, admin_api: KeycloakAdmin) -> None:
+    admin_api.update_realm(lab.workshop.realm.name, {"notBefore": int(time.time()) + 1})
     try:
         with refused("invalid_grant", "revoked all tokens"):
             session.renew()
     finally:
-        hands.update_realm(lab.workshop.realm.name, {"notBefore": 0})
+        admin_api.update_realm(lab.workshop.realm.name, {"notBefore": 0})
 
 
 @pytest.mark.fault(
     "Sign-in", "the user is disabled while signed in", "the session can't be renewed; the fix: enable the user, sign in again"
 )
-def test_a_session_of_a_user_who_was_disabled_cannot_be_renewed(lab: Lab, session: Session, hands: KeycloakAdmin) -> None:
-    hands.update_user(str(hands.get_user_id("user-dev")), {"enabled": False})
+def test_a_session_of_a_user_who_was_disabled_cannot_be_renewed(lab: Lab, session: Session, admin_api: KeycloakAdmin) -> None:
+    admin_api.update_user(str(admin_api.get_user_id("user-dev")), {"enabled": False})
     try:
         with refused("invalid_grant", "enable the user"):
             session.renew()
@@ -243,15 +243,15 @@ def test_clocks_that_differ_are_reported_at_sign_in(
 @pytest.mark.fault(
     "Keycloak", "a Frontend URL gives the realm another issuer", "signing in is refused with both issuers; the fix: clear it"
 )
-def test_a_realm_that_names_another_issuer_is_not_taken(lab: Lab, kube: Client, user_dev: User, hands: KeycloakAdmin) -> None:
+def test_a_realm_that_names_another_issuer_is_not_taken(lab: Lab, kube: Client, user_dev: User, admin_api: KeycloakAdmin) -> None:
     name = lab.workshop.realm.name
-    attributes = hands.get_realm(name)["attributes"]
-    hands.update_realm(name, {"attributes": {**attributes, "frontendUrl": "https://sso.example"}})
+    attributes = admin_api.get_realm(name)["attributes"]
+    admin_api.update_realm(name, {"attributes": {**attributes, "frontendUrl": "https://sso.example"}})
     try:
         with pytest.raises(IdentityError, match=rf"another issuer than the lab's: https://sso.example/realms/{name}") as caught:
             sign_in(lab.keycloak, kube, user_dev)
     finally:
-        hands.update_realm(name, {"attributes": {**attributes, "frontendUrl": ""}})
+        admin_api.update_realm(name, {"attributes": {**attributes, "frontendUrl": ""}})
     assert lab.keycloak.issuer in caught.value.why
     assert "Frontend URL" in caught.value.fix
     assert sign_in(lab.keycloak, kube, user_dev).claims["iss"] == lab.keycloak.issuer
@@ -347,16 +347,16 @@ def test_renewing_gives_new_tokens_of_the_same_session(session: Session) -> None
     assert session.claims["sid"] == sid
 
 
-def test_tokens_are_renewed_before_they_expire(lab: Lab, kube: Client, user_dev: User, hands: KeycloakAdmin) -> None:
-    client_id = str(hands.get_client_id("kube"))
-    declared = hands.get_client(client_id)
-    hands.update_client(client_id, {**declared, "attributes": {**declared["attributes"], "access.token.lifespan": "20"}})
+def test_tokens_are_renewed_before_they_expire(lab: Lab, kube: Client, user_dev: User, admin_api: KeycloakAdmin) -> None:
+    client_id = str(admin_api.get_client_id("kube"))
+    declared = admin_api.get_client(client_id)
+    admin_api.update_client(client_id, {**declared, "attributes": {**declared["attributes"], "access.token.lifespan": "20"}})
     try:
         session = sign_in(lab.keycloak, kube, user_dev)
         first = session._tokens
         assert session.tokens != first
     finally:
-        hands.update_client(client_id, {**declared, "attributes": {**declared["attributes"], "access.token.lifespan": ""}})
+        admin_api.update_client(client_id, {**declared, "attributes": {**declared["attributes"], "access.token.lifespan": ""}})
     session.renew()
     assert session.tokens is session.tokens
     assert not lab.realm.plan().pending
@@ -368,11 +368,11 @@ def test_a_session_is_resumed_with_its_refresh_token(lab: Lab, kube: Client, ses
 
 
 @pytest.fixture
-def one_use_only(lab: Lab, hands: KeycloakAdmin) -> Iterator[None]:
+def one_use_only(lab: Lab, admin_api: KeycloakAdmin) -> Iterator[None]:
     """A realm that takes a refresh token once (*Revoke Refresh Token*)."""
-    hands.update_realm(lab.workshop.realm.name, {"revokeRefreshToken": True, "refreshTokenMaxReuse": 0})
+    admin_api.update_realm(lab.workshop.realm.name, {"revokeRefreshToken": True, "refreshTokenMaxReuse": 0})
     yield
-    hands.update_realm(lab.workshop.realm.name, {"revokeRefreshToken": False})
+    admin_api.update_realm(lab.workshop.realm.name, {"revokeRefreshToken": False})
 
 
 ONE_USE_ONLY = "a realm takes each refresh token once only, and several need a new token at the same moment"
@@ -404,7 +404,7 @@ def whoami(lab: Lab, username: str) -> list[str]:
 def cached(lab: Lab, **change: object) -> dict[str, Any]:
     """What `labkit credential` keeps of user-dev, with these changes."""
     lab.credential("user-dev")
-    file = lab.settings.home / "credentials" / "user-dev.json"
+    file = lab.settings.folder / "credentials" / "user-dev.json"
     kept = dict(json.loads(file.read_text()))
     file.write_text(json.dumps({**kept, **change}))
     return kept
@@ -424,12 +424,12 @@ def waits_for_tokens(kubectl: subprocess.Popen[str]) -> bool:
 
 @pytest.mark.fault("Sign-in", ONE_USE_ONLY, "parallel kubectl: one `labkit credential` renews, and nobody has to sign in anew")
 @pytest.mark.usefixtures("one_use_only")
-def test_of_several_kubectl_one_renews_what_is_cached(lab: Lab, hands: KeycloakAdmin) -> None:
-    kept, user_id = cached(lab, expires=0), str(hands.get_user_id("user-dev"))
-    before = {each["id"] for each in hands.get_sessions(user_id)}
+def test_of_several_kubectl_one_renews_what_is_cached(lab: Lab, admin_api: KeycloakAdmin) -> None:
+    kept, user_id = cached(lab, expires=0), str(admin_api.get_user_id("user-dev"))
+    before = {each["id"] for each in admin_api.get_sessions(user_id)}
     command = whoami(lab, "user-dev")
     # Keycloak answers none before all are about to renew.
-    keycloak = session_of(lab.settings.home, "keycloak")
+    keycloak = session_of(lab.settings.folder, "keycloak")
     for process in keycloak:
         process.suspend()
     try:
@@ -440,7 +440,7 @@ def test_of_several_kubectl_one_renews_what_is_cached(lab: Lab, hands: KeycloakA
             process.resume()
     said = [run.communicate(timeout=120)[0] for run in runs]
     assert [text for text in said if "user-dev@kratix.io" not in text] == []
-    assert {each["id"] for each in hands.get_sessions(user_id)} <= before
+    assert {each["id"] for each in admin_api.get_sessions(user_id)} <= before
     now = cached(lab)
     assert now["id_token"] != kept["id_token"]
     assert decoded(now["id_token"], 1)["sid"] == decoded(kept["id_token"], 1)["sid"]
@@ -449,7 +449,7 @@ def test_of_several_kubectl_one_renews_what_is_cached(lab: Lab, hands: KeycloakA
 def hold_the_lock(lab: Lab) -> subprocess.Popen[str]:
     """Another process that is about to get tokens, for ever."""
     hold = "import sys, time, filelock\nwith filelock.FileLock(sys.argv[1]): print('held', flush=True); time.sleep(600)"
-    holder = subprocess.Popen([sys.executable, "-c", hold, lab.settings.home / "credentials.lock"], stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen([sys.executable, "-c", hold, lab.settings.folder / "credentials.lock"], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     return holder
@@ -485,7 +485,7 @@ def test_a_cached_token_that_is_good_needs_neither_lock_nor_network(lab: Lab, mo
 
 
 @pytest.fixture
-def alice(lab: Lab, hands: KeycloakAdmin, tmp_path: Path) -> Iterator[Lab]:
+def alice(lab: Lab, admin_api: KeycloakAdmin, tmp_path: Path) -> Iterator[Lab]:
     """The lab by a workshop folder of one's own, in which there is an alice."""
     realm = lab.workshop.realm.representation
     person = {**realm["users"][0], "username": "alice", "email": "alice@example.com", "firstName": "Alice", "lastName": "A"}
@@ -496,7 +496,7 @@ def alice(lab: Lab, hands: KeycloakAdmin, tmp_path: Path) -> Iterator[Lab]:
     mine.realm.apply()
     yield mine
     mine.cluster.kubeconfig.remove("alice-exec")
-    hands.delete_user(str(hands.get_user_id("alice")))
+    admin_api.delete_user(str(admin_api.get_user_id("alice")))
 
 
 @pytest.mark.fault(
@@ -531,9 +531,9 @@ def test_an_id_token_stays_good_after_its_session_ended(lab: Lab, session: Sessi
 
 
 @pytest.mark.fault("Sign-in", "a session that an administrator ended", "it can't be renewed; the fix: sign in again")
-def test_a_session_that_an_administrator_ended_cannot_be_renewed(session: Session, hands: KeycloakAdmin) -> None:
-    user_id = hands.get_user_id("user-dev")
+def test_a_session_that_an_administrator_ended_cannot_be_renewed(session: Session, admin_api: KeycloakAdmin) -> None:
+    user_id = admin_api.get_user_id("user-dev")
     assert user_id is not None
-    hands.user_logout(user_id)
+    admin_api.user_logout(user_id)
     with refused("invalid_grant", "sign in again"):
         session.renew()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.lab import Lab
 from tests.support import belonging_to
 
@@ -63,7 +63,7 @@ class TestShortage:
         "Servers", "a server gets too little memory to start", "the error says so and ends with the server's own words; none is left"
     )
     def test_a_server_that_gets_too_little_memory_is_reported_with_its_words(self, tmp_path: Path) -> None:
-        open_home(tmp_path / "home", environ={}, free_ports=True)
+        open_state_folder(tmp_path / "home", environ={}, free_ports=True)
         gigabyte = 1 << 30
         done = up(tmp_path / "home", limit=lambda: resource.setrlimit(resource.RLIMIT_AS, (gigabyte, gigabyte)))
         assert done.returncode == 1, done.stdout + done.stderr

@@ -58,7 +58,7 @@ def test_an_exercise_is_not_done_by_its_starter_and_is_by_its_solution_until_it_
 def test_a_key_that_signs_nothing_does_not_do(lab: Lab) -> None:
     """The realm's whole list is no key, and its key for encryption verifies no token."""
     keys = lab.keycloak.get(lab.keycloak.discovery()["jwks_uri"]).json()
-    file = lab.settings.home / "signing-key.json"
+    file = lab.settings.folder / "signing-key.json"
     for saved, said in (
         (keys, "it holds no key"),
         (next(key for key in keys["keys"] if key["use"] == "enc"), "does not verify a new token"),
@@ -162,8 +162,8 @@ def test_the_template_check_wants_it_in_the_catalog(lab: Lab) -> None:
     admin = lab.portal.sign_in("user-admin")
     admin.register_template(OWN / "templates" / "configmap.yaml")
     assert check(lab, "template").ok
-    (lab.settings.home / "portal" / "templates" / "configmap.yaml").unlink()
-    admin.ask("POST", "catalog/refresh", json={"entityRef": location_ref(str(lab.settings.home / "portal" / "templates" / "*.yaml"))})
+    (lab.settings.folder / "portal" / "templates" / "configmap.yaml").unlink()
+    admin.ask("POST", "catalog/refresh", json={"entityRef": location_ref(str(lab.settings.folder / "portal" / "templates" / "*.yaml"))})
     (entity,) = [e for e in admin.catalog("template").entities if e["metadata"]["name"] == "configmap"]
     admin.ask("DELETE", f"catalog/entities/by-uid/{entity['metadata']['uid']}")
     with pytest.raises(CheckFailed, match="template:default/configmap is not in the catalog"):
@@ -211,7 +211,7 @@ def test_the_lab_that_the_instructors_guide_shows_is_one_like_the_others(lab: La
         assert not examine(lab, "quota").ok
         for _ in range(2):
             assert solve(lab, STEPS["quota"]).ok
-        assert begin("10-quota").settings.home == lab.settings.home
+        assert begin("10-quota").settings.folder == lab.settings.folder
         for _ in range(2):
             assert reset_lab(lab, the_lab("10")) == ["quota"]
         assert not examine(lab, "quota").ok

@@ -16,9 +16,9 @@ LAB_PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", 
 
 
 @pytest.fixture(scope="module")
-def cache(lab_home: Path) -> Path:
+def cache(lab_folder: Path) -> Path:
     settings = Settings.load()
-    assert settings.home == lab_home
+    assert settings.folder == lab_folder
     return settings.cache
 
 

@@ -23,7 +23,7 @@ from labkit.lab import Lab
 from tests.faults.lab import KEYCLOAK, kill
 from tests.integration.docker_stand_in import ANSWERS
 from tests.kind.record import record, shape
-from tests.support import home_of_its_own, labkit, wait_for
+from tests.support import labkit, own_state_folder, wait_for
 
 KIND: dict[str, Any] = {"LABKIT_CLUSTER": "kind"}
 ON_KIND = [info.name for info in LABS if info.name[:2] in ("02", "03", "04", "05", "06")]
@@ -32,7 +32,7 @@ ON_KIND = [info.name for info in LABS if info.name[:2] in ("02", "03", "04", "05
 @pytest.fixture(scope="module", params=OIDC_STYLES)
 def home(request: pytest.FixtureRequest, docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A state folder with a realm, whose cluster is to be a KinD; in one style after the other."""
-    with home_of_its_own(tmp_path_factory.mktemp("kind") / "home") as folder, pytest.MonkeyPatch.context() as patch:
+    with own_state_folder(tmp_path_factory.mktemp("kind") / "home") as folder, pytest.MonkeyPatch.context() as patch:
         for variable, value in {"LABKIT_OIDC": request.param, **KIND}.items():
             patch.setenv(variable, value)
         lab = Lab.open()
@@ -40,13 +40,13 @@ def home(request: pytest.FixtureRequest, docker: Docker, tmp_path_factory: pytes
         lab.realm.apply()
         yield folder
         assert labkit("down").returncode == 0
-        assert docker.containers_with(f"/kind/labkit/{lab.settings.home_id}") == {}
+        assert docker.containers_with(f"/kind/labkit/{lab.settings.folder_id}") == {}
         assert "nothing of" in labkit("down").stdout
 
 
 def node_of(docker: Docker) -> str:
     """The name of this lab's node, running or not."""
-    (name,) = docker.containers_with(f"/kind/labkit/{Lab.open().settings.home_id}")
+    (name,) = docker.containers_with(f"/kind/labkit/{Lab.open().settings.folder_id}")
     return name
 
 

@@ -13,7 +13,7 @@ from labkit.cluster.kind.node_image import NodeImage
 from labkit.config.settings import Settings
 from labkit.lab import Lab
 from tests.integration.docker_stand_in import ANSWERS
-from tests.support import home_of_its_own, labkit
+from tests.support import labkit, own_state_folder
 
 KIND: dict[str, Any] = {"LABKIT_CLUSTER": "kind"}
 NOWHERE = "registry.invalid/kindest/node:v1.37.0"
@@ -21,7 +21,7 @@ NOWHERE = "registry.invalid/kindest/node:v1.37.0"
 
 @pytest.mark.fault("Servers", "a KinD node image that can't be had", "nothing is started, and the next `labkit up` may go without Docker")
 def test_without_an_image_nothing_is_begun(docker: Docker, tmp_path: Path) -> None:
-    with home_of_its_own(tmp_path / "home") as folder:
+    with own_state_folder(tmp_path / "home") as folder:
         refused = labkit("up", LABKIT_KIND_IMAGE=NOWHERE, **KIND)
         assert refused.returncode == 1
         assert f"Docker has no node image {NOWHERE}" in refused.stderr
@@ -39,7 +39,7 @@ def test_somebody_elses_cluster_is_left_alone(docker: Docker, tmp_path: Path) ->
     named = [f"--label={name}={value}" for name, value in labels.items()]
     theirs = docker.run("create", "--name=platform-control-plane", *named, NodeImage.of(Settings.load()).to_use()).strip()
     try:
-        with home_of_its_own(tmp_path / "home"):
+        with own_state_folder(tmp_path / "home"):
             refused = labkit("up", **KIND)
             assert "a KinD cluster platform that this lab has not made" in refused.stderr
             assert Lab.open().processes.names() == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.course.steps import the_lab
 from labkit.lab import Lab
 from tests.support import QUICK_LABS
@@ -16,7 +16,7 @@ from tests.support import QUICK_LABS
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("labs") / "home"
-    open_home(folder, environ={}, free_ports=True)
+    open_state_folder(folder, environ={}, free_ports=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABKIT_HOME", str(folder))
         patch.setenv("LABKIT_KEYCLOAK", "local")

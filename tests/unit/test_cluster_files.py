@@ -32,7 +32,7 @@ GATEWAY = "172.18.0.1"
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(
-        root=tmp_path, home=Path("/home/lab"), home_id="ID", cache=tmp_path, workshop_folder=tmp_path, ports=PORTS, kind_image="node:1"
+        root=tmp_path, folder=Path("/home/lab"), folder_id="ID", cache=tmp_path, workshop_folder=tmp_path, ports=PORTS, kind_image="node:1"
     )
 
 
@@ -55,10 +55,10 @@ def loaded(config: str) -> dict[str, Any]:
     return read
 
 
-def golden(kind: str, case: str, folder: Path, home_id: str) -> dict[str, Any]:
+def golden(kind: str, case: str, folder: Path, folder_id: str) -> dict[str, Any]:
     """What kind received, and what it receives besides: both files that an API server may read are mounted, and kubeadm always patches."""
     expected = loaded(yaml.safe_dump({**GOLDEN[kind][case], "kubeadmConfigPatches": map_to_text(GOLDEN[kind][case])}))
-    mark = f"/kind/labkit/{home_id}"
+    mark = f"/kind/labkit/{folder_id}"
     expected["kubeadmConfigPatches"][1:] = [{"kind": "InitConfiguration", "patches": {"directory": mark}}]
     (node,) = expected["nodes"]
     # Was named otherwise in a config for doing it by hand.
@@ -91,7 +91,7 @@ def test_the_api_server_gets_the_same_audit_policy() -> None:
 
 
 def test_the_control_plane_gets_the_same_command_lines(tmp_path: Path, settings: Settings) -> None:
-    cluster = LocalCluster(replace(settings, home=tmp_path), Processes(settings), Toolchain(tmp_path))
+    cluster = LocalCluster(replace(settings, folder=tmp_path), Processes(settings), Toolchain(tmp_path))
     programs, told = dict.fromkeys(SERVERS, Path("program")), trust(tmp_path, "flags local")
     servers = {
         "etcd": cluster._etcd(programs),
@@ -106,7 +106,7 @@ def test_the_control_plane_gets_the_same_command_lines(tmp_path: Path, settings:
 
 @pytest.mark.parametrize("case", GOLDEN["kind"])
 def test_kind_gets_the_same_config(tmp_path: Path, settings: Settings, case: str) -> None:
-    found = loaded(KindFiles(trust(tmp_path, case), settings, GATEWAY, settings.state.kind, settings.home_id).config)
+    found = loaded(KindFiles(trust(tmp_path, case), settings, GATEWAY, settings.state.kind, settings.folder_id).config)
     assert found == golden("kind", case, Path("/home/lab/kind"), "ID")
 
 

@@ -24,7 +24,7 @@ from labkit.workshop.workshop import Workshop
 def lab() -> Any:
     """In place of a lab: what the probes of these tests ask for."""
     workshop = Workshop.load(OWN, portal_url="http://localhost:1")
-    return SimpleNamespace(session=str, settings=SimpleNamespace(home="/h"), workshop=workshop)
+    return SimpleNamespace(session=str, settings=SimpleNamespace(folder="/h"), workshop=workshop)
 
 
 def fails(error: LabkitError) -> Any:

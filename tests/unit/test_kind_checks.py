@@ -98,7 +98,7 @@ def test_up_offers_kind_beside_a_new_local_cluster_where_docker_answers(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     (home / there).mkdir(mode=0o700, parents=True)
-    monkeypatch.setattr(Lab, "up", lambda lab: (lab.settings.home / "etcd").mkdir(exist_ok=True))
+    monkeypatch.setattr(Lab, "up", lambda lab: (lab.settings.folder / "etcd").mkdir(exist_ok=True))
     monkeypatch.setattr(Cluster, "enter_everybody", lambda _: None)
     assert main(["up"]) == 0
     assert (OFFER in capsys.readouterr().out) == offered

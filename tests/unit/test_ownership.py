@@ -20,7 +20,7 @@ from labkit.cli import main
 from labkit.common.errors import SettingsError
 from labkit.common.ownership import make_private, require_own
 from labkit.config.settings import FIRST_LAB, Settings, find_root, own_root
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.lab import Lab
 from labkit.toolchain.recipe import Program
 from labkit.toolchain.store import Store
@@ -63,8 +63,8 @@ def checkout(folder: Path) -> Path:
     return folder
 
 
-def a_home(folder: Path) -> None:
-    open_home(folder, environ={})
+def a_state_folder(folder: Path) -> None:
+    open_state_folder(folder, environ={})
 
 
 def a_cache(folder: Path) -> None:
@@ -82,7 +82,7 @@ def modes(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder.parent)): stat.S_IMODE(path.stat().st_mode) for path in found}
 
 
-KINDS = pytest.mark.parametrize("use", [a_home, a_cache, a_checkout])
+KINDS = pytest.mark.parametrize("use", [a_state_folder, a_cache, a_checkout])
 
 
 @pytest.mark.fault(
@@ -190,7 +190,7 @@ def test_the_checkout_of_this_very_code_needs_no_look_nor_does_what_is_above_it(
     monkeypatch.setattr(labkit.common.ownership, "CODE", root)
     monkeypatch.setattr(labkit.config.settings, "CODE", root)
     a_checkout(root)
-    a_home(root / ".labkit")
+    a_state_folder(root / ".labkit")
     give_away(root)
     a_checkout(root)
 
@@ -206,7 +206,7 @@ def test_the_home_directory_needs_no_look_so_that_the_fix_always_works(
         above.chmod(0o2775)
         if os.geteuid() == 0:
             give_away(above)
-    a_home(home)
+    a_state_folder(home)
 
 
 def test_in_somebody_elses_checkout_a_lab_that_is_named_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +260,7 @@ def test_what_labkit_makes_is_ones_own_whatever_the_umask(tmp_path: Path) -> Non
         subprocess.run(["sh", "-c", "mkdir lib; touch lib/module"], cwd=made, check=True)
         store.put("kubectl-1", made, Program("kubectl", "1", made / "kubectl", "a test"))
     store.log("x")
-    open_home(tmp_path / "new" / "home", environ={}, free_ports=True)
+    open_state_folder(tmp_path / "new" / "home", environ={}, free_ports=True)
     found = modes(tmp_path / "new")
     assert {found[name] for name in ("new", "new/cache", "new/cache/programs", "new/cache/logs", "new/home")} == {0o700}
     assert {name: oct(mode) for name, mode in found.items() if mode & 0o022} == {}

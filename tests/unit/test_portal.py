@@ -64,8 +64,8 @@ def workshop(settings: Settings) -> Workshop:
 
 def given(settings: Settings, endpoint: Endpoint | None = None, issuer: str = ISSUER, pages: Path | None = None) -> dict[str, Any]:
     """What Backstage has once it has read app-config.yaml, with the secrets' variables in the place of their values."""
-    endpoint = endpoint or Endpoint("local-platform", "https://localhost:6443", settings.home / "tls" / "ca.crt", {})
-    known = config.variables(settings, endpoint, issuer, settings.home / "portal", pages)
+    endpoint = endpoint or Endpoint("local-platform", "https://localhost:6443", settings.folder / "tls" / "ca.crt", {})
+    known = config.variables(settings, endpoint, issuer, settings.folder / "portal", pages)
     secrets = {name: f"${{{name}}}" for name in (config.SESSION_SECRET, config.CLIENT_SECRET)}
     return dict(substituted(yaml.safe_load(config.APP_CONFIG.read_text()), {**known, **secrets}))
 
@@ -110,7 +110,7 @@ def test_the_file_gives_backstage_what_the_builder_in_python_gave(variant: str) 
 
 def test_every_variable_of_the_configuration_is_given_or_a_secret() -> None:
     endpoint = Endpoint("p", "https://localhost:1", Path("ca"), {})
-    known = config.variables(replace(LAB, cluster="external"), endpoint, ISSUER, LAB.home, Path("/pages"))
+    known = config.variables(replace(LAB, cluster="external"), endpoint, ISSUER, LAB.folder, Path("/pages"))
     assert variables_in(config.APP_CONFIG.read_text()) == {*known, config.SESSION_SECRET, config.CLIENT_SECRET}
 
 
@@ -138,7 +138,7 @@ def test_the_portal_listens_on_loopback_verifies_the_cluster_and_asks_who_is_all
     told = given(settings)
     assert told["backend"]["listen"] == {"host": "127.0.0.1", "port": str(settings.ports["portal"])}
     (cluster,) = told["kubernetes"]["clusterLocatorMethods"][0]["clusters"]
-    assert (cluster["authProvider"], cluster["caFile"]) == ("oidc", str(settings.home / "tls" / "ca.crt"))
+    assert (cluster["authProvider"], cluster["caFile"]) == ("oidc", str(settings.folder / "tls" / "ca.crt"))
     assert "skipTLSVerify" not in cluster
     assert told["permission"] == {"enabled": True}
     assert told["backend"]["actions"] == {"pluginSources": []}
@@ -154,7 +154,7 @@ def test_the_portal_listens_on_loopback_verifies_the_cluster_and_asks_who_is_all
 def test_in_a_cluster_that_others_use_the_portal_gets_the_label_that_marks_what_is_the_labs(settings: Settings) -> None:
     assert given(settings)["ske"]["kubernetes"] == {"platformName": "local-platform"}
     told = given(replace(settings, cluster="external"))["ske"]["kubernetes"]
-    assert told == {"platformName": "local-platform", "label": f"labkit/home={settings.home_id}"}
+    assert told == {"platformName": "local-platform", "label": f"labkit/home={settings.folder_id}"}
 
 
 def test_publishers_are_the_groups_that_may_do_everything_in_the_cluster(workshop: Workshop) -> None:

@@ -71,8 +71,8 @@ def test_the_practice_lab_is_local_and_its_own_whatever_the_learners_is(tmp_path
     inner = learners.within(learners.state.practice)
     assert (inner.cluster, inner.context, inner.hosted, inner.oidc) == ("local", "", None, "flags")
     assert inner.workshop_folder == OWN
-    assert inner.home == learners.home / "practice"
-    assert inner.home_id != learners.home_id
+    assert inner.folder == learners.folder / "practice"
+    assert inner.folder_id != learners.folder_id
     assert set(inner.ports.values()).isdisjoint(learners.ports.values())
     assert learners.within(learners.state.practice) == inner
 
@@ -85,7 +85,7 @@ def test_before_it_is_started_nothing_can_be_done_with_it_and_nothing_is_made(la
         assert "labkit break NAME" in refusal.value.fix
     assert examine(lab, "practice").ok
     assert practice.fault is None
-    assert [*lab.settings.home.glob("practice")] == []
+    assert [*lab.settings.folder.glob("practice")] == []
 
 
 def test_an_unknown_fault_is_refused_with_those_there_are(sandbox: Patient) -> None:
@@ -179,7 +179,7 @@ def test_the_learners_lab_names_the_practice_labs_servers_and_stops_them_with_it
 
 
 def test_forgetting_people_forgets_them_in_the_practice_lab_as_well(lab: Lab) -> None:
-    kept = Practice(lab).lab.settings.home / "credentials" / "user-dev.json"
+    kept = Practice(lab).lab.settings.folder / "credentials" / "user-dev.json"
     write_private(kept, "{}")
     assert lab.people_on_disk() == ["practice: user-dev.json"]
     assert lab.forget_people() == ["practice: user-dev.json"]

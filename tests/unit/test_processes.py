@@ -24,7 +24,7 @@ from labkit.common.errors import PortInUse, ServerError, SettingsError
 from labkit.config.hosting import SECRET_VARIABLE
 from labkit.config.ports import is_listened_on, port_is_free
 from labkit.config.settings import Settings
-from labkit.config.state_folder import open_home
+from labkit.config.state_folder import open_state_folder
 from labkit.servers.processes import Processes, Server
 
 PATIENCE_SECONDS = 60
@@ -59,7 +59,7 @@ processes, server = test["Processes"](settings), test["listener"](settings)
 
 
 def settings_of(home: Path) -> Settings:
-    facts = open_home(home, environ={}, free_ports=True)
+    facts = open_state_folder(home, environ={}, free_ports=True)
     return Settings(home.parent, home, facts.id, home.parent / "cache", home.parent / "workshop", facts.ports)
 
 
@@ -80,7 +80,7 @@ def listener(
     port = settings.ports["etcd"]
     return Server(
         name="listener",
-        argv=(sys.executable, "-I", "-S", "-c", code, str(port), str(settings.home), *args),
+        argv=(sys.executable, "-I", "-S", "-c", code, str(port), str(settings.folder), *args),
         ports=("etcd",),
         ready=ready or (lambda: answers(port)),
         env={"LISTENER_SECRET": "hidden"},
@@ -89,7 +89,7 @@ def listener(
     )
 
 
-def of_home(home: Path) -> list[psutil.Process]:
+def of_folder(home: Path) -> list[psutil.Process]:
     """The processes, launchers included, that name a state folder in their command line."""
     found = []
     for process in psutil.process_iter():
@@ -126,7 +126,7 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
     for name in processes.names():
         processes.stop(name)
     # What is about to end by itself is not left behind.
-    _, left = psutil.wait_procs([process for process in of_home(made.home) if process.pid != os.getpid()], timeout=5)
+    _, left = psutil.wait_procs([process for process in of_folder(made.folder) if process.pid != os.getpid()], timeout=5)
     for process in left:
         process.kill()
     assert not left, f"left behind, on no record: {left}"
@@ -138,7 +138,7 @@ def processes(settings: Settings) -> Processes:
 
 
 def record_file(settings: Settings) -> Path:
-    return settings.home / "run" / "listener.json"
+    return settings.folder / "run" / "listener.json"
 
 
 def test_a_server_runs_in_a_session_of_its_own(settings: Settings, processes: Processes) -> None:
@@ -149,7 +149,9 @@ def test_a_server_runs_in_a_session_of_its_own(settings: Settings, processes: Pr
 
 def test_records_and_logs_are_for_their_owner_only(settings: Settings, processes: Processes) -> None:
     running = processes.start(listener(settings))
-    modes = {path: path.stat().st_mode & 0o777 for path in (record_file(settings), running.log, running.log.parent, settings.home / "run")}
+    modes = {
+        path: path.stat().st_mode & 0o777 for path in (record_file(settings), running.log, running.log.parent, settings.folder / "run")
+    }
     assert list(modes.values()) == [0o600, 0o600, 0o700, 0o700]
 
 
@@ -159,7 +161,7 @@ def test_what_a_server_makes_is_its_owners_only_whatever_the_umask(settings: Set
         processes.start(listener(settings, code=f"open('made', 'w').close()\n{LISTEN}"))
     finally:
         os.umask(before)
-    assert (settings.home / "made").stat().st_mode & 0o777 == 0o600
+    assert (settings.folder / "made").stat().st_mode & 0o777 == 0o600
 
 
 def test_what_is_in_env_reaches_the_server_but_no_command_line(settings: Settings, processes: Processes) -> None:
@@ -175,7 +177,7 @@ def test_a_server_reads_nothing_from_its_starter(settings: Settings, processes: 
 
 
 def test_a_server_survives_its_starter_and_is_taken_over(settings: Settings, processes: Processes) -> None:
-    other = starter(settings.home, "print(processes.start(server).pid, os.getpid())")
+    other = starter(settings.folder, "print(processes.start(server).pid, os.getpid())")
     pid, starter_pid = map(int, end_of(other).split()[-2:])
     assert other.returncode == 0
     assert not psutil.pid_exists(starter_pid)
@@ -192,7 +194,7 @@ def test_another_command_line_starts_it_anew(settings: Settings, processes: Proc
     first = processes.start(listener(settings))
     second = processes.start(listener(settings, "--other"))
     assert second.pid != first.pid
-    assert {process.pid for process in of_home(settings.home)} == {second.pid}
+    assert {process.pid for process in of_folder(settings.folder)} == {second.pid}
 
 
 @pytest.mark.fault("Servers", "a file that a server reads at its start has changed", "the next start starts it anew")
@@ -224,7 +226,7 @@ def test_a_child_that_outlives_the_leader_is_stopped_with_its_session(settings: 
     assert answers(settings.ports["etcd"])
     assert processes.stop("listener")
     assert port_is_free(settings.ports["etcd"])
-    assert of_home(settings.home) == []
+    assert of_folder(settings.folder) == []
 
 
 @pytest.mark.fault(
@@ -254,7 +256,7 @@ def test_starting_again_stops_what_outlived_the_leader_first(settings: Settings,
     os.kill(orphans, signal.SIGKILL)
     wait_for(lambda: processes.running("listener") is None)
     assert processes.start(server).pid != orphans
-    assert len(of_home(settings.home)) == 2
+    assert len(of_folder(settings.folder)) == 2
 
 
 @pytest.mark.fault("Servers", "a record whose pid now belongs to somebody else, or is from another boot", "it is never signalled")
@@ -273,7 +275,7 @@ def test_a_process_with_the_recorded_pid_from_another_time_is_never_signalled(
 
 
 def test_a_server_is_stopped_in_short_though_its_starter_lives_and_never_reads_its_exit_code(settings: Settings) -> None:
-    with starter(settings.home, "processes.start(server); print('started', flush=True); sys.stdin.read()") as notebook:
+    with starter(settings.folder, "processes.start(server); print('started', flush=True); sys.stdin.read()") as notebook:
         assert notebook.stdout is not None
         while "started" not in (line := notebook.stdout.readline()):
             assert line
@@ -324,10 +326,10 @@ def test_a_server_without_its_first_thread_is_stopped(processes: Processes, sett
 @pytest.mark.fault("Servers", "kill -9 of the starter after the fork, before the record", "no server runs")
 def test_a_starter_killed_before_the_record_is_written_leaves_no_server(settings: Settings) -> None:
     die = "import labkit.servers.processes\nlabkit.servers.processes.write_private = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-    other = starter(settings.home, f"{die}processes.start(server)")
+    other = starter(settings.folder, f"{die}processes.start(server)")
     end_of(other)
     assert other.returncode == -signal.SIGKILL
-    wait_for(lambda: of_home(settings.home) == [])
+    wait_for(lambda: of_folder(settings.folder) == [])
     assert not record_file(settings).exists()
     # A process that ends loses its name before its sockets.
     wait_for(lambda: port_is_free(settings.ports["etcd"]))
@@ -336,7 +338,7 @@ def test_a_starter_killed_before_the_record_is_written_leaves_no_server(settings
 @pytest.mark.fault("Servers", "kill -9 of the starter right after the launch", "the server is on record, and taken over")
 def test_a_starter_killed_right_after_the_launch_leaves_a_server_on_record(settings: Settings, processes: Processes) -> None:
     die = "import dataclasses\nserver = dataclasses.replace(server, ready=lambda: os.kill(os.getpid(), signal.SIGKILL))\n"
-    other = starter(settings.home, f"{die}processes.start(server)")
+    other = starter(settings.folder, f"{die}processes.start(server)")
     end_of(other)
     assert other.returncode == -signal.SIGKILL
     recorded = json.loads(record_file(settings).read_text())["pid"]
@@ -357,7 +359,7 @@ def test_a_server_that_is_not_ready_in_time_is_stopped_and_the_error_ends_with_i
     assert caught.value.what == "listener was not ready within 0 s"
     assert "RuntimeError: not yet" in caught.value.why
     assert caught.value.why.splitlines()[-15:] == [*(f"line {i}" for i in range(6, 20)), "listening"]
-    assert of_home(settings.home) == []
+    assert of_folder(settings.folder) == []
     assert processes.names() == []
 
 
@@ -429,25 +431,25 @@ def test_a_damaged_record_is_named_and_keeps_no_other_server_running(settings: S
 )
 def test_down_needs_nothing_but_the_records(settings: Settings, processes: Processes, damage: str) -> None:
     processes.start(listener(settings))
-    env = {**os.environ, "LABKIT_HOME": str(settings.home), "LABKIT_KEYCLOAK": "local"}
+    env = {**os.environ, "LABKIT_HOME": str(settings.folder), "LABKIT_KEYCLOAK": "local"}
     if damage.endswith("home.json"):
-        (settings.home / damage).parent.mkdir(exist_ok=True)
-        (settings.home / damage).write_text('{"format": 1, "id": "x", "ports": null}')
+        (settings.folder / damage).parent.mkdir(exist_ok=True)
+        (settings.folder / damage).write_text('{"format": 1, "id": "x", "ports": null}')
     else:
         env[damage] = "/no'where"
     done = subprocess.run([sys.executable, "-P", "-m", "labkit", "down"], capture_output=True, text=True, env=env, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
     assert "stopped listener by the records of processes" in done.stdout
     assert damage in done.stderr or "/no'where" in done.stderr
-    assert of_home(settings.home) == []
+    assert of_folder(settings.folder) == []
 
 
 def test_down_stops_a_lab_whose_facts_were_removed(settings: Settings, processes: Processes) -> None:
     processes.start(listener(settings))
     settings.state.facts.unlink()
-    env = {**os.environ, "LABKIT_HOME": str(settings.home), "LABKIT_KEYCLOAK": "local"}
+    env = {**os.environ, "LABKIT_HOME": str(settings.folder), "LABKIT_KEYCLOAK": "local"}
     done = subprocess.run([sys.executable, "-P", "-m", "labkit", "down"], capture_output=True, text=True, env=env, check=False)
-    assert (done.returncode, of_home(settings.home)) == (0, []), done.stderr
+    assert (done.returncode, of_folder(settings.folder)) == (0, []), done.stderr
     assert "stopped listener" in done.stdout
 
 
@@ -467,7 +469,7 @@ def test_a_server_that_goes_on_for_ever_is_given_up(settings: Settings, processe
 
 @pytest.mark.fault("Servers", "three starters at once", "one server")
 def test_three_starters_at_once_start_one_server(settings: Settings) -> None:
-    others = [starter(settings.home, "input('ready\\n'); print(processes.start(server).pid)") for _ in range(3)]
+    others = [starter(settings.folder, "input('ready\\n'); print(processes.start(server).pid)") for _ in range(3)]
     for other in others:
         assert other.stdout is not None
         assert other.stdout.readline() == "ready\n"
@@ -477,7 +479,7 @@ def test_three_starters_at_once_start_one_server(settings: Settings) -> None:
         other.stdin.flush()
     pids = {end_of(other).split()[-1] for other in others}
     assert [other.returncode for other in others] == [0, 0, 0]
-    assert pids == {str(process.pid) for process in of_home(settings.home)}
+    assert pids == {str(process.pid) for process in of_folder(settings.folder)}
     assert len(pids) == 1
 
 
@@ -491,7 +493,7 @@ def test_an_interrupted_start_leaves_nothing(settings: Settings, processes: Proc
 
     with pytest.raises(KeyboardInterrupt):
         processes.start(listener(settings, ready=interrupted))
-    assert of_home(settings.home) == []
+    assert of_folder(settings.folder) == []
     assert processes.names() == []
 
 
@@ -506,13 +508,13 @@ def test_an_interrupt_before_the_record_is_written_leaves_nothing(
     monkeypatch.setattr("labkit.servers.processes.write_private", interrupted)
     with pytest.raises(KeyboardInterrupt):
         processes.start(listener(settings))
-    wait_for(lambda: of_home(settings.home) == [])
+    wait_for(lambda: of_folder(settings.folder) == [])
     assert processes.names() == []
 
 
 def test_names_come_in_the_order_of_starting(settings: Settings, processes: Processes) -> None:
     for name, port in (("b", "etcd"), ("a", "kubernetes")):
-        argv = (sys.executable, "-I", "-S", "-c", LISTEN, str(settings.ports[port]), str(settings.home))
+        argv = (sys.executable, "-I", "-S", "-c", LISTEN, str(settings.ports[port]), str(settings.folder))
         processes.start(Server(name, argv, (port,), ready=lambda port=port: answers(settings.ports[port])))  # type: ignore[misc]
     assert processes.names() == ["b", "a"]
 
@@ -522,10 +524,10 @@ def test_names_come_in_the_order_of_starting(settings: Settings, processes: Proc
 )
 def test_the_order_of_starting_is_known_though_the_clock_was_set_back(settings: Settings, processes: Processes) -> None:
     for name, port in (("first", "etcd"), ("second", "kubernetes")):
-        argv = (sys.executable, "-I", "-S", "-c", LISTEN, str(settings.ports[port]), str(settings.home))
+        argv = (sys.executable, "-I", "-S", "-c", LISTEN, str(settings.ports[port]), str(settings.folder))
         processes.start(Server(name, argv, (port,), ready=lambda port=port: answers(settings.ports[port])))  # type: ignore[misc]
     # The machine's clock can't be set here; with one that was, the later record would bear the earlier date.
-    os.utime(settings.home / "run" / "second.json", (0, 0))
+    os.utime(settings.folder / "run" / "second.json", (0, 0))
     assert processes.names() == ["first", "second"]
 
 
@@ -549,7 +551,7 @@ def test_a_lock_that_others_keep_is_given_up_with_the_state_folder_named(
     other.start()
     held.wait(PATIENCE_SECONDS)
     try:
-        with pytest.raises(ServerError, match=str(settings.home)):
+        with pytest.raises(ServerError, match=str(settings.folder)):
             processes.stop("listener")
     finally:
         enough.set()
@@ -576,7 +578,7 @@ def test_a_server_sees_what_is_listed_and_its_own_and_nothing_else(settings: Set
     assert [name for name, value in seen.items() if value == "a-persons-own"] == []
     assert (seen["https_proxy"], seen["LC_TIME"], seen["LISTENER_SECRET"]) == ("http://proxy.example:3128", "C", "hidden")
     assert {name for name in seen if name.upper() not in SERVER} == {"LISTENER_SECRET"}
-    assert (seen["TMPDIR"], (settings.home / "tmp").stat().st_mode & 0o777) == (str(settings.home / "tmp"), 0o700)
+    assert (seen["TMPDIR"], (settings.folder / "tmp").stat().st_mode & 0o777) == (str(settings.folder / "tmp"), 0o700)
     processes.stop("listener")
 
 

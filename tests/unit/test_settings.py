@@ -19,7 +19,7 @@ from labkit.common.errors import SettingsError
 from labkit.config.files import write_private
 from labkit.config.ports import listener, port_is_free
 from labkit.config.settings import Settings, find_root
-from labkit.config.state_folder import PORTS, open_home
+from labkit.config.state_folder import PORTS, open_state_folder
 from labkit.lab import Lab
 
 
@@ -35,11 +35,11 @@ def defaults() -> dict[str, int]:
 
 
 def ports_of(home: Path, **environ: str) -> dict[str, int]:
-    return dict(open_home(home, environ=environ).ports)
+    return dict(open_state_folder(home, environ=environ).ports)
 
 
 def test_a_new_state_folder_is_its_owners_only(tmp_path: Path) -> None:
-    open_home(tmp_path / "home", environ={})
+    open_state_folder(tmp_path / "home", environ={})
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "home", *(tmp_path / "home").iterdir())}
     assert modes == {"home": 0o700, "home.json": 0o600, "home.lock": 0o600}
 
@@ -83,7 +83,7 @@ def test_a_port_that_is_none_is_refused_with_its_variable(tmp_path: Path, text: 
 
 
 def test_free_ports_are_out_of_everybodys_way_and_all_different(tmp_path: Path) -> None:
-    ports = open_home(tmp_path / "home", environ={}, free_ports=True).ports
+    ports = open_state_folder(tmp_path / "home", environ={}, free_ports=True).ports
     assert not set(ports.values()) & set(PORTS.values())
     assert len(set(ports.values())) == len(PORTS)
     assert all(20000 <= port < 30000 for port in ports.values())
@@ -91,19 +91,19 @@ def test_free_ports_are_out_of_everybodys_way_and_all_different(tmp_path: Path) 
 
 def test_a_lab_of_which_one_server_runs_keeps_its_other_ports_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another lab that tries the same row of ports finds one of them in use, and takes another row."""
-    first = open_home(tmp_path / "first", environ={}, free_ports=True).ports
+    first = open_state_folder(tmp_path / "first", environ={}, free_ports=True).ports
     others = labkit.config.state_folder._free_block(first.values())
     rows = iter((min(first.values()), min(others)))
     monkeypatch.setattr("labkit.config.state_folder.random.randrange", lambda *_: next(rows))
     with socket.create_server(("127.0.0.1", first["portal"])):
-        second = open_home(tmp_path / "second", environ={}, free_ports=True).ports
+        second = open_state_folder(tmp_path / "second", environ={}, free_ports=True).ports
     assert sorted(second.values()) == list(others)
 
 
 def test_two_state_folders_have_ids_of_their_own_that_stay(tmp_path: Path) -> None:
-    first, second = (open_home(tmp_path / name, environ={}).id for name in ("first", "second"))
+    first, second = (open_state_folder(tmp_path / name, environ={}).id for name in ("first", "second"))
     assert first != second
-    assert open_home(tmp_path / "first", environ={}).id == first
+    assert open_state_folder(tmp_path / "first", environ={}).id == first
 
 
 @pytest.mark.fault(
@@ -115,7 +115,7 @@ def test_a_state_folder_of_another_version_is_refused_and_left_as_it_is(tmp_path
     text = '{"format": 99}'
     (tmp_path / "home.json").write_text(text)
     with pytest.raises(SettingsError, match="another version") as caught:
-        open_home(tmp_path, environ={})
+        open_state_folder(tmp_path, environ={})
     assert str(tmp_path) in caught.value.fix
     assert (tmp_path / "home.json").read_text() == text
 
@@ -137,7 +137,7 @@ def test_a_state_folder_of_another_version_is_refused_and_left_as_it_is(tmp_path
 def test_a_damaged_state_folder_is_named_with_what_removing_the_file_would_lose(tmp_path: Path, text: str) -> None:
     (tmp_path / "home.json").write_text(text)
     with pytest.raises(SettingsError, match=f"^{tmp_path / 'home.json'} is damaged") as caught:
-        open_home(tmp_path, environ={})
+        open_state_folder(tmp_path, environ={})
     assert "which ports this lab has, and its id" in caught.value.why
     assert f"rm {tmp_path / 'home.json'}" in caught.value.fix
     assert (tmp_path / "home.json").read_text() == text
@@ -146,28 +146,28 @@ def test_a_damaged_state_folder_is_named_with_what_removing_the_file_would_lose(
 def test_facts_that_are_no_text_or_no_file_are_named(tmp_path: Path) -> None:
     (tmp_path / "home.json").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="is damaged"):
-        open_home(tmp_path, environ={})
+        open_state_folder(tmp_path, environ={})
     (tmp_path / "home.json").unlink()
     (tmp_path / "home.json").mkdir()
     with pytest.raises(SettingsError, match="is damaged"):
-        open_home(tmp_path, environ={})
+        open_state_folder(tmp_path, environ={})
 
 
 @pytest.mark.fault("Settings", "a state folder that can't be written", "the error names LABKIT_HOME")
 def test_a_state_folder_that_cannot_be_made_is_refused_with_the_variable_to_set(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="home can't be written") as caught:
-        open_home(tmp_path / "file" / "home", environ={})
+        open_state_folder(tmp_path / "file" / "home", environ={})
     assert "LABKIT_HOME" in caught.value.fix
 
 
 def test_loading_makes_no_state_folder_and_opening_does(tmp_path: Path) -> None:
     environ = {"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_ETCD_PORT": "23791"}
     loaded = Settings.load(environ)
-    assert (loaded.home_id, loaded.ports) == ("", {**defaults(), "etcd": 23791})
+    assert (loaded.folder_id, loaded.ports) == ("", {**defaults(), "etcd": 23791})
     assert list(tmp_path.iterdir()) == []
     opened = Settings.open(environ)
-    assert len(opened.home_id) == 32
+    assert len(opened.folder_id) == 32
     assert Settings.load({"LABKIT_HOME": str(tmp_path / "home")}) == opened
 
 
@@ -200,7 +200,7 @@ def test_a_lab_that_was_only_loaded_starts_nothing(tmp_path: Path) -> None:
 def test_the_variables_name_state_folder_cache_and_workshop(tmp_path: Path) -> None:
     names = {"LABKIT_HOME": "home", "LABKIT_CACHE": "cache", "LABKIT_WORKSHOP": "mine"}
     settings = Settings.load({variable: str(tmp_path / name) for variable, name in names.items()})
-    assert (settings.home, settings.cache, settings.workshop_folder) == tuple(tmp_path / name for name in names.values())
+    assert (settings.folder, settings.cache, settings.workshop_folder) == tuple(tmp_path / name for name in names.values())
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_without_variables_the_state_folder_is_in_the_checkout(tmp_path: Path, m
     (tmp_path / "notebooks" / labkit.config.settings.FIRST_LAB).touch()
     monkeypatch.chdir(tmp_path / "notebooks")
     settings = Settings.load({})
-    assert settings.home == tmp_path / ".labkit"
+    assert settings.folder == tmp_path / ".labkit"
     assert settings.workshop_folder.is_dir()
 
 
@@ -358,5 +358,5 @@ def test_a_port_that_somebody_has_on_an_address_that_nobody_asks_is_free() -> No
 
 
 def test_the_state_file_holds_no_more_than_format_id_and_ports(tmp_path: Path) -> None:
-    open_home(tmp_path / "home", environ={})
+    open_state_folder(tmp_path / "home", environ={})
     assert json.loads((tmp_path / "home" / "home.json").read_text()).keys() == {"format", "id", "ports"}

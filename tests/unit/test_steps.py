@@ -236,7 +236,7 @@ def test_progress_is_what_the_checks_last_told(added: Any, lab: Lab) -> None:
 
 def test_progress_that_can_not_be_read_is_no_progress(lab: Lab) -> None:
     for text in ("{", '{"realm": 1}', '["realm", "no-such-step"]'):
-        (lab.settings.home / "progress.json").write_text(text)
+        (lab.settings.folder / "progress.json").write_text(text)
         assert sum(len(done) for _, done in overview(lab).rows) == text.count("no-such-step")
 
 
@@ -246,7 +246,7 @@ def test_the_overview_leads_to_the_notebooks(lab: Lab) -> None:
 
 
 def test_a_lab_that_is_opened_too_early_names_the_first_that_lacks(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LABKIT_HOME", str(lab.settings.home))
+    monkeypatch.setenv("LABKIT_HOME", str(lab.settings.folder))
     with pytest.raises(EarlierLabMissing, match="this lab builds on 03-rbac") as missing:
         begin("05-access")
     # Where programs lack it is lab 00.
@@ -256,7 +256,7 @@ def test_a_lab_that_is_opened_too_early_names_the_first_that_lacks(lab: Lab, mon
 def test_a_lab_that_can_not_run_here_says_so_at_its_first_cell(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("LABKIT_HOME", str(lab.settings.home))
+    monkeypatch.setenv("LABKIT_HOME", str(lab.settings.folder))
     monkeypatch.delenv("LABKIT_KRATIX_SOURCE", raising=False)
     begin("08-kratix")
     told = capsys.readouterr().out

@@ -39,7 +39,7 @@ def mark_of(settings: Settings) -> str:
 
     kind can put no label on a container; a mount shows on a stopped one too, and is there as soon as the container exists.
     """
-    return MARK.replace("${HOME_ID}", settings.home_id)
+    return MARK.replace("${HOME_ID}", settings.folder_id)
 
 
 def look(settings: Settings, issuer: str, kind: Path | None) -> Findings:

@@ -35,14 +35,14 @@ class KindFiles:
     Attributes:
         gateway: The address by which a node reaches this machine.
         folder: Where the files lie.
-        home_id: Marks the node.
+        folder_id: Marks the node.
     """
 
     trust: Trust
     settings: Settings
     gateway: str = GATEWAY
     folder: Path = Path()
-    home_id: str = "by-hand"
+    folder_id: str = "by-hand"
 
     @property
     def texts(self) -> dict[str, str]:
@@ -53,7 +53,7 @@ class KindFiles:
             # JSON is YAML too, and leaves no question of quoting.
             "API_SERVER_FLAGS": "\n".join(f"{name}: {json.dumps(value)}" for name, value in flags.items()),
             "FOLDER": str(self.folder),
-            "HOME_ID": self.home_id,
+            "HOME_ID": self.folder_id,
             "NODE_IMAGE": NodeImage.of(self.settings).name,
         }
         public = "# None: a public authority has signed Keycloak's certificate.\n"

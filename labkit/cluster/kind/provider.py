@@ -75,7 +75,7 @@ class KindCluster(Provider):
             begun = False
             try:
                 gateway = self._reach(trust.issuer, daemon) if is_loopback(trust.issuer) else LOOPBACK
-                files = KindFiles(trust, self._settings, gateway, self._folder, self._settings.home_id)
+                files = KindFiles(trust, self._settings, gateway, self._folder, self._settings.folder_id)
                 stale = files.write()
                 if stale or not self._kubeconfig.exists() or not self._nodes.can_be_taken_over(files):
                     self._image.fetch()

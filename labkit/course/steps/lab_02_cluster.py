@@ -31,7 +31,7 @@ cluster.reset(lambda lab: lab.cluster.erase())
 
 
 def _key_file(lab: Lab) -> Path:
-    return lab.settings.home / "signing-key.json"
+    return lab.settings.folder / "signing-key.json"
 
 
 @LAB.exercise("signing-key", "signing-key.json holds the public key that verifies people's tokens", minutes=5)
@@ -44,7 +44,7 @@ def signing_key(lab: Lab) -> Iterator[Finding]:
     from jwcrypto.common import JWException
 
     file = _key_file(lab)
-    yield there("signing-key.json", file.is_file(), '(lab.settings.home / "signing-key.json").write_text(json.dumps(key))')
+    yield there("signing-key.json", file.is_file(), '(lab.settings.folder / "signing-key.json").write_text(json.dumps(key))')
     if not file.is_file():
         return
     try:
@@ -76,7 +76,7 @@ def _(lab: Lab) -> None:
     discovery = requests.get(url, verify=ca, timeout=15).json()
     keys = requests.get(discovery["jwks_uri"], verify=ca, timeout=15).json()["keys"]
     key = next(key for key in keys if key["kid"] == header["kid"])
-    (lab.settings.home / "signing-key.json").write_text(json.dumps(key))
+    (lab.settings.folder / "signing-key.json").write_text(json.dumps(key))
 
 
 signing_key.reset(lambda lab: _key_file(lab).unlink(missing_ok=True))

@@ -85,7 +85,7 @@ def _(lab: Lab) -> None:
     )
     template["spec"]["steps"] = [{"id": "note", "name": "Note it", "action": "ske:configure-resource", "input": {"manifest": manifest}}]
     template["spec"]["output"] = {}
-    file = lab.settings.home / "team-note.yaml"
+    file = lab.settings.folder / "team-note.yaml"
     file.write_text(json.dumps(template))
     author = lab.portal.sign_in(lab.workshop.administrator.username)
     author.run_template(author.register_template(file), {"text": "the portal has no rights of its own"})

@@ -74,7 +74,7 @@ def agenda(summary: Path) -> Table:
 
 def note(lab: Lab, name: str, *, done: bool) -> None:
     """Keep what a step's check has just told, if the lab's state folder is made."""
-    if not lab.settings.home_id:
+    if not lab.settings.folder_id:
         return
     file = lab.settings.state.progress
     with FileLock(file.with_suffix(".lock"), mode=0o600):

@@ -55,7 +55,7 @@ EMAILS = [
 
 
 @pytest.fixture(scope="module")
-def hands(keycloak_admin: Callable[[], KeycloakAdmin]) -> Iterator[KeycloakAdmin]:
+def admin_api(keycloak_admin: Callable[[], KeycloakAdmin]) -> Iterator[KeycloakAdmin]:
     """The administrator, at work in a realm of this file's own."""
     admin = keycloak_admin()
     admin.create_realm({"realm": "names", "enabled": True})
@@ -64,10 +64,10 @@ def hands(keycloak_admin: Callable[[], KeycloakAdmin]) -> Iterator[KeycloakAdmin
     keycloak_admin().delete_realm("names")
 
 
-def disagreement(hands: KeycloakAdmin, kind: str, name: str) -> str:
+def disagreement(admin_api: KeycloakAdmin, kind: str, name: str) -> str:
     """What Keycloak and the check say, if Keycloak refuses a name that the check takes, or takes one that "Keycloak's rule" forbids."""
     path, named = WAYS[kind]
-    answer = hands.connection.raw_post(f"admin/realms/names/{path}", data=json.dumps(named(name)))
+    answer = admin_api.connection.raw_post(f"admin/realms/names/{path}", data=json.dumps(named(name)))
     # A conflict is of two that are taken.
     taken, rule = answer.status_code in (HTTPStatus.CREATED, HTTPStatus.CONFLICT), broken_rule(kind, name)
     if rule and "lower case" in rule["asks"]:
@@ -79,10 +79,10 @@ def disagreement(hands: KeycloakAdmin, kind: str, name: str) -> str:
 
 @pytest.mark.fault("Workshop", "a name that Keycloak refuses", "refused when the file is read, with its place and whose rule it is")
 @pytest.mark.parametrize("kind", WAYS)
-def test_keycloak_and_the_check_agree_on_names(hands: KeycloakAdmin, kind: str) -> None:
+def test_keycloak_and_the_check_agree_on_names(admin_api: KeycloakAdmin, kind: str) -> None:
     """B27, B28, B29: what Keycloak refuses is refused in the file, and nothing else by a rule of Keycloak's."""
     names = EMAILS if kind == "email address" else NAMES
-    assert [said for name in names if (said := disagreement(hands, kind, name))] == []
+    assert [said for name in names if (said := disagreement(admin_api, kind, name))] == []
 
 
 SIGNS = st.characters(codec="utf-8", exclude_categories=["Cc", "Zs", "Zl", "Zp"]) | st.sampled_from(" .-_@/:'\"\\&()%;,*")
@@ -93,9 +93,9 @@ GROUPS = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", fullmat
 @pytest.mark.parametrize("kind", WAYS)
 @given(name=ANY_NAME)
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
-def test_keycloak_and_the_check_agree_on_any_name(hands: KeycloakAdmin, kind: str, name: str) -> None:
+def test_keycloak_and_the_check_agree_on_any_name(admin_api: KeycloakAdmin, kind: str, name: str) -> None:
     """B27 to B29: names that nobody thought of."""
-    assert disagreement(hands, kind, name) == ""
+    assert disagreement(admin_api, kind, name) == ""
 
 
 OBJECTS = [

@@ -20,7 +20,7 @@ from labkit.common.errors import PortInUse, SettingsError
 from labkit.config import state_folder
 from labkit.config.ports import port_is_free
 from labkit.config.settings import Settings
-from labkit.config.state_folder import KNOWN_BY_HEART, PORTS, open_home
+from labkit.config.state_folder import KNOWN_BY_HEART, PORTS, open_state_folder
 from labkit.servers.certificates import AUTHORITIES, Certificates
 from labkit.servers.processes import Processes, Server
 from tests.support import labkit
@@ -34,8 +34,8 @@ def free_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state_folder, "PORTS", dict(zip(PORTS, state_folder._free_block(()), strict=True)))
 
 
-def a_home(home: Path, **environ: str) -> dict[str, int]:
-    return dict(open_home(home, environ=environ).ports)
+def a_state_folder(home: Path, **environ: str) -> dict[str, int]:
+    return dict(open_state_folder(home, environ=environ).ports)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -54,7 +54,7 @@ def test_what_is_chosen_as_free_can_be_had(tmp_path: Path, address: str, is_in_t
     """B15: a listener at another address was no conflict for the choice and one for the start."""
     default = state_folder.PORTS["keycloak"]
     with listening(address, default):
-        ports = a_home(tmp_path / "home")
+        ports = a_state_folder(tmp_path / "home")
         assert (ports["keycloak"] != default) == is_in_the_way
         settings = Settings(tmp_path, tmp_path / "home", "id", tmp_path, tmp_path, ports)
         port = ports["keycloak"]
@@ -76,7 +76,7 @@ def test_auto_is_no_cluster_any_more(tmp_path: Path) -> None:
 def test_a_port_given_to_a_verb_that_looks_is_not_kept(tmp_path: Path, verb: str) -> None:
     """N: the port given to `labkit status` was written down for good."""
     home = tmp_path / "home"
-    open_home(home, environ={}, free_ports=True)
+    open_state_folder(home, environ={}, free_ports=True)
     # As the first start of the servers left them.
     certificates = Certificates(home / "tls")
     for authority in AUTHORITIES:
@@ -90,9 +90,8 @@ def test_a_port_given_to_a_verb_that_looks_is_not_kept(tmp_path: Path, verb: str
 @pytest.mark.fault("Settings", "two new state folders are made at the same moment", "each has ports of its own")
 def test_folders_that_are_made_at_one_moment_share_no_port(tmp_path: Path) -> None:
     """Two labs: only who listens just now was looked at."""
-    make = (
-        "import sys, pathlib; from labkit.config.state_folder import open_home; input(); open_home(pathlib.Path(sys.argv[1]), environ={})"
-    )
+    imports = "import sys, pathlib; from labkit.config.state_folder import open_state_folder"
+    make = f"{imports}; input(); open_state_folder(pathlib.Path(sys.argv[1]), environ={{}})"
     makers = [subprocess.Popen([sys.executable, "-c", make, str(tmp_path / f"{i}")], stdin=subprocess.PIPE, text=True) for i in range(4)]
     for maker in makers:
         maker.communicate("now\n", timeout=120)
@@ -103,39 +102,39 @@ def test_folders_that_are_made_at_one_moment_share_no_port(tmp_path: Path) -> No
 @pytest.mark.fault("Settings", "a state folder is made while another one's servers are down", "it leaves the other its ports")
 def test_the_ports_of_a_lab_that_is_down_stay_its_own_as_long_as_its_folder_is_there(tmp_path: Path) -> None:
     """Two labs: a folder made while another is down got its ports."""
-    first, second = a_home(tmp_path / "first"), a_home(tmp_path / "second")
+    first, second = a_state_folder(tmp_path / "first"), a_state_folder(tmp_path / "second")
     assert first == state_folder.PORTS
     assert not set(first.values()) & set(second.values())
     shutil.rmtree(tmp_path / "first")
-    assert a_home(tmp_path / "third") == first
-    assert a_home(tmp_path / "second") == second
+    assert a_state_folder(tmp_path / "third") == first
+    assert a_state_folder(tmp_path / "second") == second
 
 
 def test_a_person_without_a_place_for_the_list_has_a_lab_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two labs: no list of folders can be kept where nothing can be written but the state folder."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    assert a_home(tmp_path / "home") == state_folder.PORTS
+    assert a_state_folder(tmp_path / "home") == state_folder.PORTS
 
 
 @pytest.mark.fault("Settings", "a port that nobody knows by heart is taken when its server starts", "another one is chosen")
 def test_only_ports_that_people_know_stick(tmp_path: Path) -> None:
     """Two labs: etcd's port was named as taken, one variable and one failed start at a time."""
-    before = a_home(tmp_path / "home")
+    before = a_state_folder(tmp_path / "home")
     settings = Settings(tmp_path, tmp_path / "home", "id", tmp_path, tmp_path, dict(before))
     with listening("127.0.0.1", before["etcd"]), listening("127.0.0.1", before["kubernetes"]):
         settings.starting(*PORTS)
     assert {name for name in PORTS if settings.ports[name] != before[name]} == {"etcd"}
     assert "etcd" not in KNOWN_BY_HEART
-    assert a_home(tmp_path / "home") == settings.ports
+    assert a_state_folder(tmp_path / "home") == settings.ports
     assert port_is_free(settings.ports["etcd"])
 
 
 @pytest.mark.fault("Neighbours", "another lab's server has the port of this one's", "the error names that lab's folder, and how to stop it")
 def test_a_port_that_another_lab_has_is_said_to_be_that_labs(tmp_path: Path) -> None:
     """Two labs: "java (pid …)" says nothing to a person with two labs."""
-    port = a_home(tmp_path / "first lab")["portal"]
-    ports = a_home(tmp_path / "second", LABKIT_PORTAL_PORT=str(port))
+    port = a_state_folder(tmp_path / "first lab")["portal"]
+    ports = a_state_folder(tmp_path / "second", LABKIT_PORTAL_PORT=str(port))
     settings = [Settings(tmp_path, tmp_path / name, "id", tmp_path, tmp_path, ports) for name in ("first lab", "second")]
     first, second = map(Processes, settings)
     argv = (sys.executable, "-I", "-c", LISTEN, str(port))

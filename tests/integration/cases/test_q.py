@@ -30,7 +30,7 @@ def test_a_name_that_some_program_reads_otherwise_is_refused(tmp_path: Path, var
 @pytest.mark.parametrize("name", ["My Labs (2026)", "ünï", "实验", "a=c+d@e~f", "-x", "..."])
 def test_other_names_will_do(tmp_path: Path, name: str) -> None:
     """B42: spaces, umlauts and parentheses work."""
-    assert Settings.load({"LABKIT_HOME": str(tmp_path / name / "home")}).home == tmp_path / name / "home"
+    assert Settings.load({"LABKIT_HOME": str(tmp_path / name / "home")}).folder == tmp_path / name / "home"
 
 
 @pytest.mark.fault("Settings", "a state folder on a file system without programs (noexec, pretended)", "the error says so at once")
