@@ -67,7 +67,7 @@ def in_realm(what: str, request: str, call: int = 1) -> ParameterSet:
         point(
             "right after a server's launch",
             "before",
-            "labkit.servers.processes:Processes._wait",
+            "labkit.servers.readiness:Readiness.wait",
             2,
             undo=stop("etcd"),
             outcome="the next `labkit up` takes the server over",

@@ -128,7 +128,7 @@ def test_a_401_is_shown_with_its_cause(
             "no groups in the token",
             without_scope("groups"),
             'the token names no groups (claim "groups"), so that no group\'s binding applies',
-            MEND,
+            f"if realm.yaml gives the user groups, {MEND}",
         ),
         cause(
             "groups with their full path",

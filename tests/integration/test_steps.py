@@ -111,7 +111,7 @@ def test_the_sign_in_check_names_a_missing_group(lab: Lab, admin: KeycloakAdmin,
     assert user
     admin.group_user_remove(user, kube_dev)
     try:
-        with pytest.raises(CheckFailed, match="user-dev's token says groups: —"):
+        with pytest.raises(CheckFailed, match="user-dev's token says groups: none"):
             check(lab, "sign-in")
     finally:
         lab.realm.apply()

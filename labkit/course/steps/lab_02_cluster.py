@@ -70,7 +70,7 @@ def _(lab: Lab) -> None:
 
     import requests
 
-    token = lab.session("user-dev").tokens.id_token
+    token = lab.session(lab.workshop.reader.username).tokens.id_token
     header = json.loads(base64.urlsafe_b64decode(token.partition(".")[0] + "=="))
     url, ca = f"{lab.keycloak.issuer}/.well-known/openid-configuration", str(lab.keycloak.ca)
     discovery = requests.get(url, verify=ca, timeout=15).json()

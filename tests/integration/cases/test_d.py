@@ -27,7 +27,8 @@ def test_an_exception_holds_in_both_spellings(
 ) -> None:
     """B03, B50: adding localhost to one spelling must not make what the other one excepts go through the proxy."""
     for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that what is written there now is removed at the end
+        monkeypatch.delenv(name)
     monkeypatch.setenv(spelling, excepted)
     for name in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")

@@ -262,7 +262,7 @@ def test_half_a_character_is_refused(tmp_path: Path) -> None:
     (tmp_path / "realm.yaml").write_text((OWN / "realm.yaml").read_text().replace("lastName: user-dev", 'lastName: "\\ud83d"'))
     with pytest.raises(WorkshopError) as refused:
         Workshop.load(tmp_path)
-    assert "users[0].lastName: has half a character" in refused.value.why
+    assert "line 28, column 18: found invalid Unicode character escape code" in refused.value.why
 
 
 ODD_IDS = ["team.a", "team_a", 'portal "blue"', "${x}", "%{if}", "back\\slash", "https://a.example/app", "größe 😀", "a'b"]

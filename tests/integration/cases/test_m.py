@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,8 +12,8 @@ import pytest
 
 from labkit.common.errors import WorkshopError
 from labkit.common.platform_folder import OWN
+from labkit.config.settings import find_root
 from labkit.workshop.workshop import Workshop
-from tests.support import labkit
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252", "utf-16", "ascii:strict"])
@@ -29,8 +30,16 @@ def test_a_verb_says_what_it_did_in_any_encoding(tmp_path: Path, encoding: str, 
 
 def test_a_locale_that_is_not_utf_8_changes_no_file(tmp_path: Path) -> None:
     """B10: whoever has LANG=C and no UTF-8 mode reads the same files."""
-    done = labkit(
-        *("realm", "terraform"), LABKIT_HOME=str(tmp_path), LABKIT_KEYCLOAK="local", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"
+    # In a folder with an umlaut Python itself would not find its .venv so.
+    begin = "import os, sys; sys.path[:] = sys.argv.pop(1).split(os.pathsep); from labkit.cli.verbs import main; sys.exit(main())"
+    here = os.pathsep.join([str(find_root()), *sys.path])
+    env = {**os.environ, "LABKIT_HOME": str(tmp_path), "LABKIT_KEYCLOAK": "local", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-S", "-P", "-c", begin, here, "realm", "terraform"],
+        env={**env, "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     assert done.stdout.startswith("#"), done.stderr
 
