@@ -46,7 +46,7 @@ def credential(args: Namespace) -> None:
     from ..config.settings import Settings
     from ..identity.credential_cache import CredentialCache
 
-    print(CredentialCache(Settings.load()).credential(args.user) or open_lab().credential(args.user))
+    print(CredentialCache(Settings.load()).credential(args.user) or open_lab(to_look=True).credential(args.user))
 
 
 @verb(argument("user", metavar="USER", help="a user of the workshop, such as user-admin"))
