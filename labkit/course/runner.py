@@ -24,7 +24,7 @@ from traitlets.config import Config
 from ..common.display import BAD, OK, Table
 from ..common.environment import KERNEL, jupyter_in, listed
 from ..common.errors import LabRunFailed
-from ..common.ownership import privately
+from ..common.ownership import make_private, privately
 from ..common.waiting import locked
 from ..config.files import write_private
 from ..config.hosting import SECRET_VARIABLE
@@ -232,6 +232,8 @@ def _own_state_folder(folder: Path) -> Iterator[Lab]:
         kept = secrets.read_bytes() if secrets.exists() else b""
         shutil.rmtree(folder, ignore_errors=True)
         open_state_folder(folder, environ={}, free_ports=True)
+        # IPython would warn of a folder that is not there yet.
+        make_private(StateFolder(folder).jupyter)
         if kept:
             write_private(secrets, kept)
         yield Lab.open()
