@@ -550,6 +550,15 @@ def test_every_drift_made_by_hand_is_found_shown_and_mended(place: Place) -> Non
     assert "email" not in {scope["name"] for scope in place.admin_api.get_client_optional_client_scopes(place.client()["id"])}
 
 
+def test_a_scope_for_saml_by_a_declared_name_is_shown_and_turned_into_the_declared_one(place: Place) -> None:
+    """B70: its name alone would say that it is the declared one. Keycloak takes it from clients that speak OpenID Connect."""
+    place.admin_api.update_client_scope(place.scope()["id"], {**place.scope(), "protocol": "saml"})
+    plan = place.realm.apply()
+    assert "protocol: saml → openid-connect" in str(plan)
+    assert not place.realm.plan().pending
+    assert place.scope()["protocol"] == "openid-connect"
+
+
 @pytest.mark.fault("Realm", "an object deleted by hand", "it is made again")
 def test_what_was_deleted_by_hand_is_made_again(place: Place) -> None:
     place.admin_api.delete_user(place.user()["id"])

@@ -369,7 +369,7 @@ def test_a_session_is_resumed_with_its_refresh_token(lab: Lab, kube: Client, ses
 
 @pytest.fixture
 def one_use_only(lab: Lab, admin_api: KeycloakAdmin) -> Iterator[None]:
-    """A realm that takes a refresh token once (*Revoke Refresh Token*)."""
+    """B66: a realm that takes a refresh token once (*Revoke Refresh Token*)."""
     admin_api.update_realm(lab.workshop.realm.name, {"revokeRefreshToken": True, "refreshTokenMaxReuse": 0})
     yield
     admin_api.update_realm(lab.workshop.realm.name, {"revokeRefreshToken": False})

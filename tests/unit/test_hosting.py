@@ -85,6 +85,7 @@ def test_the_administrator_is_a_user_in_the_realm_unless_a_client_is_named() -> 
 @pytest.mark.fault("Settings", "a hosted realm's name is master", "refused: that realm is Keycloak's own administrators'")
 @pytest.mark.parametrize("name", ["master", "my realm", "a/b"])
 def test_a_realm_that_the_workshop_may_not_have_is_refused(name: str) -> None:
+    """B70: a space in it too, which Keycloak itself would take."""
     assert "LABKIT_KEYCLOAK_REALM is unusable" in refused(_URL=URL, _REALM=name).what
 
 
