@@ -212,6 +212,10 @@ class Workshop:
         may_read = [name for name, verbs in self.access.expected.items() if "list" in verbs and set(verbs) <= reading]
         return self._first("reader", (user for user in map(self.user, may_read) if self._bindings(user)))
 
+    def reader_of(self, resource: str) -> User:
+        """The reader; raises WorkshopError unless ``access.yaml`` says that they read this resource, too."""
+        return self._first(f"reader of {resource}", [self.reader] if resource in self.access.resources else [])
+
     @property
     def reading(self) -> Binding:
         """The binding, and with it the group and the role, by which the reader may read everywhere."""

@@ -126,6 +126,15 @@ def test_a_workshop_that_lacks_somebody_says_whom(tmp_path: Path, line: str, rol
         getattr(workshop, role)
 
 
+@pytest.mark.fault("Workshop", "the reader of the workshop is not to read Secrets, which lab 03 shows", "the lab says whom it needs")
+def test_a_workshop_whose_reader_reads_no_secrets_says_so(tmp_path: Path) -> None:
+    (tmp_path / "access.yaml").write_text((OWN / "access.yaml").read_text().replace("secrets", "events"))
+    workshop = Workshop.load(tmp_path)
+    assert workshop.reader_of("events") == workshop.reader
+    with pytest.raises(WorkshopError, match="has no reader of secrets"):
+        workshop.reader_of("secrets")
+
+
 @pytest.mark.fault(
     "Tokens", "a token lacks the claim that is to be the user name", "what asks RBAC about it names the claim, and what gives it"
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ...common.display import Finding, shown
 from ...lab import Lab
+from ...portal.answers import read_template, ref_of
 from .registry import add_lab
 from .shared import deletes, gone, there
 
@@ -33,7 +34,7 @@ portal.reset(lambda lab: lab.portal.erase())
 
 @LAB.step("template", "the template for a ConfigMap is registered", minutes=4)
 def template(lab: Lab) -> Iterator[Finding]:
-    known, ref = lab.portal.guest().catalog("template").refs, "template:default/configmap"
+    known, ref = lab.portal.guest().catalog("template").refs, ref_of(read_template(lab.portal.templates["configmap.yaml"]))
     text = f"{ref} is {'' if ref in known else 'not '}in the catalog"
     yield Finding(ref in known, text, "admin.register_template(…), as in 06-portal.ipynb")
 
