@@ -76,16 +76,17 @@ def run_lab() -> Callable[..., None]:
     return _run_lab
 
 
-def _run_lab(name: str, home: Path, variables: Mapping[str, str] | None = None) -> None:
+def _run_lab(name: str, home: Path, variables: Mapping[str, str] | None = None, *, exercises: bool = True) -> None:
     # Imported here, so that a run of unit tests does not pay for it.
     import nbformat
 
     from labkit.config.settings import find_root
     from labkit.course.steps import solved
 
-    # Exercises with their solutions, as in a headless run.
     notebook = home / f"{name}.ipynb"
-    nbformat.write(solved(nbformat.read(find_root() / "notebooks" / notebook.name, as_version=4)), notebook)
+    cells = nbformat.read(find_root() / "notebooks" / notebook.name, as_version=4)
+    # Exercises with their solutions, as in a headless run; or as they are, for somebody who only looks around.
+    nbformat.write(solved(cells) if exercises else cells, notebook)
     # One run per notebook, since after a failed cell nbval goes on to the next ones.
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-x", "-q", "-p", "no:cacheprovider", str(notebook)]
     env = {**os.environ, "LABKIT_HOME": str(home), **(variables or {})}

@@ -199,24 +199,24 @@ def mend(_: Namespace) -> None:
     print(f"{OK} mended: {fault}" if fault else f"{OK} no fault is on")
 
 
-def _named(name: str) -> LabInfo:
-    """The lab of that name or number."""
+def _named(name: str, or_step: str = "") -> LabInfo:
+    """The lab of that name or number; ``or_step`` is what was typed where a step may stand as well."""
     from ..course.steps import LABS, the_lab
 
     try:
         return the_lab(name)
     except KeyError:
-        no_such("lab", name, (info.name for info in LABS))
+        labs = [info.name for info in LABS]
+        if or_step:
+            no_such("lab or step", or_step, (*labs, "and the steps of labkit agenda"))
+        no_such("lab", name, labs)
 
 
 def _meant(what: str) -> tuple[LabInfo, list[Step]]:
     """The steps that are meant by a lab, by a step's name, or by both, as in 03.own-namespace; and their lab."""
-    from ..course.steps import LABS, STEPS, the_lab
+    from ..course.steps import STEPS
 
     lab_name, _, step_name = (STEPS[what].path if what in STEPS else what).partition(".")
-    try:
-        info = the_lab(lab_name)
-    except KeyError:
-        no_such("lab or step", what, (*(info.name for info in LABS), "and the steps of labkit agenda"))
+    info = _named(lab_name, what)
     steps = [step for step in info.steps if step_name in ("", step.name)]
     return (info, steps) if steps else no_such("step", what, (step.path for step in info.steps))

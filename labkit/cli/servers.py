@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _NEIGHBOURS = """
 ! other people's processes run on this machine: {people} (by their accounts' numbers and login shells).
-  This lab's passwords are the published ones: whoever has an account here can be user-admin in its realm, its cluster and its portal.
+  This lab's passwords are the published ones: whoever has an account here can be anybody in its realm, its cluster and its portal.
   For passwords that only you know: LABKIT_SECRETS=own labkit up"""
 
 _KIND = """

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Iterable
+from pathlib import Path
 
 from labkit.cluster.local import SERVERS
+from labkit.common.ownership import make_private
+from labkit.config.settings import find_root
 from labkit.course.steps import LABS, STEPS, examine
 from labkit.lab import Lab
 from tests.support import labkit, session_of
@@ -18,6 +22,19 @@ KEYCLOAK = ("kc.sh", "java")
 
 PROCESSES = (*SERVERS, *KEYCLOAK)
 """Every process of a lab; those of the cluster are named as their servers."""
+
+
+def own_checkout(folder: Path) -> Path:
+    """Make a checkout that has the real labs and nothing else, below a folder."""
+    root = folder / "checkout"
+    make_private(root)
+    shutil.copytree(find_root() / "notebooks", root / "notebooks")
+    return root
+
+
+def folder_of_runs(root: Path) -> Path:
+    """The state folder of the headless runs of a checkout."""
+    return root / "build" / "run-home"
 
 
 def kill(lab: Lab, victims: Iterable[str]) -> None:

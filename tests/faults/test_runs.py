@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,9 +12,8 @@ import psutil
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from labkit.common.ownership import make_private
-from labkit.config.settings import find_root
 from labkit.lab import Lab
+from tests.faults.lab import folder_of_runs, own_checkout
 from tests.support import LABKIT, belonging_to, labkit, strays_of, wait_for
 
 GONE_SECONDS = 10
@@ -25,18 +23,11 @@ OUTCOME = "its kernel ends by itself, and no server is off the record; the next 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A checkout of the tests' own, whose labs are the real ones; what is left of a run in it is stopped at the end."""
-    root = tmp_path_factory.mktemp("runs") / "checkout"
-    make_private(root)
-    shutil.copytree(find_root() / "notebooks", root / "notebooks")
-    yield root
+    """A checkout of the tests' own; what is left of a run in it is stopped at the end."""
+    yield (root := own_checkout(tmp_path_factory.mktemp("runs")))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABKIT_HOME", str(folder_of_runs(root)))
         Lab.open().down()
-
-
-def folder_of_runs(root: Path) -> Path:
-    return root / "build" / "run-home"
 
 
 def kernels_of(home: Path) -> list[psutil.Process]:

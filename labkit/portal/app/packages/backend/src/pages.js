@@ -42,7 +42,7 @@ minutes, and <code>make run-labs</code> doesn't need them.</p>
 <p>To get them, run these two in the labs' folder, then load this page again:</p>
 <pre><code>.venv/bin/labkit setup --ui
 .venv/bin/labkit up</code></pre>
-<p>The notebooks use the portal by <code>lab.portal.sign_in("user-admin")</code>, as lab 06 shows; its API is below <code>/api/</code>.</p>
+<p>The notebooks use the portal by <code>lab.portal.sign_in("NAME")</code>, as lab 06 shows; its API is below <code>/api/</code>.</p>
 </main>
 </body>
 </html>
