@@ -20,6 +20,7 @@ from labkit.identity.keycloak import Administrator
 from labkit.identity.terraform import CA, Terraform, quoted
 from labkit.workshop.fields import kinds
 from labkit.workshop.workshop import Workshop
+from tests.support import OTHER_WORKSHOP
 
 FILE = OWN / "keycloak.tf"
 DEFAULT = Workshop.load()
@@ -159,6 +160,21 @@ def test_terraform_finds_every_object_of_the_realm_in_the_file(tmp_path: Path) -
         "client_mappers": ["backstage-client/kube-audience"],
         "users": ["backstage", "user-admin", "user-dev"],
     }
+
+
+def test_terraform_finds_every_object_of_another_workshops_realm(tmp_path: Path) -> None:
+    realm = Workshop.load(OTHER_WORKSHOP).realm
+    done = evaluated(tmp_path, realm.representation)
+    assert done.returncode == 0, done.stderr
+    found = outputs(tmp_path)
+    assert {name: list(found[name]) for name in ("groups", "subgroups", "scope_mappers", "client_mappers", "unread")} == {  # type: ignore[call-overload]
+        "groups": ["/builders", "/captains", "/everybody", "/ops"],
+        "subgroups": ["/ops/onduty"],
+        "scope_mappers": ["teams/the teams of a person"],
+        "client_mappers": ["harbour-portal/for the cluster"],
+        "unread": [],
+    }
+    assert list(found["users"]) == sorted(user.username for user in realm.users)  # type: ignore[call-overload]
 
 
 def test_terraform_finds_what_the_workshop_does_not_use(tmp_path: Path) -> None:
