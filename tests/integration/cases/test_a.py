@@ -97,7 +97,7 @@ def compared(portal: Reader, kubectl: Reader, bodies: Sequence[str]) -> list[str
 WORDS = "~ null y Y n yes No ON off true FALSE tRue .inf -.Inf .nan << = -- . .. 22:30 1:2:3 2024-01-01"
 NUMBERS = "0 -0 00 08 0o17 1_000 _1 1e3 1. .5 +.5 -.5e3 9223372036854775807 9223372036854775808 18446744073709551616"
 FORMS = r"[-+]?(0[xXoObB]?)?[0-9a-fA-F_]{1,20}", r"[-+]?[0-9_]{0,21}(\.[0-9_]{0,4})?([eE][-+]?[0-9]{1,3})?"
-formed = st.one_of(*(st.from_regex(form, fullmatch=True) for form in FORMS)).filter(lambda text: text not in ("", "-"))
+formed = st.one_of(*(st.from_regex(form, fullmatch=True) for form in FORMS)).filter(bool)
 plain = st.sampled_from(f"{WORDS} {NUMBERS}".split()) | formed
 texts = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]) | st.just(" "), max_size=8)
 quoted = texts.map(lambda text: json.dumps(text, ensure_ascii=False)) | texts.map(lambda text: "'" + text.replace("'", "''") + "'")
@@ -136,7 +136,10 @@ CASES = {
     "an alias in another": "x: &a [1]\ny: &b [*a, *a]\nspec: [*b, *b]\n",
     "an anchor twice": "x: &a 1\ny: &a 2\nspec: *a\n",
     "tabs after a key": "spec:\ta\n",
-    "a dash alone": "spec:\n- =\n- '!='\n",
+    "an equals sign alone": "spec:\n- =\n- '!='\n",
+    "a dash alone in a flow list": "spec: [-, [-], {-: -}, {-}, &x -, *x]\n",
+    "a dash and a space in one": "spec: [- ]\n",
+    "a dash before a value in one": "spec: {a: - b}\n",
 }
 
 

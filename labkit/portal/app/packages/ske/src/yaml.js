@@ -1,6 +1,6 @@
 'use strict';
 
-const { isAlias, isMap, isScalar, isSeq, parseAllDocuments, Schema, visit } = require('yaml');
+const { Composer, isAlias, isMap, isScalar, isSeq, Lexer, LineCounter, Parser, Schema, visit } = require('yaml');
 
 const INTEGER = /^([-+]?)(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9][0-9]*)$/;
 const DECIMAL = /^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$/;
@@ -50,15 +50,29 @@ function exact(integer) {
 function readDocuments(text, limit, mistake) {
     // Byte order marks and JSON values in a row come from files that were put together.
     const joined = text.replace(/^\uFEFF/gm, '').replace(/^\}\s*^(?=\{)/gm, '}\n---\n');
-    return parseAllDocuments(joined, { schema: SCHEMA, uniqueKeys: false })
+    const lines = new LineCounter();
+    const parser = new Parser(lines.addNewLine);
+    parser.lexer = new KubectlsLexer();
+    return [...new Composer({ schema: SCHEMA, uniqueKeys: false }).compose(parser.parse(joined))]
         .map((document, index) => ({ number: index + 1, document }))
         .filter(({ document }) => document.errors.length > 0 || document.contents !== null)
-        .map(({ number, document }) => ({ number, ...read(document, limit, (what) => mistake(number, what)) }));
+        .map(({ number, document }) => ({ number, ...read(document, limit, lines, (what) => mistake(number, what)) }));
 }
 
-function read(document, limit, mistake) {
-    const [{ code, message } = {}] = [...document.errors, ...document.warnings];
-    if (code) throw mistake(`is not YAML: ${message.trim()}${code === 'TAB_AS_INDENT' ? ' Indent with spaces.' : ''}`);
+/** One for which a dash right before `,`, `]` or `}` is text, as in `[-]`: what follows a dash is asked by `charAt(1)`. */
+class KubectlsLexer extends Lexer {
+    charAt(n) {
+        const found = super.charAt(n);
+        return n === 1 && this.flowLevel > 0 && super.charAt(0) === '-' && /[,\]}]/.test(found) ? '-' : found;
+    }
+}
+
+function read(document, limit, lines, mistake) {
+    const [{ code, message, pos } = {}] = [...document.errors, ...document.warnings];
+    if (code) {
+        const { line, col } = lines.linePos(pos[0]);
+        throw mistake(`is not YAML: ${message} (line ${line}, column ${col})${code === 'TAB_AS_INDENT' ? '. Indent with spaces.' : ''}`);
+    }
     const targets = targetsOf(document);
     const written = new WeakMap();
     const open = new Set();
