@@ -149,9 +149,9 @@ class PortalSession:
         wanted = {"kind": kind, "name": name, "apiVersion": api_version, "namespace": namespace}
         return dict(self.ask("GET", "ske/resource", params=wanted)["manifest"])
 
-    def delete_resource(self, kind: str, name: str, api_version: str = "v1", namespace: str = "") -> None:
-        """Delete an object of the cluster with this person's own rights; raises what `resource` does."""
-        self.ask("POST", "ske/delete-resource", json={"kind": kind, "name": name, "apiVersion": api_version, "namespace": namespace})
+    def delete_resource(self, kind: str, name: str, namespace: str = "") -> None:
+        """Delete an object of the core API with this person's own rights; raises what `resource` does."""
+        self.ask("POST", "ske/delete-resource", json={"kind": kind, "name": name, "apiVersion": "v1", "namespace": namespace})
 
     def proxy(self, method: str, path: str, body: object = None) -> Any:
         """Ask the API server through the portal, which hands this person's ID token on and adds no right of its own.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from ..cluster.kubectl import LABEL
 from ..cluster.provider import Endpoint
 from ..common.errors import PortalError
 from ..common.kubernetes_yaml import dump
-from ..common.platform_folder import OWN, text_of
+from ..common.platform_folder import OWN
 from ..config.settings import Settings
-from ..workshop.files import Document, Place, refusal
+from ..workshop.fields import faults
+from ..workshop.files import Document, Place, read_as_it_is, refusal
+from ..workshop.rules import group_paths
 from ..workshop.workshop import Workshop
 
 APP_CONFIG, CATALOG = OWN / "app-config.yaml", OWN / "catalog-info.yaml"
@@ -63,13 +65,22 @@ def publishers(workshop: Workshop) -> list[str]:
     return [binding.group for binding in workshop.cluster.bindings if binding.everything]
 
 
-def require_agreement(file: Path, workshop: Workshop) -> None:
+def require_agreement(file: Path, workshop: Workshop, entities: Iterable[Path] = ()) -> None:
     """Insist that ``app-config.yaml`` names what realm and cluster declare, as Backstage compares text with text, and stays on loopback.
+
+    Args:
+        file: The file.
+        workshop: What realm and cluster declare.
+        entities: Files for the catalog, whose names it has to take.
 
     Raises:
         WorkshopError: It does not; ``why`` has a line per problem, with its place in the file.
     """
-    if problems := list(_disagreements(Document(file, text_of(file)), workshop)):
+    problems = list(_disagreements(read_as_it_is(file), workshop))
+    for document in map(read_as_it_is, entities):
+        found = (((i, *place), what) for i, data in enumerate(document.documents) for place, what in faults("entity", data))
+        problems += [document.problem(place, what) for place, what in found]
+    if problems:
         raise refusal(problems)
 
 
@@ -91,7 +102,7 @@ def _disagreements(document: Document, workshop: Workshop) -> Iterator[str]:
         ("ske", "identity", "groups"): (groups, "a group of the realm", True),
     }
     for place, (allowed, what, each) in expected.items():
-        found = reduce(lambda data, key: (data or {}).get(key), place, document.data)
+        found = reduce(lambda data, key: data.get(key) if isinstance(data, dict) else None, place, document.data)
         held = {(0, *place, i): name for i, name in enumerate(found)} if isinstance(found, list) else {(0, *place): found}
         for at, name in held.items():
             if name is not None and name not in allowed:
@@ -101,7 +112,11 @@ def _disagreements(document: Document, workshop: Workshop) -> Iterator[str]:
 
 def people(workshop: Workshop) -> str:
     """``people.yaml``: the realm's groups and users as entities of the catalog, so that what they own is theirs."""
-    entities = [_entity("Group", group, {"type": "team", "children": []}) for group in workshop.realm.groups]
+    entities = []
+    for path in group_paths(workshop.realm.representation):
+        *above, group = path.split("/")[1:]
+        parent = {"parent": above[-1]} if above else {}
+        entities.append(_entity("Group", group, {"type": "team", "children": [], **parent}))
     for user in workshop.realm.users:
         profile = {"displayName": f"{user.first_name} {user.last_name}", "email": user.email}
         entities.append(_entity("User", user.username, {"profile": profile, "memberOf": list(user.groups)}))

@@ -64,8 +64,8 @@ class Portal:
         return {file.name: file for file in matching("templates/*.yaml", self._settings.workshop_folder).values()}
 
     def require_agreement(self) -> None:
-        """Insist that its files name what the workshop declares; raises WorkshopError, with a line per problem."""
-        config.require_agreement(self.app_config, self._workshop)
+        """Insist that its files name what the workshop declares and a catalog takes; raises WorkshopError, with a line per problem."""
+        config.require_agreement(self.app_config, self._workshop, (self._catalog, *self.templates.values()))
 
     def start(self) -> Running:
         """Start it, or take over the one that runs; it is ready on return.

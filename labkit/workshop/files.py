@@ -58,8 +58,20 @@ def read(name: str, values: Mapping[str, str], folder: Path = OWN, later: Collec
     return _parsed(Document(file, text if later else filled))
 
 
-def _parsed(document: Document) -> Document:
+def read_as_it_is(file: Path) -> Document:
+    """Read a YAML file that the program that it is for fills in itself; aliases may be in it.
+
+    Raises:
+        WorkshopError: It can't be read, or is no YAML.
+    """
+    return _parsed(Document(file, text_of(file)), aliases=True)
+
+
+def _parsed(document: Document, *, aliases: bool = False) -> Document:
     try:
+        if not aliases:
+            # A value that stands in two places could not be replaced in one of them.
+            refuse_aliases(document.text)
         _ = document.documents
     except YamlError as error:
         problem = worded(error)
@@ -100,8 +112,6 @@ class Document:
     @cached_property
     def documents(self) -> list[Any]:
         """The values of its documents: mostly one, more where ``---`` divides them."""
-        # A value that stands in two places could not be replaced in one of them.
-        refuse_aliases(self.text)
         return [construct(node, unique=True) for node in self._nodes]
 
     @property

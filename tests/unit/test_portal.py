@@ -46,6 +46,7 @@ from labkit.portal.token_way import TokenWay
 from labkit.servers.certificates import Certificates, Pair
 from labkit.workshop.workshop import Workshop
 from tests.app_config import by_path, substituted, variables_in
+from tests.support import OTHER_WORKSHOP
 
 WORDS = 'configmaps is forbidden: User "user-dev@kratix.io" cannot create resource "configmaps" in API group "" in the namespace "default"'
 REFUSAL = {"status": 403, "reason": "Forbidden", "user": "user-dev@kratix.io", "verb": "create", "resource": "configmaps", "message": WORDS}
@@ -226,6 +227,40 @@ def test_names_that_do_not_agree_are_reported_with_their_line(
     assert problem in caught.value.why
     line = 1 + text[: text.index(written)].count("\n")
     assert f"app-config.yaml:{line}: " in caught.value.why
+
+
+@pytest.mark.fault(
+    "Workshop",
+    "a template, or another entity, with a name that the portal's catalog refuses",
+    "nothing is started; it is named with its line",
+)
+def test_names_that_the_catalog_refuses_are_reported_with_their_line(tmp_path: Path) -> None:
+    folder = tmp_path / "workshop" / "templates"
+    folder.mkdir(parents=True)
+    text = (OWN / "templates" / "configmap.yaml").read_text()
+    (folder / "ours.yaml").write_text(text.replace("name: configmap\n", "name: Config Map\n", 1))
+    entity = "apiVersion: backstage.io/v1alpha1\nkind: Component\nmetadata: &m {name: a, labels: &l {a: b}, annotations: *l}\n"
+    (folder.parent / "catalog-info.yaml").write_text(f"{entity}---\n{entity.replace('name: a', 'name: a/b, namespace: Ours')}")
+    lab = Lab(Settings.open({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_WORKSHOP": str(folder.parent)}))
+    with pytest.raises(WorkshopError) as caught:
+        lab.portal.require_agreement()
+    first, second, third = caught.value.why.splitlines()
+    assert 'catalog-info.yaml:7: [1].metadata.name: "a/b" is no catalog name for Backstage' in first
+    assert 'catalog-info.yaml:7: [1].metadata.namespace: "Ours" is no namespace for Kubernetes' in second
+    line = 1 + text[: text.index("name: configmap\n")].count("\n")
+    assert f'ours.yaml:{line}: metadata.name: "Config Map" is no catalog name for Backstage' in third
+
+
+@pytest.mark.parametrize("text", ["ske: text\n", "- a\n", "ske: {identity: [a]}\n", "a: [\n", ""])
+def test_a_configuration_of_another_shape_is_refused_and_no_traceback(workshop: Workshop, tmp_path: Path, text: str) -> None:
+    (tmp_path / "app-config.yaml").write_text(text)
+    with pytest.raises(WorkshopError):
+        config.require_agreement(tmp_path / "app-config.yaml", workshop)
+
+
+def test_a_group_stands_in_the_catalog_below_its_parent() -> None:
+    entities = {e["metadata"]["name"]: e["spec"] for e in yaml.safe_load_all(config.people(Workshop.load(OTHER_WORKSHOP)))}
+    assert (entities["onduty"]["parent"], "parent" in entities["ops"]) == ("ops", False)
 
 
 def test_the_catalogs_people_are_the_realms(workshop: Workshop) -> None:

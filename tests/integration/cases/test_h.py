@@ -25,8 +25,11 @@ from labkit.cluster.api import Api
 from labkit.common.errors import ClusterError, WorkshopError
 from labkit.common.names import broken_rule, name_fault, rules
 from labkit.common.platform_folder import OWN
+from labkit.config.settings import Settings
 from labkit.identity.terraform import Terraform
+from labkit.toolchain import Toolchain
 from labkit.workshop.workshop import Workshop
+from tests.hostile import friendly
 
 KEYCLOAK = ("Keycloak", "RFC 6749, scope-token")
 """Whose rules Keycloak itself enforces."""
@@ -96,6 +99,24 @@ GROUPS = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", fullmat
 def test_keycloak_and_the_check_agree_on_any_name(admin_api: KeycloakAdmin, kind: str, name: str) -> None:
     """B27 to B29: names that nobody thought of."""
     assert disagreement(admin_api, kind, name) == ""
+
+
+VALID = """
+const { KubernetesValidatorFunctions: rules } = require('@backstage/catalog-model');
+const names = JSON.parse(require('node:fs').readFileSync(0, 'utf8'));
+console.log(JSON.stringify(names.map((name) => [rules.isValidObjectName(name), rules.isValidNamespace(name)])));
+"""
+
+
+@given(names=st.lists(ANY_NAME | GROUPS, min_size=200, max_size=200))
+@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+def test_the_portals_catalog_and_the_check_agree_on_names(names: list[str]) -> None:
+    """B31, a relative: what the catalog takes as the name and the namespace of a template, and nothing else."""
+    programs, asked = Toolchain(Settings.load().cache).ensure("node", "backstage"), [*NAMES, "My Template", "a--b", *names]
+    command, folder = [str(programs["node"].path), "-e", VALID], programs["backstage"].path
+    done = subprocess.run(command, cwd=folder, env=friendly(), input=json.dumps(asked), capture_output=True, check=True, text=True)
+    checked = [[broken_rule("catalog name", name) is None, broken_rule("namespace", name) is None] for name in asked]
+    assert dict(zip(asked, checked, strict=True)) == dict(zip(asked, json.loads(done.stdout), strict=True))
 
 
 OBJECTS = [
