@@ -64,7 +64,7 @@ class Lab:
         else:
             self.keycloak = LocalKeycloak(settings, self.workshop, self.processes, self._certificates, self.toolchain)
         self.cluster = Cluster(settings, self.workshop, self.processes, self.toolchain, self.keycloak)
-        self.portal = Portal(settings, self.workshop, self.processes, self.toolchain, self.keycloak, lambda: self.cluster.endpoint)
+        self.portal = Portal(settings, self.workshop, self.processes, self.toolchain, self.keycloak, self.cluster)
         self.credentials = CredentialCache(settings)
 
     @classmethod

@@ -25,6 +25,7 @@ from .credential_cache import RENEW_SECONDS
 from .keycloak import Keycloak
 
 _CLOCK_SECONDS = 60
+_VERIFIABLE = (*ALGORITHMS, "EdDSA")
 _TIMES = ("iat", "exp", "auth_time", "nbf")
 
 
@@ -172,9 +173,11 @@ def verify(keycloak: Keycloak, token: str, *, audience: str | None) -> dict[str,
     from jwcrypto.common import JWException
 
     keys = jwk.JWKSet.from_json(keycloak.get(keycloak.discovery()["jwks_uri"]).text)
+    if (signed := algorithm(token)) not in _VERIFIABLE:
+        raise TokenInvalid("token-algorithm", algorithm=signed or "nothing", taken=shown(_VERIFIABLE))
     wanted: dict[str, Any] = {"iss": keycloak.issuer, "exp": None} | ({"aud": audience} if audience else {})
     try:
-        decoded = jwt.JWT(jwt=token, key=keys, check_claims=wanted, algs=[*ALGORITHMS, "EdDSA"], expected_type="JWS")
+        decoded = jwt.JWT(jwt=token, key=keys, check_claims=wanted, algs=list(_VERIFIABLE), expected_type="JWS")
     except (JWException, ValueError, KeyError) as error:
         reason = f"{type(error).__name__}: {str(error).split('eyJ')[0].strip()}"
         raise TokenInvalid("token-invalid", issuer=keycloak.issuer, audience=audience or "anybody", reason=reason) from None

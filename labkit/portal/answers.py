@@ -15,7 +15,7 @@ import requests
 
 from ..cluster.refusals import forbidden
 from ..common.display import Displayed, Table, Tabular, shown
-from ..common.errors import ClusterError, Forbidden, LabkitError, NotPermitted, NotSignedIn, PortalError, TaskFailed
+from ..common.errors import ClusterError, Forbidden, LabkitError, NotPermitted, NotSignedIn, PortalError, TaskFailed, Unauthorized
 from ..common.kubernetes_yaml import YamlError, load
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -169,7 +169,8 @@ def translated(answer: requests.Response) -> LabkitError:
         message = str(body.get("message", ""))
         if answer.status_code == Forbidden.status:
             return forbidden(message)
-        return ClusterError("portal-cluster-refuses", code=answer.status_code, words=message)
+        error = Unauthorized if answer.status_code == requests.codes.unauthorized else ClusterError
+        return error("portal-cluster-refuses", code=answer.status_code, words=message)
     message = _words(answer)
     if clusters := _clusters((body.get("error") or {}).get("refusal") or {}, message):
         return clusters
@@ -193,8 +194,10 @@ def problems(answer: requests.Response) -> tuple[str, ...]:
     return tuple(str(problem.get("stack") or problem.get("message", "")) for problem in _json(answer).get("errors", ()))
 
 
-def _clusters(refusal: Mapping[str, Any], told: str) -> Forbidden | None:
-    """Give the API server's 403 if ``refusal`` (made by ``refusals.js``) is one; ``told`` is the portal's sentence on it."""
+def _clusters(refusal: Mapping[str, Any], told: str) -> Forbidden | Unauthorized | None:
+    """Give the API server's 401 or 403 if ``refusal`` (made by ``refusals.js``) is one; ``told`` is the portal's sentence on it."""
+    if refusal.get("status") == requests.codes.unauthorized:
+        return Unauthorized("portal-cluster-refuses", code=refusal["status"], words=told)
     if refusal.get("status") != Forbidden.status:
         return None
     return Forbidden("portal-cluster-forbids", words=refusal["message"], told=told, user=refusal["user"])

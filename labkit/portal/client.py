@@ -11,8 +11,9 @@ from typing import Any
 import requests
 
 from ..cluster.api import Identity
+from ..cluster.cluster import Cluster
 from ..common.display import shown
-from ..common.errors import InvalidValues, NotPermitted, NotSignedIn, PortalError, TemplateUnknown
+from ..common.errors import Forbidden, InvalidValues, NotPermitted, NotSignedIn, PortalError, TemplateUnknown, Unauthorized
 from ..common.exchanges import Exchange
 from ..common.waiting import wait_until
 from ..config.files import write_private
@@ -31,7 +32,7 @@ class PortalSession:
     """Somebody signed in to the portal, or ``guest``. Tokens are renewed as a page would, before they expire."""
 
     def __init__(
-        self, username: str, browser: Browser, signed_in: SignedIn, cluster: str, templates: Path, publishers: Sequence[str]
+        self, username: str, browser: Browser, signed_in: SignedIn, cluster: Cluster, templates: Path, publishers: Sequence[str]
     ) -> None:
         self.username = username
         self._browser, self._signed_in, self._cluster, self._templates = browser, signed_in, cluster, templates
@@ -116,13 +117,16 @@ class PortalSession:
             raise TemplateUnknown("template-unknown", template=ref, registered=known)
         if answer.status_code == requests.codes.bad_request and (wrong := problems(answer)):
             raise InvalidValues("template-values", template=ref, complaints="\n".join(wrong), problems=wrong)
-        task, began = str(_checked(answer)["id"]), time.time()
+        task, began = str(self._checked(answer, "")["id"]), time.time()
         stream = self._send("GET", f"scaffolder/v2/tasks/{task}/eventstream", stream=True)
         if not stream.ok:
             raise translated(stream)
         try:
             with stream:
                 return follow(stream.iter_lines(decode_unicode=True), task, ref, say)
+        except Unauthorized as error:
+            self._cluster.causes.explain(error, self._signed_in.access_token)
+            raise
         finally:
             self._browser.note("portal", stream, began)
 
@@ -157,15 +161,17 @@ class PortalSession:
         """Ask the API server through the portal, which hands this person's ID token on and adds no right of its own.
 
         Raises:
+            Unauthorized: The API server's 401, with its cause.
             Forbidden: The API server's 403.
             ClusterError: Another refusal of the API server's.
             PortalError: The portal itself refuses.
         """
+        token = self._fresh().id_token
         headers = {
-            "Backstage-Kubernetes-Cluster": self._cluster,
-            f"Backstage-Kubernetes-Authorization-oidc-{PROVIDER}": self._fresh().id_token,
+            "Backstage-Kubernetes-Cluster": self._cluster.endpoint.name,
+            f"Backstage-Kubernetes-Authorization-oidc-{PROVIDER}": token,
         }
-        return self.ask(method, f"kubernetes/proxy/{path.lstrip('/')}", json=body, headers=headers)
+        return self._checked(self._send(method, f"kubernetes/proxy/{path.lstrip('/')}", json=body, headers=headers), token)
 
     def ask(self, method: str, path: str, **more: Any) -> Any:
         """Ask one of the portal's own APIs, such as ``catalog/entities``, and return the JSON of the answer; None if it is empty.
@@ -173,7 +179,7 @@ class PortalSession:
         Raises:
             PortalError: It refuses, with its words.
         """
-        return _checked(self._send(method, path, **more))
+        return self._checked(self._send(method, path, **more), self._signed_in.access_token)
 
     def _register_address(self, address: str) -> str:
         found = self.ask("POST", "catalog/locations", params={"dryRun": "true"}, json={"type": "url", "target": address})
@@ -216,8 +222,11 @@ class PortalSession:
         shown_by = {"Authorization": f"Bearer {self._fresh().backstage_token}", **(headers or {})}
         return self._browser.send(method, f"/api/{path}", headers=shown_by, **more)
 
-
-def _checked(answer: requests.Response) -> Any:
-    if not answer.ok:
-        raise translated(answer)
-    return answer.json() if answer.content else None
+    def _checked(self, answer: requests.Response, token: str) -> Any:
+        """The JSON of an answer; of a refusal of the API server's, the cause is looked up in the token that the portal showed it."""
+        if answer.ok:
+            return answer.json() if answer.content else None
+        error = translated(answer)
+        if isinstance(error, Unauthorized | Forbidden):
+            self._cluster.causes.explain(error, token)
+        raise error

@@ -6,10 +6,9 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-from ..cluster.provider import Endpoint
+from ..cluster.cluster import Cluster
 from ..common.environment import PORTAL, listed
 from ..common.errors import PortalUnreachable
 from ..common.http_session import request
@@ -49,10 +48,10 @@ class Portal:
         processes: Processes,
         tools: Toolchain,
         keycloak: Keycloak,
-        endpoint: Callable[[], Endpoint],
+        cluster: Cluster,
     ) -> None:
         self._settings, self._workshop, self._processes, self._tools = settings, workshop, processes, tools
-        self._keycloak, self._endpoint = keycloak, endpoint
+        self._keycloak, self._cluster = keycloak, cluster
         self._folder = settings.state.portal
         self._templates = self._folder / "templates"
         self.app_config, self._catalog = (find(file.name, settings.workshop_folder) for file in (config.APP_CONFIG, config.CATALOG))
@@ -130,11 +129,11 @@ class Portal:
         return PortalUnreachable("portal-unreachable", url=self.url, state=state)
 
     def _session(self, username: str, browser: Browser, signed_in: SignedIn) -> PortalSession:
-        return PortalSession(username, browser, signed_in, self._endpoint().name, self._templates, config.publishers(self._workshop))
+        return PortalSession(username, browser, signed_in, self._cluster, self._templates, config.publishers(self._workshop))
 
     def _server(self) -> Server:
         self.require_agreement()
-        keys = self._realm_keys()
+        self._keycloak.discovery()
         programs = self._tools.ensure("node", "backstage")
         app = self._lay_out(programs["backstage"].path)
         configured = self._configured()
@@ -149,18 +148,12 @@ class Portal:
             ports=("portal",),
             ready=self.is_ready,
             ready_seconds=120,
-            inputs=(*configured, keys, trusted, secret, *_sources()),
+            inputs=(*configured, trusted, secret, *_sources()),
         )
-
-    def _realm_keys(self) -> Path:
-        # The portal fetches the realm's keys once a minute at most, and would not know those of a realm made anew.
-        file = self._folder / "realm-keys"
-        write_private(file, "\n".join(self._keycloak.key_ids()))
-        return file
 
     def _variables(self) -> dict[str, str]:
         pages = self._tools.find("pages")
-        return config.variables(self._settings, self._endpoint(), self._keycloak.issuer, self._folder, pages.path if pages else None)
+        return config.variables(self._settings, self._cluster.endpoint, self._keycloak.issuer, self._folder, pages.path if pages else None)
 
     def _configured(self) -> dict[Path, str]:
         """What Backstage is given, by file; copies, since Backstage would read an edited file at once, and half of it."""

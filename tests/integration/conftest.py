@@ -79,7 +79,7 @@ def second_portal(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     facts = open_state_folder(home, environ={}, free_ports=True)
     settings = replace(lab.settings, folder=home, folder_id=facts.id, ports=facts.ports)
     processes = Processes(settings)
-    portal = Portal(settings, lab.workshop, processes, lab.toolchain, lab.keycloak, lambda: lab.cluster.endpoint)
+    portal = Portal(settings, lab.workshop, processes, lab.toolchain, lab.keycloak, lab.cluster)
     admin = lab.keycloak.admin()
     admin.change_current_realm(lab.workshop.realm.name)
     client = str(admin.get_client_id(lab.workshop.portal_client.client_id))

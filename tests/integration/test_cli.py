@@ -57,8 +57,6 @@ def test_a_step_is_solved_by_its_name_with_or_without_its_lab(lab: Lab, what: st
 
 
 def test_up_may_be_repeated(lab: Lab) -> None:
-    # Where a test before has given the realm new keys, the portal starts anew once.
-    lab.up()
     before = lab.status()
     done = labkit("up")
     assert done.returncode == 0, done.stderr

@@ -107,7 +107,7 @@ class Walker:
         headers = {}
         if self.session:
             signed_in = self.session._signed_in
-            proxied = {"Cluster": self.session._cluster, "Authorization-oidc-keycloak": signed_in.id_token}
+            proxied = {"Cluster": self.session._cluster.endpoint.name, "Authorization-oidc-keycloak": signed_in.id_token}
             headers = {"Authorization": f"Bearer {signed_in.backstage_token}"}
             headers |= {f"Backstage-Kubernetes-{name}": value for name, value in proxied.items() if signed_in.id_token}
         # The auth that does nothing keeps a person's .netrc from replacing the token.

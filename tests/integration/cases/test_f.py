@@ -21,7 +21,7 @@ from labkit import Lab
 from labkit.cluster.kind.checks import not_created
 from labkit.cluster.refusals import Causes, forbidden
 from labkit.cluster.trust import Trust
-from labkit.common.errors import Forbidden, IdentityError, Unauthorized, WorkshopError
+from labkit.common.errors import Forbidden, IdentityError, PortalError, TokenInvalid, Unauthorized, WorkshopError
 from labkit.common.platform_folder import OWN
 from labkit.config.hosting import PUBLIC_CA
 from labkit.doctor import diagnose, probes
@@ -99,8 +99,29 @@ def test_another_algorithm_is_taken_or_named(in_style: Lab, algorithm: str) -> N
                 lab.cluster.api(session).whoami()
             assert refused.value.problem.id == "api-algorithm"
             assert f"signed by {algorithm}" in refused.value.why
+        at_portal = lab.portal.sign_in("user-dev")
+        assert at_portal.known().groups == ("kube-dev",)
+        for ask in (at_portal.whoami, lambda: at_portal.resource("ConfigMap", "kube-root-ca.crt", namespace="default")):
+            if taken:
+                ask()
+            else:
+                with pytest.raises(Unauthorized, match=f"signed by {algorithm}"):
+                    ask()
         said = diagnose(lab)
     assert set(said.names) == (set() if taken else {"signed-otherwise"}), said
+
+
+def test_what_a_secret_signs_proves_nothing_and_is_named_everywhere(lab: Lab) -> None:
+    """B19, a relative: who can verify such a token could have made it."""
+    with realm_with(lab, defaultSignatureAlgorithm="HS256"):
+        with pytest.raises(TokenInvalid, match="signed by HS256") as by_labkit:
+            lab.session("user-dev")
+        with pytest.raises(PortalError, match="signed by HS256") as by_the_portal:
+            lab.portal.sign_in("user-dev")
+        said = diagnose(lab)
+    assert "choose RS256" in by_labkit.value.fix
+    assert "Choose RS256" in by_the_portal.value.why
+    assert set(said.names) == {"signed-otherwise"}, said
 
 
 def test_an_algorithm_that_no_api_server_takes_is_refused_in_the_file(tmp_path: Path) -> None:

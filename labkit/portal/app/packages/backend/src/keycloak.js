@@ -7,6 +7,9 @@ const { authProvidersExtensionPoint, createOAuthProviderFactory, decodeOAuthStat
 const { userRefOf, userTokensService, withoutTokens } = require('../../ske');
 const { SignIns, keeping } = require('./sign-ins');
 
+/** What proves by a key pair who signed (RFC 7518, section 3.1; RFC 8037): a secret proves nothing to those who know it. */
+const BY_KEY_PAIR = /^([RPE]S(256|384|512)|EdDSA)$/;
+
 /** Sign-in through Keycloak, as the auth provider `keycloak`. */
 const keycloakProvider = createBackendModule({
     pluginId: 'auth',
@@ -19,7 +22,7 @@ const keycloakProvider = createBackendModule({
                     providerId: 'keycloak',
                     factory: comingBack(
                         createOAuthProviderFactory({
-                            authenticator: keeping(new SignIns(), tokens, retrying(oidcAuthenticator)),
+                            authenticator: keeping(new SignIns(), tokens, retrying(byAnyKey(oidcAuthenticator))),
                             profileTransform: profileWithKey,
                             signInResolver: signInResolver(tokens),
                         }),
@@ -81,6 +84,44 @@ function retrying(authenticator) {
     };
 }
 
+/**
+ * An authenticator for which an ID token counts by whatever key of the realm it is signed, a new one too.
+ *
+ * The one of Backstage expects one algorithm, RS256 unless its configuration names another, and asks for new keys once a minute at most.
+ */
+function byAnyKey(authenticator) {
+    return {
+        ...authenticator,
+        initialize(options) {
+            const context = authenticator.initialize(options);
+            const promise = context.promise.then((found) => {
+                verifyingByAnyKey(found.client);
+                return found;
+            });
+            return { ...context, promise };
+        },
+    };
+}
+
+function verifyingByAnyKey(client) {
+    const validateJWT = client.validateJWT.bind(client);
+    client.validateJWT = async (token, _, ...more) => {
+        const { alg } = JSON.parse(Buffer.from(token.split('.')[0], 'base64url'));
+        if (!BY_KEY_PAIR.test(alg)) {
+            throw new AuthenticationError(
+                `The token is signed by ${alg}, which does not prove who made it. ` +
+                    "Choose RS256 in Keycloak's console: Realm settings, Tokens, or the client's own, Advanced.",
+            );
+        }
+        try {
+            return await validateJWT(token, alg, ...more);
+        } catch {
+            await client.issuer.reloadJwksUri();
+            return validateJWT(token, alg, ...more);
+        }
+    };
+}
+
 /** The profile, in which the page is also told the key of a new sign-in: what else is in the answer, Backstage decides. */
 async function profileWithKey(result, context) {
     const { profile } = await oidcAuthenticator.defaultProfileTransform(result, context);
@@ -116,4 +157,4 @@ function comingBack(factory) {
     };
 }
 
-module.exports = { comingBack, keycloakProvider, profileWithKey, retrying, signInResolver };
+module.exports = { byAnyKey, comingBack, keycloakProvider, profileWithKey, retrying, signInResolver };

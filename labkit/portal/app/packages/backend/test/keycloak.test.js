@@ -6,7 +6,7 @@ const { ConfigReader } = require('@backstage/config');
 const { encodeOAuthState } = require('@backstage/plugin-auth-node');
 const { oidcAuthenticator } = require('@backstage/plugin-auth-backend-module-oidc-provider');
 const { startIssuer } = require('../../ske/test/issuer');
-const { comingBack, profileWithKey, retrying, signInResolver } = require('../src/keycloak');
+const { byAnyKey, comingBack, profileWithKey, retrying, signInResolver } = require('../src/keycloak');
 
 let issuer;
 before(async () => {
@@ -32,6 +32,23 @@ test('sign-in works once Keycloak is there, though it was not when the portal st
 
 test('a mistake in the configuration still ends the start', () => {
     assert.throws(() => retrying(oidcAuthenticator).initialize({ config: new ConfigReader({}) }), /clientId/);
+});
+
+test('an ID token counts by whatever key of the realm it is signed, a new one too, and by no secret', async () => {
+    const { client } = await byAnyKey(oidcAuthenticator).initialize(options()).promise;
+    const claims = { aud: 'c', sub: '1', iat: Math.floor(Date.now() / 1000) };
+    await client.validateIdToken(await issuer.token(claims));
+    for (const alg of ['ES256', 'PS256', 'EdDSA', 'RS512', 'ES384']) {
+        const token = await issuer.token(claims, await issuer.add(alg), { alg, kid: alg });
+        await client.validateIdToken(token);
+        await assert.rejects(client.validateIdToken(`${token.slice(0, -8)}AAAAAAAA`), /validate JWT signature/);
+    }
+    await assert.rejects(client.validateIdToken(await issuer.token({ ...claims, aud: 'another' })), /aud mismatch/);
+    const bySecret = await issuer.token(claims, Buffer.from('s'.repeat(32)), { alg: 'HS256' });
+    const byNothing = `${Buffer.from('{"alg":"none"}').toString('base64url')}.${bySecret.split('.')[1]}.`;
+    for (const token of [bySecret, byNothing]) {
+        await assert.rejects(client.validateIdToken(token), { name: 'AuthenticationError', message: /signed by (HS256|none).*Choose RS256/ });
+    }
 });
 
 test("the Backstage token names the person and their groups, and hands on what the token's keeper says", async () => {

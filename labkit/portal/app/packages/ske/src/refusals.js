@@ -47,7 +47,7 @@ function reading(error) {
     if (error instanceof Unreachable) return [ServiceUnavailableError, error.message];
     if (!(error instanceof Refusal)) return [error instanceof InputError ? InputError : Error, error.message];
     const said = `${error.status}${error.reason ? ` ${error.reason}` : ''}: ${error.message}`;
-    if (error.status === 401) return [AuthenticationError, `${said} (the API server does not take your token: sign in again)`];
+    if (error.status === 401) return [AuthenticationError, `${said} (the API server does not take your token: sign in again; labkit doctor says why if it stays)`];
     const conflicts = error.causes.filter(({ reason }) => reason === 'FieldManagerConflict');
     if (conflicts.length > 0) return [ConflictError, `${error.status} ${error.reason}: ${conflictText(conflicts)}`];
     if (TOO_LARGE.test(error.message)) return [InputError, `${said} (the object is too large for the cluster: split it, or leave data out)`];

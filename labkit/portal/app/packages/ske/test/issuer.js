@@ -6,7 +6,8 @@ const jose = require('jose');
 /** An issuer of tokens on a port of its own: a discovery document, a key set, and a key to sign with. */
 async function startIssuer() {
     const { publicKey, privateKey } = await jose.generateKeyPair('RS256');
-    const key = { ...(await jose.exportJWK(publicKey)), kid: 'test', alg: 'RS256', use: 'sig' };
+    const published = async (key, alg, kid) => ({ ...(await jose.exportJWK(key)), kid, alg, use: 'sig' });
+    const keys = [await published(publicKey, 'RS256', 'test')];
     const server = createServer((request, response) => {
         const answers = {
             '/.well-known/openid-configuration': {
@@ -16,7 +17,7 @@ async function startIssuer() {
                 token_endpoint: `${issuer.url}/token`,
                 userinfo_endpoint: `${issuer.url}/userinfo`,
             },
-            '/keys': { keys: [key] },
+            '/keys': { keys },
         };
         const answer = issuer.ready && answers[request.url];
         response.writeHead(answer ? 200 : 503, { 'content-type': 'application/json' }).end(JSON.stringify(answer || {}));
@@ -26,10 +27,16 @@ async function startIssuer() {
         url: `http://127.0.0.1:${server.address().port}`,
         ready: true,
         /** A token of this issuer; what it says can be changed claim by claim, the key too. */
-        token: (claims = {}, signingKey = privateKey) => {
+        token: (claims = {}, signingKey = privateKey, header = { alg: 'RS256', kid: 'test' }) => {
             const now = Math.floor(Date.now() / 1000);
             const usual = { iss: issuer.url, aud: 'kube', exp: now + 300, sid: 'session-1', preferred_username: 'user-admin' };
-            return new jose.SignJWT({ ...usual, ...claims }).setProtectedHeader({ alg: 'RS256', kid: 'test' }).sign(signingKey);
+            return new jose.SignJWT({ ...usual, ...claims }).setProtectedHeader(header).sign(signingKey);
+        },
+        /** From now on another key counts as well, whose id is its algorithm; gives what to sign with. */
+        add: async (alg) => {
+            const pair = await jose.generateKeyPair(alg);
+            keys.push(await published(pair.publicKey, alg, alg));
+            return pair.privateKey;
         },
         stop: () => {
             server.close();
