@@ -30,6 +30,7 @@ from labkit.course.steps import (
     attempt,
     begin,
     check,
+    doing,
     examine,
     overview,
     solve,
@@ -269,6 +270,31 @@ def test_what_only_a_person_can_do_is_said_with_what_to_do(added: Any, lab: Lab)
     with pytest.raises(LabkitError, match=r"00-start-here\.probe can't be done for you") as failure:
         solve(lab, STEPS["probe"])
     assert failure.value.fix == "close other programs"
+
+
+@pytest.fixture
+def read_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make "probe" a step whose check sees the third time only what its solution has changed: a server reads it late."""
+    looks = iter((False, False))
+    monkeypatch.setattr(doing, "_MOMENT_SECONDS", 0)
+
+    def probe(_: Lab) -> Iterator[Finding]:
+        yield Finding(next(looks, True), "the server follows", "wait")
+
+    monkeypatch.setitem(STEPS, "probe", Step(LABS[0].name, "probe", "something holds", 1, probe, solve=lambda _: None))
+
+
+@pytest.mark.usefixtures("read_late")
+def test_a_solution_that_a_server_reads_late_is_waited_for(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    assert solve(lab, STEPS["probe"]).ok
+    assert "00-start-here.probe: waiting up to 30 s" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("read_late")
+def test_what_the_cell_before_has_changed_is_looked_at_again_for_a_moment(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doing, "_MOMENT_SECONDS", 5)
+    assert not examine(lab, "probe").ok
+    assert check(lab, "probe").ok
 
 
 def test_the_agenda_sums_up_the_minutes_and_tells_the_machines_time_of_the_last_run(tmp_path: Path) -> None:

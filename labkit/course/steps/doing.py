@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import html
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ...common.display import BAD, OK, Finding, Findings
 from ...common.errors import CheckFailed, EarlierLabMissing, LabkitError
+from ...common.waiting import wait_until
 from ...lab import Lab
 from . import progress
 from .registry import LABS, STEPS, LabInfo, Step, the_lab
+
+_MOMENT_SECONDS, _READ_SECONDS = 2, 30
+"""How long to look again after the cell before, and after a solution: RBAC follows within a moment, an API server in KinD in 20 s."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +99,11 @@ def check(lab: Lab, name: str) -> CheckReport:
 
 
 def attempt(lab: Lab, name: str) -> CheckReport:
-    """Run a step's check, note the result in the lab's progress and give it, whatever it is; for exercises."""
-    report = examine(lab, name)
-    progress.note(lab, name, done=report.ok)
-    return report
+    """Run a step's check, note the result in the lab's progress and give it, whatever it is; for exercises.
+
+    Servers read what was changed just before in their own time, so that what is not as it should be is looked at again for a moment.
+    """
+    return _look(lab, name, _MOMENT_SECONDS)
 
 
 def solve(lab: Lab, step: Step) -> CheckReport:
@@ -108,7 +114,11 @@ def solve(lab: Lab, step: Step) -> CheckReport:
             return report
         raise LabkitError("step-by-hand", step=step.path, wrong=report.why(), fixes=report.fix())
     step.solve(lab)
-    return attempt(lab, step.name)
+    report = attempt(lab, step.name)
+    if not report.ok:
+        print(f"… {step.path}: waiting up to {_READ_SECONDS} s until the servers have read it", flush=True)
+        report = _look(lab, step.name, _READ_SECONDS)
+    return report
 
 
 def reset_lab(lab: Lab, info: LabInfo) -> list[str]:
@@ -127,9 +137,24 @@ def catch_up(lab: Lab, info: LabInfo) -> list[CheckReport]:
     reports = []
     for earlier in (each for each in LABS[: LABS.index(info)] if not each.lacks(lab)):
         for step in (each for each in earlier.steps if not each.exercise):
-            report = attempt(lab, step.name)
+            report = _look(lab, step.name, 0)
             if not report.ok:
                 print(f"… {step.path}: {step.title}", flush=True)
                 report = solve(lab, step)
             reports.append(report)
     return reports
+
+
+def _look(lab: Lab, name: str, seconds: float) -> CheckReport:
+    """Run a step's check, again for some seconds unless all is well, and note the result."""
+    reports = [examine(lab, name)]
+
+    def is_well() -> bool:
+        reports.append(examine(lab, name))
+        return reports[-1].ok
+
+    if seconds and not reports[0].ok:
+        with suppress(TimeoutError):
+            wait_until(is_well, seconds)
+    progress.note(lab, name, done=reports[-1].ok)
+    return reports[-1]
