@@ -121,8 +121,11 @@ def kratix(args: Namespace) -> int:
     return 0 if kratix.is_running() else 3
 
 
-@verb(argument("action", choices=("plan", "apply", "terraform")))
-def realm(args: Namespace) -> None:
+@verb(
+    argument("action", choices=("plan", "apply", "terraform")),
+    flag("--detailed-exitcode", "plan ends with 2 when applying would change something, as Terraform's does"),
+)
+def realm(args: Namespace) -> int:
     """Plan, apply or write down the realm. apply is what lab 01 does; terraform prints the same as a keycloak.tf."""
     lab = open_lab(to_look=args.action == "plan")
     if args.action == "terraform":
@@ -131,7 +134,10 @@ def realm(args: Namespace) -> None:
         print(lab.keycloak.start(), lab.realm.apply(), sep="\n\n")
     else:
         print(*lab.keycloak.findings(), sep="\n", end="\n\n")
-        print(lab.realm.plan())
+        plan = lab.realm.plan()
+        print(plan)
+        return 2 if args.detailed_exitcode and plan.pending else 0
+    return 0
 
 
 @verb(argument("folder", type=Path, metavar="DIR", help="where to; only what an earlier call wrote there is replaced"))

@@ -5,12 +5,16 @@ from __future__ import annotations
 import codecs
 import html
 import io
+import os
+import shutil
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from .problems import Problem
 
@@ -132,16 +136,32 @@ class Tabular(Displayed):
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table in plain text, columns padded to their widest cell; a cell's own line breaks are kept."""
-    split = [[cell.split("\n") for cell in row] for row in rows]
-    widths = [max([len(c), *(len(line) for row in split for line in row[i])]) for i, c in enumerate(columns)]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip()]
-    lines.append("  ".join("─" * w for w in widths))
-    for row in split:
-        for depth in range(max(len(cell) for cell in row)):
-            parts = [cell[depth] if depth < len(cell) else "" for cell in row]
-            lines.append("  ".join(p.ljust(w) for p, w in zip(parts, widths, strict=True)).rstrip())
-    return lines
+    """The lines of a table in plain text, columns padded to their widest cell; a cell's own line breaks are kept.
+
+    None is wider than the terminal: the widest columns' cells are wrapped.
+    """
+    split = [[cell.split("\n") for cell in row] for row in (columns, *rows)]
+    widths = [max(len(line) for cell in column for line in cell) for column in zip(*split, strict=True)]
+    room = _terminal_width() - 2 * (len(widths) - 1)
+    while room > 0 and sum(widths) > room and max(widths) > 1:
+        widths[widths.index(max(widths))] -= 1
+    head, *body = (list(_row(cells, widths)) for cells in split)
+    return [*head, "  ".join("─" * w for w in widths), *(line for lines in body for line in lines)]
+
+
+def _row(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:
+    wrapped = [[part for line in cell for part in _wrapped(line, w)] for cell, w in zip(cells, widths, strict=True)]
+    for parts in zip_longest(*wrapped, fillvalue=""):
+        yield "  ".join(p.ljust(w) for p, w in zip(parts, widths, strict=True)).rstrip()
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    return textwrap.wrap(line, width, break_on_hyphens=False) if len(line) > width else [line]
+
+
+def _terminal_width() -> int:
+    """How many letters a line of the terminal holds, or those that COLUMNS asks for; 0 where neither says."""
+    return shutil.get_terminal_size((0, 0)).columns if sys.stdout.isatty() or "COLUMNS" in os.environ else 0
 
 
 def shown(value: object) -> str:
@@ -198,7 +218,8 @@ def progress(text: str) -> Iterator[Progress]:
     def tick() -> None:
         while not done.wait(1.0 if live else _QUIET_SECONDS):
             line = work.line()
-            print(f"{clear}{line[:118]}" if live else line, end="" if live else "\n", file=stream, flush=True)
+            # One that the terminal breaks could not be written over.
+            print(f"{clear}{line[: (_terminal_width() or 80) - 1]}" if live else line, end="" if live else "\n", file=stream, flush=True)
 
     ticker = threading.Thread(target=tick, daemon=True)
     ticker.start()

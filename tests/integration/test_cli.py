@@ -50,6 +50,22 @@ def test_a_look_at_what_nobody_has_begun_counts_as_nothing_done(idle_lab: Lab, t
     assert overview(Lab(Settings.load({"LABKIT_HOME": home}))).line().startswith(f"▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱ 0 of {len(STEPS)} steps done")
 
 
+def test_a_plan_tells_by_its_exit_code_whether_something_would_change(lab: Lab, tmp_path: Path) -> None:
+    """As Terraform's does."""
+    plan, keycloak = ("realm", "plan", "--detailed-exitcode"), lab.realm.admin()
+    user = str(keycloak.get_user_id("user-dev"))
+    assert labkit(*plan).returncode == 0
+    keycloak.update_user(user, {**keycloak.get_user(user), "lastName": "n" * 200})
+    try:
+        found = labkit(*plan, COLUMNS="72")
+        assert found.returncode == 2, found.stderr
+        assert max(map(len, found.stdout[found.stdout.index("realm ") :].splitlines())) <= 72
+        assert labkit("realm", "plan").returncode == 0
+    finally:
+        lab.realm.apply()
+    assert labkit(*plan, LABKIT_HOME=str(tmp_path / "other")).returncode == 1
+
+
 @pytest.mark.parametrize("what", ["sign-in", "01.sign-in"])
 def test_a_step_is_solved_by_its_name_with_or_without_its_lab(lab: Lab, what: str) -> None:
     done = labkit("solve", what)

@@ -30,6 +30,29 @@ def test_a_table_without_rows_shows_its_headings() -> None:
     assert text_table(("name", "says"), ()) == ["name  says", "────  ────"]
 
 
+WIDE = Table(
+    ("plan", "details"), (("~ change", f"redirectUris: https://{'a' * 60}, http://localhost:7007/* → none"), ("+ create", "short"))
+)
+
+
+@pytest.mark.parametrize("width", [12, 40, 79])
+def test_no_row_is_wider_than_the_terminal_and_nothing_is_lost(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found with `labkit realm plan`: a terminal broke its rows in the middle of a column."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    whole = str(WIDE)
+    monkeypatch.setenv("COLUMNS", str(width))
+    told = str(WIDE)
+    assert max(map(len, whole.splitlines())) > 79
+    assert max(map(len, told.splitlines())) <= width
+    assert sorted(re.sub(r"[\s─]", "", told)) == sorted(re.sub(r"[\s─]", "", whole))
+
+
+def test_a_table_that_has_room_is_as_it_is_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = str(TABLE)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert str(TABLE) == whole
+
+
 def test_a_tables_records_are_its_rows_by_column() -> None:
     assert TABLE.records()[0] == {"name": "<b>", "says": "one\ntwo"}
 
