@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -81,8 +81,8 @@ def show(args: argparse.Namespace, text: object, value: object) -> None:
 
 
 def working(args: argparse.Namespace, text: str) -> AbstractContextManager[object]:
-    """Show in a terminal that a verb works; what is piped, and JSON, is the result alone."""
-    return progress(text) if sys.stdout.isatty() and not args.json else nullcontext()
+    """Show in a terminal that a verb works; what is piped, and JSON, is the result alone: what is said meanwhile is on stderr."""
+    return progress(text) if sys.stdout.isatty() and not args.json else redirect_stdout(sys.stderr)
 
 
 def no_such(kind: str, name: str, there: Iterable[str]) -> NoReturn:

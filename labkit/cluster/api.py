@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..common.display import Displayed, shown
+from ..common.display import LATE_SECONDS, Displayed, progress, shown
 from ..common.errors import ApiUnreachable, ClusterError, Unauthorized
 from ..common.waiting import wait_until
 from .provider import Endpoint
@@ -105,7 +105,8 @@ class Api:
             # A fresh control plane answers before it knows keys (401), has read its RBAC rules (403), or has caches (500, 503).
             return isinstance(error, ClusterError) and not (isinstance(error, Unauthorized) and error.lasting)
 
-        return wait_until(self.whoami, _DISCOVERY_SECONDS, pause=0.5, passing=passing)
+        with progress("waiting until the API server knows the realm's keys", after=LATE_SECONDS):
+            return wait_until(self.whoami, _DISCOVERY_SECONDS, pause=0.5, passing=passing)
 
     def wait_until(self, verb: str, resource: str, *, allowed: bool) -> None:
         """Wait up to 15 seconds until `can` gives that answer: RBAC looks at copies of its objects, which follow a change in a moment."""
@@ -114,7 +115,8 @@ class Api:
         def late(_: Exception) -> ClusterError:
             return ClusterError("rbac-not-followed", seconds=_RBAC_SECONDS, may=may, verb=verb, resource=resource)
 
-        wait_until(lambda: self.can(verb, resource) == allowed, _RBAC_SECONDS, late, pause=0.1)
+        with progress(f"waiting until RBAC lets the caller {'' if allowed else 'not '}{verb} {resource}", after=LATE_SECONDS):
+            wait_until(lambda: self.can(verb, resource) == allowed, _RBAC_SECONDS, late, pause=0.1)
 
     def ask(self, question: Callable[[ApiClient], Any], client: ApiClient | None = None) -> Any:
         """Put a question to the API server; a refusal is raised as Unauthorized, Forbidden, ApiUnreachable or another ClusterError."""

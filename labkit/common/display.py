@@ -21,6 +21,8 @@ from .problems import Problem
 OK, BAD = "✔", "✘"
 _PLAIN = {OK: "ok", BAD: "failed", "…": "...", "→": "->", "─": "-", "—": "-", "–": "-", "·": "-"}
 _QUIET_SECONDS = 20.0
+LATE_SECONDS = 3.0
+"""From when on a wait that takes a moment says what it is for."""
 
 
 class Displayed:
@@ -200,22 +202,30 @@ class Progress:
         """Say what is going on just now."""
         self._detail = detail
 
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return time.monotonic() - self._started
+
     def line(self) -> str:
-        return f"… {self._text} ({time.monotonic() - self._started:.0f} s){': ' + self._detail if self._detail else ''}"
+        return f"… {self._text} ({self.seconds():.0f} s){': ' + self._detail if self._detail else ''}"
 
     def end(self, mark: str) -> str:
         """How it ended, and how long it took."""
-        return f"{mark} {self._text} ({time.monotonic() - self._started:.1f} s)"
+        return f"{mark} {self._text} ({self.seconds():.1f} s)"
 
 
 @contextmanager
-def progress(text: str) -> Iterator[Progress]:
-    """Show that work such as "building kube-apiserver" goes on: a line kept up to date in a terminal, one now and then elsewhere."""
+def progress(text: str, *, after: float = 0) -> Iterator[Progress]:
+    """Show that work such as "building kube-apiserver" goes on: a line kept up to date in a terminal, one now and then elsewhere.
+
+    What is done within ``after`` seconds is not spoken of.
+    """
     work, done = Progress(text), threading.Event()
     stream, live = sys.stdout, sys.stdout.isatty()
     clear = "\r\x1b[K" if live else ""
 
     def tick() -> None:
+        done.wait(after)
         while not done.wait(1.0 if live else _QUIET_SECONDS):
             line = work.line()
             # One that the terminal breaks could not be written over.
@@ -230,4 +240,5 @@ def progress(text: str) -> Iterator[Progress]:
     finally:
         done.set()
         ticker.join()
-        print(f"{clear}{work.end(mark)}", file=stream, flush=True)
+        if work.seconds() >= after:
+            print(f"{clear}{work.end(mark)}", file=stream, flush=True)

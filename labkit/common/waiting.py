@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 from filelock import BaseFileLock, Timeout
+
+from .display import LATE_SECONDS, progress
 
 T = TypeVar("T")
 
@@ -55,10 +57,11 @@ def wait_until(
 
 
 @contextmanager
-def locked(lock: BaseFileLock, late: Callable[[], Exception]) -> Iterator[None]:
-    """Hold a lock; when the time is over that its own ``timeout`` gives, raise what ``late`` makes."""
+def locked(lock: BaseFileLock, late: Callable[[], Exception], waiting: str = "") -> Iterator[None]:
+    """Hold a lock; when the time is over that its own ``timeout`` gives, raise what ``late`` makes. ``waiting`` says what it waits for."""
     try:
-        lock.acquire()
+        with progress(waiting, after=LATE_SECONDS) if waiting else nullcontext():
+            lock.acquire()
     except Timeout as error:
         raise late() from error
     try:

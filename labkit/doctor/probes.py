@@ -120,7 +120,7 @@ def servers(lab: Lab, _: SignIn) -> Causes:
     if lab.processes.running("kube-apiserver"):
         endpoint = lab.cluster.endpoint
         try:
-            HttpSession(endpoint.ca).get(f"{endpoint.url}/readyz", timeout=10).raise_for_status()
+            HttpSession(endpoint.ca).get(f"{endpoint.url}/readyz", timeout=30).raise_for_status()
         except requests.RequestException as error:
             yield "api-server-silent", f"{endpoint.url}/readyz: {error if error.response is not None else type(error).__name__}"
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keycloak import KeycloakAdmin
     from keycloak.exceptions import KeycloakError
 
-_TIMEOUT_SECONDS = 15
+_TIMEOUT_SECONDS = 30
 _ADMIN_SECONDS = 90
 
 

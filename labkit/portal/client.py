@@ -12,7 +12,7 @@ import requests
 
 from ..cluster.api import Identity
 from ..cluster.cluster import Cluster
-from ..common.display import shown
+from ..common.display import LATE_SECONDS, progress, shown
 from ..common.errors import Forbidden, InvalidValues, NotPermitted, NotSignedIn, PortalError, TemplateUnknown, Unauthorized
 from ..common.exchanges import Exchange
 from ..common.waiting import wait_until
@@ -208,7 +208,8 @@ class PortalSession:
         def is_there() -> bool:
             return any(ref_of(entity) == ref and spec in (None, entity["spec"]) for entity in self.catalog("template").entities)
 
-        wait_until(is_there, _CATALOG_SECONDS, lambda _: PortalError("template-not-taken", template=ref, seconds=_CATALOG_SECONDS))
+        with progress(f"waiting until the catalog has read {ref}", after=LATE_SECONDS):
+            wait_until(is_there, _CATALOG_SECONDS, lambda _: PortalError("template-not-taken", template=ref, seconds=_CATALOG_SECONDS))
 
     def _fresh(self) -> SignedIn:
         if self._signed_out:

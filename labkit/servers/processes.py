@@ -32,7 +32,9 @@ from . import _launch
 from .readiness import TAIL_LINES, Readiness, log_tail
 from .status import ServerStatus, State
 
-_LOCK_SECONDS = 300
+_LOCK_SECONDS = 1800
+"""Whoever holds it is alive, and on a busy machine brings up a lab in some ten minutes."""
+
 _KILL_SECONDS = 10
 
 
@@ -91,15 +93,16 @@ class Processes:
         """Hold the servers' lock; whoever starts or stops servers holds it. May be taken again by its holder.
 
         Raises:
-            ServerError: Another process held it for five minutes.
+            ServerError: Another process held it for half an hour.
             SettingsError: The settings were loaded before the state folder was made.
         """
         if not self._settings.folder_id:
             raise SettingsError("home-not-made", folder=self._state.root)
         self._state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FileLock(self._state.servers_lock, timeout=_LOCK_SECONDS, mode=0o600, is_singleton=True)
+        waiting = f"waiting for another labkit that starts or stops servers of {self._state.root}"
         # What is laid out for a server is the person's alone, whatever umask the notebook has.
-        with locked(lock, lambda: ServerError("servers-locked", folder=self._state.root, seconds=_LOCK_SECONDS)), privately():
+        with locked(lock, lambda: ServerError("servers-locked", folder=self._state.root, seconds=_LOCK_SECONDS), waiting), privately():
             yield
 
     def start(self, server: Server) -> Running:

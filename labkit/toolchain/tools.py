@@ -20,7 +20,9 @@ from ..common.errors import ToolchainError
 if TYPE_CHECKING:
     from .recipe import Program
 
-_ANSWER_SECONDS = 8.0
+_ANSWER_SECONDS = 30.0
+"""A Java that others leave a twentieth of a core takes four to say its version."""
+
 _TAIL_LINES = 20
 _DETAIL_WIDTH = 70
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")

@@ -96,6 +96,18 @@ def test_long_work_says_what_is_going_on(monkeypatch: pytest.MonkeyPatch, capsys
     assert "… making tea (0 s): boiling water\n" in out
 
 
+def test_a_wait_speaks_only_if_it_is_late(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(labkit.common.display, "_QUIET_SECONDS", 0.01)
+    with progress("waiting for tea", after=30):
+        pass
+    assert capsys.readouterr().out == ""
+    out = ""
+    with progress("waiting for tea", after=0.05):
+        while "waiting" not in out:
+            out += capsys.readouterr().out
+    assert "✔ waiting for tea (" in capsys.readouterr().out
+
+
 def test_a_terminals_line_is_cleared_before_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

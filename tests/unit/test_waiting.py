@@ -54,3 +54,9 @@ def test_a_lock_that_another_holds_is_waited_for_and_then_an_error(tmp_path: Pat
         pytest.fail("it was held twice")
     with locked(FileLock(file, timeout=0.1), late):
         pass
+
+
+def test_who_waits_for_a_lock_says_what_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("labkit.common.waiting.LATE_SECONDS", 0)
+    with locked(FileLock(tmp_path / "lock"), lambda: ServerError(Problem("locked", "it is locked")), "waiting for another labkit"):
+        assert "waiting for another labkit (" in capsys.readouterr().out
