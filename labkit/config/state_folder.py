@@ -1,6 +1,7 @@
 """The state folder: everything that a lab keeps lies in it. What it was made with, its id and its ports, stays for its life.
 
-A port that nobody knows by heart is chosen anew when somebody else has it at a server's start; see `open_state_folder`.
+A port that somebody else has is chosen anew while nobody knows it: none of a folder that has started no server yet is known, and some
+never are; see `open_state_folder`.
 """
 
 from __future__ import annotations
@@ -138,6 +139,7 @@ def open_state_folder(
     Args:
         free_ports: For a new folder: take ports out of everybody's way instead of the well-known ones.
         starting: Ports of servers that are about to start: one that somebody else has is chosen anew, unless it is `KNOWN_BY_HEART`.
+            When none is named, and no server has ever started here, that holds for all ports.
 
     Raises:
         SettingsError: Besides what `read_facts` raises: it can't be written, or two servers have the same port.
@@ -151,7 +153,9 @@ def open_state_folder(
         read_facts(folder, environ)
         with FileLock(StateFolder(folder).facts_lock, mode=0o600), neighbours(folder, StateFolder(folder).facts.name) as others:
             kept = _kept(folder)
-            moved = {name for name in set(starting) - KNOWN_BY_HEART if not port_is_free(kept.ports[name])}
+            begun = starting or StateFolder(folder).run.exists() or StateFolder(folder).kind.exists()
+            unknown = set(starting) - KNOWN_BY_HEART if begun else set(kept.ports)
+            moved = {name for name in unknown if not port_is_free(kept.ports[name])}
             settled = {name: port for name, port in kept.ports.items() if name not in moved}
             ports = _chosen({**settled, **_ports_from(environ)}, free_ports, _ports_of(others))
             made = Facts(kept.id or uuid.uuid4().hex, ports)

@@ -57,6 +57,23 @@ def test_a_taken_port_is_passed_over_and_the_choice_kept(tmp_path: Path) -> None
     assert ports_of(tmp_path / "home") == chosen
 
 
+@pytest.mark.fault(
+    "Settings",
+    "between the state folder's making and its first start somebody else, maybe another user, takes one of its ports",
+    "another is chosen when the folder is opened, as nobody knows its ports yet; later it stays, and whoever has it is named",
+)
+@pytest.mark.parametrize("begun", ["", "run", "kind"])
+def test_a_port_that_is_taken_before_the_first_start_is_chosen_anew(tmp_path: Path, begun: str) -> None:
+    made = ports_of(tmp_path / "home")
+    if begun:
+        (tmp_path / "home" / begun).mkdir()
+    with socket.create_server(("127.0.0.1", made["kubernetes"])):
+        opened = ports_of(tmp_path / "home")
+    assert (opened["kubernetes"] == made["kubernetes"]) is bool(begun)
+    assert {**opened, "kubernetes": 0} == {**made, "kubernetes": 0}
+    assert ports_of(tmp_path / "home") == opened
+
+
 def test_a_port_from_the_environment_is_taken_and_kept_without_it(tmp_path: Path) -> None:
     assert ports_of(tmp_path / "home", LABKIT_ETCD_PORT="23791")["etcd"] == 23791
     assert ports_of(tmp_path / "home")["etcd"] == 23791
