@@ -12,7 +12,7 @@ from pathlib import Path
 
 import grimp
 
-from labkit.common.display import Table
+from labkit.common.display import Table, ending_with_the_reader
 
 LABKIT = Path("labkit")
 _NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
@@ -80,4 +80,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ending_with_the_reader():
+        main()

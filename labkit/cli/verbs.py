@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ..common.display import BAD, write_plainly_where_needed
+from ..common.display import BAD, ending_with_the_reader, write_plainly_where_needed
 from ..common.errors import LabkitError
 from ..common.ownership import privately
 from . import access, labs, servers
@@ -46,13 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     entered = parser.add_subparsers(required=True, metavar="VERB")
     for each in VERBS:
         each.enter(entered)
-    args = parser.parse_args(argv)
-    try:
-        with privately() as args.umask:
-            return args.runs(args) or 0
-    except LabkitError as error:
-        print(f"{BAD} {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"{BAD} interrupted", file=sys.stderr)
-        return 130
+    with ending_with_the_reader():
+        args = parser.parse_args(argv)
+        try:
+            with privately() as args.umask:
+                return args.runs(args) or 0
+        except LabkitError as error:
+            print(f"{BAD} {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print(f"{BAD} interrupted", file=sys.stderr)
+            return 130

@@ -17,7 +17,7 @@ import requests
 import yaml
 
 from ..common.display import progress
-from ..common.errors import ServerError
+from ..common.errors import ApiUnreachable, ServerError
 from ..common.exchanges import Exchange
 from ..common.http_session import request
 from ..common.platform_folder import find
@@ -65,7 +65,13 @@ class LocalCluster(Provider):
 
     @cached_property
     def endpoint(self) -> Endpoint:
-        """The API server on this machine, with certificates that are made at first use."""
+        """The API server on this machine, with certificates that are made at first use.
+
+        Raises:
+            ApiUnreachable: Nothing was started yet, and this is to look only.
+        """
+        if not (self._settings.opened or self._certificates.made):
+            raise ApiUnreachable("api-unreachable", url=self._settings.url("kubernetes"), error="it is not running")
         ca = self._certificates.authority("servers")
         return Endpoint(self.name, self._settings.url("kubernetes"), ca, certificate_user(self._admin))
 

@@ -7,12 +7,13 @@ import html
 import io
 import os
 import shutil
+import signal
 import sys
 import textwrap
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -177,6 +178,20 @@ def shown(value: object) -> str:
     return str(value)
 
 
+@contextmanager
+def ending_with_the_reader() -> Iterator[None]:
+    """End this process as other tools end when whoever reads its output is gone, such as ``head -1``: without a word, as by SIGPIPE."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still to be written has to go somewhere when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
+
+
 def write_plainly_where_needed() -> None:
     """Have this process write in plain letters what a terminal's or a setting's encoding lacks, where Python would end with an error."""
     codecs.register_error("plain", _plainly)
@@ -226,10 +241,13 @@ def progress(text: str, *, after: float = 0) -> Iterator[Progress]:
 
     def tick() -> None:
         done.wait(after)
-        while not done.wait(1.0 if live else _QUIET_SECONDS):
-            line = work.line()
-            # One that the terminal breaks could not be written over.
-            print(f"{clear}{line[: (_terminal_width() or 80) - 1]}" if live else line, end="" if live else "\n", file=stream, flush=True)
+        # Who finds that the reader is gone is the thread that works.
+        with suppress(BrokenPipeError):
+            while not done.wait(1.0 if live else _QUIET_SECONDS):
+                line = work.line()
+                # One that the terminal breaks could not be written over.
+                line = line[: (_terminal_width() or 80) - 1] if live else line
+                print(f"{clear}{line}", end="" if live else "\n", file=stream, flush=True)
 
     ticker = threading.Thread(target=tick, daemon=True)
     ticker.start()

@@ -54,7 +54,12 @@ def read_state(file: Path, holds: str, is_whole: Callable[[dict[str, Any]], bool
         reason = "it is JSON, but not as labkit writes it"
     except (ValueError, IsADirectoryError) as error:
         reason = str(error)
-    raise SettingsError("state-file-damaged", file=file, reason=reason, holds=holds, quoted=shlex.quote(str(file)))
+    raise damaged(file, reason, holds)
+
+
+def damaged(file: Path, reason: str, holds: str) -> SettingsError:
+    """Name a file that labkit can't use, why, and what it holds, which is lost with it."""
+    return SettingsError("state-file-damaged", file=file, reason=reason, holds=holds, quoted=shlex.quote(str(file)))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -45,6 +45,7 @@ class Settings:
         ports: Port numbers by the names in `PORTS`.
         hosted: The Keycloak that one already has; None when the lab starts its own.
         context: Empty when none is named, as is ``kind_image`` for labkit's pinned one.
+        opened: Whether the state folder is open for use: what only looks makes nothing in it.
     """
 
     root: Path
@@ -61,6 +62,7 @@ class Settings:
     context: str = ""
     kind_image: str = ""
     kratix_source: Path | None = None
+    opened: bool = field(default=False, compare=False)
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -99,7 +101,7 @@ class Settings:
         """Make the state folder if it is not there yet, and read the settings; raises what `load` and `open_state_folder` do."""
         settings = cls.load(environ)
         facts = open_state_folder(settings.folder, environ=environ)
-        return replace(settings, folder_id=facts.id, ports=facts.ports)
+        return replace(settings, folder_id=facts.id, ports=facts.ports, opened=True)
 
     @classmethod
     def to_stop(cls) -> Settings:
@@ -140,7 +142,7 @@ class Settings:
         folder = folder.resolve()
         facts = open_state_folder(folder, environ={}, free_ports=True)
         # An API server that is configured by flags can be reconfigured in the five seconds of a restart.
-        return Settings(self.root, folder, facts.id, self.cache, OWN, facts.ports, oidc="flags", secrets=self.secrets)
+        return Settings(self.root, folder, facts.id, self.cache, OWN, facts.ports, oidc="flags", secrets=self.secrets, opened=True)
 
     def starting(self, *ports: str) -> None:
         """Choose ports of servers that are about to start anew if somebody else has them; raises what `open_state_folder` does.

@@ -53,9 +53,9 @@ class LocalKeycloak(Keycloak):
         """The lab's own authority, made at first use.
 
         Raises:
-            KeycloakUnreachable: The state folder is not made yet, and so no Keycloak runs.
+            KeycloakUnreachable: Nothing was started yet, and this is to look only.
         """
-        if not self._settings.folder_id:
+        if not (self._settings.opened or self._certificates.made):
             raise self.unreachable()
         return self._certificates.authority("servers")
 

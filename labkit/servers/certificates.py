@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from filelock import FileLock
 
-from ..config.files import write_private
+from ..config.files import damaged, write_private
 
 AUTHORITIES = ("servers", "clients", "etcd")
 _DAYS, _RENEW_DAYS = 365, 30
@@ -45,6 +45,11 @@ class Certificates:
         self._folder = folder
         # Every notebook and shell makes what is missing: two at once would mix one's key with the other's certificate.
         self._lock = FileLock(folder / "certificates.lock", mode=0o600)
+
+    @property
+    def made(self) -> bool:
+        """Whether there is an authority that vouches for servers, and so a server may run."""
+        return self._pair("ca-servers").certificate.exists()
 
     def authority(self, name: str) -> Path:
         """The certificate of an authority of `AUTHORITIES`, made at first use."""
@@ -72,7 +77,9 @@ class Certificates:
         """A key pair without a certificate, to sign service accounts' tokens: the public half stands for the certificate."""
         pair = Pair(self._folder / f"{name}.pub", self._folder / f"{name}.key")
         with self._locked():
-            if not pair.key.exists():
+            if pair.key.exists():
+                _read_key(pair.key)
+            else:
                 key = ec.generate_private_key(ec.SECP256R1())
                 public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
                 write_private(pair.certificate, public, mode=0o644)
@@ -90,6 +97,8 @@ class Certificates:
 
     def _authority(self, name: str) -> Pair:
         pair = self._pair(f"ca-{name}")
+        if pair.key.exists():
+            _read_key(pair.key)
         if not _is_current(pair):
             extensions: _Extensions = [(x509.BasicConstraints(True, 0), True), (_key_usage("key_cert_sign", "crl_sign"), True)]
             if name == "servers":
@@ -121,8 +130,7 @@ def _issue(
 ) -> None:
     """Write a new key with its certificate, which signs itself unless somebody else does."""
     key = ec.generate_private_key(ec.SECP256R1())
-    signing = serialization.load_pem_private_key(signer.read_bytes(), password=None) if signer else key
-    assert isinstance(signing, ec.EllipticCurvePrivateKey)  # noqa: S101 - as the key above
+    signing = _read_key(signer) if signer else key
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder(issuer or subject, subject, key.public_key(), x509.random_serial_number())
     builder = builder.not_valid_before(now - datetime.timedelta(minutes=5)).not_valid_after(now + datetime.timedelta(days=days))
@@ -151,12 +159,25 @@ def _is_current(pair: Pair, subject: x509.Name | None = None, issuer: x509.Certi
     """Whether a pair is there, is valid for a month to come, and was signed for that subject by that very authority."""
     soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=_RENEW_DAYS)
     try:
-        found = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
+        found, key = x509.load_pem_x509_certificate(pair.certificate.read_bytes()), _read_key(pair.key)
         if issuer is not None:
             found.verify_directly_issued_by(issuer)
     except Exception:  # noqa: BLE001 - whatever is wrong with it, a new one is made
         return False
-    return pair.key.exists() and found.not_valid_after_utc >= soon and subject in (None, found.subject)
+    return key.public_key() == found.public_key() and found.not_valid_after_utc >= soon and subject in (None, found.subject)
+
+
+def _read_key(file: Path) -> ec.EllipticCurvePrivateKey:
+    """Raise SettingsError if the file holds no key of labkit's."""
+    try:
+        key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+        reason = "it holds a key of another kind"
+    except (OSError, ValueError, TypeError) as error:
+        # In one line: OpenSSL's words go on for several.
+        key, reason = None, str(error).partition(". ")[0]
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return key
+    raise damaged(file, reason, f"what {file.stem} signs with: who trusts that now, such as a browser, has to be given another")
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
