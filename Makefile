@@ -63,7 +63,7 @@ else
 	@.venv/bin/python -m pytest --numprocesses=3 --no-loadscope-reorder --durations=10 --ignore=tests/unit/test_project.py
 endif
 
-test-faults: $(READY) ## kill servers and commands at many moments, run lab 07, break all that the doctor knows (18 min)
+test-faults: $(READY) ## kill servers and commands at many moments, run lab 07, break all that the doctor knows (some 25 min)
 	@LABKIT_CLUSTER=local .venv/bin/labkit setup --ui
 	@.venv/bin/python -m pytest --numprocesses=2 --durations=10 tests/faults
 

@@ -27,11 +27,19 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return own_checkout(tmp_path_factory.mktemp("other-workshop"))
 
 
+def opened(root: Path) -> Lab:
+    """The lab of the run."""
+    return Lab(Settings.load({"LABKIT_HOME": str(folder_of_runs(root)), **VARIABLES}))
+
+
 @pytest.fixture(scope="module")
-def run(root: Path) -> subprocess.CompletedProcess[str]:
-    """What `labkit run` has said."""
+def run(root: Path) -> Iterator[subprocess.CompletedProcess[str]]:
+    """What `labkit run` has said; its servers are stopped at the end."""
     env = {**os.environ, **VARIABLES}
-    return subprocess.run([*LABKIT, "run"], capture_output=True, text=True, env=env, cwd=root, timeout=RUN_SECONDS, check=False)
+    try:
+        yield subprocess.run([*LABKIT, "run"], capture_output=True, text=True, env=env, cwd=root, timeout=RUN_SECONDS, check=False)
+    finally:
+        opened(root).down()
 
 
 def test_a_headless_run_passes_in_that_workshop_and_by_flags(root: Path, run: subprocess.CompletedProcess[str]) -> None:
@@ -43,18 +51,15 @@ def test_a_headless_run_passes_in_that_workshop_and_by_flags(root: Path, run: su
 
 
 @pytest.fixture(scope="module")
-def lab(root: Path, run: subprocess.CompletedProcess[str]) -> Iterator[Lab]:
-    """The lab of that run, up again, with everybody's context and without the newcomer of lab 05."""
+def lab(root: Path, run: subprocess.CompletedProcess[str]) -> Lab:
+    """It, up again, with everybody's context and without the newcomer of lab 05."""
     assert run.returncode == 0
-    lab = Lab(Settings.load({"LABKIT_HOME": str(folder_of_runs(root)), **VARIABLES}))
-    try:
-        lab.start_chain()
-        STEPS["newcomer"].undo(lab)  # type: ignore[misc] # it has one
-        for username in lab.workshop.access.expected:
-            lab.sign_in(username).whoami()
-        yield lab
-    finally:
-        lab.down()
+    lab = opened(root)
+    lab.up()
+    STEPS["newcomer"].undo(lab)  # type: ignore[misc] # it has one
+    for username in lab.workshop.access.expected:
+        lab.sign_in(username).whoami()
+    return lab
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
