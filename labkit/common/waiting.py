@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TypeVar
 
 from filelock import BaseFileLock, Timeout
@@ -54,6 +54,23 @@ def wait_until(
                 raise late(last)
             deadline, again = time.monotonic() + seconds, again - 1
         time.sleep(pause)
+
+
+def settled(look: Callable[[], T], is_well: Callable[[T], bool], seconds: float) -> T:
+    """Look at what was just changed, again for some seconds unless all is well, and return what was seen last.
+
+    Servers read a change in their own time: RBAC within a moment, an API server its AuthenticationConfiguration within 20 s.
+    """
+    seen = [look()]
+
+    def look_again() -> bool:
+        seen.append(look())
+        return is_well(seen[-1])
+
+    if seconds and not is_well(seen[0]):
+        with suppress(TimeoutError):
+            wait_until(look_again, seconds)
+    return seen[-1]
 
 
 @contextmanager

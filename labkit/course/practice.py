@@ -12,6 +12,7 @@ from ..cluster.local import SERVERS
 from ..common.display import OK, Displayed, Table
 from ..common.errors import CheckFailed, PracticeError
 from ..common.problems import problem
+from ..common.waiting import settled
 from ..config.files import write_private
 from ..config.state_folder import StateFolder
 from ..doctor import Diagnosis, diagnose
@@ -21,6 +22,8 @@ from .faults import FAULTS, Fault
 
 PROGRAMS = (*LocalKeycloak.programs, *SERVERS, "kubectl")
 """What it runs."""
+
+_READ_SECONDS = 5
 
 
 class Practice(Displayed):
@@ -111,7 +114,7 @@ class Practice(Displayed):
     def mended(self) -> None:
         """Raise `CheckFailed`, in the doctor's words, unless nothing is wrong any more."""
         print("… looking at everything once more, some ten seconds", flush=True)
-        diagnosis = self.doctor()
+        diagnosis = settled(self.doctor, lambda seen: not seen.found, _READ_SECONDS)
         if diagnosis.found:
             first = diagnosis.found[0]
             raise CheckFailed("practice-not-whole", cause=first.problem.why, seen=first.evidence, mend=first.problem.fix)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 from keycloak import KeycloakAdmin
 
+from labkit.common.display import Finding
 from labkit.common.errors import CheckFailed, EarlierLabMissing
 from labkit.common.platform_folder import OWN
 from labkit.config.settings import find_root
@@ -53,6 +56,31 @@ def test_an_exercise_is_not_done_by_its_starter_and_is_by_its_solution_until_it_
     for _ in range(2):
         step.undo(lab)
     assert not examine(lab, step.name).ok
+
+
+@pytest.mark.fault(
+    "Steps",
+    "a server reads in its own time what a solution has changed, as an API server does its AuthenticationConfiguration (10 s)",
+    "the step is looked at again until the server has read it, and labkit says what it waits for; catch-up goes on only then",
+)
+def test_a_solution_that_the_api_server_reads_late_is_solved(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    file, session = lab.settings.state.authentication, lab.session(lab.workshop.reader.username)
+    told = yaml.safe_load(file.read_text())
+    told["jwt"][0]["claimMappings"]["username"] = {"expression": "'late:' + claims.sub"}
+
+    def follows(lab: Lab) -> Iterator[Finding]:
+        seen = lab.cluster.who(session.tokens.id_token)
+        yield Finding(bool(seen and seen.username.startswith("late:")), f"the reader is {seen}")
+
+    STEPS["late"] = Step(LABS[0].name, "late", "it follows", 1, follows, solve=lambda _: file.write_text(yaml.safe_dump(told)))
+    try:
+        report = solve(lab, STEPS["late"])
+        assert report.ok, report
+        assert "00-start-here.late: waiting up to 30 s" in capsys.readouterr().out
+    finally:
+        del STEPS["late"]
+        lab.cluster.start()
+    assert examine(lab, "cluster").ok
 
 
 def test_a_key_that_signs_nothing_does_not_do(lab: Lab) -> None:

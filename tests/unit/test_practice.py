@@ -130,7 +130,8 @@ def test_what_was_mended_by_hand_stands_in_nothings_way(sandbox: Patient) -> Non
     assert sandbox.ills == ["wrong-ca"]
 
 
-def test_mended_insists_that_the_doctor_finds_nothing_and_takes_note(sandbox: Patient) -> None:
+def test_mended_insists_that_the_doctor_finds_nothing_and_takes_note(sandbox: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labkit.course.practice._READ_SECONDS", 0)
     sandbox.practice.switch_on("wrong-ca")
     with pytest.raises(CheckFailed, match="not whole: the API server has a CA") as failure:
         sandbox.practice.mended()
@@ -138,6 +139,19 @@ def test_mended_insists_that_the_doctor_finds_nothing_and_takes_note(sandbox: Pa
     sandbox.recover()
     sandbox.practice.mended()
     assert sandbox.practice.fault is None
+
+
+def test_what_a_server_reads_late_counts_as_mended(sandbox: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    doctor = sandbox.practice.doctor
+
+    def well_after_the_first_look() -> Diagnosis:
+        seen = doctor()
+        sandbox.recover()
+        return seen
+
+    sandbox.practice.switch_on("missing-binding")
+    monkeypatch.setattr(sandbox.practice, "doctor", well_after_the_first_look)
+    sandbox.practice.mended()
 
 
 def test_the_solution_mends_what_is_on_and_does_nothing_when_nothing_is(sandbox: Patient) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import html
-from contextlib import suppress
 from dataclasses import dataclass
 
 from ...common.display import BAD, OK, Finding, Findings
 from ...common.errors import CheckFailed, EarlierLabMissing, LabkitError
-from ...common.waiting import wait_until
+from ...common.waiting import settled
 from ...lab import Lab
 from . import progress
 from .registry import LABS, STEPS, LabInfo, Step, the_lab
 
 _MOMENT_SECONDS, _READ_SECONDS = 2, 30
-"""How long to look again after the cell before, and after a solution: RBAC follows within a moment, an API server in KinD in 20 s."""
+"""How long to look again: after the cell before, and after a solution."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +98,7 @@ def check(lab: Lab, name: str) -> CheckReport:
 
 
 def attempt(lab: Lab, name: str) -> CheckReport:
-    """Run a step's check, note the result in the lab's progress and give it, whatever it is; for exercises.
-
-    Servers read what was changed just before in their own time, so that what is not as it should be is looked at again for a moment.
-    """
+    """Run a step's check, note the result in the lab's progress and give it, whatever it is; for exercises."""
     return _look(lab, name, _MOMENT_SECONDS)
 
 
@@ -147,14 +143,6 @@ def catch_up(lab: Lab, info: LabInfo) -> list[CheckReport]:
 
 def _look(lab: Lab, name: str, seconds: float) -> CheckReport:
     """Run a step's check, again for some seconds unless all is well, and note the result."""
-    reports = [examine(lab, name)]
-
-    def is_well() -> bool:
-        reports.append(examine(lab, name))
-        return reports[-1].ok
-
-    if seconds and not reports[0].ok:
-        with suppress(TimeoutError):
-            wait_until(is_well, seconds)
-    progress.note(lab, name, done=reports[-1].ok)
-    return reports[-1]
+    report = settled(lambda: examine(lab, name), lambda found: found.ok, seconds)
+    progress.note(lab, name, done=report.ok)
+    return report

@@ -74,9 +74,7 @@ def promise_roles(lab: Lab) -> Iterator[Finding]:
 
 @promise_roles.solution
 def _(lab: Lab) -> None:
-    promise = lab.kratix.team_space
-    lab.kratix.let_request(promise, lab.workshop.reading.group)
-    lab.cluster.api(lab.session(lab.workshop.reader.username)).wait_until("create", promise.resource, allowed=True)
+    lab.kratix.let_request(lab.kratix.team_space, lab.workshop.reading.group)
 
 
 promise_roles.reset(lambda lab: lab.kratix.keep_from_requesting(lab.kratix.team_space, lab.workshop.reading.group))
