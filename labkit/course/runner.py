@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
 import platform
@@ -21,7 +20,7 @@ import nbformat
 from filelock import FileLock
 from traitlets.config import Config
 
-from ..common.display import BAD, OK, Table
+from ..common.display import BAD, OK
 from ..common.environment import KERNEL, jupyter_in, listed
 from ..common.errors import LabRunFailed
 from ..common.ownership import make_private, privately
@@ -31,6 +30,7 @@ from ..config.hosting import SECRET_VARIABLE
 from ..config.settings import own_root
 from ..config.state_folder import StateFolder, open_state_folder
 from ..lab import Lab
+from .page import write_page
 from .practice import PROGRAMS
 from .steps import LABS, solved
 
@@ -135,7 +135,7 @@ def run(names: list[str], output: Path) -> RunResult:
         finally:
             result.seconds = round(time.monotonic() - started, 1)
             (output / "summary.json").write_text(json.dumps(asdict(result), indent=1) + "\n")
-            _write_page(output, result.labs)
+            write_page(output, result.labs)
     return result
 
 
@@ -241,24 +241,3 @@ def _own_state_folder(folder: Path) -> Iterator[Lab]:
         for name in own:
             del os.environ[name]
         os.environ.update(before)
-
-
-def _write_page(folder: Path, labs: list[LabResult]) -> None:
-    """Write ``index.html`` over the executed notebooks in a folder; it loads nothing from anywhere."""
-    from nbconvert import HTMLExporter
-
-    table = Table(("lab", "result", "time"), tuple((lab.lab, lab.state(), f"{lab.seconds:.1f} s") for lab in labs)).html()
-    links = " · ".join(f'<a href="#{lab.lab}">{html.escape(lab.lab)}</a>' for lab in labs)
-    cells = [nbformat.v4.new_markdown_cell(f"# The labs, as they ran\n\n{table}\n\n{links}")]
-    for lab in labs:
-        executed = folder / f"{lab.lab}.ipynb"
-        if executed.exists():
-            cells.append(nbformat.v4.new_markdown_cell(f'<hr><a id="{lab.lab}"></a>'))
-            cells += nbformat.read(executed, as_version=4).cells
-    for output in (output for cell in cells for output in cell.get("outputs", ())):
-        # Without a kernel there is nothing to click, so a widget stands as the text that it carries.
-        output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
-    whole = nbformat.v4.new_notebook(cells=cells, metadata={"title": "The labs, as they ran"})
-    # With these emptied the page asks no other host for scripts; nothing in it needs them.
-    exporter = HTMLExporter(require_js_url="", mathjax_url="", jquery_url="", jupyter_widgets_base_url="", mermaid_js_url="")
-    (folder / "index.html").write_text(exporter.from_notebook_node(whole)[0])
