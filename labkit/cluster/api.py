@@ -130,7 +130,7 @@ class Api:
             self._causes.explain(refusal, self._shown)
             raise refusal from None
         except HTTPError as error:
-            raise ApiUnreachable("api-unreachable", url=self._endpoint.url, error=type(error).__name__) from None
+            raise ApiUnreachable(self._causes.stranger() or "api-unreachable", url=self._endpoint.url, error=type(error).__name__) from None
 
     def _refusal(self, status: int, body: str) -> ClusterError:
         try:

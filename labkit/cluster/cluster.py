@@ -34,7 +34,13 @@ class Cluster:
         self._settings, self._workshop, self._keycloak, self._processes, self._tools = settings, workshop, keycloak, processes, tools
         self.kubeconfig = Kubeconfig(settings.state.kubeconfig)
         names = EXTERNAL_KUBECTL if settings.cluster == "external" else KUBECTL
-        self._kubectl = Kubectl(lambda: tools.ensure("kubectl")["kubectl"].path, self.kubeconfig.path, settings.state.kubectl_cache, names)
+        self._kubectl = Kubectl(
+            lambda: tools.ensure("kubectl")["kubectl"].path,
+            self.kubeconfig.path,
+            settings.state.kubectl_cache,
+            names,
+            self.provider.stranger,
+        )
         self._owned = OwnedObjects(self._kubectl.run, ExternalCluster.name, settings.folder_id)
         self._run = self._owned.run if settings.cluster == "external" else self._kubectl.run
 
@@ -65,7 +71,9 @@ class Cluster:
     @property
     def causes(self) -> Causes:
         """What explains its API server's refusals."""
-        return Causes(self.trust, [binding.group for binding in self._workshop.cluster.bindings], self.provider.server_log)
+        return Causes(
+            self.trust, [binding.group for binding in self._workshop.cluster.bindings], self.provider.server_log, self.provider.stranger
+        )
 
     def prepare(self) -> None:
         """Look whether it can be started, and fetch what that takes besides programs; nothing is started."""

@@ -15,6 +15,7 @@ from ..common.display import Displayed
 from ..common.environment import KUBECTL, listed
 from ..common.errors import ApiUnreachable, ClusterError, Unauthorized
 from ..common.kubernetes_yaml import load_all
+from ..common.problems import Problem
 from .refusals import forbidden
 
 LABEL = "labkit/home"
@@ -44,10 +45,18 @@ class Kubectl:
         program: Gives the executable; asked at each command.
         cache: Where it keeps what it caches of the API server.
         names: The variables that it gets of the environment.
+        stranger: Gives who answers in the API server's place.
     """
 
-    def __init__(self, program: Callable[[], Path], kubeconfig: Path, cache: Path, names: tuple[str, ...] = KUBECTL) -> None:
-        self._program, self._kubeconfig, self._cache, self._names = program, kubeconfig, cache, names
+    def __init__(
+        self,
+        program: Callable[[], Path],
+        kubeconfig: Path,
+        cache: Path,
+        names: tuple[str, ...] = KUBECTL,
+        stranger: Callable[[], Problem | None] = lambda: None,
+    ) -> None:
+        self._program, self._kubeconfig, self._cache, self._names, self._stranger = program, kubeconfig, cache, names, stranger
 
     def run(self, context: str, *args: str, stdin: str = "") -> KubectlAnswer:
         """Run ``kubectl --context CONTEXT ARGS``, with ``stdin`` for ``-f -``; a current context never matters.
@@ -55,7 +64,7 @@ class Kubectl:
         Raises:
             Forbidden: The API server's 403; ``user`` is the name in its answer.
             Unauthorized: The API server's 401, or a token that can't be renewed.
-            ApiUnreachable: Nothing answers.
+            ApiUnreachable: Nothing answers, or somebody else does.
             ClusterError: The lab has no kubeconfig yet, or anything else that made kubectl fail.
         """
         if not self._kubeconfig.exists():
@@ -68,6 +77,8 @@ class Kubectl:
         except subprocess.TimeoutExpired as error:
             raise ClusterError("kubectl-silent", command=command, seconds=_TIMEOUT_SECONDS) from error
         if done.returncode:
+            if stranger := self._stranger():
+                raise ApiUnreachable(stranger)
             raise _refusal(command, done.stderr.strip() or done.stdout.strip())
         return KubectlAnswer(command, done.stdout)
 

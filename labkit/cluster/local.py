@@ -21,6 +21,7 @@ from ..common.errors import ApiUnreachable, ServerError
 from ..common.exchanges import Exchange
 from ..common.http_session import request
 from ..common.platform_folder import find
+from ..common.problems import Problem
 from ..common.waiting import wait_until
 from ..config.files import write_private
 from ..config.hosting import PUBLIC_CA
@@ -108,6 +109,9 @@ class LocalCluster(Provider):
 
     def is_running(self) -> bool:
         return all(self._processes.running(name) for name in SERVERS)
+
+    def stranger(self) -> Problem | None:
+        return self._processes.stranger("kube-apiserver", *_PORTS["kube-apiserver"])
 
     def server_log(self, lines: int) -> str:
         return self._processes.log_tail("kube-apiserver", lines)

@@ -10,6 +10,7 @@ from typing import Any
 from ..common.display import Displayed
 from ..common.errors import ClusterError
 from ..common.exchanges import Exchange
+from ..common.problems import Problem
 from ..servers.status import ServerStatus
 from .trust import Trust
 
@@ -72,6 +73,10 @@ class Provider:
     def is_running(self) -> bool:
         """Whether it is up."""
         raise NotImplementedError
+
+    def stranger(self) -> Problem | None:
+        """Who answers where its API server should, while that does not run; None where nobody can tell."""
+        return None
 
     def server_log(self, lines: int) -> str:
         """The last lines of the API server's log; empty when there is none to read here."""

@@ -37,10 +37,15 @@ def forbidden(what: str, answer: str = "") -> Forbidden:
 
 
 class Causes:
-    """What explains one API server's refusals: its trust, the groups that a role is bound to, and the last lines of its log."""
+    """What explains one API server's refusals: its trust, the groups that a role is bound to, and the last lines of its log.
 
-    def __init__(self, trust: Trust, bound: Collection[str], log: Callable[[int], str]) -> None:
-        self._trust, self._bound, self._log = trust, bound, log
+    ``stranger`` gives who answers in its place.
+    """
+
+    def __init__(
+        self, trust: Trust, bound: Collection[str], log: Callable[[int], str], stranger: Callable[[], Problem | None] = lambda: None
+    ) -> None:
+        self._trust, self._bound, self._log, self.stranger = trust, bound, log, stranger
 
     def explain(self, error: ClusterError, token: str) -> None:
         """Write into a 401 or a 403 what is wrong with the token that was shown; RBAC's own answer is left as it is."""

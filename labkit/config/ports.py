@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.errors import PortInUse
+from ..common.problems import Problem, problem
 
 if TYPE_CHECKING:
     import psutil
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 NAMELESS = "another user's program"
 """Who has a port when the system does not say."""
+
+STRANGERS = ("port-taken", "port-of-another-lab")
+"""The problems that say who else listens where a server of the lab's should."""
 
 _FIRST_FREE = 10
 _RELEASE_SECONDS, _POLL_SECONDS = 5, 0.1
@@ -131,6 +135,11 @@ class ServerPorts:
                 time.sleep(_POLL_SECONDS)
             self._refuse(name, holder)
 
+    def in_use(self) -> Problem | None:
+        """Who has one of them while the server does not run; None when nobody has. What answers there is not the server's to vouch for."""
+        held = ((name, holder) for name, port in self._numbers.items() if (holder := listener(port)))
+        return next((self._held_by(*each) for each in held), None)
+
     def hold(self) -> Iterator[socket.socket]:
         """Hold each against others; see `hold`. Raises `PortInUse` when somebody has one."""
         for name, port in self._numbers.items():
@@ -158,14 +167,16 @@ class ServerPorts:
         return True
 
     def _refuse(self, name: str, holder: str | None) -> None:
-        if not holder:
-            return
+        if holder:
+            raise PortInUse(self._held_by(name, holder))
+
+    def _held_by(self, name: str, holder: str) -> Problem:
         evidence: dict[str, object] = {"port": self._numbers[name], "server": self._server, "holder": holder}
         evidence["variable"] = f"LABKIT_{name.upper()}_PORT"
         lab = lab_at(self._numbers[name], self._facts.name)
         if lab and lab != self._facts.parent:
-            raise PortInUse("port-of-another-lab", folder=lab, quoted=shlex.quote(str(lab)), **evidence)
-        raise PortInUse("port-taken", **evidence)
+            return problem("port-of-another-lab", folder=lab, quoted=shlex.quote(str(lab)), **evidence)
+        return problem("port-taken", **evidence)
 
 
 def _is_free(port: int, address: str = LOOPBACK) -> bool:

@@ -39,8 +39,8 @@ class Found:
     evidence: str
 
     def __str__(self) -> str:
-        evidence = self.evidence.replace("\n", "\n       ")
-        return f"{BAD} {self.problem.id}: {self.problem.why}\n  seen: {evidence}\n  fix: {self.problem.fix}"
+        evidence, fix = (text.replace("\n", "\n       ") for text in (self.evidence, self.problem.fix))
+        return f"{BAD} {self.problem.id}: {self.problem.why}\n  seen: {evidence}\n  fix: {fix}"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ..common.http_session import HttpSession
 from ..common.kubernetes_yaml import YamlError, load
 from ..common.problems import Problem, problem
 from ..common.tables import table
-from ..config.ports import listener
+from ..config.ports import STRANGERS
 from ..identity.plan import Action
 from ..identity.session import Session, key_id, read_claims
 from ..lab import Lab
@@ -39,9 +39,10 @@ class NotThere(Exception):
 _SIGNS: dict[str, dict[str, str]] = table(Path(__file__).with_name("signs.yaml"))
 
 
-def in_its_own_words(error: LabkitError) -> tuple[Problem, str]:
+def in_its_own_words(error: LabkitError | Problem) -> tuple[Problem, str]:
     """Give what no probe foresaw in the error's own words."""
-    return Problem(error.problem.id, "", error.what, error.fix), error.why or "—"
+    found = error.problem if isinstance(error, LabkitError) else error
+    return Problem(found.id, "", found.what, found.fix), found.why or "—"
 
 
 def machine(lab: Lab, _: SignIn) -> Causes:
@@ -58,11 +59,10 @@ def keycloak(lab: Lab, _: SignIn) -> Causes:
     try:
         lab.keycloak.get(lab.keycloak.url)
     except KeycloakUnreachable as error:
-        if not lab.keycloak.is_running():
-            if holder := listener(lab.settings.ports["keycloak"]):
-                yield "keycloak-port-taken", f"port {lab.settings.ports['keycloak']} is held by {holder}, and no Keycloak of this lab runs"
-            else:
-                yield "keycloak-down", f"{error.what}: {error.why}\n{lab.processes.log_tail('keycloak', 1)}".strip()
+        if error.problem.id in STRANGERS:
+            yield in_its_own_words(error)
+        elif not lab.keycloak.is_running():
+            yield "keycloak-down", f"{error.what}: {error.why}\n{lab.processes.log_tail('keycloak', 1)}".strip()
         elif isinstance(error.__context__, SSLError):
             yield "keycloak-certificate", f"verified with {lab.keycloak.ca}: {error.why}"
         else:
@@ -116,7 +116,8 @@ def servers(lab: Lab, _: SignIn) -> Causes:
         yield "api-server-down", f"the cluster {provider.name} is not up: {provider.statuses()[-1].text}"
     for name in provider.servers:
         if lab.processes.running(name) is None:
-            yield _SIGNS["server"][name], _does_not_run(lab, name)
+            stranger = provider.stranger() if name == "kube-apiserver" else None
+            yield in_its_own_words(stranger) if stranger else (_SIGNS["server"][name], _does_not_run(lab, name))
     if lab.processes.running("kube-apiserver"):
         endpoint = lab.cluster.endpoint
         try:
@@ -248,7 +249,8 @@ def portal(lab: Lab, _: SignIn) -> Causes:
     if running is None:
         if not lab.processes.log_file("portal").exists():
             raise NotThere
-        yield "portal-down", _does_not_run(lab, "portal")
+        absent = lab.portal.absent()
+        yield in_its_own_words(absent) if absent and absent.problem.id in STRANGERS else ("portal-down", _does_not_run(lab, "portal"))
         return
     try:
         silent = "" if lab.portal.is_ready() else " is not ready"

@@ -118,6 +118,8 @@ class LocalKeycloak(Keycloak):
         return found
 
     def unreachable(self, cause: BaseException | None = None) -> KeycloakUnreachable:
+        if stranger := self._processes.stranger(_NAME, _NAME):
+            return KeycloakUnreachable(stranger)
         if isinstance(cause, requests.exceptions.SSLError):
             return KeycloakUnreachable("keycloak-unverified", url=self.url)
         state = "it runs, but does not answer yet" if self.is_running() else "it is not running"

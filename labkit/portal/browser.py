@@ -61,14 +61,14 @@ class SignedIn:
 
 
 class Browser:
-    """One browser: its cookies, and where it signs in.
+    """One browser: its cookies, and where it signs in; ``absent`` gives the error to raise while the portal does not run.
 
     Attributes:
         exchanges: The last of what it asked the portal and Keycloak.
     """
 
-    def __init__(self, url: str, keycloak: Keycloak, unreachable: Callable[[], PortalUnreachable], provider: str = PROVIDER) -> None:
-        self._url, self._keycloak, self._unreachable, self._provider = url, keycloak, unreachable, provider
+    def __init__(self, url: str, keycloak: Keycloak, absent: Callable[[], PortalUnreachable | None], provider: str = PROVIDER) -> None:
+        self._url, self._keycloak, self._absent, self._provider = url, keycloak, absent, provider
         self.exchanges: deque[Exchange] = deque(maxlen=_REMEMBERED)
         self._key = ""
         self._session = HttpSession()
@@ -168,11 +168,17 @@ class Browser:
         return self._send("Keycloak", method, url, data=data, verify=str(self._keycloak.ca))
 
     def _send(self, server: str, method: str, url: str, **more: Any) -> requests.Response:
+        # Nothing is sent to whoever else may answer there: it has no certificate that would say who it is.
+        if server == "portal" and (absent := self._absent()):
+            raise absent
         began = time.time()
         try:
             answer = self._session.request(method, url, timeout=_TIMEOUT_SECONDS, allow_redirects=False, **more)
         except requests.RequestException as error:
-            raise (self._unreachable() if server == "portal" else self._keycloak.unreachable(error)) from None
+            if server != "portal":
+                raise self._keycloak.unreachable(error) from None
+            silent = PortalUnreachable("portal-unreachable", url=self._url, state="it runs, but does not answer yet")
+            raise self._absent() or silent from None
         if not more.get("stream"):
             # Whoever asked for a stream knows when it ends.
             self.note(server, answer, began)

@@ -103,12 +103,12 @@ class Portal:
     def sign_in(self, username: str) -> PortalSession:
         """Sign a user of the workshop in through Keycloak's form; raises what `Browser.sign_in` does, or WorkshopError for no such user."""
         user = self._workshop.user(username)
-        browser = Browser(self.url, self._keycloak, self.unreachable)
+        browser = Browser(self.url, self._keycloak, self.absent)
         return self._session(username, browser, browser.sign_in(user))
 
     def guest(self) -> PortalSession:
         """Enter without signing in to Keycloak; raises what `Browser.refresh` does."""
-        browser = Browser(self.url, self._keycloak, self.unreachable, provider="guest")
+        browser = Browser(self.url, self._keycloak, self.absent, provider="guest")
         return self._session("guest", browser, browser.refresh())
 
     def token_way(self) -> TokenWay:
@@ -123,10 +123,12 @@ class Portal:
         pieces = [signature[i : i + _PIECE] for signature in signatures for i in range(0, len(signature) - _PIECE, _PIECE)]
         return [file.name for file in files if any(piece in _content(file) for piece in pieces)]
 
-    def unreachable(self) -> PortalUnreachable:
-        """The error for a portal that does not answer."""
-        state = "it runs, but does not answer yet" if self.is_running() else "it is not running"
-        return PortalUnreachable("portal-unreachable", url=self.url, state=state)
+    def absent(self) -> PortalUnreachable | None:
+        """The error for this lab's portal if it does not run, whoever answers at its address; None if it runs."""
+        if self.is_running():
+            return None
+        stranger = self._processes.stranger(self.name, self.name)
+        return PortalUnreachable(stranger or "portal-unreachable", url=self.url, state="it is not running")
 
     def _session(self, username: str, browser: Browser, signed_in: SignedIn) -> PortalSession:
         return PortalSession(username, browser, signed_in, self._cluster, self._templates, config.publishers(self._workshop))

@@ -24,6 +24,7 @@ from ..common.display import Displayed, Progress, progress
 from ..common.environment import SERVER, listed
 from ..common.errors import ServerError, SettingsError
 from ..common.ownership import privately
+from ..common.problems import Problem
 from ..common.waiting import locked
 from ..config.files import read_state, write_private, writing
 from ..config.ports import ServerPorts
@@ -127,7 +128,7 @@ class Processes:
                     return running
             had_one = self._record(server.name) is not None
             self.stop(server.name)
-            self._ports(server).refuse_taken(patient=had_one)
+            self._ports(server.name, *server.ports).refuse_taken(patient=had_one)
             with progress(f"starting {server.name}") as work:
                 try:
                     child, running = self._launch(server)
@@ -143,6 +144,10 @@ class Processes:
         if record is None or not _launch.is_same_process(record):
             return None
         return Running(name, record["pid"], record["fingerprint"], self.log_file(name))
+
+    def stranger(self, name: str, port: str) -> Problem | None:
+        """Who answers in the place of a server that does not run, on its port of that name; None when it runs or nobody answers."""
+        return None if self.running(name) else self._ports(name, port).in_use()
 
     def status(self, name: str, address: str) -> ServerStatus:
         """Tell how a server is that answers at that address while it runs."""
@@ -216,7 +221,7 @@ class Processes:
         with ExitStack() as ours:
             ours.enter_context(output)
             # Held for as long as the server runs: it inherits them, and so does what it starts.
-            held = [ours.enter_context(each) for each in self._ports(server).hold()]
+            held = [ours.enter_context(each) for each in self._ports(server.name, *server.ports).hold()]
             child = subprocess.Popen(
                 [sys.executable, "-I", "-S", _launch.__file__, *server.argv],
                 stdin=subprocess.PIPE,
@@ -239,11 +244,11 @@ class Processes:
     def _readiness(
         self, server: Server, running: Running, child: subprocess.Popen[bytes] | None = None, work: Progress | None = None
     ) -> Readiness:
-        return Readiness(server, running.pid, running.log, self._ports(server), lambda: self._members(server.name), child, work)
+        ports = self._ports(server.name, *server.ports)
+        return Readiness(server, running.pid, running.log, ports, lambda: self._members(server.name), child, work)
 
-    def _ports(self, server: Server) -> ServerPorts:
-        numbers = {name: self._settings.ports[name] for name in server.ports}
-        return ServerPorts(server.name, numbers, self._state.facts)
+    def _ports(self, server: str, *names: str) -> ServerPorts:
+        return ServerPorts(server, {name: self._settings.ports[name] for name in names}, self._state.facts)
 
     def _members(self, name: str) -> list[psutil.Process]:
         record = self._record(name)

@@ -374,7 +374,7 @@ def test_another_program_at_keycloaks_port_is_named_with_who_it_is(whole: Lab) -
                     said = diagnose(whole)
                 finally:
                     other.kill()
-        assert said.names == ["keycloak-port-taken"]
+        assert said.names == ["port-taken"]
         assert "(pid " in str(said)
     finally:
         whole.keycloak.start()
@@ -530,7 +530,6 @@ def test_every_cause_but_the_last_resorts_is_provoked_here() -> None:
         "authentication-unreadable",
         "keycloak-silent",
         "api-server-silent",
-        "keycloak-port-taken",
         "keycloak-certificate",
     }
     one_by_one |= {"administrator-changed", "disk-full", "memory-short", "clocks-differ", "context-stale", "portal-silent", "portal-stale"}

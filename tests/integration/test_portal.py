@@ -141,7 +141,7 @@ def test_the_catalogs_groups_have_the_realms_members(admin: PortalSession) -> No
 
 
 def test_a_wrong_password_is_refused_by_keycloaks_form_in_its_words(lab: Lab) -> None:
-    browser = Browser(lab.portal.url, lab.keycloak, lab.portal.unreachable)
+    browser = Browser(lab.portal.url, lab.keycloak, lab.portal.absent)
     user = replace(lab.workshop.user("user-dev"), password=SecretStr("a guess"))
     with pytest.raises(SignInRefused, match="Keycloak did not sign user-dev in") as caught:
         browser.sign_in(user)

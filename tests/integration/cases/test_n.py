@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +19,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labkit.common.errors import PortInUse, SettingsError
+from labkit import Lab
+from labkit.cluster.api import Api
+from labkit.common.errors import LabkitError, PortInUse, SettingsError
+from labkit.common.problems import Problem
 from labkit.config import state_folder
 from labkit.config.ports import port_is_free
 from labkit.config.settings import Settings
 from labkit.config.state_folder import KNOWN_BY_HEART, PORTS, open_state_folder
+from labkit.doctor import diagnose
+from labkit.doctor.probes import portal
 from labkit.servers.certificates import AUTHORITIES, Certificates
 from labkit.servers.processes import Processes, Server
 from tests.support import labkit
@@ -147,6 +155,81 @@ def test_a_port_that_another_lab_has_is_said_to_be_that_labs(tmp_path: Path) -> 
             second.start(server)
         assert f"LABKIT_HOME='{tmp_path / 'first lab'}' labkit down" in caught.value.fix
         first.stop("portal")
+
+
+def of_the_same_ports(ports: Mapping[str, int], home: Path) -> Lab:
+    """A lab of another state folder, of which nothing runs and the portal ran before."""
+    environ = {f"LABKIT_{name.upper()}_PORT": str(ports[name]) for name in ("keycloak", "kubernetes", "portal")}
+    twin = Lab(Settings.open({"LABKIT_HOME": str(home), "LABKIT_CLUSTER": "local", **environ}))
+    twin.cluster.kubeconfig.enter(twin.cluster.endpoint)
+    twin.settings.state.logs.mkdir(mode=0o700)
+    twin.processes.log_file("portal").touch()
+    return twin
+
+
+ASKED: dict[str, Callable[[Lab], object]] = {
+    "Keycloak": lambda lab: lab.keycloak.discovery(),
+    "its token endpoint": lambda lab: lab.session("user-dev"),
+    "its admin API": lambda lab: lab.realm.plan(),
+    "kubectl": lambda lab: lab.cluster.admin_kubectl("get", "namespaces"),
+    "the API server": lambda lab: Api(lab.cluster.endpoint, lambda: "no token", lab.cluster.causes).whoami(),
+    "the portal, as a guest": lambda lab: lab.portal.guest(),
+    "the portal": lambda lab: lab.portal.sign_in("user-dev"),
+}
+
+
+@pytest.mark.fault(
+    "Neighbours",
+    "another lab's Keycloak, API server or portal answers at this lab's address",
+    "each error, check and the doctor say whose it is; nobody's certificate is blamed, and the portal there gets no request",
+)
+def test_what_another_lab_answers_is_not_taken_for_ones_own(lab: Lab, tmp_path: Path) -> None:
+    """Two labs: `check 06` asked the other's portal and blamed its own certificate."""
+    twin, theirs = of_the_same_ports(lab.settings.ports, tmp_path / "twin"), f"is in use by the lab of {lab.settings.folder}"
+    for who, ask in ASKED.items():
+        with pytest.raises(LabkitError, match=theirs) as caught:
+            ask(twin)
+        assert f"LABKIT_HOME={lab.settings.folder} labkit down" in caught.value.fix, who
+    said = diagnose(twin)
+    assert said.names == ["port-of-another-lab", "etcd-down", "port-of-another-lab", "controller-manager-down"]
+    # With Keycloak down it is not looked at.
+    assert [cause.id for cause, _ in portal(twin, twin.session) if isinstance(cause, Problem)] == ["port-of-another-lab"]
+    done = labkit("check", "06", LABKIT_HOME=str(twin.settings.folder))
+    assert f"port {lab.settings.ports['portal']}, which portal needs, {theirs}" in done.stdout
+    assert "certificate" not in done.stdout
+
+
+class SaysYes(http.server.BaseHTTPRequestHandler):
+    asked: list[str] = []  # noqa: RUF012 - one server at a time
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(200)
+        self.end_headers()
+
+    do_POST = do_GET  # noqa: N815 - its name
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("with_tls", [True, False], ids=["another CA", "no TLS"])
+def test_what_another_program_answers_is_not_taken_for_ones_own(tmp_path: Path, with_tls: bool) -> None:
+    """Two labs, a relative: a program that is no lab's."""
+    SaysYes.asked.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), SaysYes) as other:
+        if with_tls:
+            pair, context = Certificates(tmp_path / "tls").server("other"), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(pair.certificate, pair.key)
+            other.socket = context.wrap_socket(other.socket, server_side=True)
+        threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        for name, asked in (("keycloak", ASKED["Keycloak"]), ("kubernetes", ASKED["the API server"]), ("portal", ASKED["the portal"])):
+            ports = {**dict(zip(PORTS, state_folder._free_block(()), strict=True)), name: other.server_port}
+            twin = of_the_same_ports(ports, tmp_path / name)
+            with pytest.raises(LabkitError, match=rf"port {other.server_port}, which .* needs, is in use by .* \(pid {os.getpid()}\)"):
+                asked(twin)
+        other.shutdown()
+    assert SaysYes.asked == []
 
 
 @pytest.mark.fault(
