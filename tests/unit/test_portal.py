@@ -30,6 +30,7 @@ from labkit.common.errors import (
     PortalError,
     SignInRefused,
     TaskFailed,
+    Unauthorized,
     WorkshopError,
 )
 from labkit.common.platform_folder import OWN
@@ -443,6 +444,14 @@ def backstage(name: str, message: str, **more: object) -> object:
             PortalError,
             "the portal can't do this",
             "it answered 404: it gives no reason (NotFoundError)",
+        ),
+        (401, {"kind": "Status", "message": "Unauthorized"}, Unauthorized, "the API server answered 401", "Unauthorized"),
+        (
+            401,
+            backstage("AuthenticationError", "read: 401", refusal={**REFUSAL, "status": 401}),
+            Unauthorized,
+            "the API server answered 401",
+            "read: 401",
         ),
         (403, "<html>", NotPermitted, "the portal's rules don't permit this", "<html>"),
         (401, backstage("AuthenticationError", "expired"), NotSignedIn, "the portal has no token of yours to act with", "expired"),
