@@ -193,7 +193,7 @@ def test_the_audit_log_tells_who_asked_and_which_binding_allowed_it(tmp_path: Pa
 
 def test_the_chain_of_a_lab_in_which_nothing_runs_shows_every_link_as_broken_and_why_but_a_portal_that_is_to_come(tmp_path: Path) -> None:
     open_state_folder(tmp_path / "home", environ={}, free_ports=True)
-    settings = Settings.load({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CLUSTER": "local", "LABKIT_KEYCLOAK": "local"})
+    settings = Settings.open({"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CLUSTER": "local", "LABKIT_KEYCLOAK": "local"})
     chain = trust_chain(Lab(settings), "user-dev")
     assert [link.ok for link in chain.links] == [False, False, False, False, None]
     assert [link.name for link in chain.links] == ["user-dev", "Keycloak", "API server", "RBAC", "Portal"]
