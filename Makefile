@@ -69,7 +69,7 @@ test-faults: $(READY) ## kill servers and commands at many moments, run lab 07, 
 
 fuzz: $(READY) ## give thousands of generated files to labkit and to the real programs: an hour or more (T="PATH -k WORD" for some of it)
 	@.venv/bin/python -m pytest -p no:nbval --hypothesis-profile=fuzz --timeout=0 --hypothesis-show-statistics \
-	  $(or $(ONE),tests/integration/test_differential.py)
+	  $(or $(ONE),$(addprefix tests/integration/test_,differential.py odd_workshops.py schemas.py))
 
 test-kind: $(READY) ## labs 02 to 06 on a real KinD, and its faults; skipped, with the reason, where Docker does not run (RECORD=1, RESTART_DOCKER=…)
 	@LABKIT_CLUSTER=local .venv/bin/labkit setup

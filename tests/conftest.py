@@ -57,7 +57,7 @@ settings.register_profile("fuzz", settings.get_profile("judged"), max_examples=1
 settings.load_profile("judged")
 
 GROUPS = {
-    "lab": "causes cli cluster external isolation keycloak kind oidc_styles realm render session shortages",
+    "lab": "causes cli cluster external isolation keycloak kind oidc_styles realm render schemas session shortages",
     "lab with portal": "kratix pages pictures portal portal_permissions portal_publishing portal_sign_in portal_tokens steps",
     "other Keycloak": "hosted labs_elsewhere other_workshop",
 }

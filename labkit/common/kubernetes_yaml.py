@@ -11,6 +11,7 @@ import json
 import re
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import yaml
@@ -20,6 +21,9 @@ YamlError = yaml.YAMLError
 
 _MANY_VALUES = 400_000
 """What one document's aliases may add, as a few lines of them can stand for more than any memory holds."""
+
+_DEEPEST = 150
+"""How many lists and mappings may lie in one another: whatever goes through them by recursion has stack for so many."""
 
 _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
@@ -37,7 +41,9 @@ _TAGGED: dict[str, tuple[type, ...]] = {
     f"{_STANDARD}float": (int, float),
     f"{_STANDARD}null": (type(None),),
 }
-_MERGED = (_PLAIN, f"{_STANDARD}merge")
+_MERGED = (_PLAIN, "!", f"{_STANDARD}merge")
+_LONE_TAG = re.compile(r"(&\S+\s+(#.*\s+)*)?!(<!>)?\s")
+_READER = (yaml.composer.Composer, yaml.CBaseLoader) if yaml.__with_libyaml__ else (yaml.BaseLoader,)
 
 
 def load(text: str | bytes, *, unique: bool = False) -> Any:
@@ -62,27 +68,20 @@ def load_all(text: str | bytes, *, unique: bool = False) -> list[Any]:
     return [value for value in (construct(node, unique=unique) for node in compose(text)) if value is not None]
 
 
-def compose(text: str | bytes) -> list[Node]:
+def compose(text: str | bytes, *, aliases: bool = True) -> list[Node]:
     """The nodes of a text's documents, which know where they stand.
 
     Raises:
-        YamlError: It is no YAML.
+        YamlError: It is no YAML, or has an alias (``*name``) where there are to be none.
     """
     try:
+        read = text if isinstance(text, str) else text.decode("utf-16" if text[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8")
         # Files that were put together on Windows have a byte order mark in the middle.
-        whole = text if isinstance(text, bytes) else re.sub(r"(?m)(\A|^---.*\n)\ufeff", r"\1", text)
-        return [node for node in yaml.compose_all(whole, _Loader) if node is not None]
-    except (RecursionError, ValueError) as error:
+        whole = re.sub(r"(?m)(\A|^---.*\n)\ufeff", r"\1", read)
+        return [node for node in yaml.compose_all(whole, partial(_Loader, aliases=aliases)) if node is not None]  # type: ignore[arg-type]
+    except ValueError as error:
         problem = f"it is no YAML text in UTF-8 ({type(error).__name__})"
         raise YamlError(problem) from None
-
-
-def refuse_aliases(text: str) -> None:
-    """Raise YamlError for an alias (``*name``), at its place."""
-    for event in yaml.parse(text, _Loader):
-        if isinstance(event, yaml.AliasEvent):
-            problem = f"the alias *{event.anchor} is not for these files: write it out"
-            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)  # type: ignore[arg-type]
 
 
 def end_of(node: Node) -> int:
@@ -95,10 +94,7 @@ def end_of(node: Node) -> int:
 
 def construct(node: Node, *, unique: bool = False) -> Any:
     """The value of a node; raises YamlError for what JSON has no word for."""
-    try:
-        return _Constructor(unique).value(node)
-    except RecursionError:
-        raise _error(node, "it is nested too deeply") from None
+    return _Constructor(unique).value(node)
 
 
 def _refuse(constant: str) -> None:
@@ -118,11 +114,37 @@ def worded(error: YamlError) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}" if mark else str(error.problem)
 
 
-class _Loader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc] # libyaml's, where it is
-    """Marks plain scalars, and resolves nothing: `_Constructor` does, once and by Kubernetes' rules."""
+class _Loader(*_READER):  # type: ignore[misc] # reads by libyaml, where it is
+    """Makes nodes, and resolves nothing of plain scalars, which it marks: `_Constructor` does, once and by Kubernetes' rules."""
+
+    def __init__(self, text: str, aliases: bool) -> None:
+        self.anchors: dict[str, Node] = {}
+        self._text, self._aliases, self._depth = text, aliases, 0
+        _READER[-1].__init__(self, text)
 
     def resolve(self, kind: type[Node], value: str, implicit: Any) -> str:
         return _PLAIN if kind is yaml.ScalarNode and implicit[0] else ""
+
+    def compose_node(self, parent: Node | None, index: Any) -> Node:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent) and not self._aliases:
+            raise _error(event, f"the alias *{event.anchor} is not for these files: write it out")
+        if self._depth > _DEEPEST:
+            raise _error(event, "it is nested too deeply")
+        if not isinstance(event, yaml.AliasEvent):
+            # Two may have one name: an alias is the last one before it.
+            self.anchors.pop(event.anchor, None)
+        self._depth += 1
+        node: Node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        """What stands behind a lone ``!`` is text, though the parser calls it plain."""
+        node: yaml.ScalarNode = super().compose_scalar_node(anchor)
+        if node.tag == _PLAIN and _LONE_TAG.match(self._text, node.start_mark.index):
+            node.tag = "!"
+        return node
 
 
 class _Constructor:
@@ -137,6 +159,9 @@ class _Constructor:
             return _scalar(node)
         if id(node) in self._within:
             raise _error(node, "it contains itself")
+        if len(self._within) > _DEEPEST:
+            # By aliases, as the loader counts what is written.
+            raise _error(node, "it is nested too deeply")
         self._made += id(node) in self._seen and len(node.value)
         self._seen.add(id(node))
         if self._made > _MANY_VALUES:
@@ -222,8 +247,8 @@ def _key(node: Node) -> str:
     return f"{key:g}" if isinstance(key, float) else str(key)
 
 
-def _error(node: Node, problem: str) -> YamlError:
-    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+def _error(where: Node | yaml.Event, problem: str) -> YamlError:
+    return yaml.constructor.ConstructorError(None, None, problem, where.start_mark)  # type: ignore[arg-type]
 
 
 class _Dumper(yaml.SafeDumper):

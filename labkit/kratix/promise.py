@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from ..common.display import Table, Tabular, progress, shown
 from ..common.errors import KratixError
 from ..common.kubernetes_yaml import YamlError, load_all, worded
 from ..common.waiting import wait_until
+from ..workshop.fields import faults
+from ..workshop.files import Place, dotted
 
 PROMISE_KIND = "promises.platform.kratix.io"
 
@@ -37,16 +39,20 @@ class Promise(Tabular):
             KratixError: The file holds none, or several.
         """
         try:
-            objects = [each for document in load_all(file.read_bytes()) for each in document.get("items", [document])]
-            found = [each for each in objects if each["kind"] == "Promise"]
-            if len(found) != 1:
-                raise KratixError("promise-file", file=file, reason=f"it has {len(found)} objects of kind Promise instead of one")
-            (manifest,) = found
-            promise = cls(manifest, tuple(each for each in objects if each is not manifest))
-            _ = promise.name, promise.has_api and (promise.resource, promise.kind, promise.schema)
-        except (OSError, YamlError, AttributeError, TypeError, ValueError, KeyError, StopIteration) as error:
+            documents = load_all(file.read_bytes())
+        except (OSError, YamlError) as error:
             reason = worded(error) if isinstance(error, YamlError) else f"{type(error).__name__}: {error}"
             raise KratixError("promise-file", file=file, reason=reason) from None
+        _require(file, faults("list of manifest", documents))
+        objects = [each for document in documents for each in document.get("items") or [document]]
+        found = [each for each in objects if each["kind"] == "Promise"]
+        if len(found) != 1:
+            raise KratixError("promise-file", file=file, reason=f"it has {len(found)} objects of kind Promise instead of one")
+        (manifest,) = found
+        _require(file, faults("promise", manifest))
+        promise = cls(manifest, tuple(each for each in objects if each is not manifest))
+        if promise.has_api and not any(version["storage"] for version in promise._api["versions"]):
+            raise KratixError("promise-file", file=file, reason="none of its API's versions is the stored one")
         return promise
 
     @property
@@ -169,6 +175,11 @@ def wait_until_taken(read: Callable[[], Mapping[str, Any]], seconds: float = _WA
             return now
 
         return wait_until(taken, seconds, passing=lambda error: isinstance(error, KratixError))
+
+
+def _require(file: Path, wrong: Iterable[tuple[Place, str]]) -> None:
+    if reason := "\n".join(f"{dotted(place) or 'the file'}: {what}" for place, what in wrong):
+        raise KratixError("promise-file", file=file, reason=reason)
 
 
 def _spec_of(version: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -26,8 +26,8 @@ _TAKEN_OVER = frozenset(
         *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties"),
     )
 )
-_FORMATS = frozenset(("date", "date-time", "email", "hostname", "ipv4", "ipv6", "uri", "uuid"))
-"""The formats that both sides know; Kubernetes' int32, int64, byte, … mean nothing to a form."""
+_FORMATS = frozenset(("date", "ipv6"))
+"""The formats that mean the same to both sides: of emails, addresses and times, one of the two takes some that the other refuses."""
 
 _IN_CLASS = r"(?:[^\\\[\]-]|\\[\\^$.*+?()\[\]{}|/nrt-])"
 _CLASS = rf"\[\^?-?(?:\\[dDwWsS](?!-[^\]])|{_IN_CLASS}(?:-{_IN_CLASS})?)+-?\]"
@@ -110,10 +110,11 @@ def _form(schema: Mapping[str, Any], at: str) -> tuple[dict[str, Any], list[tupl
     """A schema as a form's, and what of it was left out, each with the field that it is at."""
     form: dict[str, Any] = {}
     left_out: list[tuple[str, str, str]] = []
-    for word, value in schema.items():
+    # Null is the same to the API server as a word that is left out.
+    for word, value in ((word, value) for word, value in schema.items() if value is not None):
         if word == "properties":
             form[word] = {}
-            for name, of in (value or {}).items():
+            for name, of in value.items():
                 form[word][name], less = _form(of, f"{at}.{name}")
                 form[word][name].setdefault("title", name)
                 left_out += less
@@ -140,7 +141,7 @@ def _why_not(word: str, value: Any, schema: Mapping[str, Any]) -> str:
         return "a browser rounds such a number"
     if word == "x-kubernetes-int-or-string" and "enum" not in schema:
         return "asked for as text"
-    if word in ("x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource") and "type" not in schema:
+    if word == "x-kubernetes-embedded-resource" or (word == "x-kubernetes-preserve-unknown-fields" and "type" not in schema):
         return "asked for as keys and values"
     known = word in _TAKEN_OVER or word in _SAID_OTHERWISE or (word == "additionalProperties" and isinstance(value, bool))
     return "" if known or (word == "anyOf" and int_or_string) else "not in the form"
@@ -155,17 +156,20 @@ def _fit(form: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
         form = {"type": "object", **form}
         if form["type"] == "object":
             form.setdefault("additionalProperties", True)
+    elif "properties" in form:
+        # The API server drops a field that it does not know, or refuses to apply it.
+        form.setdefault("additionalProperties", False)
     # Null is what a field has that is left empty.
     form = {word: [each for each in value if each is not None] if word == "enum" else value for word, value in form.items()}
-    form = {word: value for word, value in form.items() if (word, value) not in (("enum", []), ("default", None))}
+    form = {word: value for word, value in form.items() if (word, value) != ("enum", [])}
     if schema.get("x-kubernetes-int-or-string") and "enum" not in form:
         # The API server takes text for a number here as well.
         form = {"type": "string", **form}
         if "default" in form:
             form["default"] = str(form["default"])
-    # What has a default may be left out, and what is not in the form has to be.
-    open_ones = {name for name, of in (schema.get("properties") or {}).items() if "default" not in of}
-    asked = [name for name in dict.fromkeys(form.pop("required", ())) if name in open_ones]
+    # What has a default may be left out.
+    filled = {name for name, of in (schema.get("properties") or {}).items() if "default" in of}
+    asked = [name for name in dict.fromkeys(form.pop("required", ())) if name not in filled]
     return form | ({"required": asked} if asked else {})
 
 

@@ -70,7 +70,10 @@ def faults(shape: str, value: Any, place: Place = ()) -> Problems:
         place: Where it stands.
     """
     container, _, inner = shape.partition(" of ")
-    if inner:
+    if " or " in shape:
+        either = [list(faults(each, value, place)) for each in shape.split(" or ")]
+        yield from [] if [] in either else either[-1]
+    elif inner:
         yield from _of_many(container, inner, value, place)
     elif shape in kinds():
         yield from _of_kind(kinds()[shape], value, place)
@@ -159,6 +162,8 @@ def _text(fault: Callable[[str], str]) -> Callable[[Any], str]:
 
 
 _SINGLE: dict[str, Callable[[Any], str]] = {
+    "anything": lambda _: "",
+    "null": lambda value: "" if value is None else "should be empty",
     "flag": lambda value: "" if isinstance(value, bool) else "should be true or false",
     "number": lambda value: "" if isinstance(value, int) and not isinstance(value, bool) else "should be a whole number",
     "text": _text(lambda _: ""),

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from ..common.errors import WorkshopError
-from ..common.kubernetes_yaml import Node, YamlError, compose, construct, end_of, refuse_aliases, worded
+from ..common.kubernetes_yaml import Node, YamlError, compose, construct, end_of, worded
 from ..common.platform_folder import OWN, find, nearest, text_of
 
 Place = tuple[str | int, ...]
@@ -55,7 +55,7 @@ def read(name: str, values: Mapping[str, str], folder: Path = OWN, later: Collec
     file = find(name, folder)
     text = text_of(file)
     filled = _filled_in(file, text, {**values, **dict.fromkeys(later, "")})
-    return _parsed(Document(file, text if later else filled))
+    return Document(file, text if later else filled)
 
 
 def read_as_it_is(file: Path) -> Document:
@@ -64,21 +64,7 @@ def read_as_it_is(file: Path) -> Document:
     Raises:
         WorkshopError: It can't be read, or is no YAML.
     """
-    return _parsed(Document(file, text_of(file)), aliases=True)
-
-
-def _parsed(document: Document, *, aliases: bool = False) -> Document:
-    try:
-        if not aliases:
-            # A value that stands in two places could not be replaced in one of them.
-            refuse_aliases(document.text)
-        _ = document.documents
-    except YamlError as error:
-        problem = worded(error)
-    else:
-        return document
-    # Not chained: YAML's own error quotes the file, passwords included.
-    raise refusal([f"{document.file}: {problem}"])
+    return Document(file, text_of(file), aliases=True)
 
 
 def _filled_in(file: Path, text: str, values: Mapping[str, str]) -> str:
@@ -104,15 +90,24 @@ def refusal(problems: list[str]) -> WorkshopError:
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file: where it was read, and what it says."""
+    """A YAML file: where it was read, and what it says; raises WorkshopError if that is no YAML."""
 
     file: Path
     text: str = field(repr=False)
+    aliases: bool = field(default=False, repr=False)
+
+    def __post_init__(self) -> None:
+        _ = self.documents
 
     @cached_property
     def documents(self) -> list[Any]:
         """The values of its documents: mostly one, more where ``---`` divides them."""
-        return [construct(node, unique=True) for node in self._nodes]
+        try:
+            return [construct(node, unique=True) for node in self._nodes]
+        except YamlError as error:
+            problem = worded(error)
+        # Not chained: YAML's own error quotes the file, passwords included.
+        raise refusal([f"{self.file}: {problem}"])
 
     @property
     def data(self) -> Any:
@@ -129,7 +124,7 @@ class Document:
 
     def filled_in(self, values: Mapping[str, str]) -> Document:
         """The same file with a value for each ``${NAME}``; raises what `read` does."""
-        return _parsed(replace(self, text=_filled_in(self.file, self.text, values)))
+        return replace(self, text=_filled_in(self.file, self.text, values))
 
     def with_values(self, values: Mapping[Place, Any]) -> Document:
         """The same file with other values at places that are there; comments stay, but for those inside a list that is replaced."""
@@ -143,7 +138,8 @@ class Document:
 
     @cached_property
     def _nodes(self) -> list[Node]:
-        return compose(self.text)
+        # A value that stands in two places could not be replaced in one of them.
+        return compose(self.text, aliases=self.aliases)
 
     @cached_property
     def _places(self) -> dict[Place, tuple[int, tuple[int, int]]]:

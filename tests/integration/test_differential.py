@@ -13,17 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hypothesis import event, given, note
+from hypothesis import event, example, given, note
 from hypothesis import strategies as st
 
 from labkit.cluster.kubeconfig import Kubeconfig
 from labkit.cluster.provider import Endpoint
 from labkit.common.errors import ClusterError
 from labkit.common.kubernetes_yaml import YamlError, load
-from labkit.kratix.promise import Promise
-from labkit.kratix.template import template
 from tests.kubectl import seen
-from tests.validators import refusals
 
 ODD = [
     *[
@@ -67,7 +64,20 @@ ODD = [
         "0x",
     ],
     *["1_0.5", "0.0001", "1e-7", "-0", "*marked", '"a\\tb"', "'it''s'", '"\\u00e9"', "café", "😀", "a#b", "x:y", "["],
-    *("!!str 5", "!!int 5", "!!int x", "!!float 5", "!own 5", "!!binary aGk=", "!!bool yes", "!!timestamp 2024-01-01", "&here 5"),
+    *(
+        "!!str 5",
+        "!!int 5",
+        "!!int x",
+        "!!float 5",
+        "!own 5",
+        "!!binary aGk=",
+        "!!bool yes",
+        "!!timestamp 2024-01-01",
+        "&here 5",
+        "! 5",
+        "! yes",
+        '! "5"',
+    ),
     *("a b", "a: b", "[a, b]", "{a: b, c}", "- a", "|\n      two\n      lines\n", ">-\n      two\n      lines\n"),
     *("{<<: *map, k: 1}", "{<<: [*map], a: 2}", "{a: 2, <<: *map}", "{a: 1, a: 2}", "{1.10: x, 0x10: y, yes: z}"),
 ]
@@ -96,6 +106,8 @@ def of_labkit(text: str) -> Any:
         return None
 
 
+@example([("a", "! 5"), ("b", '! "5"'), ("c", "! ~"), ("d", "&x ! yes"), ("! no", "!\n      1.10")])
+@example([("a", "&here 5"), ("b", "&here [*marked]"), ("c", "*here")])
 @given(st.lists(st.tuples(KEYS, SCALARS), min_size=1, max_size=6, unique_by=lambda pair: str(load(pair[0]))))
 def test_yaml_is_read_as_kubectl_reads_it(pairs: list[tuple[str, str]]) -> None:
     lines = "".join(f"    {key}: {value}\n" for key, value in pairs)
@@ -172,61 +184,3 @@ def test_a_merge_changes_nothing_of_others_by_kubectl_and_to_the_letter(text: st
     if LAB.name not in re.sub(r'"cluster": "local-platform", "user": "local-platform"|(cluster|user): "local-platform"', "", text):
         rest = iter(written)
         assert all(letter in rest for letter in re.sub(r"(?m)^(\w+): (\[\]|null)", r"\1:", text))
-
-
-NUMBERS = st.sampled_from((0, 1, 5, 0.5, -1, 2**53, 2**53 + 1, 2**63 - 1))
-TEXTS = st.sampled_from(("", "a", "${{ x }}", "22:30", "caf\u00e9"))
-PATTERNS = st.text(r"ab0^$.*+?()[]{}|/\\-:,dwsipPQAzEx", max_size=10) | st.sampled_from(("^a+$", "(?i)a", "[[:alpha:]]", r"^[\w.-]+$"))
-ANYTHING = st.one_of(NUMBERS, TEXTS, st.none(), st.booleans(), st.lists(NUMBERS, max_size=2), st.dictionaries(TEXTS, NUMBERS, max_size=2))
-WORDS = {
-    "description": TEXTS,
-    "default": ANYTHING,
-    "enum": st.lists(TEXTS | NUMBERS | st.none(), min_size=1, max_size=3, unique_by=str),
-    "format": st.sampled_from(("int32", "int64", "email", "date-time", "byte", "ipv4", "duration")),
-    "minimum": NUMBERS,
-    "maximum": NUMBERS,
-    "exclusiveMinimum": st.booleans(),
-    "exclusiveMaximum": st.booleans(),
-    "multipleOf": st.sampled_from((1, 0.5, 3)),
-    "pattern": PATTERNS,
-    "maxLength": st.integers(0, 9),
-    "maxItems": st.integers(0, 9),
-    "minProperties": st.integers(0, 2),
-    "nullable": st.booleans(),
-    "x-kubernetes-int-or-string": st.just(True),
-    "x-kubernetes-preserve-unknown-fields": st.just(True),
-    "x-kubernetes-embedded-resource": st.just(True),
-    "x-kubernetes-list-type": st.just("set"),
-    "oneOf": st.just([{"required": ["a"]}]),
-    "not": st.just({"required": ["b"]}),
-}
-FIELDS = st.fixed_dictionaries(
-    {"type": st.sampled_from(("string", "integer", "number", "boolean"))}, optional=WORDS
-) | st.fixed_dictionaries({}, optional=WORDS)
-SCHEMAS = st.recursive(
-    FIELDS,
-    lambda inner: st.one_of(
-        st.fixed_dictionaries({"type": st.just("array"), "items": inner}, optional=WORDS),
-        st.fixed_dictionaries({"type": st.just("object"), "additionalProperties": inner | st.booleans()}, optional=WORDS),
-        st.fixed_dictionaries(
-            {
-                "type": st.just("object"),
-                "properties": st.dictionaries(st.sampled_from(("a", "b", "true", "1.1", "spec")), inner, max_size=3),
-            },
-            optional={**WORDS, "required": st.lists(st.sampled_from(("a", "b")), max_size=3)},
-        ),
-    ),
-    max_leaves=4,
-)
-
-
-@given(SCHEMAS)
-def test_both_validators_compile_the_form_of_a_schema(schema: dict[str, Any]) -> None:
-    version = {"name": "v1", "storage": True, "schema": {"openAPIV3Schema": {"properties": {"spec": schema}}}}
-    crd = {"spec": {"group": "t.example", "names": {"kind": "T", "plural": "ts"}, "versions": [version]}}
-    made = template(Promise({"metadata": {"name": "t"}, "spec": {"api": crd}}), "group:default/kube-admin")
-    page = made.entity["spec"]["parameters"][1]
-    note(json.dumps(page))
-    assert page == json.loads(json.dumps(page), parse_int=lambda digits: int(digits) if abs(int(digits)) <= 2**53 else None)
-    # A value of a wrong kind is refused with reasons; what can't be compiled is an exception.
-    assert [wrong for wrong in refusals((page, {"spec": "text"}))[0] if "rror: " in wrong or "schema is invalid" in wrong] == []

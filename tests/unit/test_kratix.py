@@ -117,7 +117,7 @@ def test_what_a_promise_takes_is_shown_with_types_and_defaults(promise: Promise)
         {"type": "string", "enum": ["a", "b"], "default": "a"},
         {"type": "integer", "minimum": 1, "maximum": 5, "multipleOf": 2, "default": 2},
         {"type": "boolean", "default": False},
-        {"type": "array", "items": {"type": "string", "format": "email"}, "minItems": 1, "maxItems": 5, "uniqueItems": True},
+        {"type": "array", "items": {"type": "string", "format": "date"}, "minItems": 1, "maxItems": 5, "uniqueItems": True},
         {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": 3},
     ],
 )

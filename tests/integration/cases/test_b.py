@@ -143,3 +143,10 @@ def test_a_file_that_is_no_template_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text("a: *none\n")
     with pytest.raises(PortalError, match=r"t\.yaml"):
         read_template(tmp_path / "t.yaml")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "- " * 2000, "{a: " * 1000, "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 900))])
+def test_what_is_nested_too_deeply_is_refused_before_the_stack_ends(text: str) -> None:
+    """B: a hundred thousand brackets ended Python itself."""
+    with pytest.raises(YamlError, match="nested too deeply"):
+        load(f"a0: &a0 1\n{text}" if text.startswith("a1") else text)
