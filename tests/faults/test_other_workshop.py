@@ -19,7 +19,8 @@ from tests.faults.lab import folder_of_runs, own_checkout
 from tests.support import LABKIT, OTHER_WORKSHOP
 
 VARIABLES = {"LABKIT_WORKSHOP": str(OTHER_WORKSHOP), "LABKIT_OIDC": "flags", "LABKIT_CLUSTER": "local", "LABKIT_KEYCLOAK": "local"}
-RUN_SECONDS = 800
+RUN_SECONDS = 1700
+"""How long all labs may take on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +38,12 @@ def run(root: Path) -> Iterator[subprocess.CompletedProcess[str]]:
     """What `labkit run` has said; its servers are stopped at the end."""
     env = {**os.environ, **VARIABLES}
     try:
-        yield subprocess.run([*LABKIT, "run"], capture_output=True, text=True, env=env, cwd=root, timeout=RUN_SECONDS, check=False)
+        yield subprocess.run([*LABKIT, "run"], capture_output=True, text=True, env=env, cwd=root, check=False)
     finally:
         opened(root).down()
 
 
+@pytest.mark.timeout(RUN_SECONDS)
 def test_a_headless_run_passes_in_that_workshop_and_by_flags(root: Path, run: subprocess.CompletedProcess[str]) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
     summary = json.loads((root / "build" / "labs" / "summary.json").read_text())
