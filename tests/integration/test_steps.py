@@ -59,7 +59,7 @@ def test_an_exercise_is_not_done_by_its_starter_and_is_by_its_solution_until_it_
 
 
 @pytest.mark.fault(
-    "Steps",
+    "Commands",
     "a server reads in its own time what a solution has changed, as an API server does its AuthenticationConfiguration (10 s)",
     "the step is looked at again until the server has read it, and labkit says what it waits for; catch-up goes on only then",
 )
