@@ -22,6 +22,7 @@ from .problems import Problem
 OK, BAD = "✔", "✘"
 _PLAIN = {OK: "ok", BAD: "failed", "…": "...", "→": "->", "─": "-", "—": "-", "–": "-", "·": "-"}
 _QUIET_SECONDS = 20.0
+
 LATE_SECONDS = 3.0
 """From when on a wait that takes a moment says what it is for."""
 

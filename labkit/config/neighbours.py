@@ -1,7 +1,7 @@
 """This person's other state folders: each keeps its ports for as long as it exists, whether or not its servers run.
 
 Two people share no list, as it would be a file that both may write. Of another person's folders only what listens counts: of two labs that
-start at the same moment with the same port, one is refused, and with its first start tried again it has another port.
+start for the first time at the same moment, one may be refused, by an error that names the variable for another port.
 """
 
 from __future__ import annotations
