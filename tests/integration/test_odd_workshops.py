@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import event, given, note
+from hypothesis import event, example, given, note
 from hypothesis import strategies as st
 
 from labkit.cli.render import render
@@ -30,6 +30,7 @@ FOLDERS = [
     {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.suffix == ".yaml"}
     for folder in (OWN, OTHER_WORKSHOP)
 ]
+SPACE = FOLDERS[0]["kratix/team-space.yaml"]
 ODD_VALUES: st.SearchStrategy[Any] = st.sampled_from(
     [
         *(None, True, False, 0, -1, 1, 2**31, 2**63, 10**400, 0.5, 1e300, "a" * 300, "a\nb", "\x7f", "\u2028", "\U0001f600", "", " "),
@@ -159,6 +160,15 @@ def used(settings: Settings, folder: Path) -> LabkitError | None:
     return None
 
 
+@example(files={"app-config.yaml": b"[]\n"})
+@example(files={"app-config.yaml": b"app: {}\napp: {}\n"})
+@example(files={"app-config.yaml": b"ske: text\nauth: {providers: [keycloak]}\n"})
+@example(files={"rbac.yaml": b""})
+@example(files={"realm.yaml": b"[" * 100_000})
+@example(files={"kratix/team-space.yaml": SPACE.replace(b"group: platform.example", b"group: {a: b}")})
+@example(files={"kratix/team-space.yaml": SPACE.replace(b"type: string\n", b"type: string\n                  pattern: null\n", 1)})
+@example(files={"kratix/team-space.yaml": SPACE.replace(b"properties:\n", b"properties:\n                a: 1\n", 1)})
+@example(files={"kratix/team-space.yaml": b"kind: Promise\nmetadata: [a]\n"})
 @given(files=folders())
 def test_an_odd_folder_is_loaded_or_refused_with_the_name_of_a_file(settings: Settings, files: dict[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as place:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import event, given, note
+from hypothesis import event, example, given, note
 from hypothesis import strategies as st
 
 from labkit import Lab
@@ -216,6 +216,17 @@ def disagreements(api_server: ApiServer, tried: list[tuple[dict[str, Any], list[
     return wrong
 
 
+@example(
+    tried=[
+        ({"type": "object", "properties": {"a": {"type": "string"}}, "minProperties": 1}, [{"b": 1}, {"a": ""}, {}]),
+        ({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["b"]}, [{}, {"a": ""}]),
+        ({"type": "object", "x-kubernetes-embedded-resource": True, "properties": {}}, [{"c": True}]),
+        ({"type": "string", "format": "email"}, ["a@b", "A <a@b.c>"]),
+        ({"type": "string", "format": "hostname"}, ["caf\u00e9", "a.b"]),
+        ({"type": "string", "format": "date-time"}, ["2024-11-05 10:00:00Z"]),
+        ({"type": "string", "pattern": None, "enum": None}, ["a"]),
+    ]
+)
 @given(tried=st.lists(cases(), min_size=1, max_size=12))
 def test_the_form_lets_through_what_the_api_server_takes(api_server: ApiServer, tried: list[tuple[dict[str, Any], list[Any]]]) -> None:
     assert disagreements(api_server, tried) == []
