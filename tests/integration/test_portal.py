@@ -246,7 +246,7 @@ def test_a_template_with_several_kinds_of_objects_is_no_special_case(admin: Port
 @pytest.mark.parametrize(
     ("manifest", "said"),
     [
-        ("apiVersion: v1\nkind: ConfigMap\nmetadata:\n\tname: tabs\n", "tab"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata:\n\tname: tabs\n", "Tabs are not allowed .*Indent with spaces"),
         (config_map("x").replace("ConfigMap", "ConfigMop"), "knows no kind ConfigMop"),
         (config_map("x").replace('"v1"', '"example.test/v1"'), "knows no apiVersion example.test/v1"),
         ("apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n", "name"),
