@@ -13,7 +13,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, settings
+
+from tests import bad_inputs
+
+TESTS = Path(__file__).parent
 
 AREAS = (
     "Programs",
@@ -48,6 +53,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     _lists = tempfile.TemporaryDirectory(prefix="state-folders-")
     os.environ["XDG_STATE_HOME"] = _lists.name
 
+
+# xdist sets it; tables are as wide as they are then.
+os.environ.pop("COLUMNS", None)
 
 LAB_SECONDS = 800
 
@@ -156,7 +164,19 @@ def faults_table(tests: list[pytest.Item]) -> str:
             parts.append(
                 "\n".join((f"## {area}\n", "| what goes wrong | what happens then | proven in |", "| --- | --- | --- |", *lines)) + "\n"
             )
-    return "\n".join(parts)
+    return "\n".join((*parts, kinds_table(), bad_inputs.table(), (TESTS / "fuzz.md").read_text()))
+
+
+def kinds_table() -> str:
+    """What people bring, by kinds, with the one place that sees to each."""
+    rows = []
+    for kind, about in yaml.safe_load((TESTS / "integration" / "cases" / "kinds.yaml").read_text()).items():
+        test = TESTS / "integration" / ("test_other_workshop.py" if kind == "i" else f"cases/test_{kind}.py")
+        for path in (test, TESTS.parent / about["by"]):
+            assert path.is_file(), path
+        by, proof = f"[{about['by'].removeprefix('labkit/')}](../{about['by']})", f"[{kind.upper()}](../{test.relative_to(TESTS.parent)})"
+        rows.append(f"| {about['holds']} | {by} | {proof} |")
+    return "\n".join(("## What people bring\n", "| what holds | where it is seen to | proven in |", "| --- | --- | --- |", *rows)) + "\n"
 
 
 def _proofs(by: Counter[str]) -> str:

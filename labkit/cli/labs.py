@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..common.display import BAD, OK
 from ..common.environment import with_jupyter_of_its_own
-from ..common.errors import ToolchainError
+from ..common.errors import ToolchainError, WorkshopError
 from .command import JSON, argument, no_such, open_lab, show, verb, working
 from .servers import tell_of_neighbours
 
@@ -205,7 +205,7 @@ def _named(name: str, or_step: str = "") -> LabInfo:
 
     try:
         return the_lab(name)
-    except KeyError:
+    except WorkshopError:
         labs = [info.name for info in LABS]
         if or_step:
             no_such("lab or step", or_step, (*labs, "and the steps of labkit agenda"))

@@ -96,6 +96,9 @@ def read_template(file: Path) -> dict[str, Any]:
     try:
         template = dict(load(file.read_bytes()))
         ref_of(template)
+        if template["kind"] != "Template":
+            msg = f"its kind is {template['kind']}"
+            raise ValueError(msg)
     except (OSError, YamlError, TypeError, ValueError, KeyError) as error:
         raise PortalError("template-file", file=file, reason=f"{type(error).__name__}: {error}") from None
     return template

@@ -10,6 +10,7 @@ import pytest
 
 from labkit.cli.command import working
 from labkit.cli.verbs import main
+from labkit.common.errors import WorkshopError
 from labkit.course import runner
 from labkit.course.runner import RunResult
 from labkit.course.steps import LABS, the_lab
@@ -24,7 +25,7 @@ def test_a_lab_has_a_number_and_a_name(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "12", "rbac", "003"])
 def test_what_no_lab_is_called(name: str) -> None:
     """Neither nothing nor a part of a name is a lab."""
-    with pytest.raises(KeyError):
+    with pytest.raises(WorkshopError):
         the_lab(name)
 
 

@@ -24,8 +24,9 @@ from labkit.lab import Lab
 
 
 @pytest.fixture(autouse=True)
-def free_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Well-known ports that are free, whatever else this machine runs."""
+def free_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Well-known ports that are free and no other folder's, whatever else this machine and this run have."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state-folders")))
     block = labkit.config.state_folder._free_block(())
     monkeypatch.setattr(labkit.config.state_folder, "PORTS", dict(zip(PORTS, block, strict=True)))
 

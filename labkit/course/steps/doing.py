@@ -10,7 +10,7 @@ from ...common.errors import CheckFailed, EarlierLabMissing, LabkitError
 from ...common.waiting import settled
 from ...lab import Lab
 from . import progress
-from .registry import LABS, STEPS, LabInfo, Step, the_lab
+from .registry import LABS, STEPS, LabInfo, Step, the_lab, the_step
 
 _MOMENT_SECONDS, _READ_SECONDS = 2, 30
 """How long to look again: after the cell before, and after a solution."""
@@ -81,7 +81,7 @@ def insist_on_what_is_needed(lab: Lab, info: LabInfo) -> None:
 
 def examine(lab: Lab, name: str) -> CheckReport:
     """Run a step's check; a check that can't go on is a finding, too."""
-    step, found = STEPS[name], list[Finding]()
+    step, found = the_step(name), list[Finding]()
     try:
         found.extend(step.check(lab))
     except LabkitError as error:

@@ -12,6 +12,7 @@ from functools import partialmethod
 from typing import Any
 
 from ...common.display import Finding
+from ...common.errors import WorkshopError
 from ...lab import Lab
 
 Check = Callable[[Lab], Iterator[Finding]]
@@ -138,11 +139,18 @@ def add_lab(name: str, title: str, *, needs: str = "", lacks: Callable[[Lab], st
 
 
 def the_lab(name: str) -> LabInfo:
-    """Find a lab by its name or its number, 3 as well as 03; raises `KeyError` if there is none."""
+    """Find a lab by its name or its number, 3 as well as 03; raises `WorkshopError` if there is none."""
     for info in LABS:
         if name and name.zfill(2) in (info.name, info.name[:2]):
             return info
-    raise KeyError(name)
+    raise WorkshopError("no-such-lab-or-step", kind="lab", name=name, there=", ".join(info.name for info in LABS))
+
+
+def the_step(name: str) -> Step:
+    """Find a step by its name; raises `WorkshopError` if there is none."""
+    if name in STEPS:
+        return STEPS[name]
+    raise WorkshopError("no-such-lab-or-step", kind="step", name=name, there=", ".join(STEPS))
 
 
 def solved(notebook: Any) -> Any:
