@@ -56,6 +56,7 @@ def test_there_the_doctor_finds_nothing(lab: Lab) -> None:
 
 
 def test_there_the_portal_shows_people_with_the_groups_of_the_other_claim(lab: Lab) -> None:
+    """B45: the groups stand in a claim of another name."""
     session = lab.portal.sign_in("otto")
     known, groups = session.known(), ("group:default/everybody", "group:default/onduty")
     assert set(known.owns_as) == {"user:default/otto", *groups}
@@ -73,7 +74,7 @@ def test_there_a_role_in_a_namespace_is_given_in_that_one_alone(lab: Lab) -> Non
 
 @pytest.mark.parametrize(("style", "claim"), [("structured", "preferred_username"), ("flags", "sub")])
 def test_there_every_step_can_be_solved_and_passes(lab: Lab, tmp_path: Path, style: OidcStyle, claim: str) -> None:
-    """Once with user names, once with accounts' ids for the API server's users."""
+    """B09: once with user names, once with accounts' ids for the API server's users."""
     folder = tmp_path / "workshop"
     shutil.copytree(OTHER_WORKSHOP, folder)
     for name in ("oidc-flags.yaml", "authentication.yaml"):
