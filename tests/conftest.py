@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +17,6 @@ from pathlib import Path
 import pytest
 import yaml
 from hypothesis import HealthCheck, settings
-
-from tests import bad_inputs
 
 TESTS = Path(__file__).parent
 
@@ -164,18 +164,22 @@ def faults_table(tests: list[pytest.Item]) -> str:
             parts.append(
                 "\n".join((f"## {area}\n", "| what goes wrong | what happens then | proven in |", "| --- | --- | --- |", *lines)) + "\n"
             )
+    # Imported here, so that a run of tests does not pay for it.
+    from tests import bad_inputs
+
     return "\n".join((*parts, kinds_table(), bad_inputs.table(), (TESTS / "fuzz.md").read_text()))
 
 
 def kinds_table() -> str:
-    """What people bring, by kinds, with the one place that sees to each."""
+    """What people bring, by kinds: what holds, as the test's docstring has it, and the one place that sees to it."""
     rows = []
-    for kind, about in yaml.safe_load((TESTS / "integration" / "cases" / "kinds.yaml").read_text()).items():
+    for kind, by in yaml.safe_load((TESTS / "integration" / "cases" / "kinds.yaml").read_text()).items():
         test = TESTS / "integration" / ("test_other_workshop.py" if kind == "i" else f"cases/test_{kind}.py")
-        for path in (test, TESTS.parent / about["by"]):
-            assert path.is_file(), path
-        by, proof = f"[{about['by'].removeprefix('labkit/')}](../{about['by']})", f"[{kind.upper()}](../{test.relative_to(TESTS.parent)})"
-        rows.append(f"| {about['holds']} | {by} | {proof} |")
+        assert (TESTS.parent / by).is_file(), by
+        about = (ast.get_docstring(ast.parse(test.read_text())) or "").splitlines()[0]
+        holds = re.sub(r"^(Kind )?[A-Z]: ", "", about).partition(". ")[0].removesuffix(".")
+        proof = f"[{kind.upper()}](../{test.relative_to(TESTS.parent)})"
+        rows.append(f"| {holds} | [{by.removeprefix('labkit/')}](../{by}) | {proof} |")
     return "\n".join(("## What people bring\n", "| what holds | where it is seen to | proven in |", "| --- | --- | --- |", *rows)) + "\n"
 
 

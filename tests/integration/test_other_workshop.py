@@ -1,4 +1,4 @@
-"""The labs, the checks, the doctor and the portal in a workshop that differs from labkit's own in everything that may differ.
+"""I: the labs, the checks, the doctor and the portal in a workshop that differs from labkit's own in everything that may differ.
 
 tests/faults/test_other_workshop.py runs all its labs by flags, with lab 07.
 """

@@ -1,4 +1,4 @@
-"""The cause comes from the answer itself, every hint leads on, and the doctor is right in every home."""
+"""F: the cause comes from the answer itself, every hint leads on, and the doctor is right with every cluster and Keycloak."""
 
 from __future__ import annotations
 

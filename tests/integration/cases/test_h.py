@@ -1,4 +1,4 @@
-"""A name is checked by the rules of all who will bear it, and each output escapes it."""
+"""H: a name is checked by the rules of all who will bear it, and each output escapes it."""
 
 from __future__ import annotations
 

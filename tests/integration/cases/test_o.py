@@ -1,4 +1,4 @@
-"""What a realm of others does to users by itself is said or undone, and what is declared there is looked up by name."""
+"""O: what a realm of others does to users by itself is said or undone, and what is declared there is looked up by name."""
 
 from __future__ import annotations
 
