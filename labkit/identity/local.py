@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import shlex
 import shutil
 from collections.abc import Iterator
 from datetime import datetime
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from ..common.display import Finding
-from ..common.errors import ForeignIssuer, IdentityError, KeycloakUnreachable
+from ..common.errors import ForeignIssuer, IdentityError, KeycloakUnreachable, ToolchainError
 from ..common.exchanges import Exchange
 from ..common.problems import problem
 from ..config.files import write_private, writing
@@ -22,6 +23,7 @@ from ..config.settings import Settings
 from ..servers.certificates import Certificates
 from ..servers.processes import Processes, Running, Server
 from ..toolchain import Toolchain
+from ..toolchain.keycloak import JAVA_OPTIONS, Prepared
 from ..workshop.workshop import Workshop
 from .keycloak import Administrator, Keycloak
 
@@ -37,7 +39,7 @@ _CALLERS = {"openid-client": "portal", "node": "portal", "jose": "portal", "Go-h
 class LocalKeycloak(Keycloak):
     """Keycloak, started from the shared cache into the state folder."""
 
-    programs = ("java", "keycloak")
+    programs = ("java", "keycloak", "keycloak-start")
     """What it needs on this machine."""
 
     def __init__(self, settings: Settings, workshop: Workshop, processes: Processes, certificates: Certificates, tools: Toolchain) -> None:
@@ -73,9 +75,10 @@ class LocalKeycloak(Keycloak):
         """
         programs = self._tools.ensure(*self.programs)
         with self._processes.lock():
-            self._begin_anew_if_cut_short()
+            prepared = Prepared(programs["keycloak-start"].path)
+            self._begin_anew_if_cut_short(prepared)
             self._lay_out(programs["keycloak"].path)
-            running = self._processes.start(self._server(programs["java"].path.parent.parent))
+            running = self._processes.start(self._server(programs["java"].path, prepared))
             self._first_start.unlink(missing_ok=True)
             return running
 
@@ -125,12 +128,17 @@ class LocalKeycloak(Keycloak):
         state = "it runs, but does not answer yet" if self.is_running() else "it is not running"
         return KeycloakUnreachable("keycloak-unreachable", url=self.url, state=state)
 
-    def _server(self, java: Path) -> Server:
+    def _server(self, java: Path, prepared: Prepared) -> Server:
         pair = self._certificates.server(_NAME)
         if not self._secret_file.exists():
             write_private(self._secret_file, secrets.token_urlsafe(24))
+        options = (*JAVA_OPTIONS, f"-Djava.io.tmpdir={self._settings.state.temporary}")
+        if prepared.classes.exists():
+            program = (str(java), f"-XX:AOTCache={prepared.classes}", options[-1], *prepared.arguments(self._folder))
+        else:
+            program = (str(self._folder / "bin" / "kc.sh"),)
         argv = (
-            str(self._folder / "bin" / "kc.sh"),
+            *program,
             "start",
             "--optimized",
             # One node: without this it opens cluster ports on every interface.
@@ -148,9 +156,8 @@ class LocalKeycloak(Keycloak):
             "--http-access-log-pattern=%{time,yyyy-MM-dd'T'HH:mm:ss.SSSZ} %D %m %R %s %{i,User-Agent}",
         )
         env = {
-            "JAVA_HOME": str(java),
-            # A lab is used for minutes: compiling less halves the time to start. Java knows no TMPDIR.
-            "JAVA_OPTS_APPEND": f"-XX:TieredStopAtLevel=1 -XX:-UsePerfData -Djava.io.tmpdir='{self._settings.state.temporary}'",
+            "JAVA_HOME": str(java.parent.parent),
+            "JAVA_OPTS_APPEND": shlex.join(options),
             # Without it the access log has no durations (%D).
             "QUARKUS_HTTP_RECORD_REQUEST_START_TIME": "true",
             # Read by Keycloak at its very first start, ignored afterwards.
@@ -160,16 +167,25 @@ class LocalKeycloak(Keycloak):
         answers = f"{self.url}/realms/master/.well-known/openid-configuration"
         return Server(_NAME, argv, (_NAME,), lambda: self.get(answers).ok, env, ready_seconds=180, inputs=(pair.certificate,))
 
-    def _begin_anew_if_cut_short(self) -> None:
-        """Remove a database whose making was cut short: Keycloak makes table by table, and fails for ever at one that is there already."""
+    def _begin_anew_if_cut_short(self, prepared: Prepared) -> None:
+        """Remove a database whose making was cut short: Keycloak makes table by table, and fails for ever at one that is there already.
+
+        A new one begins with prepared tables, and no row.
+        """
         if self.is_running():
             return
         # A Java that has lost its kc.sh would write on.
         self.stop()
         if self._first_start.exists() and self._data.exists():
             shutil.rmtree(self._data)
-        if not (self._data / "h2").exists():
-            write_private(self._first_start, "")
+        if (self._data / "h2").exists():
+            return
+        write_private(self._first_start, "")
+        if tables := prepared.tables():
+            (self._data / "h2").mkdir(parents=True)
+            shutil.copyfile(tables, self._data / "h2" / "keycloakdb.mv.db")
+        else:
+            print("  ", ToolchainError("keycloak-tables-damaged", folder=prepared.folder), sep="", flush=True)
 
     def _secret(self) -> str:
         try:

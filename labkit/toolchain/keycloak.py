@@ -1,9 +1,11 @@
-"""How Keycloak is made: downloaded, fetched by Maven, or copied from the person's own; then built."""
+"""How Keycloak is made: downloaded, fetched by Maven, or copied from the person's own; then built, and prepared for its start."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shlex
 import shutil
 import tarfile
 import warnings
@@ -16,12 +18,21 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.utils import CryptographyDeprecationWarning
 
-from ..common.environment import MAVEN
+from ..common.environment import EVERYBODY, MAVEN, listed
 from ..common.errors import ToolchainError
 from . import downloads
 from .recipe import Program, Recipe
-from .tools import Tools
+from .tools import Tools, answer
 
+JAVA_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:-UseG1GC", "-XX:+UseSerialGC", "-XX:-UsePerfData")
+"""What Java is given after `kc.sh`'s options. A lab is used for minutes: compiling less halves the time to start.
+
+Collecting garbage by one thread takes 90 MB less.
+"""
+
+_MAIN = "org.keycloak.quarkus.runtime.KeycloakMain"
+_TABLES = ".mv.db"
+_TABLES_ALONE = "SCRIPT NODATA TO 'all.sql'; SCRIPT DROP TO 'notes.sql' TABLE DATABASECHANGELOG, DATABASECHANGELOGLOCK, MIGRATION_MODEL"
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
 
 
@@ -81,6 +92,94 @@ class Keycloak(Recipe):
         if digest != self.sha256:
             raise ToolchainError("archive-other-digest", file=archive.name, digest=digest, pinned=self.sha256)
         return archive
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeycloakStart(Recipe):
+    """What a built Keycloak starts from: a database that has its tables already, and its classes as Java has them in memory.
+
+    Quarkus' own class loader keeps classes out of Java's archive (JEP 514), so they are loaded from a plain class path.
+    Java itself passes over an archive that is not of its own making; one that makes none (before 25) leaves `kc.sh`'s way.
+    """
+
+    needs = ("java", "keycloak")
+    made_of = needs
+    packed = False
+
+    doing: str = "preparing"
+
+    def ingredients(self) -> Sequence[str]:
+        return (*JAVA_OPTIONS, _MAIN, _TABLES_ALONE)
+
+    def build(self, _batch: Sequence[Recipe], tools: Tools) -> dict[str, Path]:
+        """Start Keycloak once, without serving anybody, and keep what it has loaded and the tables that it has made.
+
+        No row but its notes on tables and versions is kept: realms, keys and people are each state folder's own.
+        """
+        java, home, made = tools.needs["java"].path, tools.needs["keycloak"].path, tools.made(self.name) / self.name
+        prepared, folder = Prepared(made), tools.work / "started"
+        for each in (folder, made):
+            each.mkdir()
+        for name in ("conf", "lib", "providers", "themes"):
+            (folder / name).symlink_to(home / name)
+        shutil.copy(home / self.told, made)
+        options = (*_script_options(home, tools), *JAVA_OPTIONS, "-cp", os.pathsep.join(map(str, _class_path(home))))
+        prepared.options.write_text("".join(f"{json.dumps(option, ensure_ascii=False)}\n" for option in options))
+        recording = ("-XX:+IgnoreUnrecognizedVMOptions", f"-XX:AOTCacheOutput={prepared.classes}")
+        tools.run(java, *recording, *prepared.arguments(folder), "export", "--optimized", f"--dir={folder / 'realms'}")
+        for database, script in (("data/h2/keycloakdb", _TABLES_ALONE), ("tables", "RUNSCRIPT FROM 'all.sql'; RUNSCRIPT FROM 'notes.sql'")):
+            (folder / "now.sql").write_text(script)
+            tools.run(
+                *(java, "-cp", *(home / "lib" / "lib" / "main").glob("com.h2database.h2-*.jar"), "org.h2.tools.RunScript"),
+                *("-url", f"jdbc:h2:./{database}", "-user", "", "-password", "", "-script", "now.sql"),
+                cwd=folder,
+            )
+        tables = folder / "tables.mv.db"
+        tables.replace(made / f"{downloads.digest(tables)}{_TABLES}")
+        return {self.name: made}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `KeycloakStart` has left in a folder."""
+
+    folder: Path
+
+    @property
+    def options(self) -> Path:
+        """Java's options, class path included, as a file that Java reads."""
+        return self.folder / "java.args"
+
+    @property
+    def classes(self) -> Path:
+        """Java's archive of classes; not there for a Java that makes none."""
+        return self.folder / "classes.aot"
+
+    def arguments(self, home: Path) -> tuple[str, ...]:
+        """What Java is given to run Keycloak in a folder of its own, up to Keycloak's arguments."""
+        return (f"@{self.options}", f"-Dkc.home.dir={home}", f"-Djboss.server.config.dir={home / 'conf'}", _MAIN)
+
+    def tables(self) -> Path | None:
+        """The database; nothing if it is not as it was made, which its name tells."""
+        return next((file for file in self.folder.glob(f"*{_TABLES}") if file.name == f"{downloads.digest(file)}{_TABLES}"), None)
+
+
+def _script_options(home: Path, tools: Tools) -> list[str]:
+    """What `kc.sh` gives Java, as it says itself, without what depends on its place."""
+    said = answer(home / "bin" / "kc.sh", env={**listed(EVERYBODY, tools.environ), "JAVA": "true", "PRINT_ENV": "true"})
+    _, found, options = said.partition("Using JAVA_RUN_OPTS: ")
+    if not found:
+        raise ToolchainError("keycloak-options-hidden", script=home / "bin" / "kc.sh")
+    words = shlex.split(options)
+    return [word for word in words[: words.index("-cp")] if not word.startswith("-Dkc.")]
+
+
+def _class_path(home: Path) -> list[Path]:
+    """Keycloak's jars, in the order of Quarkus' own class loader."""
+    lib = home / "lib"
+    first = (lib / "quarkus" / "transformed-bytecode.jar", lib / "quarkus" / "generated-bytecode.jar", lib / "app" / "keycloak.jar")
+    folders = (lib / "lib" / "boot", lib / "lib" / "main", home / "providers")
+    return [*first, *(jar for folder in folders for jar in sorted(folder.glob("*.jar")))]
 
 
 def _copy(home: Path, tools: Tools) -> Path:

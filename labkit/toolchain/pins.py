@@ -9,10 +9,16 @@ from typing import Any
 from ..common.tables import table
 from .builders import GoProgram, NpmPackages, Wheel
 from .downloads import HERE
-from .keycloak import Keycloak
+from .keycloak import Keycloak, KeycloakStart
 from .recipe import Recipe
 
-_KINDS: Mapping[str, type[Recipe]] = {"go": GoProgram, "keycloak": Keycloak, "npm": NpmPackages, "wheel": Wheel}
+_KINDS: Mapping[str, type[Recipe]] = {
+    "go": GoProgram,
+    "keycloak": Keycloak,
+    "keycloak-start": KeycloakStart,
+    "npm": NpmPackages,
+    "wheel": Wheel,
+}
 
 
 def _recipe(name: str, fields: dict[str, Any]) -> Recipe:

@@ -48,10 +48,14 @@ class Recipe:
     Attributes:
         needs: Programs that `build` needs.
         used_as_is: Whether a program that is found or downloaded is used as it is; else it is what `build` makes the program of.
+        made_of: Those of `needs` whose change has it made anew.
+        packed: Whether it goes into bundles.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     used_as_is: ClassVar[bool] = True
+    made_of: ClassVar[tuple[str, ...]] = ()
+    packed: ClassVar[bool] = True
 
     name: str
     batch: str

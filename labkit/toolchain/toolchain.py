@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ class Toolchain:
             raise ToolchainError("program-unknown", name=repr(name), there=", ".join(self._pins))
         recipe = self._pins[name]
         found, _ = recipe.look(self._environ)
-        return found if found and recipe.used_as_is else self._store.get(recipe.slot(found))
+        return found if found and recipe.used_as_is else self._store.get(self._slot(recipe))
 
     def pack(self, file: Path, *names: str, image: Callable[[Path], bundle.Image | None] | None = None) -> None:
         """Write a bundle of these programs, which must be there: cached ones as they are, others copied from where they were found.
@@ -67,7 +68,7 @@ class Toolchain:
             ToolchainError: A program is missing, or the bundle can't be written.
         """
         programs = {}
-        for name in names:
+        for name in (each for each in names if self._pins[each].packed):
             program, recipe = self._have(name), self._pins[name]
             # A program that has a home directory does not work without it.
             alone = program.path.parent.parent if recipe.home_pattern else program.path
@@ -115,6 +116,12 @@ class Toolchain:
                 rows.append((name, version, f"missing: {source}", recipe.effort))
         note = "\n".join(("Passed over:", *passed_over)) if passed_over else ""
         return Table(("program", "version", "from", "path, or what it takes"), tuple(rows), note=note)
+
+    def _slot(self, recipe: Recipe) -> str:
+        """The name of a program's folder in the cache, on this machine as it is now."""
+        made_of = [str(self.find(name)) for name in recipe.made_of]
+        of = f"-{hashlib.sha256(''.join(made_of).encode()).hexdigest()[:10]}" if made_of else ""
+        return f"{recipe.slot(recipe.look(self._environ)[0])}{of}"
 
     def _have(self, name: str) -> Program:
         program = self.find(name)
@@ -180,7 +187,7 @@ class Toolchain:
             for recipe in batch:
                 source = given[recipe.name].source if recipe.name in given else recipe.source
                 program = Program(recipe.name, recipe.version, made[recipe.name], source)
-                self._keep(recipe, recipe.slot(recipe.look(self._environ)[0]), tools.made(recipe.name), program)
+                self._keep(recipe, self._slot(recipe), tools.made(recipe.name), program)
 
     def _keep(self, recipe: Recipe, slot: str, folder: Path, program: Program) -> None:
         """Move a program with its folder into the cache, once it has told its version."""

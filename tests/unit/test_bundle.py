@@ -59,14 +59,15 @@ def instructors(machine: Path) -> Toolchain:
     for name, answer in ANSWERS.items():
         script(machine / "bin" / name, f"echo {answer}")
     script(machine / "bin" / "npm", NPM)
-    script(machine / "jdk" / "bin" / "java", f"echo '    java.home = {machine}/jdk'; echo '    java.version = 21.0.4'")
+    told = f"echo '    java.home = {machine}/jdk'; echo '    java.version = 21.0.4'"
+    script(machine / "jdk" / "bin" / "java", f'case "$*" in *RunScript*) : > tables.mv.db;; *) {told};; esac')
     (machine / "jdk" / "lib").mkdir()
     (machine / "jdk" / "lib" / "modules").write_text("modules")
     (machine / "jdk" / "lib" / "not-installed").symlink_to("../src.zip")
     (machine / "jdk" / "lib" / "cacerts").symlink_to(machine / "etc-cacerts")
     (machine / "etc-cacerts").write_text("authorities")
     (machine / "bin" / "java").symlink_to(machine / "jdk" / "bin" / "java")
-    script(machine / "keycloak" / "bin" / "kc.sh", "exit 0")
+    script(machine / "keycloak" / "bin" / "kc.sh", "echo 'Using JAVA_RUN_OPTS: -Dsome=1 -cp run.jar Main'")
     (machine / "keycloak" / "version.txt").write_text("Keycloak - Version 26.7.0\n")
     tools = Toolchain(machine / "cache", {"PATH": str(machine / "bin"), "KEYCLOAK_HOME": str(machine / "keycloak")})
     tools.ensure(*NAMES)
@@ -101,6 +102,8 @@ def test_a_bundle_brings_every_program_to_a_machine_that_has_nothing(bundle: Pat
         "kube-controller-manager": ("1.37.1", "labs.tar.gz: PATH"),
         "kubectl": ("1.37.1", "labs.tar.gz: PATH"),
         "keycloak": ("26.7.0", "labs.tar.gz: copied from KEYCLOAK_HOME and built"),
+        # Made anew from the two that it is made of: it is large, and good for one Java only.
+        "keycloak-start": ("26.7.0", "made by starting Keycloak once"),
         "java": ("21.0.4", "labs.tar.gz: PATH"),
         "node": ("22.14.0", "labs.tar.gz: PATH"),
         "backstage": ("0.18.0", "labs.tar.gz: the locked npm packages"),
@@ -381,7 +384,7 @@ def test_setup_packs_a_bundle_that_is_not_there_and_starts_from_one_that_is(
     capsys.readouterr()
     assert main(["setup", "--offline-bundle", str(file), "--json"]) == 0
     rows = {row["program"]: row["from"] for row in json.loads(capsys.readouterr().out)}
-    assert all(rows[name].startswith("carried.tar.gz: ") for name in NAMES)
+    assert {name for name in NAMES if not rows[name].startswith("carried.tar.gz: ")} == {"keycloak-start"}
     assert file.stat().st_mtime_ns == before
 
 
