@@ -127,10 +127,11 @@ class KeycloakStart(Recipe):
         prepared.options.write_text("".join(f"{json.dumps(option, ensure_ascii=False)}\n" for option in options))
         recording = ("-XX:+IgnoreUnrecognizedVMOptions", f"-XX:AOTCacheOutput={prepared.classes}")
         tools.run(java, *recording, *prepared.arguments(folder), "export", "--optimized", f"--dir={folder / 'realms'}")
+        (h2,) = (home / "lib" / "lib" / "main").glob("com.h2database.h2-*.jar")
         for database, script in (("data/h2/keycloakdb", _TABLES_ALONE), ("tables", "RUNSCRIPT FROM 'all.sql'; RUNSCRIPT FROM 'notes.sql'")):
             (folder / "now.sql").write_text(script)
             tools.run(
-                *(java, "-cp", *(home / "lib" / "lib" / "main").glob("com.h2database.h2-*.jar"), "org.h2.tools.RunScript"),
+                *(java, "-cp", h2, "org.h2.tools.RunScript"),
                 *("-url", f"jdbc:h2:./{database}", "-user", "", "-password", "", "-script", "now.sql"),
                 cwd=folder,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from _pytest.mark.structures import ParameterSet
 from labkit.cluster.local import SERVERS
 from labkit.common.errors import ServerError
 from labkit.config.state_folder import open_state_folder
+from labkit.identity.local import LocalKeycloak
 from labkit.lab import Lab
+from labkit.toolchain.keycloak import Prepared
 from tests.faults.lab import PROCESSES, assert_nothing_is_lost, assert_whole, assert_works, kill
-from tests.support import belonging_to, on_record, own_state_folder, strays_of, wait_for
+from tests.support import belonging_to, on_record, own_state_folder, session_of, strays_of, wait_for
 
 BACK = "the next `labkit up` starts it again; its data is there"
 
@@ -32,7 +35,6 @@ def killed(*victims: str, what: str, outcome: str = BACK) -> ParameterSet:
         killed("kube-apiserver", what="kube-apiserver"),
         killed("kube-controller-manager", what="kube-controller-manager"),
         killed("java", what="Keycloak's Java"),
-        killed("kc.sh", what="Keycloak's kc.sh, which leaves Java running", outcome="the next `labkit up` ends Java and starts both again"),
         killed(*PROCESSES, what="all servers at once", outcome="the next `labkit up` starts them again; their data is there"),
     ],
 )
@@ -61,8 +63,6 @@ def test_a_portal_that_can_not_start_ends_and_says_why(lab: Lab) -> None:
 
 
 START_KEYCLOAK = "from labkit.lab import Lab; Lab.open().keycloak.start()"
-SOME_TABLES = 100_000
-"""Bytes of a database that has its first tables, but not yet all: it grows to six times as much."""
 
 
 @pytest.mark.fault(
@@ -72,7 +72,11 @@ def test_a_first_start_that_was_killed_is_begun_anew(tmp_path: Path) -> None:
     with own_state_folder(tmp_path / "home") as home, subprocess.Popen([sys.executable, "-c", START_KEYCLOAK]) as starter:
         lab, database = Lab.open(), home / "keycloak" / "data" / "h2" / "keycloakdb.mv.db"
         try:
-            wait_for(lambda: database.exists() and database.stat().st_size > SOME_TABLES)
+            tables = Prepared(lab.toolchain.ensure("keycloak-start")["keycloak-start"].path).tables()
+            assert tables is not None
+            begun = tables.stat().st_size
+            # It has the prepared tables, and Keycloak's first rows.
+            wait_for(lambda: database.exists() and database.stat().st_size > begun)
             starter.kill()
             kill(lab, ["kc.sh", "java"])
             lab.keycloak.start()
@@ -80,6 +84,70 @@ def test_a_first_start_that_was_killed_is_begun_anew(tmp_path: Path) -> None:
         finally:
             lab.down()
         assert belonging_to(home) == []
+
+
+@pytest.mark.parametrize(
+    ("classes", "tables", "parent"),
+    [
+        pytest.param(
+            None,
+            b"no database",
+            "kc.sh",
+            id="neither",
+            marks=pytest.mark.fault(
+                "Servers",
+                "the prepared tables are damaged, and Java archived no classes",
+                "Keycloak makes its tables, and `kc.sh` starts it",
+            ),
+        ),
+        pytest.param(
+            b"no archive",
+            None,
+            "java",
+            id="damaged classes",
+            marks=pytest.mark.fault("Servers", "Java's archive of classes is damaged", "Java passes over it, and its log says so"),
+        ),
+    ],
+)
+def test_keycloak_starts_without_what_was_prepared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], classes: bytes | None, tables: bytes | None, parent: str
+) -> None:
+    with own_state_folder(tmp_path / "home") as home:
+        lab = Lab.open()
+        programs = lab.toolchain.ensure(*LocalKeycloak.programs)
+        whole, broken = Prepared(programs["keycloak-start"].path), Prepared(tmp_path / "prepared")
+        shutil.copytree(whole.folder, broken.folder, ignore=shutil.ignore_patterns(whole.classes.name))
+        if classes:
+            broken.classes.write_bytes(classes)
+        if tables:
+            next(broken.folder.glob("*.mv.db")).write_bytes(tables)
+        programs["keycloak-start"] = replace(programs["keycloak-start"], path=broken.folder)
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(lab.toolchain, "ensure", lambda *_: programs)
+                lab.keycloak.start()
+            lab.keycloak.admin()
+            assert session_of(home, "keycloak")[0].name() == parent
+            assert ("Keycloak makes its tables anew" in capsys.readouterr().out) == bool(tables)
+            assert ("AOT cache" in lab.processes.log_file("keycloak").read_text()) == bool(classes)
+            kill(lab, ["kc.sh"])
+            # With what was prepared, and with the database that is there now; a Java without its kc.sh is ended first.
+            lab.keycloak.start()
+            lab.keycloak.admin()
+        finally:
+            lab.down()
+        assert belonging_to(home) == []
+
+
+def test_what_is_prepared_holds_no_realm_and_no_key(lab: Lab) -> None:
+    """Keys and people are each state folder's own, so the files that all of them begin with have none."""
+    tables = Prepared(lab.toolchain.ensure("keycloak-start")["keycloak-start"].path).tables()
+    used = lab.settings.folder / "keycloak" / "data" / "h2" / "keycloakdb.mv.db"
+    assert tables is not None
+    assert tables.stat().st_mode & 0o077 == 0
+    for told in (b"admin-cli", b"privateKey", b"rsa-generated"):
+        assert told in used.read_bytes()
+        assert told not in tables.read_bytes()
 
 
 @pytest.fixture
