@@ -284,7 +284,7 @@ def test_the_members_of_a_group_that_is_taken_over_are_named_before(other_keyclo
 
 
 def test_no_program_is_asked_for_that_only_a_keycloak_here_would_need(hosted: Lab, idle_lab: Lab) -> None:
-    assert set(idle_lab.programs) - set(hosted.programs) == {"java", "keycloak"}
+    assert set(idle_lab.programs) - set(hosted.programs) == {"java", "keycloak", "keycloak-start"}
     seen = str(examine(hosted, "programs"))
     assert "kubectl" in seen
     assert "keycloak 26" not in seen
