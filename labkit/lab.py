@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +21,7 @@ from .common.display import Findings
 from .common.environment import ask_loopback_directly
 from .common.errors import ClusterError
 from .common.platform_folder import find
+from .common.waiting import Steps, together
 from .config.settings import Settings
 from .config.state_folder import StateFolder
 from .identity.credential import exec_credential
@@ -137,17 +140,32 @@ class Lab:
         self.portal.require_agreement()
         # Before the lock: where one has to be built, it takes longer than anybody waits for a lock.
         self.setup()
-        with self.processes.lock():
-            self.start_chain()
-            self.portal.start()
+        # All that its files say is known before anything runs, where both are this lab's own.
+        at_once = not self.settings.hosted and self.cluster.provider.servers
+        self.start_chain({"portal": (() if at_once else ("cluster",), self.portal.starting)})
 
-    def start_chain(self) -> None:
-        """Do all of `up` but the portal."""
+    def start_chain(self, more: Steps | None = None) -> None:
+        """Do all of `up` but the portal, and what more there is to do."""
         with self.processes.lock():
-            self.keycloak.start()
-            self.realm.apply()
-            self.cluster.start()
-            self.cluster.rbac.apply()
+            together(
+                {
+                    "keycloak": ((), self.keycloak.starting),
+                    **self.cluster.steps(),
+                    **(more or {}),
+                    # What it imports takes a second.
+                    "client": ((), lambda: self.realm),
+                    "realm": (("keycloak", "client"), self._applying),
+                    "rbac": (("cluster",), self.cluster.rbac.apply),
+                }
+            )
+
+    def _applying(self) -> Iterator[None]:
+        """Apply the realm; closed before it has ended, this waits for it."""
+        with ThreadPoolExecutor(1) as pool:
+            applied = pool.submit(self.realm.apply)
+            while not applied.done():
+                yield
+        applied.result()
 
     def down(self) -> list[str]:
         """Stop this lab's servers, the last started first, those of its practice lab before, and name those that ran; their data stays.

@@ -27,6 +27,9 @@ LIST_BINDINGS = (
 NAMESPACE = "default"
 """Where the questions about namespaced resources are asked."""
 
+_GATHERED = {"clusterrole/admin", "clusterrole/edit", "clusterrole/view"}
+"""Kubernetes' own roles that its controller manager makes of others."""
+
 _PARTS = ("rules", "subjects", "roleRef")
 _PARALLEL = 8
 _CELL, _ROW, _TOP, _GAP = 49, 26, 48, 16
@@ -61,10 +64,10 @@ class Rbac:
         In a cluster that others use as well, an object of that name that is not this lab's is refused and left alone.
         A binding's role can't be changed in place (``roleRef`` is immutable), so one that names another role is replaced.
         """
-        # In a new cluster these are empty until a controller has gathered their rules, and whoever is bound to one may do nothing.
-        # {.rules} alone would do for kubectl even while it is null.
-        gathered = [f"clusterrole/{name}" for name in ("admin", "edit", "view")]
-        self._kubectl("wait", "--for=jsonpath={.rules[0].verbs}", *gathered, "--timeout=30s")
+        if gathered := sorted(_GATHERED & {f"clusterrole/{each['roleRef']['name']}" for each in self.objects() if "roleRef" in each}):
+            # In a new cluster it is empty until a controller has gathered its rules, and whoever is bound to it may do nothing.
+            # {.rules} alone would do for kubectl even while it is null.
+            self._kubectl("wait", "--for=jsonpath={.rules[0].verbs}", *gathered, "--timeout=30s")
         for wanted, there in self._pairs():
             if there and there.get("roleRef") != wanted.get("roleRef"):
                 self._kubectl("delete", "-f", "-", stdin=bundle([wanted]))

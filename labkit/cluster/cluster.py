@@ -9,6 +9,7 @@ from functools import cached_property
 
 from ..common.environment import EXTERNAL_KUBECTL, KUBECTL
 from ..common.errors import ClusterError, Forbidden, IdentityError, Unauthorized
+from ..common.waiting import Steps, until
 from ..config.settings import Settings
 from ..identity.keycloak import Keycloak
 from ..identity.session import Claims, Session, sign_in, texts
@@ -25,6 +26,9 @@ from .local import LocalCluster
 from .provider import Endpoint, Provider
 from .refusals import Causes
 from .trust import Trust
+
+_REALM_SECONDS = 120
+"""Keycloak makes a realm in a few seconds, and on a busy machine in a minute."""
 
 
 class Cluster:
@@ -82,8 +86,8 @@ class Cluster:
     def start(self) -> Endpoint:
         """Bring it up, or take it over, and enter its administrator in the kubeconfig.
 
-        The realm must be there before: an API server that finds no issuer tries again only every ten seconds. One that runs follows a
-        changed AuthenticationConfiguration without a restart: a local one has done so when this returns, one in KinD within 20 s.
+        The realm must be there before. An API server that runs follows a changed AuthenticationConfiguration without a restart: a local
+        one has done so when this returns, one in KinD within 20 s.
 
         Raises:
             IdentityError: The realm is not there yet; or, for a cluster that others can reach, its people have other passwords.
@@ -97,6 +101,15 @@ class Cluster:
         self.provider.start(self.trust)
         self.kubeconfig.enter(self.endpoint)
         return self.endpoint
+
+    def steps(self) -> Steps:
+        """Give what `start` does as steps for `together`, of which the last is ``cluster``; they need ``keycloak`` and ``realm``."""
+        own = self.provider.steps(lambda: self.trust)
+        if not own:
+            return {"cluster": (("realm",), self.start)}
+        # Where the realm is there already, an API server need not wait until it is applied.
+        there = ("keycloak",), lambda: until(self._keycloak.discovery, _REALM_SECONDS, passing=_is_missing)
+        return {"issuer": there, **own, "cluster": (tuple(own), lambda: self.kubeconfig.enter(self.endpoint))}
 
     def is_running(self) -> bool:
         return self.provider.is_running()
@@ -216,3 +229,7 @@ class Cluster:
         """The first person of the workshop, signed in."""
         username = [*self._workshop.access.expected, *(user.username for user in self._workshop.realm.users)][0]
         return sign_in(self._keycloak, self._workshop.api_client, self._workshop.user(username))
+
+
+def _is_missing(error: Exception) -> bool:
+    return isinstance(error, IdentityError) and error.problem.id == "no-such-realm"

@@ -22,7 +22,7 @@ from ..common.exchanges import Exchange
 from ..common.http_session import request
 from ..common.platform_folder import find
 from ..common.problems import Problem
-from ..common.waiting import wait_until
+from ..common.waiting import Steps, Work, together, until
 from ..config.files import write_private
 from ..config.hosting import PUBLIC_CA
 from ..config.settings import Settings
@@ -87,21 +87,21 @@ class LocalCluster(Provider):
         Raises:
             ServerError: One does not come up, or does not follow.
         """
-        programs = {name: program.path for name, program in self._tools.ensure(*SERVERS).items()}
         with self._processes.lock():
-            for name, ports in _PORTS.items():
-                if not self._processes.running(name):
-                    self._settings.starting(*ports)
-            self._processes.start(self._etcd(programs))
-            api_server = self._api_server(programs, trust)
-            running = self._processes.running(api_server.name)
-            if running and running.fingerprint != api_server.fingerprint():
-                # An API server that is asked to stop waits for whoever still watches it.
-                self._processes.stop("kube-controller-manager")
-            self._processes.start(api_server)
-            self._processes.start(self._controller_manager(programs))
-            if trust.style == "structured":
-                self._wait_until_followed()
+            together({"issuer": ((), lambda: trust), **self.steps(lambda: trust)})
+
+    def steps(self, trust: Callable[[], Trust]) -> Steps:
+        programs = {name: program.path for name, program in self._tools.ensure(*SERVERS).items()}
+        for name, ports in _PORTS.items():
+            if not self._processes.running(name):
+                self._settings.starting(*ports)
+        etcd, api_server, controller_manager = SERVERS
+        return {
+            etcd: ((), lambda: self._processes.starting(self._etcd(programs))),
+            # An API server that finds no issuer at its start tries again only every ten seconds.
+            api_server: ((etcd, "issuer"), lambda: self._starting_api_server(programs, trust())),
+            controller_manager: ((api_server,), lambda: self._processes.starting(self._controller_manager(programs))),
+        }
 
     def stop(self) -> bool:
         """Stop them, the API server's clients first; etcd's data stays."""
@@ -163,10 +163,20 @@ class LocalCluster(Provider):
         flags = (f"--{flag}={Template(value).substitute(values, **paths, **audit)}" for flag, value in declared.items())
         return Server(name, (str(programs[name]), *flags), _PORTS[name], ready, inputs=inputs)
 
+    def _starting_api_server(self, programs: Mapping[str, Path], trust: Trust) -> Work[None]:
+        server = self._api_server(programs, trust)
+        running = self._processes.running(server.name)
+        if running and running.fingerprint != server.fingerprint():
+            # An API server that is asked to stop waits for whoever still watches it.
+            self._processes.stop("kube-controller-manager")
+        yield from self._processes.starting(server)
+        if trust.style == "structured":
+            yield from self._following()
+
     def _etcd_client(self) -> Pair:
         return self._certificates.client("kube-apiserver-etcd-client", user="kube-apiserver", authority="etcd")
 
-    def _wait_until_followed(self) -> None:
+    def _following(self) -> Work[None]:
         digest = hashlib.sha256(self._told.read_bytes()).hexdigest()
         if self._goes_by(digest):
             return
@@ -175,7 +185,7 @@ class LocalCluster(Provider):
             return ServerError("api-file-not-followed", file=self._told, log=self.server_log(3))
 
         with progress("having the API server read its changed file"):
-            wait_until(lambda: self._goes_by(digest), _FOLLOW_SECONDS, late, pause=0.5)
+            yield from until(lambda: self._goes_by(digest), _FOLLOW_SECONDS, late)
 
     def _goes_by(self, digest: str) -> bool:
         """Whether that is the file in force: ``apiserver_authentication_config_controller_last_config_info`` names its digest."""

@@ -11,6 +11,7 @@ from ..common.display import Displayed
 from ..common.errors import ClusterError
 from ..common.exchanges import Exchange
 from ..common.problems import Problem
+from ..common.waiting import Steps
 from ..servers.status import ServerStatus
 from .trust import Trust
 
@@ -65,6 +66,10 @@ class Provider:
     def start(self, trust: Trust) -> None:
         """Bring the cluster up with that trust, or take over the one that is up; return when it answers."""
         raise NotImplementedError
+
+    def steps(self, trust: Callable[[], Trust]) -> Steps:
+        """Give what `start` does as steps for `together`, if there are several; ``trust`` is asked once the step ``issuer`` is done."""
+        return {}
 
     def stop(self) -> bool:
         """Stop what `start` started; say whether anything ran. Local processes keep their data, a KinD cluster is deleted."""

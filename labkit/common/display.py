@@ -230,11 +230,14 @@ class Progress:
         return f"{mark} {self._text} ({self.seconds():.1f} s)"
 
 
+_going: list[Progress] = []
+
+
 @contextmanager
 def progress(text: str, *, after: float = 0) -> Iterator[Progress]:
     """Show that work such as "building kube-apiserver" goes on: a line kept up to date in a terminal, one now and then elsewhere.
 
-    What is done within ``after`` seconds is not spoken of.
+    A terminal's line is of all work that goes on just then. What is done within ``after`` seconds is not spoken of.
     """
     work, done = Progress(text), threading.Event()
     stream, live = sys.stdout, sys.stdout.isatty()
@@ -245,11 +248,12 @@ def progress(text: str, *, after: float = 0) -> Iterator[Progress]:
         # Who finds that the reader is gone is the thread that works.
         with suppress(BrokenPipeError):
             while not done.wait(1.0 if live else _QUIET_SECONDS):
-                line = work.line()
+                line = " ".join(each.line() for each in _going) if live else work.line()
                 # One that the terminal breaks could not be written over.
                 line = line[: (_terminal_width() or 80) - 1] if live else line
                 print(f"{clear}{line}", end="" if live else "\n", file=stream, flush=True)
 
+    _going.append(work)
     ticker = threading.Thread(target=tick, daemon=True)
     ticker.start()
     mark = BAD
@@ -257,6 +261,7 @@ def progress(text: str, *, after: float = 0) -> Iterator[Progress]:
         yield work
         mark = OK
     finally:
+        _going.remove(work)
         done.set()
         ticker.join()
         if work.seconds() >= after:

@@ -1,11 +1,12 @@
-"""Waiting with an end: for a condition that comes true, and for a lock that another process holds."""
+"""Waiting with an end: for a condition that comes true, for several pieces of work at once, and for a lock of another process's."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from graphlib import TopologicalSorter
+from typing import TypeAlias, TypeVar
 
 from filelock import BaseFileLock, Timeout
 
@@ -13,7 +14,48 @@ from .display import LATE_SECONDS, progress
 
 T = TypeVar("T")
 
+Work: TypeAlias = Generator[None, None, T]
+"""Work that yields whenever it has to wait, and returns its result at the end; closed before that, it takes back what it has begun."""
+
+Steps: TypeAlias = Mapping[str, tuple[Sequence[str], Callable[[], object]]]
+"""By name: the steps that one needs to be done, and the function that does it, be it by `Work`."""
+
+_PAUSE_SECONDS = 0.1
 _AGAIN = 4
+
+
+def together(steps: Steps) -> None:
+    """Do several steps in this thread, each as soon as those that it needs are done; all that can be under way at once is.
+
+    Raises:
+        Exception: The first that a step raises; all other work is closed then, the last begun first.
+    """
+    order = TopologicalSorter({name: needs for name, (needs, _) in steps.items()})
+    order.prepare()
+    going: dict[str, Work[object]] = {}
+    with ExitStack() as begun:
+        while order.is_active():
+            for name in order.get_ready():
+                found = steps[name][1]()
+                going[name] = work = found if isinstance(found, Generator) else _nothing_left()
+                begun.callback(work.close)
+            ended = [name for name, work in going.items() if not _goes_on(work)]
+            for name in ended:
+                del going[name]
+            order.done(*ended)
+            if not ended:
+                time.sleep(_PAUSE_SECONDS)
+
+
+def finish(work: Work[T], pause: float = _PAUSE_SECONDS) -> T:
+    """Do a piece of work to its end; ``pause`` is how long to wait whenever it has to, in seconds."""
+    with closing(work):
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            time.sleep(pause)
 
 
 def wait_until(
@@ -23,15 +65,25 @@ def wait_until(
     *,
     pause: float = 0.2,
     passing: Callable[[Exception], bool] = lambda _: False,
-    goes_on: Callable[[], bool] = lambda: False,
 ) -> T:
+    """Wait until a condition holds, asking again after each ``pause`` in seconds; see `until`."""
+    return finish(until(condition, seconds, late, passing=passing), pause)
+
+
+def until(
+    condition: Callable[[], T],
+    seconds: float,
+    late: Callable[[Exception], Exception] = lambda last: last,
+    *,
+    passing: Callable[[Exception], bool] = lambda _: False,
+    goes_on: Callable[[], bool] = lambda: False,
+) -> Work[T]:
     """Wait until a condition holds, and return what it gave.
 
     Args:
         condition: Asked at once, then again after each pause, until what it returns is true.
         seconds: How long to go on asking.
         late: Makes the error that is raised at the end, of the last exception; that exception itself when left out.
-        pause: How long to wait between two questions, in seconds.
         passing: Whether an exception of the condition means "not yet"; any other one ends the waiting.
         goes_on: Asked when that time is over: whether what is waited for has come nearer meanwhile, and is given as much time again; a few
             times at most.
@@ -53,7 +105,19 @@ def wait_until(
             if not again or not goes_on():
                 raise late(last)
             deadline, again = time.monotonic() + seconds, again - 1
-        time.sleep(pause)
+        yield
+
+
+def _goes_on(work: Work[object]) -> bool:
+    try:
+        next(work)
+    except StopIteration:
+        return False
+    return True
+
+
+def _nothing_left() -> Work[None]:
+    yield from ()
 
 
 def settled(look: Callable[[], T], is_well: Callable[[T], bool], seconds: float) -> T:

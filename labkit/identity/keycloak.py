@@ -75,6 +75,10 @@ class Keycloak(ABC):
     def start(self) -> Displayed:
         """See to it that it is up and fit for the labs; returns what there is to tell about it."""
 
+    def starting(self) -> object:
+        """Do what `start` does, as a step of `together`."""
+        return self.start()
+
     def stop(self) -> bool:
         """Stop it if it is the lab's own; returns whether anything ran."""
         return False

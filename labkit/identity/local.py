@@ -18,6 +18,7 @@ from ..common.display import Finding
 from ..common.errors import ForeignIssuer, IdentityError, KeycloakUnreachable, ToolchainError
 from ..common.exchanges import Exchange
 from ..common.problems import problem
+from ..common.waiting import Work, finish
 from ..config.files import write_private, writing
 from ..config.settings import Settings
 from ..servers.certificates import Certificates
@@ -73,14 +74,17 @@ class LocalKeycloak(Keycloak):
             ToolchainError: Keycloak or Java can't be had.
             ServerError: It did not come up.
         """
-        programs = self._tools.ensure(*self.programs)
         with self._processes.lock():
-            prepared = Prepared(programs["keycloak-start"].path)
-            self._begin_anew_if_cut_short(prepared)
-            self._lay_out(programs["keycloak"].path)
-            running = self._processes.start(self._server(programs["java"].path, prepared))
-            self._first_start.unlink(missing_ok=True)
-            return running
+            return finish(self.starting())
+
+    def starting(self) -> Work[Running]:
+        programs = self._tools.ensure(*self.programs)
+        prepared = Prepared(programs["keycloak-start"].path)
+        self._begin_anew_if_cut_short(prepared)
+        self._lay_out(programs["keycloak"].path)
+        running = yield from self._processes.starting(self._server(programs["java"].path, prepared))
+        self._first_start.unlink(missing_ok=True)
+        return running
 
     def stop(self) -> bool:
         """Stop it; its database stays. Returns whether it ran."""

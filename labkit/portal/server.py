@@ -13,6 +13,7 @@ from ..common.environment import PORTAL, listed
 from ..common.errors import PortalUnreachable
 from ..common.http_session import request
 from ..common.platform_folder import find, matching, text_of
+from ..common.waiting import Work
 from ..config.files import read_state, write_private
 from ..config.settings import Settings
 from ..identity.keycloak import Keycloak
@@ -76,7 +77,12 @@ class Portal:
             ServerError: It did not come up.
         """
         with self._processes.lock():
+            self._keycloak.discovery()
             return self._processes.start(self._server())
+
+    def starting(self) -> Work[Running]:
+        """Do what `start` does as a step of `together`, while Keycloak starts: the realm matters to whoever signs in."""
+        return self._processes.starting(self._server())
 
     def stop(self) -> bool:
         """Stop it and say whether it ran; whoever is signed in has to sign in again, as their tokens were in its memory."""
@@ -135,7 +141,6 @@ class Portal:
 
     def _server(self) -> Server:
         self.require_agreement()
-        self._keycloak.discovery()
         programs = self._tools.ensure("node", "backstage")
         app = self._lay_out(programs["backstage"].path)
         configured = self._configured()

@@ -25,7 +25,7 @@ from ..common.environment import SERVER, listed
 from ..common.errors import ServerError, SettingsError
 from ..common.ownership import privately
 from ..common.problems import Problem
-from ..common.waiting import locked
+from ..common.waiting import Work, finish, locked
 from ..config.files import read_state, write_private, writing
 from ..config.ports import ServerPorts
 from ..config.settings import Settings
@@ -116,27 +116,31 @@ class Processes:
             ServerError: It died, or was not ready in time; one that was started here is stopped then.
         """
         with self.lock():
-            running = self.running(server.name)
-            if running and running.fingerprint == server.fingerprint():
-                try:
-                    self._readiness(server, running).wait()
-                except ServerError:
-                    # One that was just about to end is no reason to give up.
-                    if self.running(server.name):
-                        raise
-                else:
-                    return running
-            had_one = self._record(server.name) is not None
-            self.stop(server.name)
-            self._ports(server.name, *server.ports).refuse_taken(patient=had_one)
-            with progress(f"starting {server.name}") as work:
-                try:
-                    child, running = self._launch(server)
-                    self._readiness(server, running, child, work).wait()
-                except BaseException:
-                    self.stop(server.name)
+            return finish(self.starting(server))
+
+    def starting(self, server: Server) -> Work[Running]:
+        """Do what `start` does while other work goes on; whoever has it done holds the lock until it ends."""
+        running = self.running(server.name)
+        if running and running.fingerprint == server.fingerprint():
+            try:
+                yield from self._readiness(server, running).wait()
+            except ServerError:
+                # One that was just about to end is no reason to give up.
+                if self.running(server.name):
                     raise
-            return running
+            else:
+                return running
+        had_one = self._record(server.name) is not None
+        self.stop(server.name)
+        self._ports(server.name, *server.ports).refuse_taken(patient=had_one)
+        with progress(f"starting {server.name}") as work:
+            try:
+                child, running = self._launch(server)
+                yield from self._readiness(server, running, child, work).wait()
+            except BaseException:
+                self.stop(server.name)
+                raise
+        return running
 
     def running(self, name: str) -> Running | None:
         """The server of that name if it runs: same boot, same pid, same start time."""

@@ -16,7 +16,7 @@ import psutil
 
 from ..common.display import Progress
 from ..common.errors import PortInUse, ServerError
-from ..common.waiting import wait_until
+from ..common.waiting import Work, until
 from ..config.ports import ServerPorts
 from . import _launch
 from .machine import shortage
@@ -24,7 +24,6 @@ from .machine import shortage
 if TYPE_CHECKING:
     from .processes import Server
 
-_POLL_SECONDS = 0.1
 TAIL_LINES = 15
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 _AT_WORK = 0.05
@@ -64,7 +63,7 @@ class Readiness:
     _reason: str = field(default="", init=False)
     _seen: tuple[float, int, float] = field(default=(0, 0, 0), init=False)
 
-    def wait(self) -> None:
+    def wait(self) -> Work[bool]:
         """Wait until it is ready. Its seconds are for those without progress: on a busy machine a start takes as long as it takes.
 
         Raises:
@@ -72,7 +71,7 @@ class Readiness:
             ServerError: It ended, or was not ready in time.
         """
         self._seen = self._signs()
-        wait_until(self._is_ready, self.server.ready_seconds, self._late, pause=_POLL_SECONDS, goes_on=self._goes_on)
+        return until(self._is_ready, self.server.ready_seconds, self._late, goes_on=self._goes_on)
 
     def _is_ready(self) -> bool:
         try:

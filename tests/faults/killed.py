@@ -18,6 +18,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 
@@ -25,6 +27,12 @@ def die(*_: object, **__: object) -> NoReturn:
     """End as by ``kill -9``."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
+
+
+def die_here(whole: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a function so that this process dies when this thread calls it: others wait for other answers."""
+    here = threading.get_ident()
+    return lambda *args, **kwargs: die() if threading.get_ident() == here else whole(*args, **kwargs)
 
 
 def die_at(moment: str, function: str, call: int) -> None:
@@ -41,7 +49,8 @@ def die_at(moment: str, function: str, call: int) -> None:
         if moment == "before":
             die()
         if moment == "asked":
-            http.client.HTTPConnection.getresponse = subprocess.Popen.communicate = die  # type: ignore[method-assign]
+            for asker, answer in ((http.client.HTTPConnection, "getresponse"), (subprocess.Popen, "communicate")):
+                setattr(asker, answer, die_here(getattr(asker, answer)))
         if moment == "unnamed":
             pathlib.Path.replace = die  # type: ignore[method-assign]
         return whole(*args, **kwargs)

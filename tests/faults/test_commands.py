@@ -84,7 +84,7 @@ def in_realm(what: str, request: str, call: int = 1) -> ParameterSet:
         point(
             "between realm and cluster",
             "before",
-            "labkit.cluster.cluster:Cluster.start",
+            "labkit.cluster.local:LocalCluster._starting_api_server",
             undo=remove_realm_and_cluster,
         ),
         point(
