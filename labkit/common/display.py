@@ -21,7 +21,7 @@ from .problems import Problem
 
 OK, BAD = "✔", "✘"
 _PLAIN = {OK: "ok", BAD: "failed", "…": "...", "→": "->", "─": "-", "—": "-", "–": "-", "·": "-"}
-_QUIET_SECONDS = 20.0
+_LIVE_SECONDS, _QUIET_SECONDS = 1.0, 20.0
 
 LATE_SECONDS = 3.0
 """From when on a wait that takes a moment says what it is for."""
@@ -247,7 +247,7 @@ def progress(text: str, *, after: float = 0) -> Iterator[Progress]:
         done.wait(after)
         # Who finds that the reader is gone is the thread that works.
         with suppress(BrokenPipeError):
-            while not done.wait(1.0 if live else _QUIET_SECONDS):
+            while not done.wait(_LIVE_SECONDS if live else _QUIET_SECONDS):
                 line = " ".join(each.line() for each in _going) if live else work.line()
                 # One that the terminal breaks could not be written over.
                 line = line[: (_terminal_width() or 80) - 1] if live else line

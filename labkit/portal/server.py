@@ -14,7 +14,7 @@ from ..common.errors import PortalUnreachable
 from ..common.http_session import request
 from ..common.platform_folder import find, matching, text_of
 from ..common.waiting import Work
-from ..config.files import read_state, write_private
+from ..config.files import read_state, write_private, writing
 from ..config.settings import Settings
 from ..identity.keycloak import Keycloak
 from ..servers.processes import Processes, Running, Server
@@ -171,18 +171,19 @@ class Portal:
     def _lay_out(self, packages: Path) -> Path:
         """Give the state folder a copy of the app: its sources, with the packages linked to the cache."""
         app = self._folder / "app"
-        for folder in (self._folder, *(self._folder / name for name in ("database", "tasks", "templates"))):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for source in _sources():
-            copy = app / source.relative_to(SOURCES)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, copy)
-        # Packages of which two versions are needed lie below the package of ours that needs the other one.
-        for found in (packages / "node_modules", *packages.glob("packages/*/node_modules")):
-            link = app / found.relative_to(packages)
-            if not link.is_symlink() or link.readlink() != found:
-                link.unlink(missing_ok=True)
-                link.symlink_to(found)
+        with writing(app):
+            for folder in (self._folder, *(self._folder / name for name in ("database", "tasks", "templates"))):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for source in _sources():
+                copy = app / source.relative_to(SOURCES)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, copy)
+            # Packages of which two versions are needed lie below the package of ours that needs the other one.
+            for found in (packages / "node_modules", *packages.glob("packages/*/node_modules")):
+                link = app / found.relative_to(packages)
+                if not link.is_symlink() or link.readlink() != found:
+                    link.unlink(missing_ok=True)
+                    link.symlink_to(found)
         return app
 
     def _trusted(self) -> Path:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from labkit.cluster.local import SERVERS
 from labkit.lab import Lab
 from tests.faults import killed
 from tests.faults.lab import KEYCLOAK, assert_whole, assert_works, enter_everybody, kill
-from tests.support import LABKIT, belonging_to, strays_of, wait_for
+from tests.support import LABKIT, belonging_to, own_state_folder, strays_of, wait_for
 
 GONE_SECONDS = 5
 COMMAND_SECONDS = 240
@@ -139,20 +139,20 @@ def unfinished_files(lab: Lab) -> list[Path]:
 
 RANDOM_KILLS, RANDOM_SECONDS = 20, 2400
 SLOW_SHARE = 0.25
-"""Of how many kills Keycloak is among the victims: it takes as long to start as all others together, and more."""
+"""At how many kills all servers are the victims, so that all start at once; it takes as long as Keycloak does."""
 
 
 @pytest.mark.fault(
     "Commands",
-    f"kill -9 of `labkit up` at {RANDOM_KILLS} random moments, each after kill -9 of random servers",
+    f"kill -9 of `labkit up` at {RANDOM_KILLS} random moments, each after kill -9 of random servers or of all",
     "what runs is on record; the next `labkit up` works and `labkit check` passes",
 )
 @pytest.mark.timeout(RANDOM_SECONDS)
 def test_after_a_kill_at_a_random_moment_the_next_command_works(lab: Lab, chance: random.Random) -> None:
     for number in range(RANDOM_KILLS):
         slow = chance.random() < SLOW_SHARE
-        victims = chance.sample(SERVERS, chance.randint(1, 3)) + chance.sample(KEYCLOAK, slow)
-        seconds, realm_too = chance.uniform(0, 12 if slow else 5), not slow and chance.random() < 0.3
+        victims = [*SERVERS, *KEYCLOAK, "portal"] if slow else chance.sample([*SERVERS, "portal"], chance.randint(1, 3))
+        seconds, realm_too = chance.uniform(0, 20 if slow else 5), not slow and chance.random() < 0.3
         if realm_too:
             remove_realm(lab)
         kill(lab, victims)
@@ -168,6 +168,36 @@ def test_after_a_kill_at_a_random_moment_the_next_command_works(lab: Lab, chance
         if realm_too:
             enter_everybody(lab)
         assert_works("check")
+
+
+NEW_FOLDERS, NEW_SECONDS = 3, 30
+
+
+@pytest.mark.fault(
+    "Commands",
+    f"kill -9 of the first `labkit up` in a new state folder, at {NEW_FOLDERS} random moments",
+    "what runs is on record; the next `labkit up` works",
+)
+def test_after_a_kill_of_the_very_first_up_the_next_one_works(tmp_path: Path, chance: random.Random) -> None:
+    for number in range(NEW_FOLDERS):
+        with own_state_folder(tmp_path / str(number)) as home:
+            seconds = chance.uniform(0, NEW_SECONDS)
+            print(f"{number}: killed after {seconds:.2f} s")
+            up = subprocess.Popen([*LABKIT, "up"], stdout=subprocess.DEVNULL)
+            with suppress(subprocess.TimeoutExpired):
+                up.wait(seconds)
+            up.kill()
+            up.wait()
+            wait_for(lambda home=home: strays_of(home) == [], GONE_SECONDS)  # type: ignore[misc]
+            lab = Lab.open()
+            try:
+                assert_works("up")
+                assert not lab.realm.plan().pending
+                lab.access_matrix().verify()
+                assert lab.status().is_up
+                assert strays_of(home) == []
+            finally:
+                lab.down()
 
 
 @contextmanager

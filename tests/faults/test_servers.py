@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,10 +14,11 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from labkit.cluster.local import SERVERS
-from labkit.common.errors import ServerError
+from labkit.common.errors import PortInUse, ServerError
 from labkit.config.state_folder import open_state_folder
 from labkit.identity.local import LocalKeycloak
 from labkit.lab import Lab
+from labkit.servers.processes import Processes, Server
 from labkit.toolchain.keycloak import Prepared
 from tests.faults.lab import PROCESSES, assert_nothing_is_lost, assert_whole, assert_works, kill
 from tests.support import belonging_to, on_record, own_state_folder, session_of, strays_of, wait_for
@@ -59,6 +61,54 @@ def test_a_portal_that_can_not_start_ends_and_says_why(lab: Lab) -> None:
     finally:
         database.write_bytes(whole)
     lab.portal.start()
+    assert_whole(lab)
+
+
+NO_SERVERS = {
+    "is no program": (__file__,),
+    "gets no memory": ("/bin/sh", "-c", "echo Cannot allocate memory; exit 1"),
+    "is killed": ("/bin/sh", "-c", "kill -9 $$"),
+}
+"""What to run in a server's place, so that it fails."""
+
+STICKING = {"keycloak": "keycloak", "kube-apiserver": "kubernetes", "portal": "portal"}
+"""By server: its port, where it is one that sticks; in place of another one that is taken, a free one is chosen."""
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        pytest.param(
+            server,
+            marks=pytest.mark.fault(
+                "Servers",
+                f"`labkit up` where {server} can't start: it is no program, gets no memory, is killed, or another program has its port",
+                "the error names it first; what runs is on record; the next `labkit up` starts the rest",
+            ),
+        )
+        for server in ("keycloak", *SERVERS, "portal")
+    ],
+)
+def test_an_up_names_the_server_that_fails(lab: Lab, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.down()
+    launch = Processes._launch
+    for what, argv in NO_SERVERS.items():
+
+        def launch_another(processes: Processes, wanted: Server, argv: tuple[str, ...] = argv) -> object:
+            return launch(processes, replace(wanted, argv=argv) if wanted.name == server else wanted)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Processes, "_launch", launch_another)
+            with pytest.raises(ServerError, match=rf"^{server} ended (at once|before it was ready)"):
+                lab.up()
+        assert strays_of(lab.settings.folder) == [], what
+        assert lab.processes.running(server) is None
+    if server in STICKING:
+        port = lab.settings.ports[STICKING[server]]
+        with socket.create_server(("127.0.0.1", port)), pytest.raises(PortInUse, match=f"port {port}, which {server} needs"):
+            lab.up()
+        assert strays_of(lab.settings.folder) == []
+    lab.up()
     assert_whole(lab)
 
 

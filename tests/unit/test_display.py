@@ -108,16 +108,27 @@ def test_a_wait_speaks_only_if_it_is_late(monkeypatch: pytest.MonkeyPatch, capsy
     assert "✔ waiting for tea (" in capsys.readouterr().out
 
 
-def test_a_terminals_line_is_cleared_before_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
+
+def test_a_terminals_line_is_cleared_before_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)
     with progress("making tea"):
         pass
     assert terminal.getvalue().startswith("\r\x1b[K✔ making tea")
+
+
+def test_a_terminals_line_is_of_all_work_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setattr(labkit.common.display, "_LIVE_SECONDS", 0.01)
+    with progress("making tea"), progress("baking"):
+        while "… making tea (0 s) … baking (0 s)" not in terminal.getvalue():
+            pass
+    assert terminal.getvalue().endswith("\r\x1b[K✔ making tea (0.0 s)\n")
 
 
 def test_a_problem_of_several_lines_is_one_finding() -> None:

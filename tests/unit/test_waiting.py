@@ -1,4 +1,4 @@
-"""Waiting for a condition, and for a lock."""
+"""Waiting for a condition, for several pieces of work, and for a lock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from labkit.common.errors import ServerError
 from labkit.common.problems import Problem
-from labkit.common.waiting import locked, wait_until
+from labkit.common.waiting import Work, finish, locked, together, until, wait_until
 
 
 def test_what_a_condition_gives_once_it_is_true_comes_back() -> None:
@@ -42,6 +42,80 @@ def test_the_error_at_the_end_is_made_of_the_last_exception() -> None:
         wait_until(lambda: 1 // 0, 0, passing=lambda _: True)
     with pytest.raises(TimeoutError, match="not within 0 s"):
         wait_until(lambda: False, 0)
+
+
+def test_steps_go_on_at_once_and_begin_when_what_they_need_is_done() -> None:
+    """Two that wait for each other both end, and a third begins after both."""
+    seen: list[str] = []
+
+    def meeting(name: str, other: str) -> Work[None]:
+        seen.append(name)
+        yield from until(lambda: other in seen, 5)
+        seen.append(f"{name} ended")
+
+    together(
+        {
+            "last": (("etcd", "portal"), lambda: seen.append("last")),
+            "etcd": ((), lambda: meeting("etcd", "portal")),
+            "portal": ((), lambda: meeting("portal", "etcd")),
+        }
+    )
+    assert seen[:2] == ["etcd", "portal"]
+    assert seen[-1] == "last"
+    assert len(seen) == 5
+
+
+@pytest.mark.parametrize("cause", [ServerError(Problem("ended", "it ended")), KeyboardInterrupt()])
+def test_the_first_failure_is_raised_and_other_work_is_taken_back(cause: BaseException) -> None:
+    """What has ended stays, what is under way is closed, the last begun first, and what needs the failed step is not begun."""
+    seen: list[str] = []
+
+    def waiting(name: str) -> Work[None]:
+        try:
+            while True:
+                yield
+        finally:
+            seen.append(f"{name} closed")
+
+    def failing() -> Work[None]:
+        yield
+        raise cause
+
+    def whole() -> Work[None]:
+        yield from ()
+        seen.append("whole")
+
+    steps = {
+        "whole": ((), whole),
+        "etcd": ((), lambda: waiting("etcd")),
+        "portal": ((), lambda: waiting("portal")),
+        "keycloak": ((), failing),
+        "realm": (("keycloak",), lambda: seen.append("realm")),
+    }
+    with pytest.raises(type(cause)) as caught:
+        together(steps)
+    assert caught.value is cause
+    assert seen == ["whole", "portal closed", "etcd closed"]
+
+
+def test_work_that_is_interrupted_while_it_waits_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def work() -> Work[None]:
+        try:
+            yield
+        finally:
+            seen.append("closed")
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        finish(work())
+    with pytest.raises(KeyboardInterrupt):
+        together({"work": ((), work)})
+    assert seen == ["closed", "closed"]
 
 
 def test_a_lock_that_another_holds_is_waited_for_and_then_an_error(tmp_path: Path) -> None:
