@@ -82,7 +82,8 @@ STICKING = {"keycloak": "keycloak", "kube-apiserver": "kubernetes", "portal": "p
             server,
             marks=pytest.mark.fault(
                 "Servers",
-                f"`labkit up` where {server} can't start: it is no program, gets no memory, is killed, or another program has its port",
+                f"`labkit up` where {server} can't start: it is no program, gets no memory, is killed"
+                f"{', or another program has its port' if server in STICKING else ''}",
                 "the error names it first; what runs is on record; the next `labkit up` starts the rest",
             ),
         )

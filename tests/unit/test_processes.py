@@ -21,6 +21,7 @@ import pytest
 import labkit.servers.processes
 from labkit.common.environment import SERVER
 from labkit.common.errors import PortInUse, ServerError, SettingsError
+from labkit.common.waiting import together, until
 from labkit.config.hosting import SECRET_VARIABLE
 from labkit.config.ports import is_listened_on, port_is_free
 from labkit.config.settings import Settings
@@ -135,6 +136,10 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
 @pytest.fixture
 def processes(settings: Settings) -> Processes:
     return Processes(settings)
+
+
+def pid_of(settings: Settings, name: str) -> int:
+    return int(json.loads((settings.state.run / f"{name}.json").read_text())["pid"])
 
 
 def record_file(settings: Settings) -> Path:
@@ -495,6 +500,39 @@ def test_an_interrupted_start_leaves_nothing(settings: Settings, processes: Proc
         processes.start(listener(settings, ready=interrupted))
     assert of_folder(settings.folder) == []
     assert processes.names() == []
+
+
+@pytest.mark.fault(
+    "Servers",
+    "one of several servers that start at once dies",
+    "the error names it; those that are not ready yet are stopped, the others run",
+)
+def test_of_servers_that_start_at_once_one_that_dies_takes_back_those_that_are_not_ready(settings: Settings, processes: Processes) -> None:
+    def server(name: str, port: str, code: str, ready: Callable[[], bool]) -> Server:
+        argv = (sys.executable, "-I", "-S", "-c", code, str(settings.ports[port]), str(settings.folder))
+        return Server(name, argv, (port,), ready)
+
+    def others_wait() -> bool:
+        return "listening" in processes.log_tail("late") and processes.running("whole") is not None
+
+    def kill_dying() -> bool:
+        os.kill(pid_of(settings, "dying"), signal.SIGKILL)
+        return False
+
+    whole = server("whole", "etcd", LISTEN, lambda: answers(settings.ports["etcd"]))
+    late = server("late", "kubernetes", LISTEN, lambda: False)
+    dying = server("dying", "keycloak", "import signal; signal.pause()", kill_dying)
+    with processes.lock(), pytest.raises(ServerError, match=r"^dying ended"):
+        together(
+            {
+                "late": ((), lambda: processes.starting(late)),
+                "whole": ((), lambda: processes.starting(whole)),
+                "all wait": (("whole",), lambda: until(others_wait, PATIENCE_SECONDS)),
+                "dying": (("all wait",), lambda: processes.starting(dying)),
+            }
+        )
+    assert processes.names() == ["whole"]
+    assert [process.pid for process in of_folder(settings.folder)] == [pid_of(settings, "whole")]
 
 
 @pytest.mark.fault("Servers", "Ctrl-C while a server starts", "nothing is left")
