@@ -27,8 +27,8 @@ LIST_BINDINGS = (
 NAMESPACE = "default"
 """Where the questions about namespaced resources are asked."""
 
-_GATHERED = {"clusterrole/admin", "clusterrole/edit", "clusterrole/view"}
-"""Kubernetes' own roles that its controller manager makes of others."""
+GATHERED = {"admin", "edit", "view"}
+"""Kubernetes' own roles whose rules its controller manager gathers from others."""
 
 _PARTS = ("rules", "subjects", "roleRef")
 _PARALLEL = 8
@@ -64,10 +64,10 @@ class Rbac:
         In a cluster that others use as well, an object of that name that is not this lab's is refused and left alone.
         A binding's role can't be changed in place (``roleRef`` is immutable), so one that names another role is replaced.
         """
-        if gathered := sorted(_GATHERED & {f"clusterrole/{each['roleRef']['name']}" for each in self.objects() if "roleRef" in each}):
-            # In a new cluster it is empty until a controller has gathered its rules, and whoever is bound to it may do nothing.
+        if gathered := sorted({binding.role for binding in self._declared.bindings} & GATHERED):
+            # In a new cluster they are empty until a controller has gathered their rules, and whoever is bound to one may do nothing.
             # {.rules} alone would do for kubectl even while it is null.
-            self._kubectl("wait", "--for=jsonpath={.rules[0].verbs}", *gathered, "--timeout=30s")
+            self._kubectl("wait", "--for=jsonpath={.rules[0].verbs}", "clusterrole", *gathered, "--timeout=30s")
         for wanted, there in self._pairs():
             if there and there.get("roleRef") != wanted.get("roleRef"):
                 self._kubectl("delete", "-f", "-", stdin=bundle([wanted]))

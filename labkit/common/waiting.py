@@ -37,9 +37,9 @@ def together(steps: Steps) -> None:
         while order.is_active():
             for name in order.get_ready():
                 found = steps[name][1]()
-                going[name] = work = found if isinstance(found, Generator) else _nothing_left()
-                begun.callback(work.close)
-            ended = [name for name, work in going.items() if not _goes_on(work)]
+                work = found if isinstance(found, Generator) else (None for _ in ())
+                going[name] = begun.enter_context(closing(work))
+            ended = [name for name, work in going.items() if next(work, "ended")]
             for name in ended:
                 del going[name]
             order.done(*ended)
@@ -106,18 +106,6 @@ def until(
                 raise late(last)
             deadline, again = time.monotonic() + seconds, again - 1
         yield
-
-
-def _goes_on(work: Work[object]) -> bool:
-    try:
-        next(work)
-    except StopIteration:
-        return False
-    return True
-
-
-def _nothing_left() -> Work[None]:
-    yield from ()
 
 
 def settled(look: Callable[[], T], is_well: Callable[[T], bool], seconds: float) -> T:

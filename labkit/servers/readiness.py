@@ -24,7 +24,7 @@ from .machine import shortage
 if TYPE_CHECKING:
     from .processes import Server
 
-TAIL_LINES = 15
+TAIL_LINES, _SEARCHED_LINES = 15, 500
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 _AT_WORK = 0.05
 """The share of a core from which a server counts as at work: one that idles takes less."""
@@ -114,5 +114,9 @@ class Readiness:
 
     def _failed(self, how: str, name: str, reason: str = "") -> ServerError:
         tail = log_tail(self.log)
-        name, evidence = shortage(self.log.parent.parent, tail) or (name, {"reason": f"{reason}\n" if reason else ""})
+        # A panic's stack may be longer than what is shown.
+        name, evidence = shortage(self.log.parent.parent, log_tail(self.log, _SEARCHED_LINES)) or (
+            name,
+            {"reason": f"{reason}\n" if reason else ""},
+        )
         return ServerError(name, server=self.server.name, how=how, log=self.log, tail=tail, **evidence)

@@ -8,10 +8,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from labkit.cluster.access import GATHERED, Rbac
 from labkit.common.errors import Unauthorized
 from labkit.common.platform_folder import OWN
 from labkit.config.ports import hold, port_is_free
@@ -146,11 +148,22 @@ def second(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.mark.fault(
-    "Access", "a cluster so new that Kubernetes' own roles are still empty", "applying the RBAC objects waits until they are filled"
+    "Access",
+    "a cluster so new that those of Kubernetes' own roles are still empty that somebody is bound to",
+    "applying the RBAC objects waits until they are filled",
 )
-def test_in_a_new_cluster_kubernetes_own_roles_are_filled_once_the_labs_are_applied(second: Lab) -> None:
-    second.cluster.rbac.apply()
-    assert "configmaps" in second.cluster.admin_kubectl("get", "clusterrole", "view", "-o", "jsonpath={.rules[*].resources[*]}").output
+def test_in_a_new_cluster_kubernetes_own_roles_are_filled_once_somebody_is_bound_to_them(second: Lab) -> None:
+    def roles() -> dict[str, Any]:
+        found = second.cluster.admin_kubectl("get", "clusterroles", "-l", "kubernetes.io/bootstrapping", "-o", "json").output
+        return {each["metadata"]["name"]: each for each in json.loads(found)["items"]}
+
+    assert {name for name, each in roles().items() if "aggregationRule" in each} == GATHERED
+    declared = second.workshop.cluster
+    for role in sorted(GATHERED):
+        text = declared.rbac.text.replace("kind: ClusterRole\n  name: cr-reader\n", f"kind: ClusterRole\n  name: {role}\n")
+        assert text != declared.rbac.text
+        Rbac(replace(declared, rbac=replace(declared.rbac, text=text)), second.cluster.admin_kubectl).apply()
+        assert "configmaps" in str(roles()[role]["rules"])
 
 
 @pytest.mark.fault("Exposure", "an administrator of one lab at another lab's cluster", "401")
