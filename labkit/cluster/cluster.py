@@ -108,8 +108,13 @@ class Cluster:
         if not own:
             return {"cluster": (("realm",), self.start)}
         # Where the realm is there already, an API server need not wait until it is applied.
-        there = ("keycloak",), lambda: until(self._keycloak.discovery, _REALM_SECONDS, passing=_is_missing)
-        return {"issuer": there, **own, "cluster": (tuple(own), lambda: self.kubeconfig.enter(self.endpoint))}
+        there = until(
+            self._keycloak.discovery,
+            _REALM_SECONDS,
+            passing=lambda error: isinstance(error, IdentityError) and error.problem.id == "no-such-realm",
+        )
+        enter = (tuple(own), lambda: self.kubeconfig.enter(self.endpoint))
+        return {"issuer": (("keycloak",), lambda: there), **own, "cluster": enter}
 
     def is_running(self) -> bool:
         return self.provider.is_running()
@@ -229,7 +234,3 @@ class Cluster:
         """The first person of the workshop, signed in."""
         username = [*self._workshop.access.expected, *(user.username for user in self._workshop.realm.users)][0]
         return sign_in(self._keycloak, self._workshop.api_client, self._workshop.user(username))
-
-
-def _is_missing(error: Exception) -> bool:
-    return isinstance(error, IdentityError) and error.problem.id == "no-such-realm"
