@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from labkit.cluster.access import GATHERED, Rbac
 from labkit.cluster.kind.files import KindFiles
+from labkit.cluster.kubectl import KubectlAnswer
 from labkit.cluster.local import SERVERS, LocalCluster
 from labkit.cluster.trust import Trust
 from labkit.common.platform_folder import OWN
@@ -133,3 +135,18 @@ def test_another_comment_makes_no_other_kind_cluster(tmp_path: Path, settings: S
     kind = replace(declared.kind, text=f"# More.\n{declared.kind.text}")
     assert not replace(files, trust=replace(files.trust, declared=replace(declared, kind=kind))).write()
     assert (files.folder / "kind.yaml").read_text().startswith("# More.\n")
+
+
+@pytest.mark.parametrize("role", ["cr-reader", *sorted(GATHERED)])
+def test_only_a_role_of_kubernetes_own_that_somebody_is_bound_to_is_waited_for(role: str) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def kubectl(*args: str, stdin: str = "") -> KubectlAnswer:
+        asked.append(args)
+        return KubectlAnswer(stdin, '{"items": []}')
+
+    cluster = Workshop.load().cluster
+    text = cluster.rbac.text.replace("kind: ClusterRole\n  name: cr-reader\n", f"kind: ClusterRole\n  name: {role}\n")
+    Rbac(replace(cluster, rbac=replace(cluster.rbac, text=text)), kubectl).apply()
+    waited = [args[2:-1] for args in asked if args[0] == "wait"]
+    assert waited == ([("clusterrole", role)] if role in GATHERED else [])
