@@ -11,6 +11,7 @@ from typing import Any
 
 from ..common.display import Displayed
 from ..common.problems import problem
+from ..identity.realm_keys import PROVIDERS, signing_key
 from ..lab import Lab
 from ..workshop.files import Document, Place
 
@@ -176,10 +177,9 @@ def _(lab: Lab) -> None:
     """Sign somebody in, then give the realm a new signing key and take the old one away."""
     lab.sign_in(lab.workshop.reader.username)
     keycloak = lab.realm.admin()
-    parent = {"parent": keycloak.get_realm(lab.workshop.realm.name)["id"], "type": "org.keycloak.keys.KeyProvider"}
-    old = [component for component in keycloak.get_components(parent) if component["providerId"] == "rsa-generated"]
-    config = {"priority": ["200"], "enabled": ["true"], "active": ["true"], "algorithm": ["RS256"]}
-    new = {"name": "rsa-new", "providerId": "rsa-generated", "providerType": parent["type"], "parentId": parent["parent"], "config": config}
+    parent = {"parent": keycloak.get_realm(lab.workshop.realm.name)["id"], "type": PROVIDERS}
+    old = [component for component in keycloak.get_components(parent) if component["providerId"] in ("rsa", "rsa-generated")]
+    new = {**signing_key(priority="200"), "providerType": PROVIDERS, "parentId": parent["parent"]}
     keycloak.create_component(new)
     for component in old:
         keycloak.delete_component(component["id"])

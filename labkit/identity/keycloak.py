@@ -7,7 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -15,7 +17,7 @@ import requests
 from ..common.display import Displayed, Finding
 from ..common.errors import IdentityError, KeycloakUnreachable
 from ..common.exchanges import Exchange
-from ..common.http_session import HttpSession, request
+from ..common.http_session import HttpSession
 from ..common.problems import recognised
 
 if TYPE_CHECKING:
@@ -122,7 +124,7 @@ class Keycloak(ABC):
         """The error for an administrator that it does not let in."""
 
     def admin(self) -> KeycloakAdmin:
-        """A client of the admin API, signed in as the administrator, in their realm.
+        """A client of the admin API, signed in as the administrator, in their realm; threads may share it.
 
         Raises:
             KeycloakUnreachable: Nothing answers.
@@ -149,11 +151,18 @@ class Keycloak(ABC):
                 max_retries=0,
             )
             for connection in (admin.connection, admin.connection.keycloak_openid.connection):
-                session = HttpSession(self.ca)
+                session = self._new_session()
                 # They know how often to try again.
                 session.adapters = connection._s.adapters
                 connection._s = session
             admin.connection.get_token()
+            renew, renewing = admin.connection._refresh_if_required, Lock()
+
+            def renew_once() -> None:
+                with renewing:
+                    renew()
+
+            admin.connection._refresh_if_required = renew_once  # type: ignore[method-assign]
         except KeycloakError as error:
             if error.response_code:
                 raise self._refused(error.response_code, words_of(error)) from None
@@ -188,10 +197,21 @@ class Keycloak(ABC):
         """POST a form to a URL of this Keycloak; see `get`."""
         return self._send("POST", url, fields)
 
+    @cached_property
+    def _session(self) -> HttpSession:
+        """The one of all requests: a new connection costs Keycloak about as much as an answer."""
+        return self._new_session()
+
+    def _new_session(self) -> HttpSession:
+        """A session that threads may share: cookies are all that one of requests changes while it is used."""
+        session = HttpSession(self.ca)
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        return session
+
     def _send(self, method: str, url: str, fields: Mapping[str, str] | None = None) -> requests.Response:
         try:
             # Not sent on to wherever it says: what is posted are passwords.
-            return request(method, url, ca=self.ca, data=fields, timeout=_TIMEOUT_SECONDS, allow_redirects=False)
+            return self._session.request(method, url, data=fields, timeout=_TIMEOUT_SECONDS, allow_redirects=False)
         except requests.RequestException as error:
             raise self.unreachable(error) from None
 

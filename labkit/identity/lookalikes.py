@@ -16,20 +16,21 @@ from .plan import Notice
 _SHOWN = 5
 
 
-def find(admin: KeycloakAdmin, spec: RealmSpec) -> Iterator[Notice]:
-    """Look at each declared group's members, for further groups of its name, and for names with a colon; only reads."""
-    declared, paths = {user.username for user in spec.users}, group_paths(spec.representation)
-    for name in spec.groups:
-        for group in (group for group in _groups_with(admin, spec, name) if group["name"] == name):
-            members = [str(member["username"]) for member in admin.get_group_members(group["id"])]
-            if group["path"] not in paths:
-                text = f"tokens name the group {group['path']} {name} as well: its members ({_few(members)}) have that group's rights"
-                yield Notice("group", text)
-            elif others := [member for member in members if member not in declared]:
-                yield Notice("members", f"the group {name} has members that are not declared, who have its rights: {_few(others)}")
-    if reserved := [str(group["path"]) for group in _groups_with(admin, spec, ":")]:
-        text = f"the API server refuses who is in a group with a colon ({_few(reserved)}); with flags, it accepts them as Kubernetes' own"
+def find(admin: KeycloakAdmin, spec: RealmSpec, name: str) -> Iterator[Notice]:
+    """Look at a declared group's members and for further groups of its name, or for ``:`` in any group's name; only reads."""
+    found = _groups_with(admin, spec, name)
+    if name == ":" and found:
+        reserved = _few([str(group["path"]) for group in found])
+        text = f"the API server refuses who is in a group with a colon ({reserved}); with flags, it accepts them as Kubernetes' own"
         yield Notice("colon", text)
+    declared, paths = {user.username for user in spec.users}, group_paths(spec.representation)
+    for group in (group for group in found if group["name"] == name):
+        members = [str(member["username"]) for member in admin.get_group_members(group["id"])]
+        if group["path"] not in paths:
+            text = f"tokens name the group {group['path']} {name} as well: its members ({_few(members)}) have that group's rights"
+            yield Notice("group", text)
+        elif others := [member for member in members if member not in declared]:
+            yield Notice("members", f"the group {name} has members that are not declared, who have its rights: {_few(others)}")
 
 
 def _groups_with(admin: KeycloakAdmin, spec: RealmSpec, text: str) -> list[Representation]:

@@ -36,7 +36,7 @@ class Realm:
             KeycloakUnreachable: Nothing answers, or with a certificate that the administrator's client does not trust.
             IdentityError: Keycloak refuses the administrator or a call.
         """
-        return self._walk(write=False)
+        return self._walk(self.admin(), write=False)
 
     def apply(self, plan: Plan | None = None) -> Plan:
         """Make the realm what the workshop declares; returns the plan that was carried out.
@@ -54,8 +54,9 @@ class Realm:
         name = self._workshop.realm.name
         if plan and plan.realm != name:
             raise IdentityError("plan-of-another-realm", plan=plan.realm, realm=name)
-        done = self._walk(write=True)
-        if done.pending and (left := self._walk(write=False).pending):
+        admin = self.admin()
+        done = self._walk(admin, write=True)
+        if done.pending and (left := self._walk(admin, write=False).pending):
             fields = [f"{change.kind} {change.name}: {', '.join(each.field for each in change.fields) or 'all'}" for change in left]
             raise IdentityError("realm-not-kept", left="\n".join(fields))
         return done
@@ -89,7 +90,6 @@ class Realm:
             raise failure(what, error) from None
         return Claims(f"an ID token of {username}, made for {client_id}, would say", answer.json())
 
-    def _walk(self, *, write: bool) -> Plan:
-        admin = self.admin()
+    def _walk(self, admin: KeycloakAdmin, *, write: bool) -> Plan:
         with self._given.changing() if write and self._given else nullcontext():
             return Walk(admin, self._workshop.realm, self._given, write=write).plan()

@@ -75,12 +75,9 @@ def in_realm(what: str, request: str, call: int = 1) -> ParameterSet:
         point("while Keycloak makes the realm", "asked", "keycloak:KeycloakAdmin.create_realm", undo=remove_realm),
         in_realm("a group", " post groups ", 2),
         in_realm("a user", " post users ", 2),
-        in_realm("a membership", " put users/.*/groups/"),
+        in_realm("what a new user is asked for", " put users/"),
         in_realm("a client scope", " post client-scopes "),
-        in_realm("a client scope's mapper", " post client-scopes/.*/protocol-mappers"),
         in_realm("a client", " post clients ", 2),
-        in_realm("a client's mapper", " post clients/.*/protocol-mappers"),
-        in_realm("a client's default scopes", " delete clients/.*/default-client-scopes", 2),
         point(
             "between realm and cluster",
             "before",

@@ -75,7 +75,7 @@ class SigningKeys:
         self._admin, self._realm = lab.realm.admin(), lab.workshop.realm.name
         self._realm_id = self._admin.get_realm(self._realm)["id"]
         found = self._admin.get_components({"type": KEYS, "parent": self._realm_id})
-        (self._first,) = [key for key in found if key["providerId"] == "rsa-generated"]
+        (self._first,) = [key for key in found if key["providerId"] == "rsa"]
         self._second = ""
 
     def add(self) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import html
+import json
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from keycloak import KeycloakAdmin
 
 from labkit.common.errors import IdentityError, KeycloakUnreachable
 from labkit.common.platform_folder import OWN
+from labkit.identity.own_secrets import Given
 from labkit.identity.plan import Action, FieldChange, Plan
 from labkit.identity.realm import Realm
 from labkit.lab import Lab
@@ -659,11 +663,68 @@ def test_what_is_not_declared_stays_when_the_rest_is_mended(empty: Place) -> Non
     assert (realm["displayName"], realm["ssoSessionIdleTimeout"]) == ("by hand", 99)
 
 
-def test_a_realm_with_more_groups_than_one_answer_holds_is_read_whole_each_time(empty: Place) -> None:
+def test_a_realm_with_more_groups_than_one_answer_holds_is_read_whole_each_time_and_as_quickly(empty: Place) -> None:
     empty.realm.apply()
+    requests: list[str] = []
+    empty.realm.admin().connection._s.hooks["response"].append(lambda answer, **_: requests.append(answer.url))
+    empty.realm.plan()
+    alone = len(requests)
     for number in range(101):
-        empty.admin_api.create_group({"name": f"other-{number}"})
+        parent = empty.admin_api.create_group({"name": f"other-{number}"})
+        empty.admin_api.create_group({"name": "inner"}, parent=parent)
+    requests.clear()
     assert [empty.realm.plan().pending for _ in range(3)] == [()] * 3
+    assert len(requests) == 3 * alone
+
+
+def test_threads_that_share_an_administrator_renew_its_token_once(keycloak_admin: AdminSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refresh token may be good for one use."""
+    admin = keycloak_admin()
+    renewed: list[None] = []
+    renew = admin.connection.refresh_token
+    monkeypatch.setattr(admin.connection, "refresh_token", lambda: renewed.append(renew()))
+    admin.connection._expires_at = datetime.now(UTC)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: admin.get_realms(), range(8)))
+    assert len(renewed) == 1
+
+
+def test_a_realm_of_the_labs_own_keycloak_gets_keys_of_its_own_for_every_use(keycloak_admin: AdminSource, tmp_path: Path) -> None:
+    admin, names = keycloak_admin(), [f"keys-{number}" for number in range(3)]
+    for name in names[:2]:
+        Realm(lambda: admin, named(DEFAULT, name), Given(tmp_path / "note", "demo")).apply()
+    admin.create_realm({"realm": names[2]})
+    found = []
+    for name in names:
+        admin.change_current_realm(name)
+        found.append(admin.get_keys())
+        admin.delete_realm(name)
+    first, second, of_keycloak = ({key: one["active"][key] for key in sorted(one["active"])} for one in found)
+    assert first.keys() == of_keycloak.keys()
+    assert not {*first.values()} & {*second.values()}
+    assert [{(key["algorithm"], key["type"], key["use"]) for key in one["keys"]} for one in found[:2]] == [
+        {(key["algorithm"], key["type"], key["use"]) for key in found[2]["keys"]}
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("declared", "other"), [("defaultClientScopes", "optionalClientScopes"), ("optionalClientScopes", "defaultClientScopes")]
+)
+def test_a_new_client_keeps_what_keycloak_gives_in_the_list_that_is_not_declared(
+    empty: Place, declared: str, other: str, keycloak_admin: AdminSource
+) -> None:
+    empty.realm.apply()
+    empty.admin_api.create_client({"clientId": "by-hand", "protocol": "openid-connect"})
+    usual = set(empty.client("by-hand")[other])
+    realm = empty.workshop.realm
+    (kube, *_) = realm.representation["clients"]
+    lists = {declared: ["email", "phone"]}
+    new = {**{field: value for field, value in kube.items() if field not in {declared, other}}, "clientId": "new", **lists}
+    place = replace(realm, document=replace(realm.document, text=json.dumps({**realm.representation, "clients": [new]})))
+    Realm(keycloak_admin, replace(empty.workshop, realm=place)).apply()
+    made = empty.client("new")
+    assert set(made[declared]) == {"email", "phone"}
+    assert set(made[other]) == usual - {"email", "phone"}
 
 
 @pytest.mark.fault("Realm", "a plan that has gone stale is applied", "what is done is what is needed now")
