@@ -7,14 +7,17 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..common.display import Table, progress
 from ..common.errors import ToolchainError
-from . import bundle
 from .pins import PINS
 from .recipe import Program, Recipe
 from .store import Store
 from .tools import Tools
+
+if TYPE_CHECKING:
+    from . import bundle
 
 PROGRAMS: tuple[str, ...] = tuple(PINS)
 """The names that `Toolchain` knows."""
@@ -67,6 +70,9 @@ class Toolchain:
         Raises:
             ToolchainError: A program is missing, or the bundle can't be written.
         """
+        # Imported on use, here and below: with pydantic it takes as long as all the rest of `labkit status`.
+        from . import bundle
+
         programs = {}
         for name in (each for each in names if self._pins[each].packed):
             program, recipe = self._have(name), self._pins[name]
@@ -86,6 +92,8 @@ class Toolchain:
         Raises:
             ToolchainError: It is damaged, or meant for another kind of machine or version of labkit; or a program does not work here.
         """
+        from . import bundle
+
         slots = {name: recipe.slot() for name, recipe in self._pins.items()}
         with self._store.making("bundle") as work:
             with progress(f"unpacking {file}") as shown:

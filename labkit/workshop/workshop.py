@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
-
-from pydantic import SecretStr
 
 from ..common.errors import WorkshopError
 from ..common.platform_folder import OWN, require_folder
@@ -26,6 +24,16 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
+class Secret:
+    """A text that nothing shows by accident."""
+
+    _text: str = field(repr=False)
+
+    def get_secret_value(self) -> str:
+        return self._text
+
+
+@dataclass(frozen=True)
 class User:
     """Somebody who signs in; ``groups`` are named as tokens name them, without their paths."""
 
@@ -33,7 +41,7 @@ class User:
     email: str
     first_name: str
     last_name: str
-    password: SecretStr
+    password: Secret
     groups: tuple[str, ...]
 
 
@@ -42,7 +50,7 @@ class Client:
     """An OpenID Connect client; a public one has an empty secret."""
 
     client_id: str
-    secret: SecretStr
+    secret: Secret
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ class RealmSpec:
                 email=user["email"],
                 first_name=user["firstName"],
                 last_name=user["lastName"],
-                password=SecretStr(user["credentials"][0]["value"]),
+                password=Secret(user["credentials"][0]["value"]),
                 groups=tuple(_last(path) for path in user["groups"]),
             )
             for user in self.representation.get("users", [])
@@ -117,7 +125,7 @@ class RealmSpec:
     @cached_property
     def clients(self) -> tuple[Client, ...]:
         """The clients."""
-        return tuple(Client(each["clientId"], SecretStr(each.get("secret", ""))) for each in self.representation.get("clients", []))
+        return tuple(Client(each["clientId"], Secret(each.get("secret", ""))) for each in self.representation.get("clients", []))
 
     def path(self, group: str) -> str:
         """The path of a declared group, such as ``/team/kube-dev``."""

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pydantic import SecretStr
 
 from labkit.common.errors import (
     ClusterError,
@@ -40,6 +39,7 @@ from labkit.portal import config
 from labkit.portal.browser import Browser
 from labkit.portal.client import PortalSession
 from labkit.portal.server import SOURCES
+from labkit.workshop.workshop import Secret
 from tests.app_config import substituted
 from tests.hostile import friendly
 
@@ -142,7 +142,7 @@ def test_the_catalogs_groups_have_the_realms_members(admin: PortalSession) -> No
 
 def test_a_wrong_password_is_refused_by_keycloaks_form_in_its_words(lab: Lab) -> None:
     browser = Browser(lab.portal.url, lab.keycloak, lab.portal.absent)
-    user = replace(lab.workshop.user("user-dev"), password=SecretStr("a guess"))
+    user = replace(lab.workshop.user("user-dev"), password=Secret("a guess"))
     with pytest.raises(SignInRefused, match="Keycloak did not sign user-dev in") as caught:
         browser.sign_in(user)
     assert caught.value.why == "Invalid username or password."

@@ -20,12 +20,11 @@ import psutil
 import pytest
 from jwcrypto import jwk, jwt
 from keycloak import KeycloakAdmin
-from pydantic import SecretStr
 
 from labkit.common.errors import IdentityError, SignInRefused, TokenInvalid, WorkshopError
 from labkit.identity.session import Session, read_claims, resume, sign_in, verify
 from labkit.lab import Lab
-from labkit.workshop.workshop import Client, User
+from labkit.workshop.workshop import Client, Secret, User
 from tests.support import session_of, wait_for
 
 AdminSource = Callable[[], KeycloakAdmin]
@@ -97,7 +96,7 @@ def refused(error: str, fix: str) -> Iterator[None]:
 )
 def test_a_wrong_password_is_refused(lab: Lab, kube: Client, user_dev: User) -> None:
     with refused("invalid_grant", "reset the password"):
-        sign_in(lab.keycloak, kube, replace(user_dev, password=SecretStr("wrong")))
+        sign_in(lab.keycloak, kube, replace(user_dev, password=Secret("wrong")))
 
 
 @pytest.mark.fault("Sign-in", "a user whom Keycloak does not know", "SignInRefused; the fix: apply the realm plan")
@@ -115,7 +114,7 @@ def test_an_unknown_client_is_refused(lab: Lab, kube: Client, user_dev: User) ->
 @pytest.mark.fault("Sign-in", "a wrong client secret", "SignInRefused; the fix: the realm plan compares it")
 def test_a_wrong_client_secret_is_refused(lab: Lab, kube: Client, user_dev: User) -> None:
     with refused("unauthorized_client", "compares the client and its secret"):
-        sign_in(lab.keycloak, replace(kube, secret=SecretStr("wrong")), user_dev)
+        sign_in(lab.keycloak, replace(kube, secret=Secret("wrong")), user_dev)
 
 
 @pytest.mark.fault("Sign-in", "a disabled user", "SignInRefused; the fix: the realm plan shows and enables them, after which they get in")

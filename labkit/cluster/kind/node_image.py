@@ -8,13 +8,16 @@ So an image that is asked for by its digest is carried under a name that holds t
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...common.display import progress
 from ...common.errors import ClusterError
 from ...config.settings import Settings
-from ...toolchain.bundle import Image
 from ...toolchain.pins import KIND_NODE_IMAGE
 from .docker import Docker
+
+if TYPE_CHECKING:
+    from ...toolchain.bundle import Image
 
 _FILE_SECONDS = 900
 
@@ -65,6 +68,8 @@ class NodeImage:
             finally:
                 if name != carried:
                     self._docker.run("image", "rm", carried)
+        from ...toolchain.bundle import Image
+
         return Image(self.name, file)
 
     def load(self, image: Image) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import SecretStr
-
 from ...cluster.kubeconfig import exec_context
 from ...common.display import Finding
 from ...identity.session import sign_in
 from ...lab import Lab
-from ...workshop.workshop import Client
+from ...workshop.workshop import Client, Secret
 from .registry import add_lab
 from .shared import deletes_in_realm, there
 
@@ -56,7 +54,7 @@ def refused_client(lab: Lab) -> Iterator[Finding]:
     if not direct:
         return
     secret = "" if found.get("publicClient") else keycloak.get_client_secrets(found["id"]).get("value", "")
-    client = Client("kube-outsider", SecretStr(secret or "none"))
+    client = Client("kube-outsider", Secret(secret or "none"))
     session = sign_in(lab.keycloak, client, lab.workshop.reader)
     try:
         seen, aud = lab.cluster.who(session.tokens.id_token), session.claims["aud"]
