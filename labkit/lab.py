@@ -254,8 +254,7 @@ class Lab:
 
     def access_matrix(self) -> AccessMatrix:
         """Ask the API server who can do what, beside what the workshop expects of each."""
-        people = {username: self.cluster.api(self.session(username)) for username in self.workshop.access.expected}
-        return matrix(people, self.workshop.access)
+        return matrix(lambda username: self.cluster.api(self.session(username)), self.workshop.access)
 
     def status(self) -> LabStatus:
         """Tell how this lab's servers are: which run, as which process, where they answer and log; of the practice lab's those that run."""

@@ -188,24 +188,24 @@ class AccessMatrix(Drawn):
         return {resource: list(row) for resource, row in groupby(theirs, attrgetter("resource"))}
 
 
-def matrix(people: Mapping[str, Api], access: Access) -> AccessMatrix:
-    """Ask the API server, as each person, about every verb on every resource.
+def matrix(enter: Callable[[str], Api], access: Access) -> AccessMatrix:
+    """Ask the API server, as each person, about every verb on every resource; ``enter`` signs one of them in.
 
     Each is first asked who they are: an answer counts only for somebody whom the API server knows.
 
     Raises:
         Unauthorized: The API server doesn't know one of them.
     """
-    identities = {user: api.whoami() for user, api in people.items()}
-    clients = {user: api.client() for user, api in people.items()}
-    cells = [(user, resource, verb) for user in people for resource in access.resources for verb in access.verbs]
+    cells = [(user, resource, verb) for user in access.expected for resource in access.resources for verb in access.verbs]
 
     def ask(cell: tuple[str, str, str]) -> Answer:
         user, resource, verb = cell
-        allowed = people[user].can(verb, resource, NAMESPACE, clients[user])
+        allowed = people[user].can(verb, resource, NAMESPACE)
         return Answer(user, resource, verb, allowed, verb in access.expected.get(user, ()))
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
+        people = dict(zip(access.expected, pool.map(enter, access.expected), strict=True))
+        identities = dict(zip(people, pool.map(Api.whoami, people.values()), strict=True))
         return AccessMatrix(identities, tuple(pool.map(ask, cells)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ..common.display import LATE_SECONDS, Displayed, progress, shown
@@ -72,21 +72,20 @@ class Api:
         found = self.ask(lambda client: AuthenticationV1Api(client).create_self_subject_review(review)).status.user_info
         return Identity(found.username or "", tuple(found.groups or ()))
 
-    def can(self, verb: str, resource: str, namespace: str = "", client: ApiClient | None = None) -> bool:
+    def can(self, verb: str, resource: str, namespace: str = "") -> bool:
         """Ask by a SelfSubjectAccessReview whether the caller may do something (``kubectl auth can-i``).
 
         Args:
             verb: ``get``, ``create``, …
             resource: The plural name, with ``.GROUP`` unless it is in the core group: ``deployments.apps``.
             namespace: Empty for all of them, and for what has none.
-            client: To be used again when many questions are asked.
         """
         from kubernetes import client as k8s
 
         plural, _, group = resource.partition(".")
         asked = k8s.V1ResourceAttributes(verb=verb, resource=plural, group=group, namespace=namespace or None)
         review = k8s.V1SelfSubjectAccessReview(spec=k8s.V1SelfSubjectAccessReviewSpec(resource_attributes=asked))
-        answer = self.ask(lambda c: k8s.AuthorizationV1Api(c).create_self_subject_access_review(review), client)
+        answer = self.ask(lambda c: k8s.AuthorizationV1Api(c).create_self_subject_access_review(review))
         return bool(answer.status.allowed)
 
     def wait_until_known(self, fault: Callable[[], ClusterError | None] = lambda: None) -> Identity:
@@ -118,19 +117,24 @@ class Api:
         with progress(f"waiting until RBAC lets the caller {'' if allowed else 'not '}{verb} {resource}", after=LATE_SECONDS):
             wait_until(lambda: self.can(verb, resource) == allowed, _RBAC_SECONDS, late, pause=0.1)
 
-    def ask(self, question: Callable[[ApiClient], Any], client: ApiClient | None = None) -> Any:
+    def ask(self, question: Callable[[ApiClient], Any]) -> Any:
         """Put a question to the API server; a refusal is raised as Unauthorized, Forbidden, ApiUnreachable or another ClusterError."""
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
         try:
-            return question(client or self.client())
+            return question(self._own_client)
         except ApiException as error:
             refusal = self._refusal(error.status or 0, error.body or "")
             self._causes.explain(refusal, self._shown)
             raise refusal from None
         except HTTPError as error:
             raise ApiUnreachable(self._causes.stranger() or "api-unreachable", url=self._endpoint.url, error=type(error).__name__) from None
+
+    @cached_property
+    def _own_client(self) -> ApiClient:
+        """The one that all questions go through: a new one would meet the server anew."""
+        return self.client()
 
     def _refusal(self, status: int, body: str) -> ClusterError:
         try:

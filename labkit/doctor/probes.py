@@ -214,8 +214,7 @@ def rbac(lab: Lab, _: SignIn) -> Causes:
 
 def access(lab: Lab, sign_in: SignIn) -> Causes:
     """What people may do beside what is expected."""
-    people = {username: lab.cluster.api(sign_in(username)) for username in lab.workshop.access.expected}
-    differences = matrix(people, lab.workshop.access).differences
+    differences = matrix(lambda username: lab.cluster.api(sign_in(username)), lab.workshop.access).differences
     for allowed, name in ((True, "more-than-expected"), (False, "less-than-expected")):
         if those := [str(answer) for answer in differences if answer.allowed is allowed]:
             yield name, "\n".join(those[:5])
