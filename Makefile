@@ -82,8 +82,8 @@ check: $(READY) ## ruff, mypy, layers, project files, notebooks, plain words
 	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/python -m pytest --quiet -p no:nbval tests/unit/test_project.py tests/unit/test_problems.py
 
-bench: $(READY) ## time the commands that people and kubectl wait for
-	@.venv/bin/python -m tests.bench
+bench: $(READY) ## measure what people and kubectl wait for, on real servers, beside Terraform and kubectl (ROWS="P5 P8" for some of it, RUNS=3)
+	@.venv/bin/python -m tests.bench $(ROWS) $(if $(RUNS),--runs $(RUNS))
 
 sizes: $(READY) ## count labkit's lines, packages, layers and imports, and the words in a sentence of its pages
 	@.venv/bin/python -m tests.sizes
