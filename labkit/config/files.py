@@ -52,7 +52,9 @@ def read_state(file: Path, holds: str, is_whole: Callable[[dict[str, Any]], bool
         if isinstance(found, dict) and is_whole(found):
             return found
         reason = "it is JSON, but not as labkit writes it"
-    except (ValueError, IsADirectoryError) as error:
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError) as error:
         reason = str(error)
     raise damaged(file, reason, holds)
 
