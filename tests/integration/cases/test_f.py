@@ -23,6 +23,7 @@ from labkit.cluster.refusals import Causes, forbidden
 from labkit.cluster.trust import Trust
 from labkit.common.errors import Forbidden, IdentityError, PortalError, TokenInvalid, Unauthorized, WorkshopError
 from labkit.common.platform_folder import OWN
+from labkit.common.waiting import finish
 from labkit.config.hosting import PUBLIC_CA
 from labkit.doctor import diagnose, probes
 from labkit.identity import hosted
@@ -101,7 +102,7 @@ def test_another_algorithm_is_taken_or_named(in_style: Lab, algorithm: str) -> N
             assert f"signed by {algorithm}" in refused.value.why
         at_portal = lab.portal.sign_in("user-dev")
         assert at_portal.known().groups == ("kube-dev",)
-        for ask in (at_portal.whoami, lambda: at_portal.resource("ConfigMap", "kube-root-ca.crt", namespace="default")):
+        for ask in (at_portal.whoami, lambda: at_portal.resource("Service", "kubernetes", namespace="default")):
             if taken:
                 ask()
             else:
@@ -357,7 +358,7 @@ def test_the_doctor_is_content_with_an_expression_by_which_people_are_who_they_a
     before = file.read_text()
     try:
         file.write_text(yaml.safe_dump(told))
-        lab.cluster.provider._wait_until_followed()  # type: ignore[attr-defined]
+        finish(lab.cluster.provider._following())  # type: ignore[attr-defined]
         assert diagnose(lab).found == ()
     finally:
         file.write_text(before)

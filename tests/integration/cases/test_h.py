@@ -71,8 +71,10 @@ def disagreement(admin_api: KeycloakAdmin, kind: str, name: str) -> str:
     """What Keycloak and the check say, if Keycloak refuses a name that the check takes, or takes one that "Keycloak's rule" forbids."""
     path, named = WAYS[kind]
     answer = admin_api.connection.raw_post(f"admin/realms/names/{path}", data=json.dumps(named(name)))
-    # A conflict is of two that are taken.
-    taken, rule = answer.status_code in (HTTPStatus.CREATED, HTTPStatus.CONFLICT), broken_rule(kind, name)
+    if answer.status_code == HTTPStatus.CONFLICT:
+        # Of another user's name, or of a name that was judged before.
+        return ""
+    taken, rule = answer.status_code == HTTPStatus.CREATED, broken_rule(kind, name)
     if rule and "lower case" in rule["asks"]:
         # Keycloak takes a name in capitals, and keeps it in lower case.
         rule = broken_rule(kind, name.lower())
