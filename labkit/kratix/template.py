@@ -139,7 +139,7 @@ def _why_not(word: str, value: Any, schema: Mapping[str, Any]) -> str:
         return "a browser reads such a pattern in another way"
     if word in _TAKEN_OVER and json.loads(json.dumps(value), parse_int=_as_in_a_browser) != value:
         return "a browser rounds such a number"
-    if word == "x-kubernetes-int-or-string" and "enum" not in schema:
+    if word == "x-kubernetes-int-or-string" and ("enum" not in schema or _why_not("enum", schema["enum"], schema)):
         return "asked for as text"
     if word == "x-kubernetes-embedded-resource" or (word == "x-kubernetes-preserve-unknown-fields" and "type" not in schema):
         return "asked for as keys and values"
@@ -162,11 +162,13 @@ def _fit(form: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     # Null is what a field has that is left empty.
     form = {word: [each for each in value if each is not None] if word == "enum" else value for word, value in form.items()}
     form = {word: value for word, value in form.items() if (word, value) != ("enum", [])}
-    if schema.get("x-kubernetes-int-or-string") and "enum" not in form:
-        # The API server takes text for a number here as well.
-        form = {"type": "string", **form}
-        if "default" in form:
-            form["default"] = str(form["default"])
+    if schema.get("x-kubernetes-int-or-string"):
+        # The API server takes text for a number here as well, and passes over a type.
+        form.pop("type", None)
+        if "enum" not in form:
+            form["type"] = "string"
+            if "default" in form:
+                form["default"] = str(form["default"])
     # What has a default may be left out.
     filled = {name for name, of in (schema.get("properties") or {}).items() if "default" in of}
     asked = [name for name in dict.fromkeys(form.pop("required", ())) if name not in filled]

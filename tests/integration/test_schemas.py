@@ -225,6 +225,9 @@ def disagreements(api_server: ApiServer, tried: list[tuple[dict[str, Any], list[
         ({"type": "string", "format": "hostname"}, ["caf\u00e9", "a.b"]),
         ({"type": "string", "format": "date-time"}, ["2024-11-05 10:00:00Z"]),
         ({"type": "string", "pattern": None, "enum": None}, ["a"]),
+        ({"type": "object", "x-kubernetes-int-or-string": True, "enum": [2**53]}, [2**53]),
+        ({"type": "object", "x-kubernetes-int-or-string": True, "enum": [1, "a"]}, [1, "a", {}]),
+        ({"type": "object", "x-kubernetes-int-or-string": True}, [1, "a", {}]),
     ]
 )
 # Each example has several schemas, and a CRD of its own.
