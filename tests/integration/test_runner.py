@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -23,7 +22,7 @@ from labkit.config.state_folder import StateFolder
 from labkit.course.runner import run
 from labkit.lab import Lab
 from tests.hostile import HOSTILE
-from tests.support import QUICK_LABS, given_away, labkit, on_record
+from tests.support import QUICK_LABS, belonging_to, given_away, labkit, on_record, wait_for
 
 START_A_SERVER = """
 import sys
@@ -38,10 +37,22 @@ lab.processes.start(Server("sleeper", (sys.executable, "-c", "open('by-the-serve
 def _root_with(folder: Path, monkeypatch: pytest.MonkeyPatch, *cells: str) -> Path:
     """A checkout whose only lab has these cells; the current folder from now on."""
     make_private(folder / "notebooks")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    nbformat.write(notebook, folder / "notebooks" / "00-start-here.ipynb")
+    _add_lab(folder, "00-start-here", *cells)
     monkeypatch.chdir(folder)
     return folder
+
+
+def _add_lab(root: Path, name: str, *cells: str) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
+
+
+def _makes(name: str) -> str:
+    return f"open({name!r}, 'w').close()"
+
+
+def _awaits(name: str) -> str:
+    return f"import os, time\nwhile not os.path.exists({name!r}): time.sleep(0.05)"
 
 
 def test_an_emptied_state_folder_keeps_only_its_secrets_in_hosted_realms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +104,7 @@ def test_a_lab_that_can_not_be_run_here_is_recorded_with_the_reason_and_not_as_p
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = _root_with(tmp_path / "checkout", monkeypatch, "1 + 1")
-    (root / "notebooks" / "08-kratix.ipynb").write_text((root / "notebooks" / "00-start-here.ipynb").read_text())
+    _add_lab(root, "08-kratix", "1 + 1")
     monkeypatch.delenv("LABKIT_KRATIX_SOURCE", raising=False)
     done = labkit("run", "00-start-here", "08-kratix", cwd=root)
     assert done.returncode == 0, done.stderr
@@ -173,30 +184,82 @@ def test_a_failing_cell_stops_the_run_and_leaves_the_servers_to_be_looked_at(tmp
         Lab(Settings.load()).down()
 
 
-@pytest.mark.fault("Commands", "make run-labs is interrupted (SIGINT, SIGTERM)", "what it started is stopped")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_lab_of_faults_runs_beside_the_others_and_the_clean_up_after_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = _root_with(tmp_path / "checkout", monkeypatch, _makes("00"))
+    _add_lab(root, "01-keycloak", "assert open('00')", _makes("01"), _awaits("07"))
+    _add_lab(root, "02-cluster", _makes("02"))
+    _add_lab(root, "07-break-and-fix", "assert open('00')", _makes("07"), _awaits("02"), _makes("07-ended"))
+    _add_lab(root, "99-clean-up", "assert open('02') and open('07-ended')")
+    names = ["00-start-here", "01-keycloak", "02-cluster", "07-break-and-fix", "99-clean-up"]
+    assert run(names, root / "build" / "labs").ok
+    summary = json.loads((root / "build" / "labs" / "summary.json").read_text())
+    assert [lab["lab"] for lab in summary["labs"] if lab["ok"]] == names
+    assert summary["seconds"] < sum(lab["seconds"] for lab in summary["labs"])
+    page = (root / "build" / "labs" / "index.html").read_text()
+    assert sorted(names, key=lambda name: page.index(f'<a id="{name}">')) == names
+
+
+@pytest.mark.fault(
+    "Commands", "a cell fails in make run-labs while another lab runs", "the run stops with that cell; the other lab is stopped, not failed"
+)
+@pytest.mark.parametrize(("failing", "stopped"), [("01-keycloak", "07-break-and-fix"), ("07-break-and-fix", "01-keycloak")])
+def test_a_failure_stops_the_lab_that_runs_beside_it(failing: str, stopped: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = _root_with(tmp_path / "checkout", monkeypatch, "1 + 1")
+    _add_lab(root, failing, _awaits("busy"), "1 / 0")
+    _add_lab(root, stopped, _makes("busy"), "import time; time.sleep(600)")
+    _add_lab(root, "99-clean-up", "1 + 1")
+    done = labkit("run", "00", failing, stopped, "99", cwd=root)
+    assert done.returncode == 1
+    assert f"{failing} stopped at code cell 2:" in done.stderr
+    said = {line.split()[2]: line for line in done.stdout.splitlines() if "[" in line}
+    assert list(said) == ["00-start-here", failing, stopped]
+    assert "1 of 2 cells" in said[failing]
+    assert "stopped after 1 of 2 cells" in said[stopped]
+    summary = json.loads((root / "build" / "labs" / "summary.json").read_text())
+    assert [(lab["lab"], lab["ok"]) for lab in summary["labs"]] == [("00-start-here", True), (failing, False)]
+    assert belonging_to(root / "build" / "run-home") == []
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(how, marks=pytest.mark.fault("Commands", f"{what} while two labs run", outcome))
+        for how, what, outcome in (
+            (signal.SIGINT, "make run-labs is interrupted (SIGINT)", "what it started is stopped"),
+            (signal.SIGTERM, "make run-labs is interrupted (SIGTERM)", "what it started is stopped"),
+            (signal.SIGKILL, "kill -9 of `make run-labs`", "their kernels end by themselves"),
+        )
+    ],
+)
 def test_an_interrupt_stops_what_the_run_started(how: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = _root_with(tmp_path / "checkout", monkeypatch, START_A_SERVER, "import time; time.sleep(600)")
+    root = _root_with(tmp_path / "checkout", monkeypatch, START_A_SERVER)
+    labs = ("01-keycloak", "07-break-and-fix")
+    for name in labs:
+        _add_lab(root, name, _makes(name), "import time; time.sleep(600)")
     home = root / "build" / "run-home"
     running = subprocess.Popen(
-        [sys.executable, "-P", "-m", "labkit", "run"],
+        [sys.executable, "-P", "-m", "labkit", "run", "00", *labs],
         cwd=root,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     try:
-        deadline = time.monotonic() + 60
-        while not on_record(home) and time.monotonic() < deadline and running.poll() is None:
-            time.sleep(0.1)
-        started = on_record(home)
+        wait_for(lambda: all((root / name).exists() for name in labs) or running.poll() is not None)
+        servers, kernels = on_record(home), belonging_to(home, "ipykernel_launcher")
         running.send_signal(how)
         said, _ = running.communicate(timeout=60)
+        wait_for(lambda: belonging_to(home, "ipykernel_launcher") == [])
+        left = on_record(home)
     finally:
         running.kill()
         running.wait()
         monkeypatch.setenv("LABKIT_HOME", str(home))
         Lab.open().down()
-    assert started, said
-    assert running.returncode == 130, said
-    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in started), said
+    assert (len(kernels), bool(servers)) == (2, True), said
+    if how is signal.SIGKILL:
+        assert left == servers
+    else:
+        assert running.returncode == 130, said
+        assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in servers), said
+        assert said.count("stopped after 1 of 2 cells") == 2

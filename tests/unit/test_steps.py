@@ -321,8 +321,34 @@ def test_a_run_has_the_programs_of_lab_07_before_its_cells_begin_whatever_the_cl
     monkeypatch.setenv("LABKIT_CLUSTER", "kind")
     monkeypatch.setattr(Toolchain, "ensure", lambda _, *names: asked.update(names))
     monkeypatch.setattr(Cluster, "prepare", lambda _: None)
-    monkeypatch.setattr(runner, "_run_lab", lambda *_: None)
+    monkeypatch.setattr(runner._Labs, "_execute", lambda *_: None)
     runner.run(["02-cluster"], tmp_path / "labs")
     assert "kube-apiserver" not in asked
     runner.run(["07-break-and-fix"], tmp_path / "labs")
     assert {"kind", "etcd", "kube-apiserver", "kube-controller-manager"} <= asked
+
+
+def test_a_run_has_the_practice_lab_beside_the_others_and_what_is_needed_before() -> None:
+    from labkit.course.runner import order
+
+    names = [info.name[:2] for info in LABS]
+    before = {info.name[:2]: {name[:2] for name in earlier} for info, earlier in order(LABS)}
+    assert before.pop("07") == {"00"}
+    assert before.pop("99") == {*names} - {"99"}
+    line = [name for name in names if name != "07"]
+    assert all(line[line.index(name) - 1] in earlier for name, earlier in before.items() if name != "00")
+    assert not any("07" in earlier for earlier in before.values())
+
+
+def test_a_run_of_some_labs_waits_for_none_that_is_not_run() -> None:
+    from labkit.course.runner import order
+
+    chosen = [info for info in LABS if info.name[:2] in ("02", "05", "07")]
+    assert [before for _, before in order(chosen)] == [set(), {"02-cluster"}, set()]
+
+
+def test_two_labs_in_the_practice_lab_follow_each_other() -> None:
+    from labkit.course.runner import order
+
+    chosen = [LabInfo("a", ""), LabInfo("b", "", practice=True), LabInfo("c", "", practice=True), LabInfo("d", "")]
+    assert [before for _, before in order(chosen)] == [set(), set(), {"b"}, {"a"}]

@@ -13,7 +13,7 @@ from ..faults import FAULTS
 from ..practice import Practice
 from .registry import add_lab
 
-LAB = add_lab("07-break-and-fix", "Break and fix: from the symptom to the cause", needs="programs")
+LAB = add_lab("07-break-and-fix", "Break and fix: from the symptom to the cause", needs="programs", practice=True)
 
 
 @LAB.step("practice", "no fault is left on in the practice lab", minutes=25)

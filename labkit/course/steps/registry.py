@@ -89,12 +89,14 @@ class LabInfo:
         title: What it is called.
         needs: The step of an earlier lab without which it can't begin; empty when it needs none.
         lacks: Says why it can't be run on this machine; empty when it can.
+        practice: Whether all that it does is done in the practice lab, so that a headless run has it beside the others.
     """
 
     name: str
     title: str
     needs: str = ""
     lacks: Callable[[Lab], str] = lambda _: ""
+    practice: bool = False
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -129,12 +131,12 @@ STEPS: dict[str, Step] = {}
 """Every step by its name, in the order of the labs."""
 
 
-def add_lab(name: str, title: str, *, needs: str = "", lacks: Callable[[Lab], str] = lambda _: "") -> LabInfo:
+def add_lab(name: str, title: str, *, needs: str = "", lacks: Callable[[Lab], str] = lambda _: "", practice: bool = False) -> LabInfo:
     """Add a lab after those that are there; see `LabInfo`."""
     if any(info.name == name for info in LABS):
         msg = f"there is a lab {name!r} already"
         raise ValueError(msg)
-    LABS.append(LabInfo(name, title, needs, lacks))
+    LABS.append(LabInfo(name, title, needs, lacks, practice))
     return LABS[-1]
 
 
