@@ -198,6 +198,8 @@ class _Labs:
             execute_notebook(
                 notebook,
                 self._output / source.name,
+                # For each cell it takes longer than most cells.
+                request_save_on_cell_execute=False,
                 kernel_name="python3",
                 kernel_manager_class=self._manager(),
                 progress_bar={"desc": f"{self._number[result.lab]} {result.lab}", "leave": False, "disable": not sys.stdout.isatty()},
