@@ -98,7 +98,7 @@ def doctor(args: Namespace) -> int:
     from ..doctor import diagnose
 
     lab = open_lab(to_look=True)
-    with working(args, "looking at one thing after another, some ten seconds"):
+    with working(args, "looking at everything, some seconds"):
         diagnosis = Practice(lab).doctor() if args.practice else diagnose(lab)
     show(args, diagnosis, asdict(diagnosis))
     return 1 if diagnosis.found else 0

@@ -1,8 +1,9 @@
-"""Asking the probes one after another, and what they found."""
+"""Asking the probes, each as soon as what it stands on is known to be well, and what they found."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 
@@ -72,24 +73,28 @@ def diagnose(lab: Lab, called: str = "lab") -> Diagnosis:
 
     What stands on something broken is not looked at: its symptoms would be the broken thing's.
     """
-    found: dict[str, list[Found]] = {}
-    not_looked_at = []
     sign_in = cache(lab.session)
-    for name, (probe, needs) in PROBES.items():
-        if any(need not in found or found[need] for need in needs):
-            not_looked_at.append(name)
-            continue
+    looked: dict[str, Future[list[Found] | None]] = {}
+
+    def look(name: str, probe: Probe, needs: tuple[str, ...]) -> list[Found] | None:
+        if any(looked[need].result() != [] for need in needs):
+            return None
         causes: list[Found] = []
         try:
             for cause, evidence in probe(lab, sign_in):
                 causes.append(Found(problem(cause, lab=called) if isinstance(cause, str) else cause, evidence))
-        except probes.NotThere:
-            continue
         except LabkitError as error:
             causes.append(Found(*probes.in_its_own_words(error)))
-        found[name] = causes
+        return causes
+
+    with ThreadPoolExecutor(len(PROBES)) as pool:
+        for name, probe in PROBES.items():
+            looked[name] = pool.submit(look, name, *probe)
+    for name in [name for name, each in looked.items() if isinstance(each.exception(), probes.NotThere)]:
+        del looked[name]
+    found = {name: each.result() for name, each in looked.items()}
     return Diagnosis(
-        found=tuple(each for causes in found.values() for each in causes),
-        well=tuple(name for name, causes in found.items() if not causes),
-        not_looked_at=tuple(not_looked_at),
+        found=tuple(each for causes in found.values() for each in causes or ()),
+        well=tuple(name for name, causes in found.items() if causes == []),
+        not_looked_at=tuple(name for name, causes in found.items() if causes is None),
     )

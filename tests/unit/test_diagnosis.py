@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from threading import Barrier
 from types import SimpleNamespace
 from typing import Any, cast, get_args
 
@@ -10,7 +11,7 @@ import pytest
 
 from labkit.cluster.access import Rbac
 from labkit.cluster.kubectl import KubectlAnswer
-from labkit.common.errors import ClusterError, LabkitError, SignInRefused, Unauthorized
+from labkit.common.errors import ClusterError, SignInRefused, Unauthorized
 from labkit.common.platform_folder import OWN
 from labkit.common.problems import Problem, ids
 from labkit.doctor import diagnose, diagnosis, probes
@@ -27,7 +28,7 @@ def lab() -> Any:
     return SimpleNamespace(session=str, settings=SimpleNamespace(folder="/h"), workshop=workshop)
 
 
-def fails(error: LabkitError) -> Any:
+def fails(error: Exception) -> Any:
     """Give a call that ends with an error."""
 
     def call(*_: object) -> None:
@@ -88,3 +89,28 @@ def test_a_full_disk_is_named_with_its_folder(lab: Any) -> None:
     assert isinstance(problem, Problem)
     assert (problem.id, problem.why) == ("disk-full", "the disk that holds /h is full")
     assert seen == "10 MB free at /h"
+
+
+def test_probes_that_need_nothing_of_each_other_look_at_once_and_the_table_gives_the_order(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes of it is the same as one after another: the deepest cause first."""
+    both = Barrier(2, timeout=10)
+
+    def looks(name: str, *causes: str) -> Any:
+        def probe(*_: object) -> probes.Causes:
+            both.wait()
+            yield from ((cause, name) for cause in causes)
+
+        return probe
+
+    table = {
+        "realm": (looks("realm"), ()),
+        "trust": (looks("trust", "wrong-ca"), ()),
+        "portal": (fails(probes.NotThere()), ("realm",)),
+        "people": (looks("people"), ("realm", "trust")),
+        "access": (looks("access"), ("people",)),
+    }
+    monkeypatch.setattr(diagnosis, "PROBES", table)
+    said = diagnose(cast("Lab", lab))
+    assert (said.names, said.well, said.not_looked_at) == (["wrong-ca"], ("realm",), ("people", "access"))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
+from ...cluster.local import SERVERS
 from ...common.display import Finding
 from ...common.errors import Unauthorized
 from ...lab import Lab
@@ -55,8 +56,10 @@ def take_by(lab: Lab, rule: str) -> None:
     trust = sandbox.cluster.trust
     declared = replace(trust.declared, authentication=trust.file.with_values(values))
     with sandbox.processes.lock():
-        # A server that runs would read the changed file in its own time, and pass over a wrong one without a word.
-        sandbox.cluster.stop()
+        # One that runs would read the changed file in its own time, and pass over a wrong one without a word.
+        # It waits for its clients before it ends, so they are stopped first.
+        for server in reversed(SERVERS[1:]):
+            sandbox.processes.stop(server)
         sandbox.cluster.provider.start(replace(trust, declared=declared, style="structured"))
     with suppress(Unauthorized):
         sandbox.cluster.api(sandbox.session(sandbox.workshop.administrator.username)).wait_until_known()
