@@ -113,7 +113,7 @@ class Practice(Displayed):
 
     def mended(self) -> None:
         """Raise `CheckFailed`, in the doctor's words, unless nothing is wrong any more."""
-        print("… looking at everything once more, some ten seconds", flush=True)
+        print("… looking at everything once more, some seconds", flush=True)
         diagnosis = settled(self.doctor, lambda seen: not seen.found, _READ_SECONDS)
         if diagnosis.found:
             first = diagnosis.found[0]
