@@ -54,7 +54,7 @@ coverage: $(READY) ## run the unit tests, and list the lines of labkit that they
 	@.venv/bin/python -m coverage combine --quiet
 	@.venv/bin/python -m coverage report
 
-test: $(if $(ONE),$(READY),check) ## check, then the unit tests, the tests on real servers, and the labs but 07 under nbval; T=PATH: only what is there
+test: $(if $(ONE),$(READY),check) ## check, then the unit tests, the tests on real servers, and the labs but 07 headless, in JupyterLab and under nbval; T=PATH: only what is there
 ifdef ONE
 	@.venv/bin/python -m pytest $(ONE)
 else

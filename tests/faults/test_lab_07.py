@@ -1,4 +1,4 @@
-"""The lab of faults, under nbval and in a real JupyterLab; the other labs are in tests/notebooks."""
+"""The lab of faults, under nbval and in JupyterLab; the others are in test_runner, test_labs_elsewhere and test_in_jupyterlab."""
 
 from __future__ import annotations
 

@@ -161,6 +161,9 @@ def test_a_run_that_passed_leaves_no_process(finished: Path) -> None:
     home = finished.with_name("run-home")
     assert (home / "home.json").exists()
     assert on_record(home) == []
+    lab = Lab(Settings.load({"LABKIT_HOME": str(home)}))
+    assert lab.processes.names() == []
+    assert [server.state for server in lab.status().servers] == ["stopped"] * 5
 
 
 @pytest.mark.fault("Commands", "a cell fails in make run-labs", "the run stops with cell, error and log; its servers stay to be looked at")

@@ -267,9 +267,14 @@ def test_without_a_default_route_the_api_server_starts(idle_lab: object) -> None
     program = idle_lab.toolchain.ensure("kube-apiserver")["kube-apiserver"].path
     server = provider._api_server({"kube-apiserver": program}, idle_lab.cluster.trust)
     before = set(psutil.Process().children(recursive=True))
-    # Nothing listens at etcd's port: as far as that it comes only with an address.
-    command = ["unshare", "--net", "timeout", "20", *server.argv]
-    said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    # Nothing listens at etcd's port: as far as asking there it comes only with an address.
+    with subprocess.Popen(["unshare", "--net", *server.argv], stderr=subprocess.PIPE, text=True) as started:
+        assert started.stderr is not None
+        said = ""
+        while "Error while dialing" not in said and (line := started.stderr.readline()):
+            said += line
+        started.kill()
+    assert "Error while dialing" in said
     assert "no default routes" not in said
     assert "AdvertiseAddress" not in said
     assert set(psutil.Process().children(recursive=True)) <= before
