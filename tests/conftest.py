@@ -96,8 +96,10 @@ def _run_lab(name: str, home: Path, variables: Mapping[str, str] | None = None, 
     # Exercises with their solutions, as in a headless run; or as they are, for somebody who only looks around.
     nbformat.write(solved(cells) if exercises else cells, notebook)
     # One run per notebook, since after a failed cell nbval goes on to the next ones.
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-x", "-q", "-p", "no:cacheprovider", str(notebook)]
-    env = {**os.environ, "LABKIT_HOME": str(home), **(variables or {})}
+    options = ("-p", "nbval.plugin", "--nbval-lax", "--nbval-current-env", "-x", "-q", "-p", "no:cacheprovider")
+    command = [sys.executable, "-m", "pytest", *options, str(notebook)]
+    # The other plugins take longer to load than a short lab's cells.
+    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "LABKIT_HOME": str(home), **(variables or {})}
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=LAB_SECONDS, check=False, cwd=home)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
