@@ -10,6 +10,7 @@ import os
 import pwd
 import shlex
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,16 +22,25 @@ CODE = Path(__file__).resolve().parents[2]
 
 _PRIVATE = 0o077
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_before, _changing = list[int](), threading.Lock()
 
 
 @contextmanager
 def privately() -> Iterator[int]:
-    """Have whatever is made meanwhile, by this process and its children, be the person's alone; gives the umask that they had set."""
-    before = os.umask(_PRIVATE)
+    """Have whatever is made meanwhile, by this process and its children, be the person's alone; gives the umask that they had set.
+
+    That is the process's, so the last thread to leave puts it back.
+    """
+    with _changing:
+        _before.append(os.umask(_PRIVATE))
     try:
-        yield before
+        yield _before[0]
     finally:
-        os.umask(before)
+        with _changing:
+            first = _before[0]
+            _before.pop()
+            if not _before:
+                os.umask(first)
 
 
 def make_private(folder: Path) -> None:

@@ -81,9 +81,10 @@ class Store:
         except OSError as error:
             raise ToolchainError("cache-not-writable", folder=self._programs, reason=error) from error
         with lock, privately():
-            for left_behind in self._programs.glob(f".making-{what}-*"):
+            # No name of another batch begins like this.
+            for left_behind in self._programs.glob(f".making-{what}.*"):
                 shutil.rmtree(left_behind, ignore_errors=True)
-            with tempfile.TemporaryDirectory(prefix=f".making-{what}-", dir=self._programs, ignore_cleanup_errors=True) as work:
+            with tempfile.TemporaryDirectory(prefix=f".making-{what}.", dir=self._programs, ignore_cleanup_errors=True) as work:
                 yield Path(work)
 
     def require_room(self, recipe: Recipe) -> None:

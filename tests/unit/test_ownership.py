@@ -18,7 +18,7 @@ import labkit.common.ownership
 import labkit.config.settings
 from labkit.cli import main
 from labkit.common.errors import SettingsError
-from labkit.common.ownership import make_private, require_own
+from labkit.common.ownership import make_private, privately, require_own
 from labkit.config.settings import FIRST_LAB, Settings, find_root, own_root
 from labkit.config.state_folder import open_state_folder
 from labkit.lab import Lab
@@ -264,6 +264,16 @@ def test_what_labkit_makes_is_ones_own_whatever_the_umask(tmp_path: Path) -> Non
     found = modes(tmp_path / "new")
     assert {found[name] for name in ("new", "new/cache", "new/cache/programs", "new/cache/logs", "new/home")} == {0o700}
     assert {name: oct(mode) for name, mode in found.items() if mode & 0o022} == {}
+    assert os.umask(0) == 0
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_what_threads_make_at_once_is_private_until_the_last_is_done() -> None:
+    first, second = privately(), privately()
+    assert (first.__enter__(), second.__enter__()) == (0, 0)
+    first.__exit__(None, None, None)
+    assert os.umask(0o077) == 0o077
+    second.__exit__(None, None, None)
     assert os.umask(0) == 0
 
 

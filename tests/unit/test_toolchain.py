@@ -332,6 +332,12 @@ def test_an_interrupted_build_leaves_no_process_and_the_next_one_works(machine: 
     assert machine.kept() == ["etcd-3.7.3"]
 
 
+def test_another_batch_of_a_similar_name_keeps_its_work(machine: Machine) -> None:
+    cache = store.Store(machine.cache)
+    with cache.making("keycloak-start") as work, cache.making("keycloak"):
+        assert work.is_dir()
+
+
 @pytest.fixture
 def announced(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Set once a set-up says that it waits."""
