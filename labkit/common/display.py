@@ -210,13 +210,19 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
 class Progress:
     """What a long piece of work says of itself; made by `progress`."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, ended: threading.Event | None = None) -> None:
         self._text, self._detail = text, ""
-        self._started = time.monotonic()
+        self._started, self._ended = time.monotonic(), ended
 
     def update(self, detail: str) -> None:
-        """Say what is going on just now."""
+        """Say what is going on just now.
+
+        Raises:
+            KeyboardInterrupt: The work is to end.
+        """
         self._detail = detail
+        if self._ended and self._ended.is_set():
+            raise KeyboardInterrupt
 
     def seconds(self) -> float:
         """How long it has taken so far."""
@@ -234,12 +240,13 @@ _going: list[Progress] = []
 
 
 @contextmanager
-def progress(text: str, *, after: float = 0) -> Iterator[Progress]:
+def progress(text: str, *, after: float = 0, ended: threading.Event | None = None) -> Iterator[Progress]:
     """Show that work such as "building kube-apiserver" goes on: a line kept up to date in a terminal, one now and then elsewhere.
 
     A terminal's line is of all work that goes on just then. What is done within ``after`` seconds is not spoken of.
+    Once ``ended`` is set, the work ends the next time that it says something of itself.
     """
-    work, done = Progress(text), threading.Event()
+    work, done = Progress(text, ended), threading.Event()
     stream, live = sys.stdout, sys.stdout.isatty()
     clear = "\r\x1b[K" if live else ""
 
@@ -248,10 +255,10 @@ def progress(text: str, *, after: float = 0) -> Iterator[Progress]:
         # Who finds that the reader is gone is the thread that works.
         with suppress(BrokenPipeError):
             while not done.wait(_LIVE_SECONDS if live else _QUIET_SECONDS):
-                line = " ".join(each.line() for each in _going) if live else work.line()
-                # One that the terminal breaks could not be written over.
-                line = line[: (_terminal_width() or 80) - 1] if live else line
-                print(f"{clear}{line}", end="" if live else "\n", file=stream, flush=True)
+                # A line that the terminal breaks could not be written over.
+                share = (_terminal_width() or 80) // max(1, len(_going)) - 1
+                line = " ".join(each.line()[:share] for each in tuple(_going)) if live else f"{work.line()}\n"
+                print(f"{clear}{line}", end="", file=stream, flush=True)
 
     _going.append(work)
     ticker = threading.Thread(target=tick, daemon=True)
@@ -265,4 +272,5 @@ def progress(text: str, *, after: float = 0) -> Iterator[Progress]:
         done.set()
         ticker.join()
         if work.seconds() >= after:
-            print(f"{clear}{work.end(mark)}", file=stream, flush=True)
+            # In one piece, as another thread may write too.
+            print(f"{clear}{work.end(mark)}\n", end="", file=stream, flush=True)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ class Store:
         if cache.is_dir():
             self._require_own()
         self._programs, self._logs = cache / "programs", cache / "logs"
+        self._held, self._freed = list[Recipe](), threading.Condition()
 
     def get(self, slot: str) -> Program | None:
         """The program in the folder of this name; nothing is run for it."""
@@ -64,11 +66,12 @@ class Store:
         return log
 
     @contextlib.contextmanager
-    def making(self, what: str) -> Iterator[Path]:
+    def making(self, what: str, ended: threading.Event | None = None) -> Iterator[Path]:
         """Be the only one that makes this, in a temporary folder that is gone afterwards.
 
         Args:
             what: A recipe's batch, or ``bundle``.
+            ended: Set when it is not to be waited for any longer.
 
         Raises:
             ToolchainError: The cache can't be written.
@@ -77,7 +80,7 @@ class Store:
         try:
             make_private(self._programs)
             self._require_own()
-            lock = _locked(self._programs / f"{what}.lock", what)
+            lock = _locked(self._programs / f"{what}.lock", what, ended)
         except OSError as error:
             raise ToolchainError("cache-not-writable", folder=self._programs, reason=error) from error
         with lock, privately():
@@ -87,27 +90,43 @@ class Store:
             with tempfile.TemporaryDirectory(prefix=f".making-{what}.", dir=self._programs, ignore_cleanup_errors=True) as work:
                 yield Path(work)
 
-    def require_room(self, recipe: Recipe) -> None:
-        """Refuse work that this machine has too little disk or memory for.
+    @contextlib.contextmanager
+    def room(self, recipe: Recipe) -> Iterator[None]:
+        """Hold the disk and the memory that making takes; what doesn't fit in beside what is made just then waits until it does.
 
         Raises:
-            ToolchainError: There is too little of one of them.
+            ToolchainError: This machine has too little of one of them.
         """
-        disk, memory = shutil.disk_usage(self._programs).free / _GB, psutil.virtual_memory().available / _GB
+        with self._freed:
+            self._freed.wait_for(lambda: self._fits(recipe))
+            self._held.append(recipe)
+        try:
+            yield
+        finally:
+            with self._freed:
+                self._held.remove(recipe)
+                self._freed.notify_all()
+
+    def _fits(self, recipe: Recipe) -> bool:
+        disk = shutil.disk_usage(self._programs).free / _GB - sum(held.disk_gb for held in self._held)
+        memory = psutil.virtual_memory().available / _GB - sum(held.memory_gb for held in self._held)
+        if self._held:
+            return disk >= recipe.disk_gb and memory >= recipe.memory_gb
         if disk < recipe.disk_gb:
             needed = f"{recipe.disk_gb:g}"
             raise ToolchainError("build-disk-short", name=recipe.batch, free=f"{disk:.1f}", folder=self._programs, needed=needed)
         if memory < recipe.memory_gb:
             raise ToolchainError("build-memory-short", name=recipe.batch, free=f"{memory:.1f}", needed=f"{recipe.memory_gb:g}")
+        return True
 
     def _require_own(self) -> None:
         require_own(self._cache, "the programs that labkit runs", "export LABKIT_CACHE=~/labkit-cache")
 
 
-def _locked(file: Path, name: str) -> contextlib.AbstractContextManager[object]:
+def _locked(file: Path, name: str, ended: threading.Event | None) -> contextlib.AbstractContextManager[object]:
     lock = FileLock(file, mode=0o600)
     try:
         return lock.acquire(timeout=1)
     except Timeout:
         with progress(f"waiting for another set-up that makes {name}"):
-            return lock.acquire()
+            return lock.acquire(cancel_check=ended.is_set if ended else None)

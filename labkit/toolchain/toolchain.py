@@ -6,11 +6,13 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.display import Table, progress
 from ..common.errors import ToolchainError
+from .at_once import AtOnce
 from .pins import PINS
 from .recipe import Program, Recipe
 from .store import Store
@@ -37,18 +39,13 @@ class Toolchain:
         self._pins = pins
 
     def ensure(self, *names: str) -> dict[str, Program]:
-        """Have these programs, and make those that are missing; that takes minutes and shows progress.
+        """Have these programs, and make those that are missing, all at once; that takes minutes and shows progress.
 
         Raises:
             ToolchainError: One can't be made, or there is no such name.
         """
-        missing: dict[str, list[Recipe]] = {}
-        for name in names:
-            if self.find(name) is None:
-                missing.setdefault(self._pins[name].batch, []).append(self._pins[name])
-        for batch in missing.values():
-            self._make(batch)
-        return {name: self._have(name) for name in names}
+        with AtOnce() as at_once:
+            return self._ensure(names, at_once)
 
     def find(self, name: str) -> Program | None:
         """The program as found or cached; nothing is fetched or made for it.
@@ -137,16 +134,25 @@ class Toolchain:
             raise ToolchainError("program-gone", name=name)
         return program
 
-    def _make(self, batch: Sequence[Recipe]) -> None:
+    def _ensure(self, names: Sequence[str], at_once: AtOnce) -> dict[str, Program]:
+        missing: dict[str, list[Recipe]] = {}
+        for name in names:
+            if self.find(name) is None:
+                missing.setdefault(self._pins[name].batch, []).append(self._pins[name])
+        begun = [at_once.begin(tuple(recipe.name for recipe in batch), partial(self._make, batch, at_once)) for batch in missing.values()]
+        at_once.finish(begun)
+        return {name: self._have(name) for name in names}
+
+    def _make(self, batch: Sequence[Recipe], at_once: AtOnce) -> None:
         """Download what of a batch can be had, and build the rest."""
-        with self._store.making(batch[0].batch) as work:
+        with self._store.making(batch[0].batch, at_once.ended) as work:
             looked = {recipe.name: recipe.look(self._environ) for recipe in batch}
             given = {name: dataclasses.replace(found, source=_copied(found)) for name, (found, _) in looked.items() if found}
-            refused = self._download([recipe for recipe in self._missing(batch) if recipe.name not in given], given, work)
+            refused = self._download([recipe for recipe in self._missing(batch) if recipe.name not in given], given, work, at_once)
             missing = self._missing(batch)
             try:
                 if missing:
-                    self._build(missing, given, work)
+                    self._build(missing, given, work, at_once)
             except ToolchainError as error:
                 why = "\n".join(filter(None, (*refused, *(line for recipe in missing for line in looked[recipe.name][1]), error.why)))
                 ways = tuple(dict.fromkeys((*(error.ways or filter(None, (error.fix,))), *batch[0].instead)))
@@ -156,7 +162,7 @@ class Toolchain:
     def _missing(self, batch: Sequence[Recipe]) -> list[Recipe]:
         return [recipe for recipe in batch if self.find(recipe.name) is None]
 
-    def _download(self, batch: Sequence[Recipe], given: dict[str, Program], work: Path) -> list[str]:
+    def _download(self, batch: Sequence[Recipe], given: dict[str, Program], work: Path, at_once: AtOnce) -> list[str]:
         """Have what a project publishes, as far as it can be had: in the cache, or in ``given`` if a program is to be made of it.
 
         Returns:
@@ -168,7 +174,7 @@ class Toolchain:
         refused: dict[str, None] = {}
         source = f"downloaded from {wanted[0].host}"
         try:
-            with progress(f"downloading {', '.join(recipe.name for recipe in wanted)} from {wanted[0].host}") as shown:
+            with progress(f"downloading {', '.join(recipe.name for recipe in wanted)} from {wanted[0].host}", ended=at_once.ended) as shown:
                 for recipe in wanted:
                     folder = work / "downloaded" / recipe.name
                     try:
@@ -185,12 +191,12 @@ class Toolchain:
             print(f"  {error}; instead: {wanted[0].source}", flush=True)
         return list(refused)
 
-    def _build(self, batch: Sequence[Recipe], given: Mapping[str, Program], work: Path) -> None:
+    def _build(self, batch: Sequence[Recipe], given: Mapping[str, Program], work: Path, at_once: AtOnce) -> None:
         first = batch[0]
-        needs = self.ensure(*first.needs)
-        self._store.require_room(first)
-        with progress(f"{first.doing} {', '.join(recipe.name for recipe in batch)}, {first.takes}") as shown:
-            tools = Tools(self._environ, work, self._store.log(first.batch), shown, needs, given)
+        needs = self._ensure(first.needs, at_once)
+        doing = f"{first.doing} {', '.join(recipe.name for recipe in batch)}, {first.takes}"
+        with self._store.room(first), progress(doing, ended=at_once.ended) as shown:
+            tools = Tools(self._environ, work, self._store.log(first.batch), shown, at_once.stdin, needs, given)
             made = first.build(batch, tools)
             for recipe in batch:
                 source = given[recipe.name].source if recipe.name in given else recipe.source

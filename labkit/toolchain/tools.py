@@ -36,6 +36,7 @@ class Tools:
         environ: Where the variables are taken from that each gets by name.
         work: A temporary folder; they run in it and keep their temporary files below it.
         log: The file that keeps their output.
+        stdin: A pipe; when it is closed, they are ended.
         needs: The programs that the recipe needs.
         given: What a program is to be made of, by its name, where one was found or downloaded; see `Recipe.used_as_is`.
     """
@@ -44,6 +45,7 @@ class Tools:
     work: Path
     log: Path
     progress: Progress
+    stdin: int
     needs: Mapping[str, Program]
     given: Mapping[str, Program]
 
@@ -76,7 +78,7 @@ class Tools:
         tail: deque[str] = deque(maxlen=_TAIL_LINES)
         with (
             self.log.open("a", encoding="utf-8") as log,
-            _started(*watchdog, *argv, env=env, cwd=cwd or self.work, stdin=subprocess.PIPE) as process,
+            _started(*watchdog, *argv, env=env, cwd=cwd or self.work, stdin=self.stdin) as process,
         ):
             try:
                 for coloured in process.stdout or ():
@@ -85,11 +87,10 @@ class Tools:
                     if line:
                         tail.append(line)
                         self.progress.update(line[:_DETAIL_WIDTH])
-            finally:
-                # Ends the tool where the reading was interrupted; Popen's own exit would not wait for that.
-                if process.stdin:
-                    process.stdin.close()
-                process.wait()
+            except BaseException:
+                # Popen's own exit waits for the tool, and does not end it.
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
         if process.returncode:
             raise ToolchainError("tool-failed", tool=Path(argv[0]).name, code=process.returncode, tail="\n".join(tail), log=self.log)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 
 import pytest
 
@@ -129,6 +130,25 @@ def test_a_terminals_line_is_of_all_work_that_goes_on(monkeypatch: pytest.Monkey
         while "… making tea (0 s) … baking (0 s)" not in terminal.getvalue():
             pass
     assert re.search(r"\r\x1b\[K✔ making tea \(\d+\.\d s\)\n$", terminal.getvalue())
+
+
+def test_each_of_several_pieces_of_work_has_its_part_of_a_terminals_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(labkit.common.display, "_LIVE_SECONDS", 0.01)
+    with progress("making tea of the finest leaves from far away, about 10 min"), progress("baking"):
+        while "… baking (0 s)" not in terminal.getvalue():
+            pass
+    assert max(map(len, re.split(r"\r\x1b\[K", terminal.getvalue().partition("✔")[0]))) < 60
+
+
+def test_work_that_is_to_end_does_so_when_it_says_something() -> None:
+    ended = threading.Event()
+    with pytest.raises(KeyboardInterrupt), progress("making tea", ended=ended) as work:  # noqa: PT012
+        work.update("boiling water")
+        ended.set()
+        work.update("pouring")
 
 
 def test_a_problem_of_several_lines_is_one_finding() -> None:

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -305,12 +306,18 @@ def test_a_folder_in_the_cache_that_is_not_whole_is_not_trusted_but_replaced(mac
     assert machine.tools().ensure("etcd")["etcd"].path.is_file()
 
 
+def hung(pids: Path) -> str:
+    """The lines of a program that writes its own and a child's process id to a file, and ends only when it is ended."""
+    return f'/bin/sleep 300 & echo "$$ $!" > {pids}.new; /bin/mv {pids}.new {pids}; wait'
+
+
 @pytest.mark.fault("Programs", "a build that is interrupted, also by kill -9", "no process and no cache of it is left; the next one works")
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_build_leaves_no_process_and_the_next_one_works(machine: Machine, tmp_path: Path, ending: signal.Signals) -> None:
-    pids = tmp_path / "pids"
-    machine.go(f'/bin/sleep 300 & echo "$$ $!" > {pids}.new; /bin/mv {pids}.new {pids}; wait')
-    script = "import sys, pathlib; from labkit.toolchain import Toolchain; Toolchain(pathlib.Path(sys.argv[1])).ensure('etcd')"
+    pids = [tmp_path / "go.pids", tmp_path / "npm.pids"]
+    machine.go(hung(pids[0]))
+    node(machine, hung(pids[1]))
+    script = "import sys, pathlib; from labkit.toolchain import Toolchain; Toolchain(pathlib.Path(sys.argv[1])).ensure('etcd', 'backstage')"
     root = str(Path(room.__file__).parents[2])
     setup = subprocess.Popen(
         [sys.executable, "-c", script, str(machine.cache)],
@@ -320,16 +327,136 @@ def test_an_interrupted_build_leaves_no_process_and_the_next_one_works(machine: 
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_until(pids.exists, "the build runs")
+        wait_until(lambda: all(file.exists() for file in pids), "both builds run")
         setup.send_signal(ending)
         setup.wait(timeout=20)
     finally:
         setup.kill()
-    wait_until(lambda: not any(map(runs, pids.read_text().split())), "the build is ended")
+    wait_until(lambda: not any(runs(pid) for file in pids for pid in file.read_text().split()), "the builds are ended")
     assert machine.tools().find("etcd") is None
+    if ending == signal.SIGINT:
+        assert machine.kept() == []
     machine.go()
-    assert machine.tools().ensure("etcd")["etcd"].version == "3.7.3"
-    assert machine.kept() == ["etcd-3.7.3"]
+    node(machine)
+    machine.tools().ensure("etcd", "backstage")
+    assert machine.kept() == ["backstage-0.18.0", "etcd-3.7.3"]
+
+
+def meets(mine: Path, other: Path) -> str:
+    """The lines of a program that fails unless another one runs at the same time."""
+    return f"> {mine}; i=0; until [ -e {other} ]; do i=$((i+1)); [ $i -lt 400 ] || exit 1; /bin/sleep 0.05; done\n"
+
+
+def test_what_does_not_need_each_other_is_made_at_once(machine: Machine, tmp_path: Path) -> None:
+    building, installing = tmp_path / "building", tmp_path / "installing"
+    machine.go(meets(building, installing) + GO_BUILD)
+    node(machine, meets(installing, building))
+    machine.tools().ensure("etcd", "backstage")
+    assert machine.kept() == ["backstage-0.18.0", "etcd-3.7.3"]
+
+
+@pytest.mark.fault(
+    "Programs", "one of the programs that are made at once can't be made", "that is the error; the others are ended, and their processes"
+)
+def test_where_one_fails_the_others_are_ended(machine: Machine, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    machine.go(hung(pids))
+    node(machine, f"until [ -e {pids} ]; do /bin/sleep 0.05; done; echo npm error code E404; exit 1")
+    with pytest.raises(ToolchainError) as caught:
+        machine.tools().ensure("etcd", "backstage")
+    assert caught.value.what == "backstage can't be had: npm failed with exit code 1"
+    assert not any(map(runs, pids.read_text().split()))
+    assert machine.kept() == []
+    node(machine)
+    machine.go()
+    machine.tools().ensure("etcd", "backstage")
+    assert machine.kept() == ["backstage-0.18.0", "etcd-3.7.3"]
+
+
+def test_where_one_fails_the_others_wait_no_longer_for_another_set_up(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def waits(text: str) -> AbstractContextManager[Progress]:
+        (machine.cache / "waits").touch()
+        return progress(text)
+
+    monkeypatch.setattr(store, "progress", waits)
+    machine.go()
+    node(machine, f"until [ -e {machine.cache}/waits ]; do /bin/sleep 0.05; done; exit 1")
+    with store.Store(machine.cache).making("etcd"), pytest.raises(ToolchainError, match="backstage can't be had"):
+        machine.tools().ensure("etcd", "backstage")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Written(Recipe):
+    """A kind of recipe that labkit does not have: a shell script that tells a version, which its own lines go before."""
+
+    lines: str = ""
+
+    def ingredients(self) -> Sequence[str]:
+        return (self.lines,)
+
+    def build(self, batch: Sequence[Recipe], tools: Tools) -> dict[str, Path]:
+        tools.run("/bin/sh", "-c", self.lines)
+        made = {}
+        for recipe in batch:
+            made[recipe.name] = tools.made(recipe.name) / recipe.name
+            made[recipe.name].write_text("#!/bin/sh\necho version 1.0\n")
+            made[recipe.name].chmod(0o755)
+        return made
+
+
+class NeedsBase(Written):
+    needs = ("base",)
+
+
+def written(name: str, lines: str, kind: type[Written] = Written) -> Written:
+    return kind(
+        name=name,
+        batch=name,
+        version="1.0",
+        at_least="1",
+        ask=("--version",),
+        answer="version (.+)",
+        doing="writing",
+        source="written",
+        takes="a moment",
+        kept_mb=1,
+        instead=(),
+        lines=lines,
+    )
+
+
+def all_of(machine: Machine, *recipes: Recipe) -> dict[str, Program]:
+    pins = {recipe.name: recipe for recipe in recipes}
+    return Toolchain(machine.cache, machine.environ, pins).ensure(*pins)
+
+
+def test_what_two_need_is_made_once_and_before_them(machine: Machine, tmp_path: Path) -> None:
+    order = tmp_path / "order"
+    base = written("base", f"/bin/sleep 0.2; echo base >> {order}")
+    two = (written(name, f"echo {name} >> {order}", NeedsBase) for name in ("one", "other"))
+    all_of(machine, *two, base)
+    assert order.read_text().split()[0] == "base"
+    assert sorted(order.read_text().split()) == ["base", "one", "other"]
+
+
+def test_where_what_is_needed_cannot_be_made_the_cause_is_said(machine: Machine, tmp_path: Path) -> None:
+    one = written("one", f"echo > {tmp_path / 'made'}", NeedsBase)
+    pins = {"one": one, "base": written("base", "echo no room; exit 7")}
+    with pytest.raises(ToolchainError) as caught:
+        Toolchain(machine.cache, machine.environ, pins).ensure("one")
+    assert caught.value.what == "one can't be had: base can't be had: sh failed with exit code 7"
+    assert caught.value.why == "no room"
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("resource", ["disk", "memory"])
+def test_what_has_no_room_beside_what_is_made_waits_for_it(machine: Machine, tmp_path: Path, resource: str) -> None:
+    """More than half of what is free is asked for, as a full disk can't be provoked."""
+    disk, memory = 0.6 * shutil.disk_usage(tmp_path).free / 1e9, 0.6 * psutil.virtual_memory().available / 1e9
+    alone = written("one", f"/bin/mkdir {tmp_path}/busy && /bin/sleep 0.3 && /bin/rmdir {tmp_path}/busy")
+    greedy = dataclasses.replace(alone, disk_gb=disk) if resource == "disk" else dataclasses.replace(alone, memory_gb=memory)
+    all_of(machine, *(dataclasses.replace(greedy, name=name, batch=name) for name in ("one", "other", "third")))
+    assert machine.kept() == ["one-1.0", "other-1.0", "third-1.0"]
 
 
 def test_another_batch_of_a_similar_name_keeps_its_work(machine: Machine) -> None:
@@ -344,7 +471,7 @@ def announced(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     event = threading.Event()
 
     def spy(text: str) -> AbstractContextManager[Progress]:
-        assert text == "waiting for another set-up that makes etcd"
+        assert text.startswith("waiting for another set-up that makes ")
         event.set()
         return progress(text)
 
@@ -355,9 +482,12 @@ def announced(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 @pytest.mark.fault("Programs", "two set-ups that build at once", "the second says that it waits; everything is built once")
 def test_two_set_ups_at_once_wait_for_each_other_and_build_once(machine: Machine, tmp_path: Path, announced: threading.Event) -> None:
     gate = tmp_path / "gate"
-    machine.go(f"until [ -e {gate} ]; do /bin/sleep 0.05; done\n{GO_BUILD}")
+    held = f"until [ -e {gate} ]; do /bin/sleep 0.05; done\n"
+    machine.go(held + GO_BUILD)
+    node(machine, held)
     results: list[dict[str, Program]] = []
-    both = [threading.Thread(target=lambda: results.append(machine.tools().ensure("etcd"))) for _ in range(2)]
+    orders = (("etcd", "backstage"), ("backstage", "etcd"))
+    both = [threading.Thread(target=lambda order=order: results.append(machine.tools().ensure(*order))) for order in orders]
     for thread in both:
         thread.start()
     said = announced.wait(timeout=20)
@@ -368,6 +498,7 @@ def test_two_set_ups_at_once_wait_for_each_other_and_build_once(machine: Machine
     assert len(results) == 2
     assert results[0] == results[1]
     assert [call.split()[1] for call in machine.called("go")].count("build") == 1
+    assert len(machine.called("npm")) == 1
 
 
 @pytest.mark.fault(
