@@ -65,6 +65,10 @@ class Store:
         write_private(log, "")
         return log
 
+    def last_time(self, batch: str) -> Path:
+        """The file that tells how long this took the last time, for people."""
+        return self._logs / f"{batch}.took"
+
     @contextlib.contextmanager
     def making(self, what: str, ended: threading.Event | None = None) -> Iterator[Path]:
         """Be the only one that makes this, in a temporary folder that is gone afterwards.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..common.display import Table, progress
 from ..common.errors import ToolchainError
+from ..config.files import write_private
 from .at_once import AtOnce
 from .pins import PINS
 from .recipe import Program, Recipe
@@ -194,7 +195,9 @@ class Toolchain:
     def _build(self, batch: Sequence[Recipe], given: Mapping[str, Program], work: Path, at_once: AtOnce) -> None:
         first = batch[0]
         needs = self._ensure(first.needs, at_once)
-        doing = f"{first.doing} {', '.join(recipe.name for recipe in batch)}, {first.takes}"
+        last = self._store.last_time(first.batch)
+        takes = f"{last.read_text(errors='replace')} the last time" if last.is_file() else first.takes
+        doing = f"{first.doing} {', '.join(recipe.name for recipe in batch)}, {takes}"
         with self._store.room(first), progress(doing, ended=at_once.ended) as shown:
             tools = Tools(self._environ, work, self._store.log(first.batch), shown, at_once.stdin, needs, given)
             made = first.build(batch, tools)
@@ -202,6 +205,7 @@ class Toolchain:
                 source = given[recipe.name].source if recipe.name in given else recipe.source
                 program = Program(recipe.name, recipe.version, made[recipe.name], source)
                 self._keep(recipe, self._slot(recipe), tools.made(recipe.name), program)
+            write_private(last, f"{shown.seconds():.0f} s")
 
     def _keep(self, recipe: Recipe, slot: str, folder: Path, program: Program) -> None:
         """Move a program with its folder into the cache, once it has told its version."""

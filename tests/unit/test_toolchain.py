@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -188,6 +189,15 @@ def test_missing_go_programs_are_built_in_one_call_and_taken_from_the_cache_afte
     assert all(f"k8s.io/kubernetes/cmd/{name}" in machine.called("go")[1] for name in names)
     assert machine.tools().ensure(*names) == built
     assert machine.calls.read_text() == calls, "nothing is run for cached programs"
+
+
+def test_a_build_says_how_long_it_took_the_last_time(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.go()
+    for _ in range(2):
+        shutil.rmtree(machine.tools().ensure("etcd")["etcd"].path.parent)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("✔ building etcd, about 1 min (")
+    assert re.match(r"✔ building etcd, \d+ s the last time \(", second)
 
 
 def test_only_what_is_missing_is_built(machine: Machine) -> None:
