@@ -65,16 +65,16 @@ settings.register_profile("fuzz", settings.get_profile("judged"), max_examples=1
 settings.load_profile("judged")
 
 GROUPS = {
+    "lab with portal": "kratix pages pictures portal portal_permissions portal_publishing portal_sign_in portal_tokens steps",
     "lab": "causes cli cluster external isolation keycloak session shortages",
     "realms": "kind oidc_styles realm render schemas",
-    "lab with portal": "kratix pages pictures portal portal_permissions portal_publishing portal_sign_in portal_tokens steps",
     "other Keycloak": "hosted labs_elsewhere other_workshop",
 }
-"""The files of tests/integration that share servers; each group takes about the same time, and less than a third of the whole."""
+"""The files of tests/integration that share servers. A process begins with the group whose first test is next; the shortest is last."""
 
 GROUP_OF = {f"tests/integration/test_{name}.py": group for group, names in GROUPS.items() for name in names.split()} | {
     f"tests/integration/cases/test_{kind}.py": group
-    for group, kinds in (("lab with portal", "aeg"), ("lab", "bcdfhjklmnopqw"))
+    for group, kinds in (("lab with portal", "aeg"), ("lab", "bcdflmnopqw"), ("realms", "hjk"))
     for kind in kinds
 }
 
