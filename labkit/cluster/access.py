@@ -67,7 +67,7 @@ class Rbac:
         if gathered := sorted({binding.role for binding in self._declared.bindings} & GATHERED):
             # In a new cluster they are empty until a controller has gathered their rules, and whoever is bound to one may do nothing.
             # {.rules} alone would do for kubectl even while it is null.
-            self._kubectl("wait", "--for=jsonpath={.rules[0].verbs}", "clusterrole", *gathered, "--timeout=30s")
+            self._kubectl("wait", "--for=jsonpath={.rules[0].verbs}", "clusterrole", *gathered, "--timeout=55s")
         for wanted, there in self._pairs():
             if there and there.get("roleRef") != wanted.get("roleRef"):
                 self._kubectl("delete", "-f", "-", stdin=bundle([wanted]))
