@@ -30,6 +30,8 @@ SOURCES = Path(__file__).with_name("app")
 _ANSWER_SECONDS = 5
 # As much as the API server takes: a token names each group of its person, and a request has two tokens.
 _HEADERS = f"--max-http-header-size={1024 * 1024}"
+# Megabytes for objects that have just been made; Node's own 16 let it grow by 90 MB while it loads, and it starts no faster by them.
+_YOUNG = "--max-semi-space-size=4"
 _PIECE = 40
 
 
@@ -149,7 +151,7 @@ class Portal:
         trusted, secret = self._trusted(), self._secrets()
         return Server(
             name=self.name,
-            argv=(str(programs["node"].path), _HEADERS, "packages/backend", "--config", str(self._folder / self.app_config.name)),
+            argv=(str(programs["node"].path), _HEADERS, _YOUNG, "packages/backend", "--config", str(self._folder / self.app_config.name)),
             env={**listed(PORTAL), **self._variables(), **json.loads(secret.read_text()), "NODE_EXTRA_CA_CERTS": str(trusted)},
             cwd=app,
             ports=("portal",),
