@@ -197,6 +197,37 @@ def test_after_a_kill_of_the_very_first_up_the_next_one_works(tmp_path: Path, ch
                 lab.down()
 
 
+@pytest.mark.parametrize(
+    "server",
+    [
+        pytest.param(
+            server,
+            marks=pytest.mark.fault(
+                "Commands",
+                f"Ctrl-C at `labkit up` while {server} starts, and others beside it",
+                "what is not ready is stopped, what runs is on record; the next `labkit up` does the rest",
+            ),
+        )
+        for server in ("keycloak", "kube-apiserver")
+    ],
+)
+def test_an_interrupted_up_leaves_only_what_is_ready(lab: Lab, server: str) -> None:
+    lab.down()
+    # A terminal sends it to labkit and to all that labkit has started in the same group.
+    with subprocess.Popen([*LABKIT, "up"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0) as up:
+        wait_for(lambda: lab.processes.running(server) is not None)
+        os.killpg(up.pid, signal.SIGINT)
+        text, _ = up.communicate(timeout=COMMAND_SECONDS)
+    assert up.returncode == 130, text
+    assert f"✘ starting {server}" in text
+    assert "Traceback" not in text
+    assert lab.processes.running(server) is None
+    assert all(lab.processes.running(name) for name in lab.processes.names())
+    assert strays_of(lab.settings.folder) == []
+    assert_works("up")
+    assert_whole(lab)
+
+
 @contextmanager
 def at_once(*commands: tuple[str, ...]) -> Iterator[list[subprocess.Popen[str]]]:
     """Commands that run at the same time; none outlives the block."""
