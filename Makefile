@@ -88,10 +88,11 @@ bench: $(READY) ## measure what people and kubectl wait for, on real servers, be
 sizes: $(READY) ## count labkit's lines, packages, layers and imports, and the words in a sentence of its pages
 	@.venv/bin/python -m tests.sizes
 
-docs: $(READY) ## write docs/reliability.md and docs/troubleshooting.md from tests and doctor
+docs: $(READY) ## write docs/reliability.md, docs/troubleshooting.md and docs/glossary.md from what they are about
 	@said=$$(.venv/bin/python -m pytest --collect-only -qq -p no:nbval --faults-table docs/reliability.md tests) || { echo "$$said"; exit 1; }
 	@.venv/bin/python -m tests.troubleshooting > docs/troubleshooting.md
-	@echo "✔ wrote docs/reliability.md and docs/troubleshooting.md"
+	@.venv/bin/python -m tests.glossary > docs/glossary.md
+	@echo "✔ wrote docs/reliability.md, docs/troubleshooting.md and docs/glossary.md"
 
 browser: ## install a Chromium and NSS's certutil for the browser tests, by apt-get, as root, where they are missing
 	@{ { command -v $(CHROMIUMS); } && command -v certutil; } >/dev/null || { \

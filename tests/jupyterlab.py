@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import nbformat
 import requests
@@ -93,12 +94,13 @@ class JupyterLab:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[JupyterLab]:
-    """What ``make lab`` starts, in a checkout that has the notebooks only, with a state folder and settings of its own.
+    """What ``make lab`` starts, in a checkout that has the notebooks and docs only, with a state folder and settings of its own.
 
     Args:
         folder: An empty folder for all of that.
     """
-    shutil.copytree(find_root(Path(__file__)) / "notebooks", folder / "notebooks")
+    for name in ("notebooks", "docs"):
+        shutil.copytree(find_root(Path(__file__)) / name, folder / name)
     token = secrets.token_urlsafe(16)
     make_private(SHOTS)
     with own_state_folder(folder / "home") as home, driver() as playwright, (folder / "log").open("w") as log:
@@ -146,12 +148,17 @@ def _answering(runtime: Path, pid: int) -> str:
         return ""
 
 
+def colour(page: Page, scheme: Literal["light", "dark"]) -> None:
+    """Have JupyterLab in light or in dark."""
+    page.emulate_media(color_scheme=scheme)
+    expect(page.locator(f"body[data-jp-theme-light='{'true' if scheme == 'light' else 'false'}']")).to_be_attached()
+
+
 def _shoot(page: Page, name: str) -> None:
     """The whole notebook, in light and in dark."""
     panel = page.locator(".jp-WindowedPanel-outer")
     page.set_viewport_size({"width": 1400, "height": min(panel.evaluate("panel => panel.scrollHeight") + 120, TALLEST)})
     panel.evaluate("panel => panel.scrollTo(0, 0)")
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        expect(page.locator(f"body[data-jp-theme-light='{'true' if scheme == 'light' else 'false'}']")).to_be_attached()
+        colour(page, scheme)
         page.screenshot(path=SHOTS / f"{name}-{scheme}.png", animations="disabled")

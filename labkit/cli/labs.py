@@ -52,6 +52,10 @@ def lab(args: Namespace) -> None:
     for notebook in sorted((root / "notebooks").glob("*.ipynb")):
         if not (work / notebook.name).exists():
             shutil.copy(notebook, work)
+    # JupyterLab shows nothing outside of the copy, and there a lab's link to ../docs leads to docs.
+    for page in (root / "docs").glob("glossary.md"):
+        (work / "docs").mkdir(exist_ok=True)
+        shutil.copy(page, work / "docs")
     tell_of_neighbours(lab)
     print(_OPENS.format(work=work), flush=True)
     programs = Path(sys.executable).parent
@@ -151,6 +155,21 @@ def agenda(_: Namespace) -> None:
     from ..course.steps import agenda
 
     print(agenda(find_root() / "build" / "labs" / "summary.json"))
+
+
+@verb(argument("term", nargs="*", help="a term such as audience or ID token, or how it begins; if left out all are listed"))
+def explain(args: Namespace) -> None:
+    """Explain a term of the labs in two sentences."""
+    from ..course.glossary import glossary, meant
+
+    word, terms = " ".join(args.term), glossary()
+    found = meant(word)
+    if not word:
+        print("\n".join(found))
+    elif len(found) == 1 and found[0].casefold().startswith(word.casefold()):
+        print(f"{found[0]}\n\n{terms[found[0]]}", end="")
+    else:
+        no_such("term", word, found or terms)
 
 
 @verb(argument("labs", nargs="*", metavar="LAB", help="labs such as 01-keycloak or 01, in the workshop's order; all if left out"), JSON)

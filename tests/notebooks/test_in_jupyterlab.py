@@ -74,6 +74,14 @@ def test_make_lab_opens_at_the_first_lab_beside_all_the_others(jupyterlab: Jupyt
     page.close()
 
 
+def test_a_term_leads_to_its_place_in_the_glossary(jupyterlab: JupyterLab) -> None:
+    page = jupyterlab.open("01-keycloak")
+    page.get_by_role("link", name="password grant").click()
+    expect(page.locator(".jp-MarkdownViewer").get_by_role("heading", name="password grant")).to_be_in_viewport()
+    page.screenshot(path=SHOTS / "glossary.png")
+    page.close()
+
+
 def test_a_terminal_in_it_finds_labkit_and_a_kubectl_and_nobody_is_asked_about_news(jupyterlab: JupyterLab) -> None:
     path = psutil.Process(jupyterlab.pid).environ()["PATH"]
     assert shutil.which("labkit", path=path) == str(Path(sys.executable).with_name("labkit"))

@@ -12,6 +12,7 @@ from labkit.cli.command import working
 from labkit.cli.verbs import main
 from labkit.common.errors import WorkshopError
 from labkit.course import runner
+from labkit.course.glossary import glossary
 from labkit.course.runner import RunResult
 from labkit.course.steps import LABS, the_lab
 
@@ -63,6 +64,28 @@ def test_an_unknown_lab_is_answered_with_all_labs(line: str, said: str, capsys: 
         main(line.split())
     assert ended.value.code == 2
     assert f"{said}; there are: {', '.join(info.name for info in LABS)}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("asked", "term"), [("audience", "audience"), ("AUD", "audience"), ("id token", "ID token"), ("403", "403")])
+def test_a_term_is_explained_by_its_name_or_how_it_begins(asked: str, term: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", *asked.split()]) == 0
+    assert capsys.readouterr().out == f"{term}\n\n{glossary()[term]}"
+
+
+@pytest.mark.parametrize(
+    ("asked", "near"),
+    [("isuer", "issuer"), ("claims", "claim"), ("client scope", "client, scope"), ("4", "401, 403"), ("x", ", ".join(glossary()))],
+)
+def test_an_unknown_term_is_answered_with_those_like_it(asked: str, near: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["explain", asked])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"✘ there is no term {asked!r}; there are: {near}\n"
+
+
+def test_explain_alone_lists_the_terms(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain"]) == 0
+    assert capsys.readouterr().out.splitlines() == list(glossary())
 
 
 def test_an_unknown_step_of_a_lab_is_answered_with_its_steps(capsys: pytest.CaptureFixture[str]) -> None:

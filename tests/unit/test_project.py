@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tokenize
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from packaging.utils import canonicalize_name
 
 from labkit.cluster.access import LIST_BINDINGS
 from labkit.common.problems import catalogue, problem
+from labkit.course.glossary import glossary as terms
 from labkit.course.steps import STEPS
-from tests.troubleshooting import page
+from tests import glossary, troubleshooting
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -35,6 +36,9 @@ COVERED = sorted(
     str(file.relative_to(ROOT)) for pattern in DIALECT["covered"] for file in ROOT.glob(pattern) if "node_modules" not in file.parts
 )
 GLOSSARY = "## Words\n"
+
+PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", *sorted(str(file.relative_to(ROOT)) for file in ROOT.glob("docs/*.md"))]
+PAGES += [f"notebooks/{file.name}" for file in NOTEBOOKS]
 
 PUBLIC = r"^(from|import) (keycloak|kubernetes|requests)\b"
 
@@ -223,8 +227,14 @@ def test_the_page_on_faults_is_what_the_tests_say(tmp_path: Path) -> None:
     assert page.read_text() == (ROOT / "docs" / "reliability.md").read_text(), "it has gone stale: make docs"
 
 
-def test_the_page_on_troubleshooting_is_what_the_doctor_knows() -> None:
-    assert page() == (ROOT / "docs" / "troubleshooting.md").read_text(), "it has gone stale: make docs"
+@pytest.mark.parametrize(("name", "page"), [("troubleshooting", troubleshooting.page), ("glossary", glossary.page)])
+def test_a_page_that_is_made_is_up_to_date(name: str, page: Callable[[], str]) -> None:
+    assert page() == (ROOT / "docs" / f"{name}.md").read_text(), "it has gone stale: make docs"
+
+
+def test_a_term_has_two_sentences_each_on_its_line() -> None:
+    assert {term: text for term, text in terms().items() if not re.fullmatch(r"(.+[^.]\.\n){2}", text)} == {}
+    assert list(terms()) == sorted(terms(), key=str.casefold)
 
 
 def test_what_the_doctor_goes_by_leads_to_causes_that_it_knows_and_its_command_is_the_one_that_labs_name() -> None:
@@ -245,15 +255,18 @@ def test_plain_words(name: str) -> None:
     assert found == [], "see CONTRIBUTING.md, Words; the patterns are in tests/unit/dialect.yaml"
 
 
-@pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", *(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md"))]
-)
+@pytest.mark.parametrize("name", PAGES)
 def test_paths_in_pages(name: str) -> None:
-    """A page names and links files that exist; placeholders (NAME, NN) and the example's lab are none."""
-    text = (ROOT / name).read_text()
+    """A page names and links files and headings that exist; placeholders (NAME, NN), the example's lab and a label's name are none."""
+    page = ROOT / name
+    text = _prose(page) if page.suffix == ".ipynb" else page.read_text()
     named = {ROOT / path for path in re.findall(r"`((?:labkit|tests|notebooks|docs|\.github)/[^`\s*]*)`", text)}
-    linked = {(ROOT / name).parent / path for path in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)}
-    assert [str(path) for path in named | linked if not path.exists() and not re.search("NAME|NN|lab_10_quota", path.name)] == []
+    linked = {
+        (page.parent / path if path else page, heading) for path, heading in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)", text)
+    }
+    missing = [str(path) for path in named | {path for path, _ in linked} if not path.exists()]
+    assert [path for path in missing if not re.search("NAME|NN|lab_10_quota|labkit/home$", path)] == []
+    assert [f"{path}#{heading}" for path, heading in linked if heading and heading not in _headings(path)] == []
 
 
 def test_glossary_is_whole() -> None:
@@ -375,6 +388,12 @@ def _prose(path: Path) -> str:
         return "\n".join(_source(cell) for cell in _notebook(path)["cells"] if cell["cell_type"] == "markdown")
     before, _, after = path.read_text().partition(GLOSSARY)
     return before + after.partition("\n## ")[2]
+
+
+def _headings(page: Path) -> set[str]:
+    """What a link can name of a page, in the form that GitHub gives its headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def _module_prose(path: Path) -> Iterator[str]:
