@@ -30,7 +30,7 @@ ONE := $(if $(findstring command line,$(origin T)),$(T))
 CHROMIUMS := chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run-labs unit coverage test test-faults fuzz test-kind check bench sizes browser docs down clean lock pins
+.PHONY: help setup lab run-labs unit coverage test test-faults fuzz test-kind check bench sizes pictures browser docs down clean lock pins
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -93,6 +93,9 @@ docs: $(READY) ## write docs/reliability.md, docs/troubleshooting.md and docs/gl
 	@.venv/bin/python -m tests.troubleshooting > docs/troubleshooting.md
 	@.venv/bin/python -m tests.glossary > docs/glossary.md
 	@echo "✔ wrote docs/reliability.md, docs/troubleshooting.md and docs/glossary.md"
+
+pictures: $(READY) ## take the README's picture of a lab in JupyterLab anew (docs/pictures)
+	@LABKIT_CLUSTER=local .venv/bin/python -m tests.pictures
 
 browser: ## install a Chromium and NSS's certutil for the browser tests, by apt-get, as root, where they are missing
 	@{ { command -v $(CHROMIUMS); } && command -v certutil; } >/dev/null || { \

@@ -152,6 +152,7 @@ def colour(page: Page, scheme: Literal["light", "dark"]) -> None:
     """Have JupyterLab in light or in dark."""
     page.emulate_media(color_scheme=scheme)
     expect(page.locator(f"body[data-jp-theme-light='{'true' if scheme == 'light' else 'false'}']")).to_be_attached()
+    expect(page.locator("#jupyterlab-splash")).to_have_count(0)
 
 
 def _shoot(page: Page, name: str) -> None:

@@ -1,4 +1,4 @@
-"""A Keycloak that one already has: the ``LABKIT_KEYCLOAK*`` variables. README.md tells what each says."""
+"""A Keycloak that one already has: the ``LABKIT_KEYCLOAK*`` variables. docs/operator.md tells what each says."""
 
 from __future__ import annotations
 

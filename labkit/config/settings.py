@@ -1,4 +1,4 @@
-"""Where things run: the LABKIT_* variables. README.md tells what each sets, and its default."""
+"""Where things run: the LABKIT_* variables. docs/operator.md tells what each sets, and its default."""
 
 from __future__ import annotations
 

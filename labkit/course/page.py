@@ -33,4 +33,5 @@ def write_page(folder: Path, labs: Sequence[LabResult]) -> None:
     whole = nbformat.v4.new_notebook(cells=cells, metadata={"title": "The labs, as they ran"})
     # With these emptied the page asks no other host for scripts; nothing in it needs them.
     exporter = HTMLExporter(require_js_url="", mathjax_url="", jquery_url="", jupyter_widgets_base_url="", mermaid_js_url="")
-    (folder / "index.html").write_text(exporter.from_notebook_node(whole)[0])
+    # In build/labs, docs are a folder further up than beside the notebooks.
+    (folder / "index.html").write_text(exporter.from_notebook_node(whole)[0].replace('href="../docs/', 'href="../../docs/'))

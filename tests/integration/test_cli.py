@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from labkit.config.settings import Settings
+from labkit.config.settings import Settings, find_root
 from labkit.course.steps import STEPS, overview
 from labkit.lab import Lab
 from tests.support import labkit
@@ -97,7 +98,7 @@ def test_up_says_who_else_is_on_the_machine(lab: Lab) -> None:
 
 
 def test_up_leaves_a_context_for_each_person_and_no_token(lab: Lab) -> None:
-    """README's first line of kubectl is for whoever has done nothing but `labkit up`."""
+    """The learner's guide has a line of kubectl for whoever has done nothing but `labkit up`."""
     lab.forget_people()
     assert labkit("up").returncode == 0
     assert "id-token" not in lab.cluster.kubeconfig.path.read_text()
@@ -105,6 +106,16 @@ def test_up_leaves_a_context_for_each_person_and_no_token(lab: Lab) -> None:
         who = lab.cluster.kubectl(username, "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}").output
         assert who == lab.workshop.user(username).email
         lab.sign_in(username)
+
+
+def test_the_readmes_python_runs_as_it_stands(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    (lines,) = re.findall(r"^```python\n(.*?)^```", (find_root() / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    exec(lines, {})  # noqa: S102 # it is our own page
+    said = capsys.readouterr().out
+    assert "['kube-dev']" in said
+    assert "user-dev@kratix.io" in said
+    assert "403" in said or "forbidden" in said
+    assert "team-blue" not in lab.cluster.admin_kubectl("get", "namespaces", "-o", "name").output
 
 
 def test_kubeconfig_is_named_and_merged_only_when_asked(lab: Lab, tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ GLOSSARY = "## Words\n"
 PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", *sorted(str(file.relative_to(ROOT)) for file in ROOT.glob("docs/*.md"))]
 PAGES += [f"notebooks/{file.name}" for file in NOTEBOOKS]
 
+MADE = {f"docs/{name}.md" for name in ("glossary", "reliability", "troubleshooting")}
+
 PUBLIC = r"^(from|import) (keycloak|kubernetes|requests)\b"
 
 every_lab = pytest.mark.parametrize("notebook", NOTEBOOKS[1:-1], ids=lambda path: path.name)
@@ -83,12 +85,11 @@ def test_cell_ids_are_the_labs_number_and_the_cells_in_order(notebook: Path) -> 
     assert ids == [f"{notebook.name[:2]}-{number:02}" for number in range(1, len(ids) + 1)]
 
 
-@every_notebook
-def test_each_sentence_has_a_line_of_its_own(notebook: Path) -> None:
-    prose = [_source(cell) for cell in _notebook(notebook)["cells"] if cell["cell_type"] == "markdown"]
-    lines = [line for text in prose for line in re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE).splitlines()]
-    several = [line for line in lines if not line.startswith("|") and re.search(r"[a-z`][.?!][)*_]* +[(*`]*[A-Z]", line)]
-    assert several == []
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in {*MADE, "docs/architecture.md"}])
+def test_each_sentence_has_a_line_of_its_own(name: str) -> None:
+    text = re.sub(r"^ *```.*?^ *```", "", _prose(ROOT / name), flags=re.DOTALL | re.MULTILINE)
+    lines = [line for line in text.splitlines() if not line.startswith("|")]
+    assert [line for line in lines if re.search(r"[a-z`][.?!][)*_]* +[(*`]*[A-Z]", line)] == []
 
 
 @every_notebook
@@ -264,9 +265,18 @@ def test_paths_in_pages(name: str) -> None:
     linked = {
         (page.parent / path if path else page, heading) for path, heading in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)", text)
     }
-    missing = [str(path) for path in named | {path for path, _ in linked} if not path.exists()]
+    shown = {page.parent / path for path in re.findall(r'\bsrc(?:set)?="([^"]+)"', text)}
+    missing = [str(path) for path in named | shown | {path for path, _ in linked} if not path.exists()]
     assert [path for path in missing if not re.search("NAME|NN|lab_10_quota|labkit/home$", path)] == []
     assert [f"{path}#{heading}" for path, heading in linked if heading and heading not in _headings(path)] == []
+
+
+def test_the_readme_is_short_and_has_no_figure_that_ages_and_leads_to_every_page() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 120
+    assert [line for line in text.splitlines() if len(line) > 160 and not line.startswith("|")] == []
+    assert re.findall(r"\b[\d.]+ ?(?:s|min|MB|GB)\b", text) == []
+    assert {page for page in PAGES[1:] if page.endswith(".md")} - set(re.findall(r"\]\(([^)#]+)", text)) == set()
 
 
 def test_glossary_is_whole() -> None:

@@ -37,6 +37,7 @@ from labkit.course.steps import (
     solved,
 )
 from labkit.lab import Lab
+from labkit.servers.machine import MEMORY_GB
 from labkit.toolchain import Toolchain
 
 
@@ -306,8 +307,11 @@ def test_the_agenda_sums_up_the_minutes_and_tells_the_machines_time_of_the_last_
     assert table.note.startswith(f"{sum(step.minutes for step in STEPS.values())} minutes in all")
 
 
-def test_the_instructors_guide_has_the_minutes_that_the_labs_have() -> None:
-    guide = (find_root() / "docs" / "instructor.md").read_text()
+def test_the_guides_have_the_minutes_that_the_labs_have_and_the_memory_that_lab_00_wants() -> None:
+    learner, guide = ((find_root() / "docs" / f"{reader}.md").read_text() for reader in ("learner", "instructor"))
+    listed = re.findall(r"^\| \[.*?\]\(\.\./notebooks/(.+)\.ipynb\) .*\| (\d+) \|$", learner, re.MULTILINE)
+    assert listed == [(i.name, str(i.minutes)) for i in LABS]
+    assert f" {MEMORY_GB:g} GB of free memory " in guide
     told = re.findall(r"^\| (\d\d-[a-z-]+) \| (\d+) \| (\d+) \|", guide, re.MULTILINE)
     assert told == [(i.name, str(i.minutes), str(sum(s.minutes for s in i.steps if s.exercise))) for i in LABS]
 

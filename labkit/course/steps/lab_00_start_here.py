@@ -16,8 +16,8 @@ LAB = add_lab("00-start-here", "Start here")
 def machine(lab: Lab) -> Iterator[Finding]:
     found = lab.machine()
     enough = found.memory_gb >= limits.MEMORY_GB or bool(lab.processes.names())
-    yield Finding(enough, f"{found.memory_gb:.1f} GB of memory available, {limits.MEMORY_GB:.0f} wanted", "close other programs")
-    text = f"{found.disk_gb:.0f} GB of disk free, {limits.DISK_GB:.0f} wanted"
+    yield Finding(enough, f"{found.memory_gb:.1f} GB of memory available, {limits.MEMORY_GB:g} wanted", "close other programs")
+    text = f"{found.disk_gb:.0f} GB of disk free, {limits.DISK_GB:g} wanted"
     yield Finding(found.disk_gb >= limits.DISK_GB, text, "make room on the disk")
 
 
