@@ -279,6 +279,14 @@ def test_the_readme_is_short_and_has_no_figure_that_ages_and_leads_to_every_page
     assert {page for page in PAGES[1:] if page.endswith(".md")} - set(re.findall(r"\]\(([^)#]+)", text)) == set()
 
 
+def test_the_operators_guide_has_every_variable() -> None:
+    code = "".join(
+        file.read_text() for pattern in ("*.py", "*.yaml") for file in (ROOT / "labkit").rglob(pattern) if "node_modules" not in file.parts
+    )
+    name = r"\bLABKIT_[A-Z_]+\b"
+    assert set(re.findall(name, code)) - set(re.findall(name, (ROOT / "docs" / "operator.md").read_text())) == set()
+
+
 def test_glossary_is_whole() -> None:
     """CONTRIBUTING.md explains each word that the check on plain words looks for."""
     glossary = (ROOT / "CONTRIBUTING.md").read_text().partition(GLOSSARY)[2].partition("\n## ")[0]
