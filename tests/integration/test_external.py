@@ -134,6 +134,15 @@ def test_what_the_labs_make_is_labelled_found_and_removed_and_nothing_else_chang
     assert file.read_bytes() == config
 
 
+def test_a_whole_up_starts_no_cluster_and_its_people_may_what_they_should(guest: Lab) -> None:
+    try:
+        guest.up()
+        assert guest.processes.names() == ["portal"]
+        guest.access_matrix().verify()
+    finally:
+        guest.down()
+
+
 def test_applied_again_each_object_is_unchanged(guest: Lab) -> None:
     guest.cluster.start()
     guest.cluster.rbac.apply()

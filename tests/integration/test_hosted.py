@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from labkit.cluster.local import SERVERS
 from labkit.common.errors import IdentityError, KeycloakUnreachable, SettingsError, SignInRefused
 from labkit.config.hosting import PUBLIC_CA
 from labkit.course.steps import STEPS, examine
@@ -288,6 +289,16 @@ def test_no_program_is_asked_for_that_only_a_keycloak_here_would_need(hosted: La
     seen = str(examine(hosted, "programs"))
     assert "kubectl" in seen
     assert "keycloak 26" not in seen
+
+
+def test_a_whole_up_starts_all_but_keycloak_and_its_people_may_what_they_should(hosted: Lab) -> None:
+    try:
+        hosted.up()
+        assert hosted.processes.names() == [*SERVERS, "portal"]
+        assert hosted.status().is_up
+        hosted.access_matrix().verify()
+    finally:
+        hosted.down()
 
 
 def test_stopping_everything_leaves_it_running_and_the_realm_there(team: Any, hosted: Lab) -> None:
