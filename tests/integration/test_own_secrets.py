@@ -94,8 +94,8 @@ def demo(home: Settings) -> Lab:
 
 
 @pytest.fixture
-def own(home: Settings, demo: Lab) -> Lab:
-    """The lab with secrets of its own, applied to a realm that had the published ones."""
+def own(home: Settings) -> Lab:
+    """The lab with secrets of its own, applied; after `demo` to a realm that had the published ones."""
     lab = opened(home, "own")
     lab.realm.apply()
     return lab
@@ -116,6 +116,7 @@ def test_with_the_published_secrets_another_account_is_anybody(demo: Lab) -> Non
     "another account of this machine asks for a token with the published password and client secret",
     "with LABKIT_SECRETS=own it gets none",
 )
+@pytest.mark.usefixtures("demo")
 def test_with_the_labs_own_it_is_nobody(own: Lab) -> None:
     for user in DEMO.realm.users:
         assert [another_account_asks(own, user, client)["error"] for client in (KUBE, PORTAL)] == ["unauthorized_client"] * 2
