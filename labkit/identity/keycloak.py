@@ -211,7 +211,8 @@ class Keycloak(ABC):
     def _send(self, method: str, url: str, fields: Mapping[str, str] | None = None) -> requests.Response:
         try:
             # Not sent on to wherever it says: what is posted are passwords.
-            return self._session.request(method, url, data=fields, timeout=_TIMEOUT_SECONDS, allow_redirects=False)
+            ca = str(self.ca) if self.ca else None
+            return self._session.request(method, url, data=fields, timeout=_TIMEOUT_SECONDS, allow_redirects=False, verify=ca)
         except requests.RequestException as error:
             raise self.unreachable(error) from None
 

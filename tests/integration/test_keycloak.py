@@ -39,7 +39,6 @@ def test_its_certificate_is_good_for_the_labs_authority_only(lab: Lab) -> None:
     "KeycloakUnreachable says so instead of calling the server down; nothing is sent",
 )
 def test_a_client_with_another_authority_does_not_get_through(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    lab = Lab(lab.settings)
     monkeypatch.setattr(lab.keycloak, "ca", lab.settings.folder / "tls" / "ca-clients.crt")
     for ask in (lab.keycloak.discovery, lab.keycloak.admin, lambda: lab.session("user-dev"), lab.realm.plan):
         with pytest.raises(KeycloakUnreachable) as caught:
