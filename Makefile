@@ -5,6 +5,9 @@ PYTHON ?= python3
 # Named after this folder's path: a .venv that was copied or moved with its checkout still points to the old one.
 READY := .venv/ready-$(shell pwd -P | cksum | cut -d ' ' -f 1)
 
+# The site's generator is no package of the labs, so it has an environment of its own.
+SITE_TOOLS := build/site-tools/ready
+
 # The records of the servers of this checkout's state folders: without them a running server could not be found and stopped.
 RECORDS := $(wildcard $(foreach folder,.labkit build/*,$(folder)/run/*.json $(folder)/practice/run/*.json))
 
@@ -26,11 +29,14 @@ UNIT := pytest --quiet -p no:nbval --numprocesses=4 --ignore=tests/unit/test_pro
 # As in: make test T=tests/unit/test_trust.py. T of a person's environment is not meant.
 ONE := $(if $(findstring command line,$(origin T)),$(T))
 
+COMPILE := .venv/bin/uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
+  --custom-compile-command "make lock" --quiet
+
 # Any of these will do for the browser tests.
 CHROMIUMS := chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run-labs unit coverage test test-faults fuzz test-kind check bench sizes pictures browser docs down clean lock pins
+.PHONY: help setup lab run-labs unit coverage test test-faults fuzz test-kind check bench sizes pictures browser docs docs-site down clean lock pins
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -97,6 +103,19 @@ docs: $(READY) ## write docs/reliability.md, docs/troubleshooting.md and docs/gl
 pictures: $(READY) ## take the README's picture of a lab in JupyterLab anew (docs/pictures)
 	@LABKIT_CLUSTER=local .venv/bin/python -m tests.pictures
 
+docs-site: $(SITE_TOOLS) ## make one searchable site of README, docs and the labs as `make run-labs` left them: build/site/
+	@.venv/bin/python -m tests.site write
+	@build/site-tools/bin/zensical build --clean --strict
+	@rm build/site/404.html # its links begin at a server's root, where a project's pages are not
+	@.venv/bin/python -m tests.site check
+	@echo "✔ build/site/index.html; with its search: .venv/bin/python -m http.server --bind 127.0.0.1 --directory build/site"
+
+$(SITE_TOOLS): site.lock $(READY)
+	@rm -rf build/site-tools
+	@.venv/bin/python -m venv build/site-tools
+	@build/site-tools/bin/python -m pip install --quiet --require-hashes --requirement site.lock
+	@touch $@
+
 browser: ## install a Chromium and NSS's certutil for the browser tests, by apt-get, as root, where they are missing
 	@{ { command -v $(CHROMIUMS); } && command -v certutil; } >/dev/null || { \
 	  command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || { \
@@ -113,9 +132,9 @@ clean: $(if $(RECORDS),$(READY)) ## stop this checkout's servers, remove .venv, 
 	@rm -rf .venv build .labkit
 	@echo "✔ removed .venv, build/ and .labkit/; work/ and the programs' cache are kept"
 
-lock: $(READY) ## pin the newest versions that pyproject.toml allows in requirements.lock
-	@.venv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet --output-file requirements.lock
+lock: $(READY) ## pin the newest versions that pyproject.toml allows in requirements.lock and site.lock
+	@$(COMPILE) --all-extras --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --group site --output-file site.lock
 	@echo "✔ requirements.lock: $$(grep -c '^[a-z].*==' requirements.lock) packages pinned"
 
 pins: $(READY) ## pin the SHA-256 of every official download in labkit/toolchain/official.txt; fails while one is open

@@ -29,6 +29,7 @@ from tests import glossary, troubleshooting
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMED_BY_THE_MISSION = {"jupyterlab", "papermill", "nbval", "kubernetes", "python-keycloak", "requests", "ipywidgets"}
+LOCKS = ["requirements.lock", "site.lock"]
 COPIED = ["Makefile", "pyproject.toml", "requirements.lock"]
 
 DIALECT = yaml.safe_load((Path(__file__).parent / "dialect.yaml").read_text())
@@ -135,7 +136,7 @@ def test_whatever_labkit_imports_is_a_dependency_of_its_own() -> None:
 
 
 def test_every_dependency_has_a_tested_lower_and_a_guarded_upper_bound() -> None:
-    operators = {str(r): {spec.operator for spec in r.specifier} for r in _declared("test", "dev")}
+    operators = {str(r): {spec.operator for spec in r.specifier} for r in (*_declared("test", "dev"), *_of_the_site())}
     assert {name: found for name, found in operators.items() if found != {">=", "<"}} == {}
 
 
@@ -152,9 +153,10 @@ def test_the_environment_for_conda_asks_for_the_same_python() -> None:
     assert f"python{_project()['project']['requires-python']}" in environment["dependencies"]
 
 
-def test_the_lock_pins_every_dependency_within_its_range() -> None:
-    locked = _locked()
-    wanted = [*_declared("test", "dev"), *map(Requirement, _project()["build-system"]["requires"])]
+@pytest.mark.parametrize("lock", LOCKS)
+def test_the_lock_pins_every_dependency_within_its_range(lock: str) -> None:
+    locked = _locked(lock)
+    wanted = [*_declared("test", "dev"), *map(Requirement, _project()["build-system"]["requires"])] if lock == LOCKS[0] else _of_the_site()
     outside = {
         str(requirement): locked.get(canonicalize_name(requirement.name), "missing")
         for requirement in wanted
@@ -163,16 +165,18 @@ def test_the_lock_pins_every_dependency_within_its_range() -> None:
     assert outside == {}, "run make lock"
 
 
-def test_every_line_of_the_lock_is_an_exact_version_with_its_hashes() -> None:
-    for entry in _lock_entries():
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_line_of_the_lock_is_an_exact_version_with_its_hashes(lock: str) -> None:
+    for entry in _lock_entries(lock):
         requirement, *hashes = entry.split(" --hash=")
         assert re.fullmatch(r"[a-z0-9.-]+==[^\s;*]+( ; .+)?", requirement), requirement
         assert hashes, f"{requirement} has no hash"
         assert [h for h in hashes if not re.fullmatch(r"sha256:[0-9a-f]{64}", h)] == []
 
 
-def test_the_lock_holds_no_addresses() -> None:
-    text = (ROOT / "requirements.lock").read_text()
+@pytest.mark.parametrize("lock", LOCKS)
+def test_the_lock_holds_no_addresses(lock: str) -> None:
+    text = (ROOT / lock).read_text()
     assert re.findall(r".*(?:://|--index|--extra-index|--find-links| @ ).*", text) == []
 
 
@@ -383,16 +387,20 @@ def _declared(*extras: str) -> list[Requirement]:
     return [Requirement(text) for text in project["dependencies"] + [t for e in extras for t in project["optional-dependencies"][e]]]
 
 
-def _lock_entries() -> list[str]:
-    text = (ROOT / "requirements.lock").read_text().replace("\\\n", " ")
+def _of_the_site() -> list[Requirement]:
+    return [Requirement(text) for text in _project()["dependency-groups"]["site"]]
+
+
+def _lock_entries(lock: str) -> list[str]:
+    text = (ROOT / lock).read_text().replace("\\\n", " ")
     lines = [re.sub(r"\s+", " ", line).strip() for line in text.splitlines()]
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def _locked() -> dict[str, list[str]]:
+def _locked(lock: str) -> dict[str, list[str]]:
     """Versions by package name; a package has several when its version depends on the Python."""
     found: dict[str, list[str]] = {}
-    for entry in _lock_entries():
+    for entry in _lock_entries(lock):
         name, version = entry.split()[0].split("==")
         found.setdefault(canonicalize_name(name), []).append(version)
     return found
