@@ -27,6 +27,14 @@ LABKIT_HOME names the folder of the lab that is meant (default: .labkit in the c
 """
 
 
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"labkit {version('labkit')}")
+        parser.exit()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb.
 
@@ -43,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print labkit's version")
     entered = parser.add_subparsers(required=True, metavar="VERB")
     for each in VERBS:
         each.enter(entered)
