@@ -37,9 +37,10 @@ _BROKEN = """\
 
 @verb()
 def lab(args: Namespace) -> None:
-    """Open the labs in JupyterLab. On a copy in work/, made once and never overwritten."""
+    """Open the labs in JupyterLab. On a copy in work/, which gets what is new in the labs and keeps what you changed."""
     from ..config.hosting import SECRET_VARIABLE
     from ..config.settings import own_root
+    from ..course.copies import update
 
     root, lab = own_root(), open_lab()
     lab.setup()
@@ -48,10 +49,8 @@ def lab(args: Namespace) -> None:
     except ToolchainError as error:
         print(f"{BAD} {error}\n  the labs work without these pages; labkit setup --ui tries again", file=sys.stderr)
     work = root / "work"
-    work.mkdir(exist_ok=True)
-    for notebook in sorted((root / "notebooks").glob("*.ipynb")):
-        if not (work / notebook.name).exists():
-            shutil.copy(notebook, work)
+    for line in update(root / "notebooks", work):
+        print(line)
     # JupyterLab shows nothing outside of the copy, and there a lab's link to ../docs leads to docs.
     for page in (root / "docs").glob("glossary.md"):
         (work / "docs").mkdir(exist_ok=True)
