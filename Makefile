@@ -23,6 +23,9 @@ ifeq ($(origin CLUSTER),command line)
 export LABKIT_CLUSTER := $(CLUSTER)
 endif
 
+# As in: make setup BUNDLE=labs.tar.gz. Python's packages and the programs come out of it, and nothing is fetched.
+OFFLINE := $(if $(findstring command line,$(origin BUNDLE)),$(BUNDLE))
+
 # Four processes on any machine: half of a run is waiting for processes and sockets.
 UNIT := pytest --quiet -p no:nbval --numprocesses=4 --ignore=tests/unit/test_project.py tests/unit
 
@@ -41,7 +44,7 @@ CHROMIUMS := chromium || command -v chromium-browser || command -v google-chrome
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
-setup: $(READY) ## make .venv from requirements.lock (every target does so when needed)
+setup: $(READY) ## make .venv from requirements.lock (every target does so when needed); BUNDLE=FILE: without network
 	@echo "✔ .venv is ready"
 
 lab: $(READY) ## open the labs in JupyterLab, in a copy of your own (work/)
@@ -148,6 +151,14 @@ $(READY): requirements.lock pyproject.toml
 	@echo "… installing $$(grep -c '^[a-z].*==' requirements.lock) pinned packages into .venv (once; one to three minutes)"
 	@[ -e $@ ] || rm -rf .venv
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet --require-hashes --requirement requirements.lock
+ifdef OFFLINE
+	@tar -xzf "$(OFFLINE)" -C .venv "$$(.venv/bin/python -c 'import sys; print("python/%d.%d" % sys.version_info[:2])')" || { \
+	  echo "✘ $(OFFLINE) has no packages for $$(.venv/bin/python --version). Name the Python that it was made with: make PYTHON=python3.13 …"; exit 1; }
+endif
+	@.venv/bin/python -m pip install --quiet $(if $(OFFLINE),--no-index --find-links .venv/python/*) --require-hashes --requirement requirements.lock
 	@.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+ifdef OFFLINE
+	@rm -rf .venv/python
+	@.venv/bin/labkit setup --offline-bundle "$(OFFLINE)"
+endif
 	@touch $@

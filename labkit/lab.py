@@ -113,8 +113,8 @@ class Lab:
         """Find, fetch or build every program that the labs run, and look whether the cluster can be started.
 
         Args:
-            offline_bundle: A file with the programs to start from; if there is none, it is written at the end. Where the cluster is in
-                KinD, the image of its nodes goes along.
+            offline_bundle: A file with the programs to start from; if there is none, it is written at the end. The checkout's Python
+                packages go along, and the image of KinD's nodes where the cluster is in KinD.
             ui: Whether the portal's pages are to be had too; without them it has its API only.
 
         Raises:
@@ -128,7 +128,8 @@ class Lab:
         wanted = (*self.programs, "pages") if ui else self.programs
         self.toolchain.ensure(*wanted)
         if to_write:
-            self.toolchain.pack(to_write, *wanted, image=node_image.save if node_image else None)
+            lock = self.settings.root / "requirements.lock"
+            self.toolchain.pack(to_write, *wanted, lock=lock, image=node_image.save if node_image else None)
         self.cluster.prepare()
 
     def up(self) -> None:

@@ -33,7 +33,8 @@ Docker answers here, so KinD is one word away: labkit down, then LABKIT_CLUSTER=
         metavar="FILE",
         help="for a room without network. If there is no FILE, set-up goes on as usual and then packs the programs into it; if there is "
         "one, made on a machine of this kind by this version, set-up unpacks it first and so fetches nothing. With LABKIT_CLUSTER=kind "
-        "the image of KinD's nodes goes along, out of Docker and into it. Python's own packages (.venv) are not in it",
+        "the image of KinD's nodes goes along, out of Docker and into it. Python's packages are in it too: where there is no .venv yet, "
+        "make setup BUNDLE=FILE takes them and the programs",
     ),
     flag("--ui", "build the portal's pages too, for a browser"),
     JSON,

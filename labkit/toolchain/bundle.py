@@ -2,8 +2,8 @@
 
 A bundle is a gzipped tar. Its first member, ``manifest.json``, names the kind of machine, the programs, and every file with its size
 and SHA-256; the files lie below a folder per program, named as in the cache, and a program is one of them. A container image may be
-with them, as ``docker save`` writes it. The digests prove that a bundle arrived whole, and not who made it: it holds programs, so it
-is to be had from somebody one trusts.
+with them, as ``docker save`` writes it. Python's packages are with them for the Makefile, which takes them out before there is a labkit.
+The digests prove that a bundle arrived whole, and not who made it: it holds programs, so it is to be had from somebody one trusts.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import itertools
 import os
 import platform
 import shutil
+import sys
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -30,8 +31,9 @@ from .recipe import Program
 
 _MANIFEST = "manifest.json"
 _MANIFEST_BYTES = 1 << 26
-_FORMAT = 3
+_FORMAT = 4
 _IMAGE = "image/docker.tar"
+_PACKAGES = "python"
 _LEVEL = 3
 _MACHINE = f"{platform.system()} {platform.machine()}"
 
@@ -71,14 +73,16 @@ class _Manifest(_Format):
     files: dict[str, _File]
 
 
-def pack(file: Path, programs: Mapping[str, tuple[Program, Path]], image: Image | None, shown: Progress) -> None:
+def pack(file: Path, programs: Mapping[str, tuple[Program, Path]], packages: Path, image: Image | None, shown: Progress) -> None:
     """Write a bundle: to a temporary name, then renamed.
 
     ``programs`` has for each slot its program, and the folder that goes along with it; the program itself if it stands alone.
+    ``packages`` is a folder of wheels for this Python.
     """
     part = file.with_name(f".{file.name}.part")
     try:
-        packed, sources = [], {}
+        of = f"{_PACKAGES}/{sys.version_info.major}.{sys.version_info.minor}"
+        packed, sources = [], {f"{of}/{wheel.name}": wheel for wheel in _files(packages)}
         for slot, (program, whole) in programs.items():
             base = whole.parent if whole.is_file() else whole
             packed.append(Packed(**{**asdict(program), "path": program.path.relative_to(base), "slot": slot}))
@@ -166,7 +170,7 @@ def _manifest(file: Path, tar: tarfile.TarFile, slots: Mapping[str, str]) -> _Ma
 
 def _require_in_place(manifest: _Manifest) -> None:
     """Refuse a manifest with a file or a program that is not in the folder of a program."""
-    slots = {program.slot for program in manifest.programs}
+    slots = {_PACKAGES, *(program.slot for program in manifest.programs)}
     own = [name for name in manifest.files if not (name == _IMAGE and manifest.image)]
     for name in own:
         path = PurePosixPath(name)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.display import Table, progress
+from ..common.environment import PIP
 from ..common.errors import ToolchainError
 from ..config.files import write_private
 from .at_once import AtOnce
@@ -60,9 +62,10 @@ class Toolchain:
         found, _ = recipe.look(self._environ)
         return found if found and recipe.used_as_is else self._store.get(self._slot(recipe))
 
-    def pack(self, file: Path, *names: str, image: Callable[[Path], bundle.Image | None] | None = None) -> None:
+    def pack(self, file: Path, *names: str, lock: Path | None = None, image: Callable[[Path], bundle.Image | None] | None = None) -> None:
         """Write a bundle of these programs, which must be there: cached ones as they are, others copied from where they were found.
 
+        ``lock`` pins Python's packages, which go along as far as pip can have them all, else that is said.
         ``image`` writes a container image that goes along to a file in a folder, which is gone afterwards.
 
         Raises:
@@ -79,8 +82,9 @@ class Toolchain:
             programs[recipe.slot()] = program, self._store.folder(program) or alone
         with self._store.making("bundle") as work:
             saved = image(work) if image is not None else None
+            packages = self._packages(lock, work) if lock and lock.exists() else work / "none"
             with progress(f"packing {', '.join(names)} into {file}") as shown:
-                bundle.pack(file, programs, saved, shown)
+                bundle.pack(file, programs, packages, saved, shown)
 
     def unpack(self, file: Path, image: Callable[[bundle.Image], None] | None = None) -> None:
         """Take a bundle's programs into the cache, all of them or, if anything is wrong with the file, none.
@@ -122,6 +126,21 @@ class Toolchain:
                 rows.append((name, version, f"missing: {source}", recipe.effort))
         note = "\n".join(("Passed over:", *passed_over)) if passed_over else ""
         return Table(("program", "version", "from", "path, or what it takes"), tuple(rows), note=note)
+
+    def _packages(self, lock: Path, work: Path) -> Path:
+        """Download wheels for this Python and machine."""
+        try:
+            with progress("downloading Python's packages") as shown:
+                tools = Tools(self._environ, work, self._store.log("packages"), shown, {}, {})
+                tools.run(
+                    *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"),
+                    *("--progress-bar=off", "--disable-pip-version-check", "--dest", work / "packages", "-r", lock),
+                    names=PIP,
+                )
+        except ToolchainError as error:
+            print(f"  Python's packages are left out of the bundle: {error}", flush=True)
+            return work / "none"
+        return work / "packages"
 
     def _slot(self, recipe: Recipe) -> str:
         """The name of a program's folder in the cache, on this machine as it is now."""

@@ -13,6 +13,8 @@ import os
 import platform
 import resource
 import shutil
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -329,7 +331,7 @@ def test_a_bundle_of_another_format_is_refused_with_both_named(bundle: Path, tmp
     repacked(bundle, manifest(format=1, files={"etcd": "digest"}))
     error = refused(student(tmp_path), bundle)
     assert error.what == f"{bundle} holds programs of another version of labkit"
-    assert error.why == "its format is 1, this labkit's is 3"
+    assert error.why == "its format is 1, this labkit's is 4"
 
 
 @pytest.mark.fault("Programs", "a program of a bundle that does not run here", "it is named, and not kept")
@@ -368,6 +370,8 @@ def work_on(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABKIT_CACHE", str(machine / "cache"))
     monkeypatch.setenv("KEYCLOAK_HOME", str(machine / "keycloak"))
     monkeypatch.setenv("PATH", str(machine / "bin"))
+    # Python's packages take a minute; a test of its own has small ones.
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
     for variable in ("KUBEBUILDER_ASSETS", "JAVA_HOME"):
         monkeypatch.delenv(variable, raising=False)
 
@@ -408,3 +412,75 @@ def test_for_kind_setup_packs_the_node_image_too_and_gives_it_to_docker_where_ki
     assert main(["setup", "--offline-bundle", str(file)]) == 0
     assert "is passed over: this lab's cluster is not in KinD" in capsys.readouterr().out
     assert calls.read_text().split().count("load") == 1
+
+
+BACKEND = """
+import pathlib, sys, zipfile
+
+def main():
+    pathlib.Path("calls").write_text(" ".join(sys.argv[1:]))
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    write(pathlib.Path(folder, "labkit-0-py3-none-any.whl"), "labkit-0", {})
+    return "labkit-0-py3-none-any.whl"
+
+def write(file, name, content):
+    about = f"Metadata-Version: 2.1\\nName: {name[:-2]}\\nVersion: 0\\n"
+    info = {"METADATA": about, "WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n", "RECORD": ""}
+    info["entry_points.txt"] = "[console_scripts]\\nlabkit = backend:main\\n"
+    with zipfile.ZipFile(file, "w") as wheel:
+        for path, text in {**content, **{f"{name}.dist-info/{key}": value for key, value in info.items()}}.items():
+            wheel.writestr(path, text)
+"""
+"""What builds labkit in a checkout that has only the Makefile; it is the one package that is pinned there, too."""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with one pinned package, which lies in ``index`` beside it."""
+    folder, index = tmp_path / "a checkout", tmp_path / "index"
+    folder.mkdir()
+    index.mkdir()
+    wheel = index / "backend-0-py3-none-any.whl"
+    written: dict[str, Any] = {}
+    exec(BACKEND, written)  # noqa: S102 - the text above
+    written["write"](wheel, "backend-0", {"backend.py": BACKEND})
+    shutil.copy(Path(__file__).parents[2] / "Makefile", folder)
+    (folder / "requirements.lock").write_text(f"backend==0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
+    (folder / "pyproject.toml").write_text('[build-system]\nrequires = []\nbuild-backend = "backend"\n')
+    return folder
+
+
+def set_up(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Make set-up where nothing can be fetched."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(checkout), "PIP_INDEX_URL": "https://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+    return subprocess.run(["make", "setup", *arguments], cwd=checkout, env=env, capture_output=True, text=True, check=False)
+
+
+def test_a_bundle_is_all_that_a_checkout_without_network_needs(
+    instructor: Toolchain, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's packages come out of it by make, the programs by labkit."""
+    file = tmp_path / "a bundle.tar.gz"
+    environ = {"PATH": str(tmp_path / "instructor" / "bin"), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "index")}
+    Toolchain(tmp_path / "instructor" / "cache", environ).pack(file, "kubectl", lock=checkout / "requirements.lock")
+    done = set_up(checkout, f"BUNDLE={file}", f"PYTHON={sys.executable}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (checkout / "calls").read_text() == f"setup --offline-bundle {file}"
+    assert not (checkout / ".venv" / "python").exists()
+    tools = student(tmp_path)
+    tools.unpack(file)
+    assert tools.ensure("kubectl")["kubectl"].source == "a bundle.tar.gz: PATH"
+
+
+@pytest.mark.fault("Programs", "Python's packages can't be downloaded for an offline bundle", "it is made without them, which is said")
+def test_packages_that_are_left_out(instructor: Toolchain, checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A set-up from that bundle names what it lacks, and leaves no environment that looks ready."""
+    file = tmp_path / "labs.tar.gz"
+    environ = {"PATH": str(tmp_path / "instructor" / "bin"), "PIP_NO_INDEX": "1"}
+    Toolchain(tmp_path / "instructor" / "cache", environ).pack(file, "kubectl", lock=checkout / "requirements.lock")
+    assert "Python's packages are left out of the bundle" in capsys.readouterr().out
+    done = set_up(checkout, f"BUNDLE={file}", f"PYTHON={sys.executable}")
+    assert done.returncode != 0
+    assert f"✘ {file} has no packages for Python 3." in done.stdout
+    assert not list((checkout / ".venv").glob("ready-*"))
