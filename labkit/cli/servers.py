@@ -168,6 +168,16 @@ def kubeconfig(args: Namespace) -> None:
         print(kubeconfig.path)
 
 
+@verb(argument("shell", choices=("bash", "zsh", "fish")))
+def completion(args: Namespace) -> None:
+    """Print what completes labkit's verbs and options in a shell. In .bashrc: eval "$(labkit completion bash)"."""
+    import shtab
+
+    from .verbs import parser
+
+    print(shtab.complete(parser(), args.shell))
+
+
 def _stop_on_record() -> list[str]:
     """Stop the servers of a lab that can't be opened, and of its practice lab, by the records of their processes, and name them."""
     from dataclasses import replace

@@ -16,6 +16,7 @@ VERBS = (
     *(labs.check, labs.solve, labs.reset, labs.catch_up, labs.agenda, labs.explain),
     *(servers.doctor, labs.break_, labs.mend, servers.kratix, labs.run, access.trust, labs.lab),
     *(servers.realm, servers.render, servers.kubeconfig, access.credential, access.password),
+    servers.completion,
 )
 """In the order in which ``labkit --help`` has them."""
 
@@ -45,18 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code, as ``labkit --help`` lists them.
     """
     write_plainly_where_needed()
-    parser = argparse.ArgumentParser(
-        prog="labkit",
-        description="One identity through a platform: Keycloak issues a token, a portal carries it, Kubernetes accepts it, RBAC judges it.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print labkit's version")
-    entered = parser.add_subparsers(required=True, metavar="VERB")
-    for each in VERBS:
-        each.enter(entered)
     with ending_with_the_reader():
-        args = parser.parse_args(argv)
+        args = parser().parse_args(argv)
         try:
             with privately() as args.umask:
                 return args.runs(args) or 0
@@ -66,3 +57,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print(f"{BAD} interrupted", file=sys.stderr)
             return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make what reads the command line."""
+    made = argparse.ArgumentParser(
+        prog="labkit",
+        description="One identity through a platform: Keycloak issues a token, a portal carries it, Kubernetes accepts it, RBAC judges it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--version", action=_Version, nargs=0, help="print labkit's version")
+    entered = made.add_subparsers(required=True, metavar="VERB")
+    for each in VERBS:
+        each.enter(entered)
+    return made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from labkit.cluster.kubeconfig import Kubeconfig
 from labkit.cluster.provider import Endpoint
 from labkit.common.errors import ClusterError
-from tests.kubectl import seen
+from tests.kubectl import run, seen
 from tests.unit.test_kubeconfig import ODD, THEIRS
 
 GOOD = [
@@ -56,3 +58,11 @@ def test_what_kubectl_refuses_is_refused_and_what_is_taken_loses_nothing_in_kube
 def test_two_users_of_one_name_are_refused_by_kubectl_too(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("users: [{name: a, user: {token: A}}, {name: a, user: {token: B}}]")
     assert seen(tmp_path / "config") is None
+
+
+def test_kubectl_has_labkit_as_a_plugin() -> None:
+    """Wherever this environment's programs are on the search path."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    assert str(Path(sys.executable).parent / "kubectl-labkit") in run("plugin", "list", PATH=path).stdout
+    done = run("labkit", "realm", "--help", PATH=path)
+    assert (done.returncode, done.stdout.startswith("usage: labkit realm")) == (0, True), done.stderr

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from labkit.cli.command import working
-from labkit.cli.verbs import main
+from labkit.cli.verbs import VERBS, main
 from labkit.common.errors import WorkshopError
 from labkit.course import runner
 from labkit.course.glossary import glossary
@@ -104,3 +105,33 @@ def test_only_a_terminal_sees_that_a_verb_works(terminal: bool, as_json: bool, s
     with working(Namespace(json=as_json), "asking"):
         pass
     assert ("asking" in stream.getvalue()) is shown
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["labkit", "cat"], {"catch-up"}),
+        (["labkit", "kratix", ""], {"up", "down", "status"}),
+        (["labkit", "status", "--j"], {"--json"}),
+        (["labkit", "completion", "z"], {"zsh"}),
+    ],
+)
+def test_what_bash_completes(words: list[str], offered: set[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A real bash asks the function that it was given for labkit."""
+    assert main(["completion", "bash"]) == 0
+    asked = f"COMP_WORDS=({' '.join(word or chr(39) * 2 for word in words)}); COMP_CWORD={len(words) - 1}"
+    ask = f"""{asked}
+set -- $(complete -p labkit); while [ "$1" != -F ]; do shift; done
+"$2" labkit; printf "%s\\n" "${{COMPREPLY[@]}}"
+"""
+    script = f"{capsys.readouterr().out}\n{ask}"
+    done = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, check=False)
+    assert set(done.stdout.split()) - {"-h", "--help"} == offered, done.stderr
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_have_every_verb(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where that shell is not installed."""
+    assert main(["completion", shell]) == 0
+    said = capsys.readouterr().out
+    assert [verb.name for verb in VERBS if verb.name not in said] == []
