@@ -82,15 +82,17 @@ def _linked(text: str, file: Path, root: Path, pages: Path, names: dict[Path, st
             return found[0]
         if target.is_dir():
             return found["text"] or found[0]
-        name = names.get(target) or f"sources/{target.relative_to(root)}.txt"
+        picture = target.suffix in {".png", ".svg", ".webp"}
+        name = names.get(target) or f"sources/{target.relative_to(root)}{'' if picture else '.txt'}"
         if target not in names:
-            _write(pages / name, target.read_text("utf-8"))
+            (pages / name).parent.mkdir(parents=True, exist_ok=True)
+            (pages / name).write_bytes(target.read_bytes())
         to = relpath(name, Path(here).parent)
         # Zensical itself sees no further than Markdown.
         to = to if found["text"] else re.sub(r"\.md$", ".html", to)
         return found[0].replace(f"{found['open']}{found['to']}", f"{found['open']}{to}{mark}{anchor}")
 
-    return re.sub(r"""(?:(?<!!)\[(?P<text>[^\]\n]+)\](?=\()|href=)(?P<open>[("'])(?P<to>[^)\s"']+)["')]""", link, text)
+    return re.sub(r"""(?:\[(?P<text>[^\]\n]+)\](?=\()|(?:href|src|srcset)=)(?P<open>[("'])(?P<to>[^)\s"']+)["')]""", link, text)
 
 
 def _write(file: Path, text: str) -> None:
