@@ -130,8 +130,8 @@ class Toolchain:
     def _packages(self, lock: Path, work: Path) -> Path:
         """Download wheels for this Python and machine."""
         try:
-            with progress("downloading Python's packages") as shown:
-                tools = Tools(self._environ, work, self._store.log("packages"), shown, {}, {})
+            with AtOnce() as at_once, progress("downloading Python's packages") as shown:
+                tools = Tools(self._environ, work, self._store.log("packages"), shown, at_once.stdin, {}, {})
                 tools.run(
                     *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"),
                     *("--progress-bar=off", "--disable-pip-version-check", "--dest", work / "packages", "-r", lock),
