@@ -137,6 +137,8 @@ def _why_not(word: str, value: Any, schema: Mapping[str, Any]) -> str:
         return "no check of its own"
     if word == "pattern" and not (_PATTERN.fullmatch(value) and _compiles(value)):
         return "a browser reads such a pattern in another way"
+    if word == "multipleOf" and isinstance(value, float) and not value.is_integer():
+        return "the API server takes such a factor's whole part"
     if word in _TAKEN_OVER and json.loads(json.dumps(value), parse_int=_as_in_a_browser) != value:
         return "a browser rounds such a number"
     if word == "x-kubernetes-int-or-string" and ("enum" not in schema or _why_not("enum", schema["enum"], schema)):

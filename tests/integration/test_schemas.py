@@ -228,6 +228,7 @@ def disagreements(api_server: ApiServer, tried: list[tuple[dict[str, Any], list[
         ({"type": "object", "x-kubernetes-int-or-string": True, "enum": [2**53]}, [2**53]),
         ({"type": "object", "x-kubernetes-int-or-string": True, "enum": [1, "a"]}, [1, "a", {}]),
         ({"type": "object", "x-kubernetes-int-or-string": True}, [1, "a", {}]),
+        ({"type": "number", "multipleOf": 0.5}, [0, 1, 0.5, 0.3]),
     ]
 )
 # Each example has several schemas, and a CRD of its own.

@@ -79,7 +79,7 @@ def test_jupyterlab_is_started_with_settings_of_the_labs(tmp_path: Path, monkeyp
         raise KeyboardInterrupt
 
     make_private(tmp_path / "checkout" / "notebooks")
-    (tmp_path / "checkout" / "notebooks" / "00-start-here.ipynb").touch()
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "checkout" / "notebooks" / "00-start-here.ipynb")
     monkeypatch.chdir(tmp_path / "checkout")
     monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(Lab, "setup", lambda *_, **__: None)
