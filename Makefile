@@ -144,13 +144,13 @@ pins: $(READY) ## pin the SHA-256 of every official download in labkit/toolchain
 	@.venv/bin/python -m tests.pins
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "✘ labkit needs Python 3.11 or newer, and $(PYTHON) is not. Name one: make PYTHON=python3.13 …"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	@"$(PYTHON)" -c 'import ensurepip, venv' || { \
 	  echo "✘ $(PYTHON) can't make virtual environments. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
 	@echo "… installing $$(grep -c '^[a-z].*==' requirements.lock) pinned packages into .venv (once; one to three minutes)"
 	@[ -e $@ ] || rm -rf .venv
-	@$(PYTHON) -m venv .venv
+	@"$(PYTHON)" -m venv .venv
 ifdef OFFLINE
 	@tar -xzf "$(OFFLINE)" -C .venv "$$(.venv/bin/python -c 'import sys; print("python/%d.%d" % sys.version_info[:2])')" || { \
 	  echo "✘ $(OFFLINE) has no packages for $$(.venv/bin/python --version). Name the Python that it was made with: make PYTHON=python3.13 …"; exit 1; }
