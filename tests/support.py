@@ -17,6 +17,7 @@ import pytest
 
 from labkit.config.state_folder import open_state_folder
 from labkit.course.steps import LABS
+from labkit.lab import Lab
 from labkit.servers._launch import session_members
 
 LABKIT = (sys.executable, "-P", "-m", "labkit")
@@ -134,6 +135,13 @@ def secrets_in(text: str, made: Mapping[str, str]) -> list[str]:
     """What a text gives away: tokens, keys, and those of the named secrets."""
     found = [kind for kind, pattern in (("JWT", JWT), ("private key", PRIVATE_KEY)) if pattern.search(text)]
     return found + [name for name, secret in made.items() if secret in text]
+
+
+def made_by(lab: Lab) -> dict[str, str]:
+    """The secrets that a lab made for itself, and wrote down."""
+    folder = lab.settings.folder / "secrets"
+    portal = json.loads((folder / "portal.json").read_text())
+    return {"admin password": (folder / "keycloak-admin").read_text(), **portal}
 
 
 def given_away(files: Iterable[Path], made: Mapping[str, str]) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,27 @@ from labkit.cluster import local
 from labkit.common.errors import ServerError
 from labkit.common.problems import catalogue, problem
 from labkit.course.faults import FAULTS, Fault
-from labkit.doctor import diagnose
-from labkit.doctor.diagnosis import PROBES
+from labkit.doctor.diagnosis import PROBES, Diagnosis
 from labkit.lab import Lab
 from labkit.servers._launch import session_members
 from labkit.servers.machine import Machine
-from tests.support import wait_for
+from tests.support import labkit as command
+from tests.support import made_by, secrets_in, wait_for
 
 Break = Callable[[Lab], object]
 Mend = Callable[[Lab], object]
+
+
+BY_HAND = "set-by-hand-4711"
+"""The secret that somebody changes another one to."""
+
+
+def diagnose(lab: Lab) -> Diagnosis:
+    """What the doctor says; whatever is broken, neither its text nor its JSON may give a secret away."""
+    said = labkit.doctor.diagnose(lab)
+    shown = f"{said}\n{json.dumps(asdict(said), default=str)}"
+    assert secrets_in(shown, {**made_by(lab), "what was set by hand": BY_HAND}) == []
+    return said
 
 
 def find_nothing(lab: Lab) -> None:
@@ -98,6 +110,23 @@ def test_a_fault_is_named_and_what_the_doctor_says_mends_it(sandbox: Lab, fault:
     finally:
         fault.mend(sandbox)
     find_nothing(sandbox)
+
+
+@pytest.mark.fault(
+    "Exposure",
+    "a secret in what `labkit doctor --json` prints, for an issue",
+    "none, whatever is broken: each of the doctor's answers is searched",
+)
+def test_what_somebody_puts_into_an_issue_holds_no_secret(whole: Lab) -> None:
+    # Each test here looks at what the doctor returns; this one at what the command prints.
+    made = made_by(whole)
+    change_client(secret=BY_HAND)(whole)
+    try:
+        done = command("doctor", "--json", LABKIT_HOME=str(whole.settings.folder))
+        assert "client-secret" in {each["problem"]["id"] for each in json.loads(done.stdout)["found"]}
+        assert secrets_in(done.stdout + done.stderr, {**made, "what was set by hand": BY_HAND}) == []
+    finally:
+        apply(whole)
 
 
 @pytest.mark.parametrize("name", ["wrong-audience", "swapped-prefix"])
@@ -238,7 +267,7 @@ IN_THE_REALM: list[tuple[str, Break, Mend]] = [
     ("portal-audience", lambda lab: change_mapper(lab, "portal"), apply),
     ("client-missing", lambda lab: lab.realm.admin().delete_client(client(lab)["id"]), apply),
     ("client-disabled", change_client(enabled=False), apply),
-    ("client-secret", change_client(secret="by-hand"), apply),
+    ("client-secret", change_client(secret=BY_HAND), apply),
     ("direct-grants-off", change_client(directAccessGrantsEnabled=False), apply),
     ("redirect-uris", change_client("backstage-client", redirectUris=["http://localhost:1/*"]), apply),
     (
@@ -248,7 +277,7 @@ IN_THE_REALM: list[tuple[str, Break, Mend]] = [
     ),
     (
         "password-changed",
-        lambda lab: lab.realm.admin().set_user_password(user(lab)["id"], "another", temporary=False),
+        lambda lab: lab.realm.admin().set_user_password(user(lab)["id"], BY_HAND, temporary=False),
         lambda lab: lab.realm.admin().set_user_password(user(lab)["id"], "user-dev", temporary=False),
     ),
     ("required-action", change_user(requiredActions=["UPDATE_PASSWORD"]), change_user(requiredActions=[])),
@@ -390,7 +419,7 @@ def test_a_foreign_certificate_is_named(whole: Lab, monkeypatch: pytest.MonkeyPa
 def test_an_administrator_with_another_password_is_named(whole: Lab) -> None:
     file = whole.settings.folder / "secrets" / "keycloak-admin"
     password = file.read_text()
-    file.write_text("another")
+    file.write_text(BY_HAND)
     try:
         assert diagnose(whole).names == ["administrator-changed"]
     finally:

@@ -20,7 +20,7 @@ from labkit.config.ports import hold, port_is_free
 from labkit.config.state_folder import open_state_folder
 from labkit.lab import Lab
 from tests.hostile import HOSTILE
-from tests.support import given_away, neighbour_takes, on_record, secrets_in
+from tests.support import given_away, made_by, neighbour_takes, on_record, secrets_in
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +34,6 @@ def busy_lab(lab: Lab) -> Lab:
     through_portal.run_template(template, {"name": "made-by-a-busy-lab"})
     through_portal.proxy("DELETE", "api/v1/namespaces/default/configmaps/made-by-a-busy-lab")
     return lab
-
-
-def made_by(lab: Lab) -> dict[str, str]:
-    folder = lab.settings.folder / "secrets"
-    portal = json.loads((folder / "portal.json").read_text())
-    return {"admin password": (folder / "keycloak-admin").read_text(), **portal}
 
 
 @pytest.mark.fault("Exposure", "a server that listens to the outside", "none: every socket is listed and is on loopback")
