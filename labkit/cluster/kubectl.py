@@ -69,7 +69,9 @@ class Kubectl:
         """
         if not self._kubeconfig.exists():
             raise ClusterError("kubectl-before-start")
-        argv = [str(self._program()), f"--kubeconfig={self._kubeconfig}", "--context", context, *args]
+        # The verb goes first: of an unknown one behind its flags kubectl says only that a plugin can't have them there.
+        verb = int(not "".join(args[:1]).startswith("-"))
+        argv = [str(self._program()), *args[:verb], f"--kubeconfig={self._kubeconfig}", "--context", context, *args[verb:]]
         env = environment(self._cache, self._names)
         command = shlex.join(["kubectl", "--context", context, *args])
         try:

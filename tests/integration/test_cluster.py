@@ -15,7 +15,7 @@ import requests
 from labkit.cluster.access import AccessMatrix
 from labkit.cluster.api import Api, Identity
 from labkit.cluster.person import Person
-from labkit.common.errors import ApiUnreachable, CheckFailed, Forbidden, Unauthorized
+from labkit.common.errors import ApiUnreachable, CheckFailed, ClusterError, Forbidden, Unauthorized
 from labkit.common.expectation import expect
 from labkit.common.http_session import request
 from labkit.doctor.probes import contexts
@@ -185,6 +185,13 @@ def said(person: Person, *args: str) -> str:
         return person.kubectl(*args).output
     except Forbidden as refusal:
         return refusal.what.partition("\n")[2]
+
+
+@pytest.mark.parametrize("args", [("crate", "namespace", "x"), ("create namespace x",), ("kubectl", "get", "pods")])
+def test_a_verb_that_kubectl_does_not_have_is_named_as_in_a_terminal(dev: Person, args: tuple[str, ...]) -> None:
+    with pytest.raises(ClusterError) as caught:
+        dev.kubectl(*args)
+    assert f'unknown command "{args[0]}" for "kubectl"' in caught.value.what + caught.value.why
 
 
 def test_the_five_commands_get_the_five_answers(admin: Person, dev: Person) -> None:

@@ -92,6 +92,6 @@ def test_a_kubectl_that_gives_no_answer_is_given_up(tmp_path: Path, monkeypatch:
 def test_kubectl_gets_the_labs_kubeconfig_the_context_and_a_cache_of_its_own(tmp_path: Path) -> None:
     shows = program_kubectl(tmp_path, 'echo "$KUBECACHEDIR" "$KUBERC"\nprintf "%s\\n" "$@"\ncat')
     answer = shows.run("user-dev", "apply", "-f", "-", stdin="{}")
-    lines = [f"{tmp_path}/kubectl-cache off", f"--kubeconfig={tmp_path}/kubeconfig", "--context", "user-dev", "apply", "-f", "-", "{}"]
+    lines = [f"{tmp_path}/kubectl-cache off", "apply", f"--kubeconfig={tmp_path}/kubeconfig", "--context", "user-dev", "-f", "-", "{}"]
     assert answer.output.splitlines() == lines
     assert str(answer).startswith("$ kubectl --context user-dev apply -f -\n")
