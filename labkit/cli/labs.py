@@ -108,7 +108,7 @@ def check(args: Namespace) -> int:
 
 @verb(argument("what", metavar="LAB|STEP", help="a lab such as 03-rbac or 03, or a step such as read-configmaps or 01.realm"))
 def solve(args: Namespace) -> int:
-    """Do a lab or a step for you, and check it. Exercises too: try them yourself first."""
+    """Do a lab or a step for you, and check it. Exercises too: try them yourself first; one that is half-done is begun anew."""
     from ..course.steps import insist_on_what_is_needed, solve
 
     info, steps = _meant(args.what)

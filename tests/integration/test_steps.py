@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -56,6 +56,50 @@ def test_an_exercise_is_not_done_by_its_starter_and_is_by_its_solution_until_it_
     for _ in range(2):
         step.undo(lab)
     assert not examine(lab, step.name).ok
+
+
+def half_an_auditor(lab: Lab) -> None:
+    lab.realm.admin().create_group({"name": "kube-audit"})
+    lab.realm.admin().create_user({"username": "user-audit", "email": "user-audit@example.com"})
+
+
+def team_for_everybody(lab: Lab) -> None:
+    keycloak = lab.realm.admin()
+    scope = keycloak.create_client_scope({"name": "team", "protocol": "openid-connect"})
+    keycloak.add_client_default_client_scope(str(keycloak.get_client_id("kube")), scope, {})
+
+
+def wrong_key(lab: Lab) -> None:
+    (lab.settings.folder / "signing-key.json").write_text("{'kid': 1}")
+
+
+def pods_for_auditors(lab: Lab) -> None:
+    lab.cluster.admin_kubectl("create", "clusterrole", "configmap-reader", "--verb=get", "--resource=pods")
+
+
+@pytest.mark.fault("Commands", "labkit solve after an exercise was done by half, and wrong", "it is begun anew, and solved")
+@pytest.mark.parametrize(
+    ("name", "tried"),
+    [
+        ("auditor", half_an_auditor),
+        ("team-claim", team_for_everybody),
+        ("signing-key", wrong_key),
+        ("read-configmaps", pods_for_auditors),
+    ],
+)
+def test_an_exercise_that_is_half_done_is_solved_all_the_same(lab: Lab, name: str, tried: Callable[[Lab], None]) -> None:
+    step = STEPS[name]
+    assert step.undo
+    step.undo(lab)
+    tried(lab)
+    report = attempt(lab, name)
+    assert not report.ok
+    # The lab after it needs the realm as it is declared.
+    assert ("lab.realm.apply()" in str(report)) == bool(lab.realm.plan().pending)
+    report = solve(lab, step)
+    assert report.ok, report
+    assert not lab.realm.plan().pending
+    step.undo(lab)
 
 
 @pytest.mark.fault(

@@ -118,9 +118,8 @@ def team_claim(lab: Lab) -> Iterator[Finding]:
     asked, unasked = (lab.realm.preview(person, scope).get("team") for scope in ("openid team", "openid"))
     says = f'with the scope "openid team" the token says team: {shown(asked)}'
     yield Finding(asked == "platform", says, "it should say platform: a mapper in a client scope that the client may ask for")
-    if asked is None:
-        return
-    yield Finding(unasked is None, f'with "openid" alone it says team: {shown(unasked)}', "an optional scope, not a default one")
+    if asked is not None:
+        yield Finding(unasked is None, f'with "openid" alone it says team: {shown(unasked)}', "an optional scope, not a default one")
     pending = [change.name for change in lab.realm.plan().pending]
     yield Finding(not pending, f"what differs from realm.yaml: {shown(pending)}", "lab.realm.apply() mends it")
 
