@@ -14,6 +14,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlencode, urlsplit
 
 import pytest
@@ -31,6 +32,7 @@ from labkit.toolchain import Toolchain
 from ..browsing import SCREENSHOTS, chromium, driver
 
 NAMESPACE = "pages-tests"
+SCHEMES: tuple[Literal["dark", "light"], ...] = ("light", "dark")
 # A busy machine with two cores: nothing here takes as long when all is well.
 expect.set_options(timeout=30_000)
 
@@ -108,11 +110,13 @@ class Visitor:
         page.get_by_role("button", name="Next").click()
         for row, (key, value) in enumerate(data.items()):
             page.get_by_role("button", name="Add Item").click()
-            named = page.locator("input[id$='-key']").nth(row)
+            named = page.get_by_label("Key", exact=True).nth(row)
+            expect(page.get_by_label("Value", exact=True).nth(row)).to_have_value("")
             named.fill(key)
             # The form knows the key once the field is left.
             named.blur()
             page.locator(f"[id='root_data_{key}']").fill(value)
+            expect(page.get_by_label("Value", exact=True).nth(row)).to_have_value(value)
         if screenshot:
             self.shoot(f"{screenshot}-form")
         page.get_by_role("button", name="Review").click()
@@ -124,11 +128,13 @@ class Visitor:
         self.go(f"/resource?{urlencode({'apiVersion': 'v1', 'kind': kind, 'namespace': NAMESPACE, 'name': name})}")
 
     def delete(self, screenshot: str = "") -> None:
-        self.page.get_by_role("button", name="Delete", exact=True).click()
+        delete = self.page.get_by_role("button", name="Delete", exact=True)
+        if screenshot:
+            accessible(self, opens=delete)
+        delete.click()
         sure = self.page.get_by_role("button", name="Delete it")
         expect(sure).to_be_visible()
         if screenshot:
-            accessible(self)
             self.shoot(screenshot)
         sure.click()
 
@@ -187,11 +193,21 @@ def come(portal: Lab, browser: Browser) -> Iterator[Callable[[], Visitor]]:
     assert {url.hostname for url in asked if url.scheme not in ("data", "blob")} == {"localhost"}
 
 
-def accessible(visitor: Visitor) -> None:
-    """Axe finds nothing wrong with what is ours on the page: our cards, and the dialog that they open."""
-    dialog = visitor.page.get_by_role("dialog").count()
-    found = Axe().run(visitor.page, context={"include": [["[role=dialog]" if dialog else ".bui-Container"]]})
-    assert found.violations_count == 0, found.generate_report()
+def accessible(visitor: Visitor, opens: Locator | None = None) -> None:
+    """Axe finds nothing wrong with what is ours on the page, in light and in dark: our cards, or the dialog that a button opens."""
+    for scheme in SCHEMES:
+        # The page is drawn anew, without its dialog.
+        visitor.page.emulate_media(color_scheme=scheme)
+        expect(visitor.page.locator(f"body[data-theme-mode={scheme}]")).to_be_visible()
+        expect(visitor.page.locator(".bui-Container").locator("dt, [role=status], [role=alert]").first).to_be_visible()
+        if opens:
+            opens.click()
+            expect(visitor.page.get_by_role("dialog")).to_be_visible()
+        found = Axe().run(visitor.page, context={"include": [["[role=dialog]" if opens else ".bui-Container"]]})
+        assert found.violations_count == 0, found.generate_report()
+        if opens:
+            visitor.page.keyboard.press("Escape")
+    visitor.page.emulate_media(color_scheme="light")
 
 
 def test_the_administrator_makes_changes_and_deletes_a_config_map(come: Callable[[], Visitor]) -> None:
@@ -292,14 +308,32 @@ def test_a_guest_learns_what_is_missing_and_makes_nothing(portal: Lab, come: Cal
     visitor.go("/catalog?filters[kind]=template")
     expect(visitor.page.get_by_role("link", name="ConfigMap", exact=True)).to_be_visible()
     visitor.shoot("14-guest-catalog")
-    visitor.go("/create/templates/default/configmap")
-    expect(visitor.page.get_by_text("404").first).to_be_visible()
+    visitor.page.get_by_role("link", name="ConfigMap", exact=True).click()
+    expect(visitor.page.get_by_role("heading", name="ConfigMap", exact=True)).to_be_visible()
+    # The card is an error where it holds a link to a form that is not there.
+    expect(visitor.page.get_by_text("About", exact=True)).to_be_visible()
+    for address in ("/create/templates/default/configmap", "/create", "/nowhere"):
+        visitor.go(address)
+        expect(visitor.page.get_by_role("heading", name="404: there is no such page for you")).to_be_visible()
+        expect(visitor.page.get_by_role("button", name="Sign in anew")).to_be_visible()
+    visitor.shoot("15-guest-nowhere")
+    accessible(visitor)
+    visitor.page.get_by_role("link", name="See the catalog").click()
+    expect(visitor.page.get_by_role("heading", name="Catalog", exact=True)).to_be_visible()
 
     visitor.look_at("kube-root-ca.crt")
     expect(visitor.page.get_by_role("status")).to_contain_text("the portal acts with nobody else's")
-    visitor.shoot("15-guest-resource")
+    visitor.shoot("16-guest-resource")
     visitor.page.get_by_role("button", name="Sign in anew").click()
     expect(visitor.provider("Sign in using Keycloak")).to_be_visible()
+
+
+def test_a_tasks_page_has_a_title_before_its_template_is_known(come: Callable[[], Visitor]) -> None:
+    visitor = come()
+    visitor.sign_in("user-dev")
+    visitor.context.route("**/api/scaffolder/v2/tasks/*", lambda route: route.abort())
+    visitor.go("/create/tasks/00000000-0000-4000-8000-000000000000")
+    expect(visitor.page.get_by_role("heading", name="Task", exact=True)).to_be_visible()
 
 
 def test_a_token_is_renewed_while_a_page_is_open_and_a_session_that_has_ended_is_begun_anew(
@@ -323,7 +357,7 @@ def test_a_token_is_renewed_while_a_page_is_open_and_a_session_that_has_ended_is
     assert refused.value.status == 401
     anew = visitor.page.get_by_role("button", name="Log in", exact=True)
     expect(anew).to_be_visible()
-    visitor.shoot("16-session-ended")
+    visitor.shoot("17-session-ended")
     visitor.through_keycloak(anew, "user-dev")
     expect(anew).to_have_count(0)
     expect(visitor.fact("In Keycloak")).to_have_text("user-dev")
@@ -342,7 +376,7 @@ def test_the_platforms_page_shows_the_cluster_as_its_reader_may_see_it(portal: L
     cluster = visitor.page.get_by_role("button", name=portal.cluster.endpoint.name)
     cluster.click()
     expect(visitor.page.get_by_text("drawn").first).to_be_visible()
-    visitor.shoot("17-dev-platform")
+    visitor.shoot("18-dev-platform")
 
 
 def test_a_browser_that_was_not_told_of_the_labs_authority_refuses_keycloaks_page(

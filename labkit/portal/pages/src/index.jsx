@@ -20,7 +20,9 @@ import userSettingsPlugin from '@backstage/plugin-user-settings/alpha';
 import '@backstage/ui/css/styles.css';
 import { createRoot } from 'react-dom/client';
 import { KeycloakConnector } from './connector';
-import { skePlugin } from './ske';
+import { pairs } from './pairs';
+import { notFoundPage, skePlugin } from './ske';
+import { words } from './words';
 
 // The backend's auth provider of that name; renews its tokens before they expire.
 const keycloakAuthApiRef = createApiRef({ id: 'auth.keycloak' });
@@ -67,11 +69,10 @@ const kubernetesWithKeycloak = kubernetesPlugin.withOverrides({
     ],
 });
 
-// Whoever may not run templates is not shown a form for them, which would only end in the backend's refusal.
+// Whoever may not run templates is shown nothing of them, neither forms nor links to forms.
 const scaffolderForWhomItServes = scaffolderPlugin.withOverrides({
-    extensions: [
-        scaffolderPlugin.getExtension('page:scaffolder').override({ if: { permissions: { $contains: 'scaffolder.task.create' } } }),
-    ],
+    if: { permissions: { $contains: 'scaffolder.task.create' } },
+    extensions: [pairs],
 });
 
 const app = createApp({
@@ -81,7 +82,7 @@ const app = createApp({
         scaffolderForWhomItServes,
         kubernetesWithKeycloak,
         userSettingsPlugin,
-        createFrontendModule({ pluginId: 'app', extensions: [keycloakAuthApi, signInPage] }),
+        createFrontendModule({ pluginId: 'app', extensions: [keycloakAuthApi, signInPage, notFoundPage, ...words] }),
     ],
 });
 

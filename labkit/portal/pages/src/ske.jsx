@@ -1,4 +1,13 @@
-import { createFrontendPlugin, createRouteRef, fetchApiRef, identityApiRef, PageBlueprint, useApi } from '@backstage/frontend-plugin-api';
+import {
+    createFrontendPlugin,
+    createRouteRef,
+    fetchApiRef,
+    identityApiRef,
+    NotFoundErrorPage,
+    PageBlueprint,
+    useApi,
+} from '@backstage/frontend-plugin-api';
+import { SwappableComponentBlueprint } from '@backstage/plugin-app-react';
 import {
     Alert,
     Button,
@@ -53,6 +62,31 @@ function HomePage() {
                         <a className="ske-link" href="/third-party-notices.txt">Licences of what these pages are built from</a>
                     </CardFooter>
                 </Card>
+            </Flex>
+        </Container>
+    );
+}
+
+/** What stands at an address that has no page, or none for who is signed in. */
+function NotFoundPage() {
+    const [session, askAgain] = useAnswer('session', SESSION_SECONDS);
+    return (
+        <Container my="4">
+            <Flex direction="column" gap="4">
+                <Card>
+                    <CardHeader>
+                        <Heading>404: there is no such page for you</Heading>
+                    </CardHeader>
+                    <CardBody>
+                        <Text as="p">Guests see the catalog. Sign in through Keycloak to create things from its templates.</Text>
+                    </CardBody>
+                    <CardFooter>
+                        <ButtonLink href="/catalog?filters[kind]=template" variant="secondary">
+                            See the catalog
+                        </ButtonLink>
+                    </CardFooter>
+                </Card>
+                <SessionCard answer={session} askAgain={askAgain} />
             </Flex>
         </Container>
     );
@@ -337,6 +371,11 @@ function clock(when) {
 }
 
 const homeRouteRef = createRouteRef();
+
+export const notFoundPage = SwappableComponentBlueprint.make({
+    name: 'core-not-found-error-page',
+    params: (define) => define({ component: NotFoundErrorPage, loader: () => NotFoundPage }),
+});
 
 function icon(path) {
     return (
