@@ -42,10 +42,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield started
 
 
-@pytest.mark.parametrize("width", [1366, 420])
+@pytest.mark.parametrize("width", [1366, 683, 420, 320])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_site_in_a_browser(site: str, browser: Browser, scheme: str, width: int) -> None:
-    """Pages fit the window, in both themes, ask no other host for anything, and axe finds nothing serious on them."""
+    """Pages fit the window, at 200 % (683) too, in both themes, ask no other host for anything; axe finds nothing serious on them."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
     page, asked = context.new_page(), []
     page.on("request", lambda request: asked.append(request.url))
@@ -57,6 +57,21 @@ def test_site_in_a_browser(site: str, browser: Browser, scheme: str, width: int)
         assert {rule["id"]: rule["nodes"][0]["html"] for rule in found if rule["impact"] in {"serious", "critical"}} == {}
     context.close()
     assert [url for url in asked if not url.startswith((site, "data:", "blob:"))] == []
+
+
+def test_a_keyboard_sees_where_it_is_on_the_site(site: str, browser: Browser) -> None:
+    """Each stop is outlined, or stands in what is; the first leads past the menu."""
+    page = browser.new_page()
+    page.goto(f"{site}/labs/05-access.html", wait_until="networkidle")
+    outlined = "(e) => [e, e.closest('form') ?? e].some((each) => getComputedStyle(each).outlineStyle !== 'none')"
+    stops: list[tuple[str, bool]] = []
+    while len(stops) < 30:
+        page.keyboard.press("Tab")
+        here = page.locator(":focus")
+        stops.append((here.evaluate("(e) => e.textContent.trim()"), here.evaluate(outlined)))
+    assert stops[0][0] == "Skip to content"
+    assert [text for text, shown in stops if not shown] == []
+    page.close()
 
 
 def test_search(site: str, browser: Browser) -> None:
