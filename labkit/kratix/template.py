@@ -135,18 +135,25 @@ def _why_not(word: str, value: Any, schema: Mapping[str, Any]) -> str:
     int_or_string = schema.get("x-kubernetes-int-or-string")
     if word == "format" and value not in _FORMATS:
         return "no check of its own"
-    if word == "pattern" and not (_PATTERN.fullmatch(value) and _compiles(value)):
-        return "a browser reads such a pattern in another way"
-    if word == "multipleOf" and isinstance(value, float) and not value.is_integer():
-        return "the API server takes such a factor's whole part"
-    if word in _TAKEN_OVER and json.loads(json.dumps(value), parse_int=_as_in_a_browser) != value:
-        return "a browser rounds such a number"
+    if why := _read_otherwise(word, value):
+        return why
     if word == "x-kubernetes-int-or-string" and ("enum" not in schema or _why_not("enum", schema["enum"], schema)):
         return "asked for as text"
     if word == "x-kubernetes-embedded-resource" or (word == "x-kubernetes-preserve-unknown-fields" and "type" not in schema):
         return "asked for as keys and values"
     known = word in _TAKEN_OVER or word in _SAID_OTHERWISE or (word == "additionalProperties" and isinstance(value, bool))
     return "" if known or (word == "anyOf" and int_or_string) else "not in the form"
+
+
+def _read_otherwise(word: str, value: Any) -> str:
+    """Why a word doesn't mean the same to the API server and to a browser; empty if it does."""
+    if word == "pattern" and not (_PATTERN.fullmatch(value) and _compiles(value)):
+        return "a browser reads such a pattern in another way"
+    if word == "multipleOf" and isinstance(value, float) and not value.is_integer():
+        return "the API server takes such a factor's whole part"
+    if word in _TAKEN_OVER and json.loads(json.dumps(value), parse_int=_as_in_a_browser) != value:
+        return "a browser rounds such a number"
+    return ""
 
 
 def _fit(form: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
