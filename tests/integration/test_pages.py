@@ -319,7 +319,7 @@ def test_a_guest_learns_what_is_missing_and_makes_nothing(portal: Lab, come: Cal
     visitor.shoot("15-guest-nowhere")
     accessible(visitor)
     visitor.page.get_by_role("link", name="See the catalog").click()
-    expect(visitor.page.get_by_role("heading", name="Catalog", exact=True)).to_be_visible()
+    expect(visitor.page.get_by_role("heading", name="Catalog", exact=True, level=1)).to_be_visible()
 
     visitor.look_at("kube-root-ca.crt")
     expect(visitor.page.get_by_role("status")).to_contain_text("the portal acts with nobody else's")
