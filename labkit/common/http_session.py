@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 
 
@@ -38,6 +39,20 @@ class HttpSession(requests.Session):
             # requests comes here for every redirect, also one that nobody follows, and this one names a port that is no number.
             proxies = {}
         return super().rebuild_proxies(prepared_request, proxies)  # type: ignore[no-untyped-call]
+
+
+class Unproxied(HTTPAdapter):
+    """Asks a server itself for what a proxy has at another address, whose path it takes away; cookies stay those of that address."""
+
+    def __init__(self, address: str, server: str) -> None:
+        super().__init__()
+        self._address, self._server = address, server
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
+        """Send it to the server."""
+        itself = request.copy()
+        itself.url = self._server + str(request.url).removeprefix(self._address)
+        return super().send(itself, *args, **more)
 
 
 def request(method: str, url: str, *, ca: Path | None = None, **more: Any) -> requests.Response:

@@ -112,18 +112,32 @@ def _secret(env: Mapping[str, str]) -> str:
     return _taken.get(whose, "")
 
 
+def behind_proxy(text: str) -> str:
+    """The address at which browsers reach a server through a proxy that takes the address's path away; HTTPS, except on loopback.
+
+    Raises:
+        SettingsError: It is no such address.
+    """
+    if text and not (_is_base(text) and text.startswith(("https://", "http://" if is_loopback(text) else "https://"))):
+        raise SettingsError("portal-url-no-base")
+    return text.rstrip("/")
+
+
+def _is_base(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(parts.hostname) and parts.port != 0 and not (parts.query or parts.fragment or parts.username or parts.password)
+    except ValueError:
+        return False
+
+
 def _base_url(text: str) -> str:
     if not text:
         raise SettingsError("hosted-url-missing")
-    try:
-        parts = urlsplit(text)
-        whole = bool(parts.hostname) and parts.port != 0 and not (parts.query or parts.fragment or parts.username or parts.password)
-    except ValueError:
-        whole = False
-    if not whole or "/realms/" in text or "/admin/" in text:
+    if not _is_base(text) or "/realms/" in text or "/admin/" in text:
         # Not shown: what is wrong with it may be a password.
         raise SettingsError("hosted-url-no-base")
-    if parts.scheme != "https":
+    if not text.startswith("https://"):
         raise SettingsError("hosted-url-no-https")
     return text.rstrip("/")
 

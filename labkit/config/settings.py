@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from ..common.errors import SettingsError
 from ..common.ownership import CODE, require_own
 from ..common.platform_folder import OWN
-from .hosting import Hosted, hosted_from, one_of
+from .hosting import Hosted, behind_proxy, hosted_from, one_of
 from .state_folder import StateFolder, open_state_folder, read_facts, require_own_home, require_usable
 
 OidcStyle = Literal["structured", "flags"]
@@ -44,6 +44,7 @@ class Settings:
         cache: The folder with programs, shared between checkouts.
         ports: Port numbers by the names in `PORTS`.
         hosted: The Keycloak that one already has; None when the lab starts its own.
+        portal_proxied: The portal's address for browsers that come through a proxy; empty without one.
         context: Empty when none is named, as is ``kind_image`` for labkit's pinned one.
         opened: Whether the state folder is open for use: what only looks makes nothing in it.
     """
@@ -56,6 +57,7 @@ class Settings:
     ports: dict[str, int]
     oidc: OidcStyle = "structured"
     portal_keeps: PortalToken = "memory"
+    portal_proxied: str = ""
     hosted: Hosted | None = None
     cluster: ClusterChoice = "local"
     secrets: SecretsChoice = "auto"
@@ -88,6 +90,7 @@ class Settings:
             ports=facts.ports,
             oidc=one_of(OidcStyle, "LABKIT_OIDC", env),
             portal_keeps=one_of(PortalToken, "LABKIT_PORTAL_TOKEN", env),
+            portal_proxied=behind_proxy(env.get("LABKIT_PORTAL_URL", "")),
             hosted=hosted,
             cluster=one_of(ClusterChoice, "LABKIT_CLUSTER", {**kept, **env}),
             secrets=one_of(SecretsChoice, "LABKIT_SECRETS", env),
@@ -151,6 +154,11 @@ class Settings:
         """
         with_variable = {name for name in ports if f"LABKIT_{name.upper()}_PORT" in os.environ}
         self.ports.update(open_state_folder(self.folder, environ={}, starting=set(ports) - with_variable).ports)
+
+    @property
+    def portal_page(self) -> str:
+        """The portal's base URL for browsers, which redirect URIs begin with."""
+        return self.portal_proxied or self.url("portal", "http")
 
     def url(self, port_name: str, scheme: str = "https") -> str:
         """The base URL of the server on that port, as every client names it: by ``localhost``."""

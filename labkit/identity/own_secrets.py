@@ -61,7 +61,7 @@ def load_workshop(settings: Settings) -> tuple[Secrets, Workshop]:
         WorkshopError: A file of the workshop says something that can't be done.
         SettingsError: LABKIT_SECRETS asks for the published secrets where they won't do.
     """
-    portal, hosted = settings.url("portal", "http"), settings.hosted
+    portal, hosted = settings.portal_page, settings.hosted
     workshop = Workshop.load(settings.workshop_folder, portal_url=portal)
     if hosted and hosted.realm:
         workshop = replace(workshop, realm=workshop.realm.with_values({("realm",): hosted.realm}))

@@ -21,7 +21,7 @@ import requests
 
 from ..common.errors import NotSignedIn, PortalError, PortalUnreachable, SignInRefused
 from ..common.exchanges import Exchange
-from ..common.http_session import HttpSession
+from ..common.http_session import HttpSession, Unproxied
 from ..identity.keycloak import Keycloak
 from ..workshop.workshop import User
 from .answers import refused
@@ -61,17 +61,28 @@ class SignedIn:
 
 
 class Browser:
-    """One browser: its cookies, and where it signs in; ``absent`` gives the error to raise while the portal does not run.
+    """One browser: its cookies, and where it signs in.
+
+    Args:
+        url: The portal's address for browsers.
+        keycloak: Where it signs in.
+        absent: Gives the error to raise while the portal does not run.
+        server: The portal's own address, if a proxy stands before it; what is sent to ``url`` goes there.
+        provider: ``guest`` signs in nowhere.
 
     Attributes:
         exchanges: The last of what it asked the portal and Keycloak.
     """
 
-    def __init__(self, url: str, keycloak: Keycloak, absent: Callable[[], PortalUnreachable | None], provider: str = PROVIDER) -> None:
+    def __init__(
+        self, url: str, keycloak: Keycloak, absent: Callable[[], PortalUnreachable | None], server: str = "", provider: str = PROVIDER
+    ) -> None:
         self._url, self._keycloak, self._absent, self._provider = url, keycloak, absent, provider
         self.exchanges: deque[Exchange] = deque(maxlen=_REMEMBERED)
         self._key = ""
         self._session = HttpSession()
+        if server not in ("", url):
+            self._session.mount(f"{url}/", Unproxied(url, server))
 
     def sign_in(self, user: User) -> SignedIn:
         """Go the whole way, and return what the page then has.
@@ -82,7 +93,7 @@ class Browser:
             SignInRefused: Keycloak says no.
             PortalError: The portal does not take what Keycloak said, or the way leads elsewhere than to Keycloak: no password is sent then.
         """
-        start = self._auth("GET", "start", env="development", scope=_SCOPE, flow="popup", origin=self._url)
+        start = self._auth("GET", "start", env="development", scope=_SCOPE, flow="popup", origin=_origin(self._url))
         if not start.is_redirect:
             # Asked now, since a Keycloak that is down is the likeliest cause.
             self._keycloak.discovery()
@@ -98,7 +109,8 @@ class Browser:
 
     def _through_keycloak(self, user: User, page: str) -> str:
         """Fill in Keycloak's pages from this one on, be it one form or one for each field, and return where it sends people then."""
-        issuer = "https://" + urlsplit(self._keycloak.issuer).netloc
+        # All of Keycloak and nothing beside it: the proxy of a room has other people's servers at the same host.
+        issuer = self._keycloak.issuer.partition("/realms/")[0]
         filled: dict[str, str] = {}
         left = {"username": user.username, "password": user.password.get_secret_value()}
         page = _expect_at(issuer, page, "the portal sends people to")
@@ -151,7 +163,7 @@ class Browser:
         Raises:
             PortalUnreachable: It does not answer.
         """
-        return self._send("portal", method, urljoin(self._url, path), **more)
+        return self._send("portal", method, path if path.startswith(f"{self._url}/") else self._url + path, **more)
 
     def note(self, server: str, answer: requests.Response, began: float) -> None:
         """Remember a request whose answer is complete by now."""
@@ -199,6 +211,11 @@ def login_form(page: str, url: str, username: str, issuer: str) -> tuple[str, li
         asked = ", ".join((words, *actions))
         raise SignInRefused("portal-login-asks", user=username, words=asked, account=f"{issuer}/account", error="login_form")
     raise SignInRefused("portal-no-login-form", path=path, words=words)
+
+
+def _origin(url: str) -> str:
+    scheme, host, *_ = urlsplit(url)
+    return f"{scheme}://{host}"
 
 
 def _expect_at(origin: str, url: str, who: str) -> str:

@@ -36,7 +36,7 @@ def variables(settings: Settings, endpoint: Endpoint, issuer: str, folder: Path,
     if unknown := endpoint.more.keys() & {"proxy-url", "tls-server-name"}:
         raise PortalError("portal-cluster-entry", url=endpoint.url, fields=" and ".join(sorted(unknown)))
     known = {
-        "PORTAL_URL": settings.url("portal", "http"),
+        "PORTAL_URL": settings.portal_page,
         "PORTAL_PORT": str(settings.ports["portal"]),
         "PORTAL_FOLDER": str(folder),
         "PORTAL_COOKIES": f"labkit-{settings.folder_id}-",

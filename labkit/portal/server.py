@@ -38,7 +38,8 @@ _PIECE = 40
 class Portal:
     """Backstage on loopback, with a database of the lab's own.
 
-    Its ``url`` is plain HTTP, since it never leaves this machine and redirect URIs are declared so.
+    Its ``url``, which programs ask, is plain HTTP, since it never leaves this machine.
+    Its ``page`` is what a browser opens: the same, or LABKIT_PORTAL_URL where a proxy leads to it.
     Of ``app_config``, Backstage's configuration, each start takes a copy.
     """
 
@@ -58,7 +59,7 @@ class Portal:
         self._folder = settings.state.portal
         self._templates = self._folder / "templates"
         self.app_config, self._catalog = (find(file.name, settings.workshop_folder) for file in (config.APP_CONFIG, config.CATALOG))
-        self.url = settings.url("portal", "http")
+        self.url, self.page = settings.url("portal", "http"), settings.portal_page
 
     @property
     def templates(self) -> dict[str, Path]:
@@ -111,12 +112,12 @@ class Portal:
     def sign_in(self, username: str) -> PortalSession:
         """Sign a user of the workshop in through Keycloak's form; raises what `Browser.sign_in` does, or WorkshopError for no such user."""
         user = self._workshop.user(username)
-        browser = Browser(self.url, self._keycloak, self.absent)
+        browser = self._browser()
         return self._session(username, browser, browser.sign_in(user))
 
     def guest(self) -> PortalSession:
         """Enter without signing in to Keycloak; raises what `Browser.refresh` does."""
-        browser = Browser(self.url, self._keycloak, self.absent, provider="guest")
+        browser = self._browser(provider="guest")
         return self._session("guest", browser, browser.refresh())
 
     def token_way(self) -> TokenWay:
@@ -137,6 +138,9 @@ class Portal:
             return None
         stranger = self._processes.stranger(self.name, self.name)
         return PortalUnreachable(stranger or "portal-unreachable", url=self.url, state="it is not running")
+
+    def _browser(self, **more: str) -> Browser:
+        return Browser(self.page, self._keycloak, self.absent, server=self.url, **more)
 
     def _session(self, username: str, browser: Browser, signed_in: SignedIn) -> PortalSession:
         return PortalSession(username, browser, signed_in, self._cluster, self._templates, config.publishers(self._workshop))

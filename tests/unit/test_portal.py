@@ -407,6 +407,29 @@ def test_a_code_is_taken_to_the_portal_only(rogue_and_keycloak: tuple[Site, Site
     assert len(keycloak.posted) == 1
 
 
+def test_behind_a_proxy_the_portal_itself_is_asked_and_its_cookies_are_of_the_proxys_address() -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    class Portal(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Cookie"]))
+            self.send_response(200)
+            self.send_header("Set-Cookie", "sid=1; Path=/user/ada/portal/api; Secure; HttpOnly")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Portal) as portal:
+        threading.Thread(target=portal.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        page, keycloak = "https://hub.example/user/ada/portal", cast("Keycloak", None)
+        browser = Browser(page, keycloak, lambda: None, server=f"http://127.0.0.1:{portal.server_port}")
+        for path in ("/api/a?b=c", f"{page}/api/auth/handler?code=1", "/elsewhere"):
+            browser.send("GET", path)
+        portal.shutdown()
+    assert asked == [("/api/a?b=c", None), ("/api/auth/handler?code=1", "sid=1"), ("/elsewhere", None)]
+
+
 def answer(status: int, body: object) -> requests.Response:
     made = requests.Response()
     made.status_code = status

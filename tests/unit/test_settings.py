@@ -246,6 +246,13 @@ def test_the_portal_keeps_tokens_in_memory_unless_a_variable_says_otherwise(tmp_
     assert caught.value.fix == "set it to memory or claim, or unset it for memory"
 
 
+def test_browsers_reach_the_portal_where_a_proxy_has_it(tmp_path: Path) -> None:
+    home = {"LABKIT_HOME": str(tmp_path / "home"), "LABKIT_PORTAL_PORT": "24007"}
+    assert Settings.load(home).portal_page == "http://localhost:24007"
+    for page in ("https://hub.example.org/user/ada/portal", "http://localhost:8000/user/ada/portal"):
+        assert Settings.load(home | {"LABKIT_PORTAL_URL": f"{page}/"}).portal_page == page
+
+
 @pytest.mark.fault("Settings", "LABKIT_SECRETS is none of its words", "it is refused, with all of them")
 def test_whose_secrets_there_are_is_one_of_three_words(tmp_path: Path) -> None:
     home = {"LABKIT_HOME": str(tmp_path / "home")}

@@ -5,9 +5,10 @@ const { rootHttpRouterServiceFactory } = require('@backstage/backend-defaults/ro
 /** What comes before all of the portal's routes. */
 const rootRouter = rootHttpRouterServiceFactory({
     configure({ app, config, applyDefaults }) {
-        const { host } = new URL(config.getString('app.baseUrl'));
-        app.use(forHosts(host, `127.0.0.1:${config.getNumber('backend.listen.port')}`));
-        app.use(withCookiesOf(config.getString('ske.cookies')));
+        const { host, pathname } = new URL(config.getString('app.baseUrl'));
+        const port = config.getNumber('backend.listen.port');
+        app.use(forHosts(host, `localhost:${port}`, `127.0.0.1:${port}`));
+        app.use(withCookiesOf(config.getString('ske.cookies'), pathname));
         app.use(loggedWithoutQuery);
         applyDefaults();
     },
@@ -23,16 +24,17 @@ function forHosts(...hosts) {
 
 /**
  * Have the cookies bear a prefix in the browser, and know no others: all ports of localhost share theirs, and two portals would overwrite
- * each other's.
+ * each other's. Behind a proxy the portal has a path to itself, and whatever is at the others gets none of them.
  */
-function withCookiesOf(prefix) {
+function withCookiesOf(prefix, path) {
+    const ours = (cookie) => prefix + cookie.replace(/; *path=\/ *(?=;|$)/i, `; Path=${path}`);
     return (request, response, next) => {
         const sent = (request.headers.cookie ?? '').split(/; */).filter((cookie) => cookie.startsWith(prefix));
         request.headers.cookie = sent.map((cookie) => cookie.slice(prefix.length)).join('; ');
         const { writeHead } = response;
         response.writeHead = (...head) => {
             const set = response.getHeader('set-cookie');
-            if (set) response.setHeader('set-cookie', [set].flat().map((cookie) => prefix + cookie));
+            if (set) response.setHeader('set-cookie', [set].flat().map(ours));
             return writeHead.apply(response, head);
         };
         next();

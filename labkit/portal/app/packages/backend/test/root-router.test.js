@@ -28,21 +28,21 @@ test('only its own names are answered', async () => {
     }
 });
 
-test('cookies bear the prefix outside and none inside, and those without it are not seen', async () => {
+test('cookies bear prefix and path of the portal outside and none inside, and those without the prefix are not seen', async () => {
     const seen = [];
     const handlers = [
-        withCookiesOf('labkit-1-'),
+        withCookiesOf('labkit-1-', '/user/ada/portal'),
         (asked, response) => {
             seen.push(asked.headers.cookie);
             response.cookie('a', '1', { httpOnly: true });
-            response.cookie('b', '2');
+            response.cookie('b', '2', { path: '/user/ada/portal/api' });
             response.end();
         },
     ];
     const answer = await answered(handlers, { cookie: 'a=0; labkit-1-a=1;labkit-2-a=2; labkit-1-b=3; xlabkit-1-c=4' });
     assert.deepEqual(seen, ['a=1; b=3']);
-    assert.deepEqual(answer.headers['set-cookie'], ['labkit-1-a=1; Path=/; HttpOnly', 'labkit-1-b=2; Path=/']);
-    assert.equal((await answered([withCookiesOf('x'), (_, response) => response.end()])).headers['set-cookie'], undefined);
+    assert.deepEqual(answer.headers['set-cookie'], ['labkit-1-a=1; Path=/user/ada/portal; HttpOnly', 'labkit-1-b=2; Path=/user/ada/portal/api']);
+    assert.equal((await answered([withCookiesOf('x', '/'), (_, response) => response.end()])).headers['set-cookie'], undefined);
 });
 
 test('whoever logs a request when it is done sees no query', () => {
