@@ -14,14 +14,19 @@ from tests.hostile import friendly
 
 
 @cache
-def _command() -> tuple[str, ...]:
+def _judges() -> subprocess.Popen[str]:
+    """Start both, for as long as this process runs: loading them takes longer than most answers."""
     programs = Toolchain(Settings.load().cache).ensure("node", "backstage")
-    return str(programs["node"].path), str(Path(__file__).with_suffix(".js")), str(programs["backstage"].path / "node_modules")
+    command = (programs["node"].path, Path(__file__).with_suffix(".js"), programs["backstage"].path / "node_modules")
+    return subprocess.Popen(command, env=friendly(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def refusals(*pairs: tuple[dict[str, Any], Any]) -> list[list[str]]:
     """What is wrong with each schema or its value, by the judges that say so; empty where both take it."""
-    asked = json.dumps([{"schema": schema, "value": value} for schema, value in pairs])
-    done = subprocess.run(_command(), input=asked, env=friendly(), capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return [[f"{judge}: {wrong}" for judge, wrong in answer.items() if wrong] for answer in json.loads(done.stdout)]
+    judges = _judges()
+    assert judges.stdin
+    assert judges.stdout
+    print(json.dumps([{"schema": schema, "value": value} for schema, value in pairs]), file=judges.stdin, flush=True)
+    answers = judges.stdout.readline()
+    assert answers, f"the judges ended with {judges.wait(60)}"
+    return [[f"{judge}: {wrong}" for judge, wrong in answer.items() if wrong] for answer in json.loads(answers)]
