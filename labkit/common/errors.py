@@ -1,38 +1,4 @@
-"""Everything labkit raises, in one tree.
-
-::
-
-    LabkitError                  what failed, why as far as known, and the fix
-    ├── SettingsError            a LABKIT_* variable or the state folder is unusable
-    ├── WorkshopError            a platform file says something that can't be done
-    ├── ToolchainError           a program can't be found, fetched or built
-    ├── ServerError              a server died or did not become ready (carries its last log lines)
-    │   └── PortInUse            somebody else listens where a server of ours should
-    ├── IdentityError            Keycloak answered, but not as hoped
-    │   ├── KeycloakUnreachable  nothing answers at the issuer's address
-    │   ├── ForeignIssuer        the realm names another issuer than the one it was asked as
-    │   ├── SignInRefused        the token endpoint said no
-    │   └── TokenInvalid         a token's signature, issuer, audience or expiry is wrong
-    ├── ClusterError             the API server or kubectl answered, but not as hoped
-    │   ├── ApiUnreachable       nothing answers at the API server's address
-    │   ├── Unauthorized         401: the API server does not know who is asking
-    │   └── Forbidden            403: it knows, and says no
-    ├── PortalError              the portal answered, but not as hoped
-    │   ├── PortalUnreachable    nothing answers at the portal's address
-    │   ├── NotSignedIn          the portal has no token of who is asking, or none that holds
-    │   ├── NotPermitted         the portal's own rules forbid it, whatever the API server would say
-    │   ├── TemplateUnknown      no such template is registered
-    │   ├── InvalidValues        a template's form does not take these values
-    │   └── TaskFailed           a template's task came to a bad end (carries its log)
-    ├── KratixError              Kratix answered, but not as hoped
-    │   └── KratixUnavailable    Kratix can't be had on this machine
-    ├── TrustError               a browser's certificate store can't be read or changed
-    ├── NoTerminal               a password is asked for where it would be kept: in a notebook, a file, a pipe
-    ├── PracticeError            the practice lab is not in the state that this asks for
-    ├── CheckFailed              a step's check found something missing or wrong
-    ├── EarlierLabMissing        a lab needs what an earlier one leaves behind
-    └── LabRunFailed             a headless run stopped at a cell
-"""
+"""Everything labkit raises, in one tree: an error says what failed, why as far as known, and the fix."""
 
 from __future__ import annotations
 
