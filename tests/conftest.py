@@ -66,9 +66,9 @@ settings.load_profile("judged")
 
 GROUPS = {
     "lab with portal": "kratix pages pictures portal portal_permissions portal_publishing portal_sign_in portal_tokens steps",
-    "lab": "causes cli cluster external isolation keycloak session shortages",
+    "lab": "accessibility causes cli cluster external isolation keycloak session shortages",
     "realms": "kind oidc_styles realm render schemas",
-    "other Keycloak": "hosted labs_elsewhere other_workshop",
+    "other Keycloak": "hosted labs_elsewhere",
 }
 """The files of tests/integration that share servers. A process begins with the group whose first test is next; the shortest is last."""
 

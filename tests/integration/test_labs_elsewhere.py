@@ -1,4 +1,8 @@
-"""The same notebooks, unchanged, where nothing is the lab's own: a realm of other people's in a hosted Keycloak, a cluster of theirs."""
+"""The same notebooks, unchanged, where nothing is the lab's own.
+
+The realm is other people's, in a hosted Keycloak, and the cluster is theirs.
+The workshop differs from labkit's own in everything that may differ.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,10 @@ from labkit.course.steps import LABS
 from labkit.lab import Lab
 
 from ..snapshots import settled, snapshot
+from ..support import OTHER_WORKSHOP
 
-TEMPLATE = "template:default/configmap"
+THERE = {"LABKIT_WORKSHOP": str(OTHER_WORKSHOP)}
+TEMPLATE = "template:default/settings-in-pairs"
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,7 @@ def realm(other_keycloak: Any) -> Any:
 @pytest.fixture(scope="module")
 def theirs(realm: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Their cluster, which trusts that realm and its CA, and has things of its own: another lab's local cluster stands for it."""
-    trust = realm.lab(tmp_path_factory.mktemp("asks") / "home").cluster.trust
+    trust = Lab(Settings.load(realm.environment(tmp_path_factory.mktemp("asks") / "home") | THERE)).cluster.trust
     folder = tmp_path_factory.mktemp("theirs") / "home"
     open_state_folder(folder, environ={}, free_ports=True)
     made = Lab(Settings.load({"LABKIT_HOME": str(folder), "LABKIT_CLUSTER": "local"}))
@@ -53,7 +59,7 @@ def variables(realm: Any, theirs: Lab, tmp_path_factory: pytest.TempPathFactory)
         "LABKIT_CONTEXT": theirs.cluster.endpoint.name,
         "KUBECONFIG": str(theirs.cluster.kubeconfig.path),
     }
-    yield (found := realm.environment(tmp_path_factory.mktemp("guest") / "home") | cluster)
+    yield (found := realm.environment(tmp_path_factory.mktemp("guest") / "home") | cluster | THERE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", found["KUBECONFIG"])
         Lab(Settings.load(found)).down()
@@ -98,7 +104,7 @@ def test_a_lab_passes_unchanged_where_keycloak_and_cluster_are_somebody_elses(
 )
 def test_what_somebody_else_has_in_the_cluster_is_left_as_it_is_by_the_portal_too(lab: Lab, theirs: Lab, passed: list[str]) -> None:
     assert passed == WITH_PORTAL
-    admin = lab.portal.sign_in("user-admin")
+    admin = lab.portal.sign_in(lab.workshop.administrator.username)
     asks: dict[str, Callable[[], object]] = {
         "was refused": lambda: admin.run_template(TEMPLATE, {"name": "figures", "namespace": "payroll", "data": {"sum": "0"}}),
         "delete ConfigMap figures": lambda: admin.delete_resource("ConfigMap", "figures", namespace="payroll"),
@@ -119,7 +125,7 @@ def test_what_somebody_else_has_in_the_cluster_is_left_as_it_is_by_the_portal_to
 )
 def test_what_the_portal_makes_there_is_known_as_the_labs(lab: Lab, passed: list[str]) -> None:
     assert passed == WITH_PORTAL
-    admin = lab.portal.sign_in("user-admin")
+    admin = lab.portal.sign_in(lab.workshop.administrator.username)
     for colour in ("blue", "red"):
         admin.run_template(TEMPLATE, {"name": "left-over", "data": {"colour": colour}})
     assert "default/configmap/left-over" in lab.cluster.left()

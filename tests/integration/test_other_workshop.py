@@ -1,12 +1,12 @@
 """I: the labs, the checks, the doctor and the portal in a workshop that differs from labkit's own in everything that may differ.
 
-tests/faults/test_other_workshop.py runs all its labs by flags, with lab 07.
+test_labs_elsewhere.py runs its notebooks, and tests/faults/test_other_workshop.py runs all its labs by flags, with lab 07.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,26 +28,17 @@ NEWCOMER = ["undeclared-members"]
 
 
 @pytest.fixture(scope="module")
-def variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The variables of a lab in that workshop; what was started is stopped at the end."""
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab in that workshop, with everything up."""
     home = tmp_path_factory.mktemp("other-workshop") / "home"
     open_state_folder(home, environ={}, free_ports=True)
-    found = {"LABKIT_HOME": str(home), "LABKIT_WORKSHOP": str(OTHER_WORKSHOP), "LABKIT_CLUSTER": "local", "LABKIT_KEYCLOAK": "local"}
-    yield found
-    Lab(Settings.load(found)).down()
-
-
-@pytest.fixture
-def lab(variables: dict[str, str]) -> Lab:
-    """The lab there, after the notebooks."""
-    return Lab(Settings.load(variables))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_labs_run_in_another_workshop_with_the_exercises_left_as_they_are(
-    run_lab: Callable[..., None], variables: dict[str, str], name: str
-) -> None:
-    run_lab(name, Path(variables["LABKIT_HOME"]), variables, exercises=False)
+    variables = {"LABKIT_HOME": str(home), "LABKIT_WORKSHOP": str(OTHER_WORKSHOP), "LABKIT_CLUSTER": "local", "LABKIT_KEYCLOAK": "local"}
+    lab = Lab(Settings.open(variables))
+    try:
+        lab.up()
+        yield lab
+    finally:
+        lab.down()
 
 
 def test_there_the_doctor_finds_nothing(lab: Lab) -> None:
