@@ -87,9 +87,9 @@ test-kind: $(READY) ## labs 02 to 06 on a real KinD, and its faults; skipped, wi
 check: $(READY) ## ruff, mypy, layers, project files, notebooks, plain words
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
-	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
-	@.venv/bin/python -m pytest --quiet -p no:nbval tests/unit/test_project.py tests/unit/test_problems.py
+	@.venv/bin/mypy & .venv/bin/python -m pytest --quiet -p no:nbval tests/unit/test_project.py tests/unit/test_problems.py; \
+	  tested=$$?; wait $$! && exit $$tested
 
 bench: $(READY) ## measure what people and kubectl wait for, on real servers, beside Terraform and kubectl (ROWS="P5 P8" for some of it, RUNS=3)
 	@.venv/bin/python -m tests.bench $(ROWS) $(if $(RUNS),--runs $(RUNS))
