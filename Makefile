@@ -69,7 +69,7 @@ ifdef ONE
 else
 	@LABKIT_CLUSTER=local .venv/bin/labkit setup --ui
 	@.venv/bin/python -m tests.programs
-	@.venv/bin/python -m pytest --numprocesses=3 --no-loadscope-reorder --durations=10 --ignore=tests/unit/test_project.py
+	@.venv/bin/python -m pytest --numprocesses=4 --no-loadscope-reorder --durations=10 --ignore=tests/unit/test_project.py
 endif
 
 test-faults: $(READY) ## kill servers and commands at many moments, run lab 07, break all that the doctor knows (some 25 min)
