@@ -53,8 +53,10 @@ def test_site_in_a_browser(site: str, browser: Browser, scheme: str, width: int)
         page.goto(f"{site}/{name}.html", wait_until="networkidle")
         page.screenshot(path=SCREENSHOTS / "site" / f"{name.replace('/', '-')}-{width}-{scheme}.png")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        found = Axe().run(page).response["violations"]
-        assert {rule["id"]: rule["nodes"][0]["html"] for rule in found if rule["impact"] in {"serious", "critical"}} == {}
+        if width in (1366, 320):
+            # Below 720 pixels the theme has one layout.
+            found = Axe().run(page).response["violations"]
+            assert {rule["id"]: rule["nodes"][0]["html"] for rule in found if rule["impact"] in {"serious", "critical"}} == {}
     context.close()
     assert [url for url in asked if not url.startswith((site, "data:", "blob:"))] == []
 
