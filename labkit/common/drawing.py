@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import html
+import re
 
 from .display import Displayed
 
 GOOD_COLOUR, BAD_COLOUR, QUIET_COLOUR = "#1a7f37", "#cf222e", "#59636e"
 """For areas with white marks on them. None of them says anything that a mark or a word does not say as well."""
+
+
+_LETTER = 8
+"""As wide as a letter is at most on average, in bold and in a wide font; how wide a text is only the browser knows."""
+
+_WORDS = re.compile(r'<text x="(\d+)" [^>]*text-anchor="start"[^>]*>([^<]*)<')
 
 
 class Drawn(Displayed):
@@ -23,7 +30,12 @@ class Drawn(Displayed):
 
 
 def svg(title: str, description: str, width: float, height: float, *parts: str) -> str:
-    """A whole picture, as wide as the page lets it be, of the parts that the functions below make; title and description are read aloud."""
+    """A whole picture, as wide as the page lets it be, of the parts that the functions below make; title and description are read aloud.
+
+    It is wider than ``width`` where words that begin in it would be cut off.
+    """
+    ends = [int(x) + _LETTER * len(html.unescape(text)) for x, text in _WORDS.findall("".join(parts))]
+    width = max([width, *ends])
     about = f"<title>{html.escape(title)}</title><desc>{html.escape(description)}</desc>"
     size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" style="max-width:100%;height:auto"'
     return f'<svg role="img" {size} font-family="sans-serif" font-size="13" fill="currentColor" stroke="none">{about}{"".join(parts)}</svg>'

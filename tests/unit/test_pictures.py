@@ -68,6 +68,15 @@ def test_a_picture_is_drawn_in_the_pages_own_colour_with_marks_beside_the_others
         assert " id=" not in drawn, "two of a kind on a page would have the same ids"
 
 
+def test_a_picture_is_wide_enough_for_its_legend_and_for_who_is_in_it(pictures: list[Drawn]) -> None:
+    """One person and two verbs take less; how wide the letters are here was measured in a browser."""
+    for picture in pictures:
+        root = ET.fromstring(picture.picture())  # noqa: S314 # of our own making
+        for text in root.iter("{*}text"):
+            if text.get("text-anchor") == "start":
+                assert float(text.get("x") or 0) + 7 * len(text.text or "") <= float(root.get("width") or 0), text.text
+
+
 def test_text_in_a_picture_is_escaped() -> None:
     assert "&lt;b&gt;" in svg("t", "d", 1, 1, words(0, 0, "<b>"))
 
