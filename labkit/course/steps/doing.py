@@ -10,6 +10,7 @@ from ...common.display import BAD, OK, Finding, Findings
 from ...common.errors import CheckFailed, EarlierLabMissing, LabkitError
 from ...common.waiting import settled
 from ...lab import Lab
+from ..foreign_errors import show_shortly
 from . import progress
 from .registry import LABS, STEPS, LabInfo, Step, the_lab, the_step
 
@@ -59,6 +60,7 @@ def begin(name: str) -> Lab:
     """
     info = the_lab(name)
     lab = Lab.open()
+    show_shortly()
     print(f"Lab {info.name[:2]} · {info.title} · about {info.minutes} minutes\n{progress.overview(lab).line()}")
     if lacks := info.lacks(lab):
         print(f"{BAD} it can't run here: {lacks}\n  read it without running its cells; the next lab needs nothing of it")
