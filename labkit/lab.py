@@ -17,7 +17,7 @@ from .cluster.kind.node_image import NodeImage, pass_over
 from .cluster.kubeconfig import exec_context
 from .cluster.local import SERVERS
 from .cluster.person import Person
-from .common.display import Findings
+from .common.display import Displayed, Findings
 from .common.environment import ask_loopback_directly
 from .common.errors import ClusterError
 from .common.platform_folder import find
@@ -46,7 +46,7 @@ NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name not in {"go", "kind", 
 """The programs that the labs run wherever the cluster comes from; Go is fetched when one has to be built, pages are for a browser."""
 
 
-class Lab:
+class Lab(Displayed):
     """The running environment: every notebook, shell and test with the same state folder sees the same one.
 
     ``secrets`` tells whether people's passwords and clients' secrets are the published ones or this lab's own, and ``workshop`` has
@@ -268,3 +268,10 @@ class Lab:
             *(replace(each, name=f"practice: {each.name}") for inner in self._inner() for each in inner.status().servers if each.runs),
         ]
         return LabStatus(self.settings.folder, tuple(servers))
+
+    def __str__(self) -> str:
+        what = f"realm   {self.keycloak.realm_url}\ncluster {self.cluster.provider.name}\n{self.status()}"
+        return f"{what}\n\noverview(lab), or labkit check in a terminal, shows what is done"
+
+    def __repr__(self) -> str:
+        return f"<Lab {self.settings.folder}>"

@@ -91,18 +91,24 @@ def lab(args: Namespace) -> None:
 )
 def check(args: Namespace) -> int:
     """Check what the labs leave behind. Reads the real servers and changes nothing."""
-    from ..course.steps import LABS, attempt, examine
+    from ..course.steps import LABS, attempt, examine, overview
 
     wanted = _meant(args.lab)[1] if args.lab else []
     lab = open_lab(to_look=True)
     if not args.lab:
         here = [info for info in LABS[:-1] if not info.lacks(lab)]
         wanted = [step for info in here for step in info.steps if not step.exercise]
-    # Some steps hold before one has begun ("nothing runs"): to look at them here is not to have done them.
+    # Some steps hold before one has begun: to look at them here is not to have done them.
+    done = {name for _, names in overview(lab).rows for name in names}
     with working(args, "asking the real servers"):
         reports = [attempt(lab, step.name) if step.exercise else examine(lab, step.name) for step in wanted]
     found = [{"lab": s.lab, "ok": report.ok, **asdict(report)} for s, report in zip(wanted, reports, strict=True)]
-    show(args, "\n".join(report.headline() if report.ok else str(report) for report in reports), found)
+    lines = []
+    for step, report in zip(wanted, reports, strict=True):
+        not_begun = report.ok and step.holds_before and step.name not in done
+        line = report.headline() if report.ok else str(report)
+        lines.append(f"·{line.removeprefix(OK)}: not done by that, as {step.holds_before}" if not_begun else line)
+    show(args, "\n".join(lines), found)
     return 0 if all(report.ok for s, report in zip(wanted, reports, strict=True) if not s.exercise or args.lab in (s.name, s.path)) else 1
 
 
@@ -219,14 +225,14 @@ def mend(_: Namespace) -> None:
 
 def _named(name: str, or_step: str = "") -> LabInfo:
     """The lab of that name or number; ``or_step`` is what was typed where a step may stand as well."""
-    from ..course.steps import LABS, the_lab
+    from ..course.steps import LABS, near, the_lab
 
     try:
         return the_lab(name)
     except WorkshopError:
         labs = [info.name for info in LABS]
         if or_step:
-            no_such("lab or step", or_step, (*labs, "and the steps of labkit agenda"))
+            no_such("lab or step", or_step, (*labs, f"and the steps {', '.join(near(or_step)) or 'of labkit agenda'}"))
         no_such("lab", name, labs)
 
 

@@ -33,8 +33,8 @@ from ..config.settings import own_root
 from ..config.state_folder import StateFolder, open_state_folder
 from ..lab import Lab
 from .page import write_page
-from .practice import PROGRAMS
-from .steps import LABS, LabInfo, solved
+from .practice import PROGRAMS, Practice
+from .steps import LABS, LabInfo, solved, the_lab
 
 CELL_SECONDS = 900
 """How long one cell may take."""
@@ -251,7 +251,7 @@ class _Labs:
         return type("Kernels", (AsyncKernelManager,), {"kernel_spec": KernelSpec(**get_kernel_dict()), "start_kernel": start_kernel})
 
     def _failure(self, result: LabResult, error: Any) -> LabRunFailed:
-        processes = self._lab.processes
+        processes = (Practice(self._lab).lab if the_lab(result.lab).practice else self._lab).processes
         logs = [f"the last lines of {processes.log_file(name)}:\n{processes.log_tail(name, 6)}" for name in processes.names()]
         return LabRunFailed(
             "lab-run-stopped",

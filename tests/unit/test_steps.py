@@ -15,7 +15,7 @@ import pytest
 
 from labkit.cluster.cluster import Cluster
 from labkit.common.display import Finding
-from labkit.common.errors import CheckFailed, EarlierLabMissing, IdentityError, LabkitError
+from labkit.common.errors import CheckFailed, EarlierLabMissing, IdentityError, LabkitError, WorkshopError
 from labkit.common.problems import Problem
 from labkit.config.settings import Settings, find_root
 from labkit.course import steps
@@ -152,6 +152,31 @@ def test_a_lab_builds_only_on_steps_of_earlier_labs() -> None:
     names = [info.name for info in LABS]
     for info in LABS:
         assert not info.needs or names.index(STEPS[info.needs].lab) < names.index(info.name)
+
+
+@pytest.mark.parametrize(
+    ("typed", "first", "also"),
+    [("signin", "sign-in", "team-claim"), ("01-keycloak.realms", "realm", "keycloak"), ("02-cluster", "cluster", "signing-key")],
+)
+def test_an_unknown_step_is_answered_with_the_nearest_and_those_of_its_lab(lab: Lab, typed: str, first: str, also: str) -> None:
+    with pytest.raises(WorkshopError) as unknown:
+        check(lab, typed)
+    there = unknown.value.why.removeprefix("there are: ").split(", ")
+    assert there[0] == first
+    assert also in there
+    assert "rbac" not in there
+
+
+def test_a_step_that_is_like_no_other_is_answered_with_the_labs(lab: Lab) -> None:
+    with pytest.raises(WorkshopError, match=r"03-rbac, .*labkit agenda"):
+        check(lab, "xyzzy")
+
+
+def test_a_lab_alone_in_a_cell_shows_its_realm_its_cluster_and_its_servers(lab: Lab) -> None:
+    shown = lab._repr_mimebundle_()
+    for form in ("text/plain", "text/html"):
+        for seen in (lab.keycloak.realm_url, "kube-apiserver", str(lab.settings.folder), "overview(lab)"):
+            assert seen in str(shown[form])
 
 
 def test_neither_a_step_nor_a_lab_can_be_registered_twice() -> None:

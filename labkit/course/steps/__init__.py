@@ -4,7 +4,7 @@ from importlib import import_module
 
 from .doing import attempt, begin, catch_up, check, examine, insist_on_what_is_needed, reset_lab, solve
 from .progress import agenda, overview
-from .registry import LABS, STARTER, STEPS, LabInfo, Step, add_lab, solved, the_lab
+from .registry import LABS, STARTER, STEPS, LabInfo, Step, add_lab, near, solved, the_lab
 
 __all__ = [
     "LABS",
@@ -20,6 +20,7 @@ __all__ = [
     "check",
     "examine",
     "insist_on_what_is_needed",
+    "near",
     "overview",
     "reset_lab",
     "solve",

@@ -14,7 +14,7 @@ from .shared import claims_of, deletes, deletes_in_realm, exists, gone, rights, 
 LAB = add_lab("05-access", "Access: the proof", needs="rbac")
 
 
-@LAB.step("namespaces", "the namespaces of the five commands are gone again", minutes=6)
+@LAB.step("namespaces", "the namespaces of the five commands are gone again", minutes=6, holds_before="nobody has made them yet")
 def namespaces(lab: Lab) -> Iterator[Finding]:
     return gone(lab, "namespace", ("test-ns", "test-ns-2"))
 
@@ -22,7 +22,12 @@ def namespaces(lab: Lab) -> Iterator[Finding]:
 namespaces.reset(namespaces.solution(deletes("namespace/test-ns", "namespace/test-ns-2")))
 
 
-@LAB.step("access", "the API server allows what the workshop expects, and nothing else", minutes=9)
+@LAB.step(
+    "access",
+    "the API server allows what the workshop expects, and nothing else",
+    minutes=9,
+    holds_before="lab 03 has brought that about",
+)
 def access(lab: Lab) -> Iterator[Finding]:
     matrix = lab.access_matrix()
     for user, identity in matrix.identities.items():

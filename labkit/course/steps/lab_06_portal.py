@@ -95,7 +95,12 @@ def _(lab: Lab) -> None:
 own_template.reset(deletes("configmap/team-note"))
 
 
-@LAB.step("portal-objects", "the lab's own ConfigMaps, made through the portal, are gone again", minutes=10)
+@LAB.step(
+    "portal-objects",
+    "the lab's own ConfigMaps, made through the portal, are gone again",
+    minutes=10,
+    holds_before="nobody has made them yet",
+)
 def portal_objects(lab: Lab) -> Iterator[Finding]:
     return gone(lab, "ConfigMap", CONFIG_MAPS)
 

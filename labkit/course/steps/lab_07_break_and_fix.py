@@ -17,7 +17,7 @@ from .registry import add_lab
 LAB = add_lab("07-break-and-fix", "Break and fix: from the symptom to the cause", needs="programs", practice=True)
 
 
-@LAB.step("practice", "no fault is left on in the practice lab", minutes=25)
+@LAB.step("practice", "no fault is left on in the practice lab", minutes=25, holds_before="none was switched on yet")
 def practice(lab: Lab) -> Iterator[Finding]:
     sandbox = Practice(lab)
     if not sandbox.is_up():

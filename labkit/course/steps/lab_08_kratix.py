@@ -103,7 +103,7 @@ def _(lab: Lab) -> None:
 promise_readers.reset(deletes("clusterrolebinding/team-space-reader", "clusterrole/team-space-reader"))
 
 
-@LAB.step("requests-gone", "what was asked for in the lab is gone again", minutes=2)
+@LAB.step("requests-gone", "what was asked for in the lab is gone again", minutes=2, holds_before="nobody has asked yet")
 def requests_gone(lab: Lab) -> Iterator[Finding]:
     left = [request.name for request in lab.kratix.requests(lab.kratix.team_space)]
     yield Finding(not left, f"requests for team spaces: {shown(left)}", 'admin.kubectl("delete", promise.resource, "--all")')

@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partialmethod
 from typing import Any
 
@@ -38,6 +39,7 @@ class Step:
         minutes: How long a reader takes for it.
         check: Its check; an exercise's has the hint as its docstring.
         exercise: Whether it is left to the learner.
+        holds_before: Why its check holds before the step is done as well; empty where it does not.
         solve: Does what the step asks for; None where only a person can.
         undo: Takes away what the step leaves behind; None where it leaves nothing.
     """
@@ -48,6 +50,7 @@ class Step:
     minutes: int
     check: Check
     exercise: bool = False
+    holds_before: str = ""
     solve: Act | None = None
     undo: Act | None = None
 
@@ -108,14 +111,14 @@ class LabInfo:
         """About how long a reader takes."""
         return sum(step.minutes for step in self.steps)
 
-    def step(self, name: str, title: str, *, minutes: int, exercise: bool = False) -> Callable[[Check], Step]:
+    def step(self, name: str, title: str, *, minutes: int, exercise: bool = False, holds_before: str = "") -> Callable[[Check], Step]:
         """Add a step; decorates its check."""
 
         def register(check: Check) -> Step:
             if name in STEPS:
                 msg = f"step {name!r} of lab {self.name!r}: {STEPS[name].lab} has one of that name"
                 raise ValueError(msg)
-            STEPS[name] = Step(self.name, name, title, minutes, check, exercise)
+            STEPS[name] = Step(self.name, name, title, minutes, check, exercise, holds_before)
             return STEPS[name]
 
         return register
@@ -152,7 +155,15 @@ def the_step(name: str) -> Step:
     """Find a step by its name; raises `WorkshopError` if there is none."""
     if name in STEPS:
         return STEPS[name]
-    raise WorkshopError("no-such-lab-or-step", kind="step", name=name, there=", ".join(STEPS))
+    there = ", ".join(near(name)) or f"{', '.join(info.name for info in LABS)}; labkit agenda lists the steps of each"
+    raise WorkshopError("no-such-lab-or-step", kind="step", name=name, there=there)
+
+
+def near(name: str) -> list[str]:
+    """Give the steps that may be meant by an unknown name: the nearest, then the others of the same lab; none where no name is near."""
+    word = name.rpartition(".")[2]
+    found = get_close_matches(word, STEPS) or [each for each, step in STEPS.items() if word in step.lab]
+    return list(dict.fromkeys((*found, *(each.name for each in the_lab(STEPS[found[0]].lab).steps)))) if found else []
 
 
 def solved(notebook: Any) -> Any:
