@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 from argparse import Namespace
 from dataclasses import asdict
@@ -184,8 +183,6 @@ def run(args: Namespace) -> None:
     from ..course.runner import run
 
     names = [_named(name).name for name in args.labs]
-    # CI ends a job with SIGTERM; that is to stop the servers as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     output = own_root() / "build" / "labs"
     result = run(names, output)
     page = output / "index.html"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -45,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, as ``labkit --help`` lists them.
     """
+    # CI ends a job with SIGTERM: what was begun is to be tidied up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     write_plainly_where_needed()
     with ending_with_the_reader():
         args = parser().parse_args(argv)

@@ -212,7 +212,7 @@ class Progress:
 
     def __init__(self, text: str, ended: threading.Event | None = None) -> None:
         self._text, self._detail = text, ""
-        self._started, self._ended = time.monotonic(), ended
+        self._started, self.ended = time.monotonic(), ended
 
     def update(self, detail: str) -> None:
         """Say what is going on just now.
@@ -221,7 +221,7 @@ class Progress:
             KeyboardInterrupt: The work is to end.
         """
         self._detail = detail
-        if self._ended and self._ended.is_set():
+        if self.ended and self.ended.is_set():
             raise KeyboardInterrupt
 
     def seconds(self) -> float:

@@ -15,6 +15,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -105,6 +106,9 @@ def _stream(url: str, target: Path, name: str, shown: Progress) -> str:
     sha, megabytes = hashlib.sha256(), 0.0
     try:
         with HttpSession() as session, _open(session, url) as response, target.open("wb") as file:
+            if shown.ended:
+                # Where nothing arrives, nobody would look whether all is to end.
+                threading.Thread(target=_cut_off, args=(response, shown.ended), daemon=True).start()
             total = int(response.headers.get("Content-Length", 0)) / 1e6
             for chunk in response.iter_content(_CHUNK_BYTES):
                 file.write(chunk)
@@ -113,11 +117,19 @@ def _stream(url: str, target: Path, name: str, shown: Progress) -> str:
                 of = f" of {total:.0f} MB, {megabytes / total:.0%}" if total else " MB"
                 shown.update(f"{name}, {megabytes:.0f}{of}")
     except (requests.RequestException, HTTPError) as error:
+        shown.update("broken off")
         root = _root(error)
         if isinstance(root, TimeoutError):
             raise _give_up(url, f"silent for {_SILENCE_SECONDS:g} s in the middle of a download") from error
         raise ToolchainError("download-broke-off", url=url, reason=_cause(root)) from error
     return sha.hexdigest()
+
+
+def _cut_off(response: requests.Response, ended: threading.Event) -> None:
+    ended.wait()
+    # It may have arrived long ago.
+    with suppress(OSError, ValueError, RuntimeError):
+        response.raw.shutdown()
 
 
 def _open(session: requests.Session, url: str) -> requests.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import subprocess
 from argparse import Namespace
 from pathlib import Path
@@ -87,6 +88,18 @@ def test_an_unknown_term_is_answered_with_those_like_it(asked: str, near: str, c
 def test_explain_alone_lists_the_terms(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain"]) == 0
     assert capsys.readouterr().out.splitlines() == list(glossary())
+
+
+@pytest.mark.fault("Commands", "a verb of labkit is ended with SIGTERM", "it tidies up and ends as after Ctrl-C")
+def test_a_verb_ends_with_sigterm_as_with_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    monkeypatch.setattr("labkit.course.glossary.glossary", lambda: signal.raise_signal(signal.SIGTERM))
+    try:
+        assert main(["explain"]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "interrupted" in capsys.readouterr().err
 
 
 def test_an_unknown_step_of_a_lab_is_answered_with_its_steps(capsys: pytest.CaptureFixture[str]) -> None:

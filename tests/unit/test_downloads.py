@@ -576,7 +576,8 @@ Toolchain(pathlib.Path(sys.argv[1]), pins={**PINS, "kubectl": kubectl}).ensure("
     try:
         assert site.reached.wait(20)
         setup.send_signal(ending)
-        setup.wait(timeout=20)
+        # Not only once the site counts as silent.
+        setup.wait(timeout=downloads._SILENCE_SECONDS / 2)
     finally:
         setup.kill()
     assert Toolchain(machine.cache, machine.environ, machine.pins).find("kubectl") is None
