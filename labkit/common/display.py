@@ -40,6 +40,11 @@ class Displayed:
         return {"text/plain": str(self), "text/html": self.html()}
 
 
+def folded(title: str, inside: str) -> str:
+    """Fold HTML up below a line that is tall enough to press, also where another is right below it."""
+    return f"<details><summary style='padding:.3em 0'>{title}</summary>{inside}</details>"
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that was looked at: whether it is as it should be, what was seen, and what to do when it isn't."""

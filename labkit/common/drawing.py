@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from .display import Displayed
+from .display import Displayed, folded
 
 GOOD_COLOUR, BAD_COLOUR, QUIET_COLOUR = "#1a7f37", "#cf222e", "#59636e"
 """For areas with white marks on them. None of them says anything that a mark or a word does not say as well."""
@@ -25,8 +25,7 @@ class Drawn(Displayed):
         raise NotImplementedError
 
     def html(self) -> str:
-        twin = f"<details><summary>as text</summary><pre>{html.escape(str(self))}</pre></details>"
-        return f"{self.picture()}{twin}"
+        return self.picture() + folded("as text", f"<pre>{html.escape(str(self))}</pre>")
 
 
 def svg(title: str, description: str, width: float, height: float, *parts: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..common.display import BAD, OK
+from ..common.display import BAD, OK, folded
 from ..common.errors import LabkitError
 from ..common.tables import table
 from ..common.widgets import Widget
@@ -42,7 +42,7 @@ class Question(Widget):
 
     def html(self) -> str:
         choices = "".join(f"<li>{html.escape(answer)}</li>" for answer in self.answers)
-        answer = f"<details><summary>Answer</summary>{html.escape(self.said(self.right))}</details>"
+        answer = folded("Answer", html.escape(self.said(self.right)))
         return f"<p><b>{html.escape(self.text)}</b></p><ul>{choices}</ul>{answer}"
 
     def widget(self) -> Any:

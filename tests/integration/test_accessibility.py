@@ -22,6 +22,7 @@ from labkit.course.pictures.chain import Link, TrustChain
 from labkit.course.questions import question
 from labkit.course.runner import LabResult
 from labkit.course.steps import LABS
+from labkit.course.steps.doing import CheckReport
 from labkit.lab import Lab
 from labkit.portal.token_way import TokenWay
 from tests.browsing import SCREENSHOTS, chromium, driver
@@ -35,6 +36,7 @@ _WIDE = Table(("", "what a cell says"), (("one", "word " * 30), ("two", "x" * 20
 OUTPUTS: list[Displayed] = [
     _WIDE,
     Findings("What was looked at", (Finding(True, "one"), Finding(False, "two", "do this"))),
+    CheckReport("An exercise", (Finding(False, "not done"),), "auditor", "a hint"),
     AccessMatrix({"dev": Identity("dev@b.example", ("kube-dev",))}, _ANSWERS),
     TokenWay("memory", "portal"),
     TrustChain(

@@ -239,7 +239,7 @@ def test_an_exercise_that_is_not_done_is_no_failure_and_shows_the_hint_and_how_t
         "  hint: think of it",
         "  the solution, if you give up: labkit solve 00-start-here.probe",
     ]
-    assert "<details><summary>Solution</summary><pre>del lab</pre></details>" in report.html()
+    assert ">Solution</summary><pre>del lab</pre></details>" in report.html()
 
 
 def test_an_exercise_that_is_done_shows_no_solution(exercise: Any, lab: Lab) -> None:

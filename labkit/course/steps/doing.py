@@ -6,7 +6,7 @@ import html
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ...common.display import BAD, OK, Finding, Findings
+from ...common.display import BAD, OK, Finding, Findings, folded
 from ...common.errors import CheckFailed, EarlierLabMissing, LabkitError
 from ...common.waiting import settled
 from ...lab import Lab
@@ -44,9 +44,8 @@ class CheckReport(Findings):
         return super().__str__() + (given_up if self._helps else "")
 
     def html(self) -> str:
-        folded = (("Hint", f"<p>{html.escape(self.hint)}</p>"), ("Solution", f"<pre>{html.escape(self.solution)}</pre>"))
-        help_ = "".join(f"<details><summary>{title}</summary>{inside}</details>" for title, inside in folded)
-        return super().html() + (help_ if self._helps else "")
+        hint, solution = f"<p>{html.escape(self.hint)}</p>", f"<pre>{html.escape(self.solution)}</pre>"
+        return super().html() + (folded("Hint", hint) + folded("Solution", solution) if self._helps else "")
 
 
 def begin(name: str) -> Lab:
