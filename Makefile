@@ -39,7 +39,7 @@ COMPILE := .venv/bin/uv pip compile --universal --python-version 3.11 --upgrade 
 CHROMIUMS := chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run-labs unit coverage test test-faults fuzz test-kind check bench sizes pictures browser docs docs-site down clean lock pins
+.PHONY: help setup lab run-labs unit coverage test test-faults fuzz test-kind check bench sizes pictures browser docs docs-site dist down clean lock pins
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -118,6 +118,12 @@ $(SITE_TOOLS): site.lock $(READY)
 	@.venv/bin/python -m venv build/site-tools
 	@build/site-tools/bin/python -m pip install --quiet --require-hashes --requirement site.lock
 	@touch $@
+
+dist: $(READY) ## make what a release consists of: wheel, sdist and the list of all packages (CycloneDX) in dist/
+	@rm -rf dist
+	@.venv/bin/uv build --quiet --no-build-isolation --python .venv/bin/python
+	@.venv/bin/uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-file dist/sbom.cdx.json
+	@echo "✔ dist/: $$(cd dist && echo *)"
 
 browser: ## install a Chromium and NSS's certutil for the browser tests, by apt-get, as root, where they are missing
 	@{ { command -v $(CHROMIUMS); } && command -v certutil; } >/dev/null || { \

@@ -38,10 +38,10 @@ _BROKEN = """\
 def lab(args: Namespace) -> None:
     """Open the labs in JupyterLab. On a copy in work/, which gets what is new in the labs and keeps what you changed."""
     from ..config.hosting import SECRET_VARIABLE
-    from ..config.settings import own_root
+    from ..config.settings import checkout
     from ..course.copies import update
 
-    root, lab = own_root(), open_lab()
+    root, lab = checkout(), open_lab()
     lab.setup()
     try:
         lab.setup(ui=True)
@@ -179,11 +179,11 @@ def explain(args: Namespace) -> None:
 @verb(argument("labs", nargs="*", metavar="LAB", help="labs such as 01-keycloak or 01, in the workshop's order; all if left out"), JSON)
 def run(args: Namespace) -> None:
     """Run the labs headless, in an empty state folder of their own; results go to build/labs/."""
-    from ..config.settings import own_root
+    from ..config.settings import checkout
     from ..course.runner import run
 
     names = [_named(name).name for name in args.labs]
-    output = own_root() / "build" / "labs"
+    output = checkout() / "build" / "labs"
     result = run(names, output)
     page = output / "index.html"
     shown = page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page

@@ -190,6 +190,14 @@ def own_root() -> Path:
     return root
 
 
+def checkout() -> Path:
+    """Give `own_root`, for what needs the labs themselves; raises `SettingsError` where there are none, as with a wheel."""
+    root = own_root()
+    if not _has_labs(root):
+        raise SettingsError("no-labs-here", folder=root)
+    return root
+
+
 def _root_and_home(env: Mapping[str, str]) -> tuple[Path, Path]:
     named = _path(env.get("LABKIT_HOME"))
     root = find_root() if named else own_root()

@@ -29,7 +29,7 @@ from ..common.ownership import make_private, privately
 from ..common.waiting import Work, locked, together
 from ..config.files import write_private
 from ..config.hosting import SECRET_VARIABLE
-from ..config.settings import own_root
+from ..config.settings import checkout
 from ..config.state_folder import StateFolder, open_state_folder
 from ..lab import Lab
 from .page import write_page
@@ -104,7 +104,7 @@ def run(names: list[str], output: Path) -> RunResult:
         LabRunFailed: Another one is at work there. Or a cell failed, the first one that did: the message names it, its error, the servers'
             last log lines and how to look further.
     """
-    root = own_root()
+    root = checkout()
     chosen = [info for info in LABS if info.name in names or not names]
     # The kernels' too: what they make is the person's alone.
     folder = output.with_name("run-home")

@@ -16,6 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 FORMS = sorted(file for file in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml") if file.name != "config.yml")
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
+# By a job's rights, the only command that it may run; all else there is an action.
+PUBLISHING = {
+    frozenset({"id-token"}): r"pipx run --spec uv==[\d.]+ uv publish --trusted-publishing always",
+    frozenset({"contents"}): r'gh release create "\$GITHUB_REF_NAME" dist/\* [^;&|`()\n]+',
+}
+
 # By type of field, the attributes that GitHub's schema of forms has; each but markdown has an id too.
 FIELDS = {
     "markdown": {"value"},
@@ -49,11 +55,22 @@ def test_a_report_has_the_doctors_word() -> None:
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.name)
 def test_rights_of_a_workflow(workflow: Path) -> None:
-    """A workflow only reads; a job that may write runs actions alone, and no code of the checkout or of a package."""
+    """A workflow only reads. A job that may do more has one right, and publishes what another job has built."""
     whole: dict[str, Any] = yaml.safe_load(workflow.read_text())
     assert whole["permissions"] == {"contents": "read"}
-    writing = [job for job in whole["jobs"].values() if "write" in job.get("permissions", {}).values()]
-    assert [step for job in writing for step in job["steps"] if "run" in step or "checkout" in step["uses"]] == []
+    for job in whole["jobs"].values():
+        rights = job.get("permissions", {})
+        if "write" not in rights.values():
+            continue
+        assert not any("checkout" in step.get("uses", "") for step in job["steps"])
+        commands = [step["run"] for step in job["steps"] if "run" in step]
+        assert [command for command in commands if not re.fullmatch(PUBLISHING.get(frozenset(rights), "no command"), command)] == []
+
+
+def test_publisher_is_pinned() -> None:
+    """The uv that publishes a release is the one that the lock pins."""
+    (version,) = re.findall(r"^uv==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    assert f"--spec uv=={version} uv publish" in (ROOT / ".github/workflows/release.yml").read_text()
 
 
 def test_ports_in_a_codespace() -> None:
