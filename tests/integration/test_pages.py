@@ -260,6 +260,57 @@ def test_the_administrator_makes_changes_and_deletes_a_config_map(come: Callable
     expect(visitor.provider("Sign in using Keycloak")).to_be_visible()
 
 
+def press(page: Page, name: str, key: str = "Enter") -> None:
+    """Press Tab until what is called so has the focus, and shows it; then a key."""
+    called = "(e) => [e.ariaLabel, e.title, e.innerText, e.id].some((each) => each?.trim().toUpperCase() === NAME)"
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate(f"({called.replace('NAME', repr(name.upper()))})(document.activeElement)"):
+            if page.evaluate("document.activeElement.tagName") != "INPUT":
+                look = page.evaluate("(({outlineStyle, boxShadow}) => [outlineStyle, boxShadow])(getComputedStyle(document.activeElement))")
+                assert look != ["none", "none"], name
+            return page.keyboard.press(key)
+    pytest.fail(f"Tab does not lead to {name}")
+
+
+def test_who_has_a_keyboard_alone_signs_in_fills_in_the_form_and_is_refused(portal: Lab, come: Callable[[], Visitor]) -> None:
+    visitor = come()
+    page = visitor.page
+    visitor.go()
+    expect(visitor.provider("Sign in using Keycloak")).to_be_visible()
+    with page.expect_popup() as opened:
+        press(page, "Sign in")
+    expect(opened.value.locator("#username")).to_be_focused()
+    opened.value.keyboard.type("user-dev")
+    opened.value.keyboard.press("Tab")
+    opened.value.keyboard.type(portal.workshop.user("user-dev").password.get_secret_value())
+    with opened.value.expect_event("close"):
+        opened.value.keyboard.press("Enter")
+    expect(visitor.fact("In Keycloak")).to_have_text("user-dev")
+    page.set_viewport_size({"width": 320, "height": 900})
+    beyond = "[...document.querySelectorAll('.bui-Container :is(a, dd)')].filter((e) => e.getBoundingClientRect().right > innerWidth)"
+    assert page.evaluate(f"{beyond}.map((e) => e.innerText)") == []
+    page.set_viewport_size({"width": 1280, "height": 900})
+    press(page, "Create something")
+    # The cards are not in a certain order where other tests have registered templates of their own.
+    expect(page.get_by_role("heading", name="ConfigMap", exact=True)).to_be_visible()
+    visitor.go("/create/templates/default/configmap")
+    expect(page.locator("#root_name")).to_be_focused()
+    page.keyboard.type("by-keyboard")
+    page.keyboard.press("Tab")
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type(NAMESPACE)
+    press(page, "Next")
+    expect(page.get_by_role("button", name="Add Item")).to_be_visible()
+    press(page, "Review")
+    expect(page.get_by_role("button", name="Create", exact=True)).to_be_visible()
+    # A link of the menu has that name as well.
+    press(page, "Back", "Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/create/tasks/**")
+    expect(page.get_by_text("403 Forbidden").first).to_be_visible()
+
+
 def test_two_people_at_once_are_each_themselves_and_a_refusal_bears_the_name_of_who_asked(portal: Lab, come: Callable[[], Visitor]) -> None:
     admin, dev = come(), come()
     admin.sign_in("user-admin")

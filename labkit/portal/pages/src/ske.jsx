@@ -44,7 +44,7 @@ function HomePage() {
                         <Heading>What to do here</Heading>
                     </CardHeader>
                     <CardBody>
-                        <Flex gap="3">
+                        <Flex gap="3" className="ske-buttons">
                             {session.value && (
                                 <ButtonLink href="/create" variant="primary">
                                     Create something
@@ -247,7 +247,7 @@ function WithoutSession({ askAgain }) {
     const identityApi = useApi(identityApiRef);
     return (
         <CardFooter>
-            <Flex gap="3">
+            <Flex gap="3" className="ske-buttons">
                 <Button variant="primary" onPress={() => identityApi.signOut()}>
                     Sign in anew
                 </Button>
