@@ -12,11 +12,13 @@ import pytest
 
 from labkit.cli.command import working
 from labkit.cli.verbs import VERBS, main
+from labkit.common.display import Finding
 from labkit.common.errors import WorkshopError
 from labkit.course import runner
 from labkit.course.glossary import glossary
 from labkit.course.runner import RunResult
-from labkit.course.steps import LABS, the_lab
+from labkit.course.steps import LABS, STEPS, attempt, the_lab
+from labkit.lab import Lab
 
 
 @pytest.mark.parametrize("name", ["3", "03", "03-rbac"])
@@ -100,6 +102,18 @@ def test_a_verb_ends_with_sigterm_as_with_ctrl_c(monkeypatch: pytest.MonkeyPatch
     finally:
         signal.signal(signal.SIGTERM, before)
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_check_says_of_a_step_that_holds_before_its_lab_that_it_is_not_done_by_that(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(STEPS["namespaces"], "check", lambda _: iter([Finding(ok=True, text="none is there")]))
+    assert main(["check", "namespaces"]) == 0
+    assert capsys.readouterr().out.startswith("· namespaces: ")
+    attempt(Lab.open(), "namespaces")
+    assert main(["check", "namespaces"]) == 0
+    assert capsys.readouterr().out.startswith("✔ namespaces: ")
 
 
 def test_an_unknown_step_of_a_lab_is_answered_with_its_steps(capsys: pytest.CaptureFixture[str]) -> None:
