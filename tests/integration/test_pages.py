@@ -30,6 +30,7 @@ from labkit.portal.server import Portal
 from labkit.toolchain import Toolchain
 
 from ..browsing import SCREENSHOTS, chromium, driver
+from ..support import wait_for
 
 NAMESPACE = "pages-tests"
 SCHEMES: tuple[Literal["dark", "light"], ...] = ("light", "dark")
@@ -263,14 +264,17 @@ def test_the_administrator_makes_changes_and_deletes_a_config_map(come: Callable
 def press(page: Page, name: str, key: str = "Enter") -> None:
     """Press Tab until what is called so has the focus, and shows it; then a key."""
     called = "(e) => [e.ariaLabel, e.title, e.innerText, e.id].some((each) => each?.trim().toUpperCase() === NAME)"
-    for _ in range(60):
+
+    def has_focus() -> bool:
         page.keyboard.press("Tab")
-        if page.evaluate(f"({called.replace('NAME', repr(name.upper()))})(document.activeElement)"):
-            if page.evaluate("document.activeElement.tagName") != "INPUT":
-                look = page.evaluate("(({outlineStyle, boxShadow}) => [outlineStyle, boxShadow])(getComputedStyle(document.activeElement))")
-                assert look != ["none", "none"], name
-            return page.keyboard.press(key)
-    pytest.fail(f"Tab does not lead to {name}")
+        return bool(page.evaluate(f"({called.replace('NAME', repr(name.upper()))})(document.activeElement)"))
+
+    # By time, and not by a number of keys: a page draws itself more than once when it is loaded.
+    wait_for(has_focus)
+    if page.evaluate("document.activeElement.tagName") != "INPUT":
+        look = page.evaluate("(({outlineStyle, boxShadow}) => [outlineStyle, boxShadow])(getComputedStyle(document.activeElement))")
+        assert look != ["none", "none"], name
+    page.keyboard.press(key)
 
 
 def test_who_has_a_keyboard_alone_signs_in_fills_in_the_form_and_is_refused(portal: Lab, come: Callable[[], Visitor]) -> None:
@@ -288,8 +292,9 @@ def test_who_has_a_keyboard_alone_signs_in_fills_in_the_form_and_is_refused(port
         opened.value.keyboard.press("Enter")
     expect(visitor.fact("In Keycloak")).to_have_text("user-dev")
     page.set_viewport_size({"width": 320, "height": 900})
+    # The menu moves below the page a moment later.
     beyond = "[...document.querySelectorAll('.bui-Container :is(a, dd)')].filter((e) => e.getBoundingClientRect().right > innerWidth)"
-    assert page.evaluate(f"{beyond}.map((e) => e.innerText)") == []
+    page.wait_for_function(f"{beyond}.length == 0")
     page.set_viewport_size({"width": 1280, "height": 900})
     press(page, "Create something")
     # The cards are not in a certain order where other tests have registered templates of their own.
