@@ -85,7 +85,7 @@ def run_lab() -> Callable[..., None]:
     return _run_lab
 
 
-def _run_lab(name: str, home: Path, variables: Mapping[str, str] | None = None, *, exercises: bool = True) -> None:
+def _run_lab(name: str, home: Path, variables: Mapping[str, str] | None = None) -> None:
     # Imported here, so that a run of unit tests does not pay for it.
     import nbformat
 
@@ -93,9 +93,8 @@ def _run_lab(name: str, home: Path, variables: Mapping[str, str] | None = None, 
     from labkit.course.steps import solved
 
     notebook = home / f"{name}.ipynb"
-    cells = nbformat.read(find_root() / "notebooks" / notebook.name, as_version=4)
-    # Exercises with their solutions, as in a headless run; or as they are, for somebody who only looks around.
-    nbformat.write(solved(cells) if exercises else cells, notebook)
+    # Exercises with their solutions, as in a headless run.
+    nbformat.write(solved(nbformat.read(find_root() / "notebooks" / notebook.name, as_version=4)), notebook)
     # One run per notebook, since after a failed cell nbval goes on to the next ones.
     options = ("-p", "nbval.plugin", "--nbval-lax", "--nbval-current-env", "-x", "-q", "-p", "no:cacheprovider")
     command = [sys.executable, "-m", "pytest", *options, str(notebook)]

@@ -35,8 +35,8 @@ SIZE: ViewportSize = {"width": 1400, "height": 1000}
 TALLEST = 16_000
 """What Chromium can put into one picture."""
 
-# JupyterLab gives errors and what is written to stderr the same type.
 _NOTEBOOK = ".jp-NotebookPanel:not(.lm-mod-hidden)"
+# JupyterLab gives errors and what is written to stderr the same type.
 _TROUBLE = f"{_NOTEBOOK} [data-mime-type='application/vnd.jupyter.stderr']"
 _UNRENDERED = ("Error displaying widget", "Error creating widget", "Loading widget", "VBox(children=", "HBox(children=")
 _DONE = f"""total => document.querySelector("{_TROUBLE}") !== null
