@@ -20,6 +20,7 @@ from labkit.portal.server import Portal
 from labkit.servers.certificates import Certificates
 from labkit.servers.processes import Processes, Server
 from labkit.toolchain import Toolchain
+from labkit.toolchain.keycloak import JAVA_OPTIONS
 from tests.hostile import Hostility
 from tests.programs import keycloak_for_auth
 from tests.support import own_state_folder
@@ -220,7 +221,7 @@ def other_keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherKe
         ),
         env={
             "JAVA_HOME": str(java),
-            "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1",
+            "JAVA_OPTS_APPEND": " ".join(JAVA_OPTIONS),
             "KC_BOOTSTRAP_ADMIN_USERNAME": "root",
             "KC_BOOTSTRAP_ADMIN_PASSWORD": keycloak._password,
         },
