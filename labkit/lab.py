@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from .identity.terraform import Terraform
     from .kratix.kratix import Kratix
 
-NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name not in {"go", "kind", "pages", *SERVERS})
-"""The programs that the labs run wherever the cluster comes from; Go is fetched when one has to be built, pages are for a browser."""
+NEEDED_PROGRAMS = tuple(name for name in PROGRAMS if name not in {"go", "kind", "pages", "room-proxy", *SERVERS})
+"""The programs that the labs run wherever the cluster comes from; Go is fetched when one has to be built, pages are for a browser, the
+proxy for a room."""
 
 
 class Lab(Displayed):

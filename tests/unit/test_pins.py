@@ -17,7 +17,7 @@ from tests import pins
 GO_PROGRAMS = [recipe for recipe in PINS.values() if isinstance(recipe, GoProgram)]
 WHEELS = [recipe for recipe in PINS.values() if isinstance(recipe, Wheel)]
 NPM_PACKAGES = [recipe for recipe in PINS.values() if isinstance(recipe, NpmPackages)]
-BACKSTAGE, PAGES = NPM_PACKAGES
+BACKSTAGE, PAGES, _ = NPM_PACKAGES
 KUBECTL = next(recipe for recipe in GO_PROGRAMS if recipe.name == "kubectl")
 (KEYCLOAK,) = (recipe for recipe in PINS.values() if isinstance(recipe, Keycloak))
 
@@ -145,7 +145,7 @@ def test_the_portals_dependencies_are_exact_and_every_locked_package_has_its_dig
         for where, package in _locked(recipe).items()
         if "node_modules/" in where and not package.get("link") and not package.get("inBundle")
     }
-    assert len(fetched) > 500
+    assert len(fetched) > (30 if recipe.name == "room-proxy" else 500)
     assert [where for where, package in fetched.items() if not package.get("integrity", "").startswith("sha512-")] == []
 
 

@@ -122,7 +122,7 @@ def test_the_packages_that_the_labs_are_about_are_dependencies() -> None:
 
 
 def test_whatever_labkit_imports_is_a_dependency_of_its_own() -> None:
-    declared = {canonicalize_name(requirement.name) for requirement in _declared()}
+    declared = {canonicalize_name(requirement.name) for requirement in _declared("room")}
     # pydantic alone says which pydantic_core it works with.
     not_wanted = {*sys.stdlib_module_names, "labkit", "pydantic_core"}
     distributions = importlib.metadata.packages_distributions()
@@ -136,7 +136,7 @@ def test_whatever_labkit_imports_is_a_dependency_of_its_own() -> None:
 
 
 def test_every_dependency_has_a_tested_lower_and_a_guarded_upper_bound() -> None:
-    operators = {str(r): {spec.operator for spec in r.specifier} for r in (*_declared("test", "dev"), *_of_the_site())}
+    operators = {str(r): {spec.operator for spec in r.specifier} for r in (*_declared("room", "test", "dev"), *_of_the_site())}
     assert {name: found for name, found in operators.items() if found != {">=", "<"}} == {}
 
 
@@ -144,7 +144,7 @@ def test_the_environment_for_conda_names_the_same_packages_and_ranges() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     listed = [str(Requirement(line)) for line in pip if not line.startswith("-")]
-    assert sorted(listed) == sorted(map(str, _declared("test")))
+    assert sorted(listed) == sorted(map(str, _declared("room", "test")))
     assert [line for line in pip if line.startswith("-")] == ["--editable ."]
 
 
@@ -156,7 +156,8 @@ def test_the_environment_for_conda_asks_for_the_same_python() -> None:
 @pytest.mark.parametrize("lock", LOCKS)
 def test_the_lock_pins_every_dependency_within_its_range(lock: str) -> None:
     locked = _locked(lock)
-    wanted = [*_declared("test", "dev"), *map(Requirement, _project()["build-system"]["requires"])] if lock == LOCKS[0] else _of_the_site()
+    ours = [*_declared("room", "test", "dev"), *map(Requirement, _project()["build-system"]["requires"])]
+    wanted = ours if lock == LOCKS[0] else _of_the_site()
     outside = {
         str(requirement): locked.get(canonicalize_name(requirement.name), "missing")
         for requirement in wanted
