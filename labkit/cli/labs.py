@@ -42,12 +42,14 @@ def lab(args: Namespace) -> None:
     from ..course.copies import update
 
     root, lab = checkout(), open_lab()
+    # Of whoever has a seat in a room; the copy is in the seat then.
+    hub = {name: value for name, value in os.environ.items() if name.startswith("JUPYTERHUB_")}
     lab.setup()
     try:
         lab.setup(ui=True)
     except ToolchainError as error:
         print(f"{BAD} {error}\n  the labs work without these pages; labkit setup --ui tries again", file=sys.stderr)
-    work = root / "work"
+    work = (lab.settings.folder.parent if hub else root) / "work"
     for line in update(root / "notebooks", work):
         print(line)
     # JupyterLab shows nothing outside of the copy, and there a lab's link to ../docs leads to docs.
@@ -65,17 +67,19 @@ def lab(args: Namespace) -> None:
         os.environ[SECRET_VARIABLE] = lab.settings.hosted.secret
     os.chdir(work)
     # Its address, to open by hand, it says at any level; the rest of what it says is of use to nobody here, unless it fails.
-    settings = [f"--ServerApp.root_dir={work}", "--LabApp.default_url=/lab/tree/00-start-here.ipynb", "-y"]
     # Said here, they count more than what is set for all of a machine.
-    settings += [f"--ServerApp.preferred_dir={work}", "--ServerApp.base_url=/", "--ServerApp.ip=localhost"]
-    settings += ["--log-level=ERROR", "--LabApp.log_level=ERROR"]
+    settings = [f"--ServerApp.root_dir={work}", f"--ServerApp.preferred_dir={work}", "--log-level=ERROR"]
+    if not hub:
+        settings += ["--LabApp.default_url=/lab/tree/00-start-here.ipynb", "-y", "--LabApp.log_level=ERROR"]
+        settings += ["--ServerApp.base_url=/", "--ServerApp.ip=localhost"]
     if os.geteuid() == 0:
         # Jupyter refuses to run as root unless told; in a container root is often all there is.
         settings.append("--allow-root")
     # What the learner makes there is theirs to share or not.
     os.umask(args.umask)
-    env = {**with_jupyter_of_its_own(lab.settings.state.jupyter), "JUPYTER_CONFIG_PATH": str(_JUPYTER_SETTINGS)}
-    os.execve(programs / "jupyter", [str(programs / "jupyter"), "lab", *settings], env)
+    env = {**with_jupyter_of_its_own(lab.settings.state.jupyter), "JUPYTER_CONFIG_PATH": str(_JUPYTER_SETTINGS), **hub}
+    command = [str(programs / "jupyterhub-singleuser")] if hub else [str(programs / "jupyter"), "lab"]
+    os.execve(command[0], [*command, *settings], env)
 
 
 @verb(

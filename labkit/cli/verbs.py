@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from ..common.display import BAD, ending_with_the_reader, write_plainly_where_needed
 from ..common.errors import LabkitError
 from ..common.ownership import privately
-from . import access, labs, servers
+from . import access, labs, room, servers
 
 VERBS = (
     *(servers.setup, servers.up, servers.down, servers.status),
     *(labs.check, labs.solve, labs.reset, labs.catch_up, labs.agenda, labs.explain),
     *(servers.doctor, labs.break_, labs.mend, servers.kratix, labs.run, access.trust, labs.lab),
     *(servers.realm, servers.render, servers.kubeconfig, access.credential, access.password),
-    servers.completion,
+    *(room.room, servers.completion),
 )
 """In the order in which ``labkit --help`` has them."""
 

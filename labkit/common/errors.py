@@ -181,3 +181,7 @@ class EarlierLabMissing(LabkitError):
 
 class LabRunFailed(LabkitError):
     """A headless run stopped at a cell."""
+
+
+class RoomError(LabkitError):
+    """A room can't be run so, or has no such person."""

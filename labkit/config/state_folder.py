@@ -35,10 +35,12 @@ PORTS = {
     "kind_31337": 31337,
     "kind_31340": 31340,
     "kind_31333": 31333,
+    "room": 8000,
+    "hub": 8081,
 }
 """Every port a lab listens on, with the number that is taken when it is free."""
 
-KNOWN_BY_HEART = {"keycloak", "kubernetes", "portal", "kind_31337", "kind_31340", "kind_31333"}
+KNOWN_BY_HEART = {"keycloak", "kubernetes", "portal", "kind_31337", "kind_31340", "kind_31333", "room"}
 """Those in an address that people and files hold; the others may be chosen anew."""
 
 _FORMAT = 1
@@ -61,6 +63,7 @@ class StateFolder:
         authentication: The AuthenticationConfiguration, which an API server that runs reads again every ten seconds.
         kind: What a KinD cluster is made from; there as long as the cluster is.
         practice: The state folder of the practice lab.
+        room: The state folder of the room that is run from here.
         progress: The steps that are done.
         jupyter: The configuration of JupyterLab and IPython, in place of the person's own.
     """
@@ -91,6 +94,7 @@ class StateFolder:
         self.portal: Final = root / "portal"
         self.kratix: Final = root / "kratix"
         self.practice: Final = root / "practice"
+        self.room: Final = root / "room"
         self.progress: Final = root / "progress.json"
         self.jupyter: Final = root / "jupyter"
 

@@ -147,7 +147,7 @@ class LocalKeycloak(Keycloak):
             "--optimized",
             # One node: without this it opens cluster ports on every interface.
             "--cache=local",
-            f"--hostname={self.url}",
+            *self._names(),
             "--http-enabled=false",
             "--http-host=127.0.0.1",
             f"--https-port={self._settings.ports['keycloak']}",
@@ -170,6 +170,10 @@ class LocalKeycloak(Keycloak):
         }
         answers = f"{self.url}/realms/master/.well-known/openid-configuration"
         return Server(_NAME, argv, (_NAME,), lambda: self.get(answers).ok, env, ready_seconds=180, inputs=(pair.certificate,))
+
+    def _names(self) -> tuple[str, ...]:
+        """The options that say by which address it is known."""
+        return (f"--hostname={self.url}",)
 
     def _begin_anew_if_cut_short(self, prepared: Prepared) -> None:
         """Remove a database whose making was cut short: Keycloak makes table by table, and fails for ever at one that is there already.

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import labkit
-from labkit.cli import access, labs, main, servers
+from labkit.cli import access, labs, main, room, servers
 from labkit.cli.command import Verb
 from labkit.cli.verbs import VERBS
 from labkit.config.settings import Settings
@@ -58,7 +58,7 @@ def test_what_is_not_exported_is_no_attribute() -> None:
 
 
 def test_every_verb_is_in_the_help_and_has_one_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    verbs = {value.name for module in (access, labs, servers) for value in vars(module).values() if isinstance(value, Verb)}
+    verbs = {value.name for module in (access, labs, room, servers) for value in vars(module).values() if isinstance(value, Verb)}
     assert verbs == {verb.name for verb in VERBS}
     for verb in VERBS:
         with pytest.raises(SystemExit, match=r"^0$"):

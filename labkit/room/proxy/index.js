@@ -19,5 +19,8 @@ proxy.on("proxyRequest", (request) => {
   if (request.url.startsWith(KEYCLOAK)) request.url = request.url.slice(KEYCLOAK.length - 1);
 });
 
+// Somebody who closes a page in the middle of an answer ends that answer, and nobody else's; JupyterHub's own start script has it so too.
+process.on("uncaughtException", (error) => console.error(error));
+
 proxy.apiServer.listen(socket);
 proxy.proxyServer.listen(port, address);

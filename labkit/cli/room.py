@@ -1,0 +1,56 @@
+"""The verb about a room full of people."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict
+from datetime import datetime
+
+from ..common.display import OK
+from .command import JSON, argument, flag, no_such, show, verb
+
+_NEXT = """\
+{ok} up at {url}
+  people and their one-time passwords   {passwords}
+  the same as cards to print            {cards}
+  what a browser has to trust           {ca}
+  end it                                labkit room down"""
+
+
+@verb(
+    argument("action", choices=("up", "down", "status", "add", "remove", "deadline")),
+    argument(
+        "names",
+        nargs="*",
+        metavar="N|NAME|TIME",
+        help="up and add: people, or how many (learner-1 and so on); remove: who leaves; deadline: when the room ends, such as 16:30",
+    ),
+    flag("--seats-are-not-separated", "up: all seats run as you, so whoever has one can read and change the others; for colleagues"),
+    JSON,
+)
+def room(args: Namespace) -> int:
+    """Run a room: JupyterHub for several people, each with labs of their own. up is safe to repeat, and mends what has ended."""
+    from ..room.deadline import set_deadline
+    from ..room.room import Room
+
+    opened = Room.open(to_look=args.action in ("status", "down"))
+    names = [f"learner-{i + 1}" for text in args.names[:1] if text.isdecimal() for i in range(int(text))] or args.names
+    if args.action == "deadline":
+        ends = set_deadline(opened.settings.folder, " ".join(args.names), datetime.now())
+        print(f"{OK} the room ends at {ends:%A %H:%M}; what people did stays")
+    elif args.action == "up":
+        opened.up(names, separated=not args.seats_are_not_separated)
+        people = opened.people
+        print(opened.status(), _NEXT.format(ok=OK, url=opened.url, passwords=people.passwords, cards=people.cards, ca=opened.ca), sep="\n")
+    elif args.action == "down":
+        print(f"{OK} stopped {', '.join(opened.down()) or 'nothing: no room was running'}")
+    elif args.action == "add":
+        print(f"{OK} added {', '.join(opened.add(names)) or 'nobody new'}; their passwords: {opened.people.passwords}")
+    elif args.action == "remove":
+        for name in names if set(names) <= set(opened.people.names()) else no_such("person", ", ".join(names), opened.people.names()):
+            print(f"{OK} {name} can't sign in any more; what was theirs stays: {opened.remove(name)}")
+    else:
+        found = opened.status()
+        show(args, found, {"home": str(found.folder), "url": opened.url, **asdict(found)})
+        return 0 if found.is_up else 3
+    return 0

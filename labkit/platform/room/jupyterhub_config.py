@@ -1,0 +1,76 @@
+"""JupyterHub's configuration in a room: https://jupyterhub.readthedocs.io/en/stable/reference/config-reference.html.
+
+The Hub runs in the room's state folder. What differs from room to room, secrets too, is in hub.json there, which labkit writes.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from traitlets.config import get_config
+
+c = get_config()
+room = json.loads(Path("hub.json").read_text())
+realm = f"{room['url']}/services/keycloak/realms/room/protocol/openid-connect"
+
+# Hub, proxy and seats go on without each other: labkit starts the proxy, and a Hub that is started anew finds its seats where they were.
+c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{room['port']}"
+c.JupyterHub.bind_url = c.JupyterHub.public_url = f"{room['url']}/"
+c.JupyterHub.cleanup_servers = c.JupyterHub.cleanup_proxy = False
+c.JupyterHub.db_url = "sqlite:///hub.sqlite"
+c.JupyterHub.cookie_secret_file = "cookie-secret"  # noqa: S105 - a file's name
+c.ConfigurableHTTPProxy.should_start = False
+c.ConfigurableHTTPProxy.api_url = f"http+unix://{room['proxy_socket']}"
+c.ConfigurableHTTPProxy.auth_token = room["proxy_token"]
+c.ConfigurableHTTPProxy.extra_routes = {"/services/keycloak/": room["keycloak_url"]}
+
+# Sign-in: by code with PKCE, in Keycloak's own pages. Who is in neither group is refused.
+c.JupyterHub.authenticator_class = "generic-oauth"
+c.GenericOAuthenticator.client_id = "hub"
+c.GenericOAuthenticator.client_secret = room["client_secret"]
+c.GenericOAuthenticator.enable_pkce = True
+c.GenericOAuthenticator.login_service = "the room's Keycloak"
+c.GenericOAuthenticator.auto_login = True
+c.GenericOAuthenticator.oauth_callback_url = f"{room['url']}/hub/oauth_callback"
+c.GenericOAuthenticator.authorize_url = f"{realm}/auth"
+c.GenericOAuthenticator.token_url = f"{realm}/token"
+c.GenericOAuthenticator.userdata_url = f"{realm}/userinfo"
+c.GenericOAuthenticator.logout_redirect_url = f"{realm}/logout?client_id=hub"
+c.GenericOAuthenticator.http_request_kwargs = {"ca_certs": room["ca"], "validate_cert": True}
+c.GenericOAuthenticator.scope = ["openid", "profile", "email"]
+c.GenericOAuthenticator.username_claim = "preferred_username"
+c.GenericOAuthenticator.manage_groups = True
+c.GenericOAuthenticator.auth_state_groups_key = "oauth_user.groups"
+c.GenericOAuthenticator.allowed_groups = {"learners"}
+c.GenericOAuthenticator.admin_groups = {"instructors"}
+
+# A seat: `labkit lab` as that seat's own.
+c.JupyterHub.spawner_class = "labkit.room.spawner.SeatSpawner"
+c.JupyterHub.allow_named_servers = False
+# The first start copies the labs and looks for the programs.
+c.Spawner.start_timeout = c.Spawner.http_timeout = 300
+c.Spawner.default_url = "/lab/tree/00-start-here.ipynb"
+
+c.JupyterHub.services = [
+    {
+        "name": "idle-culler",
+        "command": [sys.executable, "-P", "-m", "jupyterhub_idle_culler", f"--timeout={room['idle_seconds']}"],
+        "display": False,
+    },
+    {
+        "name": "deadline",
+        "command": [sys.executable, "-P", "-m", "labkit.room.deadline"],
+        "environment": {"LABKIT_HOME": str(Path.cwd().parent)},
+        "display": False,
+    },
+    {"name": "labkit", "api_token": room["api_token"], "display": False},
+]
+c.JupyterHub.load_roles = [
+    {
+        "name": "idle-culler",
+        "services": ["idle-culler"],
+        "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
+    },
+    # What `labkit room` asks: who is there, to stop a seat, and to tell a proxy that was started anew its routes.
+    {"name": "labkit", "services": ["labkit"], "scopes": ["list:users", "read:servers", "delete:servers", "admin:users", "proxy"]},
+]

@@ -1,0 +1,246 @@
+"""A room's servers: Keycloak, the proxy in front of all, and JupyterHub. Each goes on without the others, and is adopted when it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from ..common.environment import ask_loopback_directly
+from ..common.errors import RoomError
+from ..common.http_session import request
+from ..common.ownership import make_private
+from ..common.platform_folder import OWN, find
+from ..common.waiting import together
+from ..config.files import read_state, write_private
+from ..config.settings import Settings
+from ..config.state_folder import open_state_folder, read_facts
+from ..identity.local import LocalKeycloak
+from ..identity.realm import Realm
+from ..servers.certificates import Certificates
+from ..servers.processes import Processes, Server
+from ..servers.status import LabStatus
+from ..toolchain import Toolchain
+from ..workshop.files import read
+from ..workshop.workshop import RealmSpec, Workshop
+from .people import People
+from .seat import Seat, make_account, require_running
+from .seats import prepare_seat
+
+_LOOPBACK = "127.0.0.1"
+_ANSWER_SECONDS = 10
+_IDLE_SECONDS = 3600
+_PORTS = ("LABKIT_ROOM_PORT", "LABKIT_HUB_PORT")
+
+
+class RoomKeycloak(LocalKeycloak):
+    """The Keycloak of a room: people know it by the Hub's address, and labkit asks it at its own."""
+
+    def __init__(self, url: str, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._known_as = url
+
+    def _names(self) -> tuple[str, ...]:
+        return (f"--hostname={self._known_as}/services/keycloak", "--hostname-backchannel-dynamic=true")
+
+
+class Room:
+    """The room whose state folder is ``room`` in the lab's.
+
+    Attributes:
+        url: The one address that people know.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.url = settings.url("room")
+        self.processes = Processes(settings)
+        self._certificates, self._tools = Certificates(settings.state.tls), Toolchain(settings.cache)
+
+    @classmethod
+    def open(cls, *, to_look: bool = False) -> Room:
+        """Open the room; to look at it, without making its folder."""
+        ask_loopback_directly()
+        outer = Settings.load()
+        folder = outer.state.room
+        environ = {name: os.environ[name] for name in _PORTS if name in os.environ}
+        facts = read_facts(folder, environ) if to_look else open_state_folder(folder, environ=environ)
+        return cls(replace(outer, folder=folder, folder_id=facts.id, ports=facts.ports, hosted=None, opened=not to_look))
+
+    @cached_property
+    def keycloak(self) -> RoomKeycloak:
+        """The Keycloak of the sign-in and of all seats."""
+        return RoomKeycloak(self.url, self.settings, self._workshop, self.processes, self._certificates, self._tools)
+
+    @cached_property
+    def people(self) -> People:
+        """Who may sign in."""
+        return People(self.settings.folder, self.url, self.keycloak)
+
+    @property
+    def ca(self) -> Path:
+        """What a learner's browser has to trust."""
+        return self._certificates.authority("servers")
+
+    def up(self, names: Sequence[str] = (), *, separated: bool = True) -> None:
+        """Start the room, or what has ended of it, and add people; seats that run go on.
+
+        Args:
+            names: Of people to add, besides the instructor.
+            separated: Whether each seat is to have a Unix account of its own.
+
+        Raises:
+            RoomError: Only root can separate seats; a name won't do.
+        """
+        if separated and os.geteuid() != 0:
+            raise RoomError("seats-not-separated")
+        self.people.require_usable(names)
+        programs = self._tools.ensure(*LocalKeycloak.programs, "node", "room-proxy")
+        make_private(self._seats)
+        with self.processes.lock():
+            had_proxy = self.processes.running("proxy")
+            self._write_facts(separated)
+            node, packages = programs["node"].path, programs["room-proxy"].path
+            together(
+                {
+                    "keycloak": ((), self.keycloak.starting),
+                    "realm": (("keycloak",), self._realm.apply),
+                    "people": (("realm",), lambda: self.add(names, instructor=True)),
+                    "proxy": ((), lambda: self.processes.starting(self._proxy(node, packages))),
+                    "hub": (("people", "proxy"), lambda: self.processes.starting(self._hub())),
+                }
+            )
+            if not had_proxy:
+                # One that was just started has no routes but those of a Hub that was started too.
+                self._ask("POST", "proxy")
+
+    def add(self, names: Sequence[str], *, instructor: bool = False) -> list[str]:
+        """Add people; returns those who were not there. Raises RoomError for a name that won't do."""
+        self.people.require_usable(names)
+        facts, seated = self._facts(), [*names, *(("instructor",) if instructor else ())]
+        for name in seated:
+            if facts["accounts"]:
+                make_account(name, self.settings.folder_id)
+            seat = Seat.of(facts, name)
+            seat.make(prepare_seat(self.keycloak, name))
+            if seat.account:
+                require_running(seat)
+        return self.people.add(names, instructor=instructor)
+
+    def remove(self, name: str) -> Path:
+        """End somebody's seat and take away their sign-in; returns the folder with all that is theirs, which stays."""
+        self.people.remove(name)
+        self._ask("DELETE", f"users/{name}/server")
+        self._ask("DELETE", f"users/{name}")
+        return Seat.of(self._facts(), name).folder
+
+    def down(self) -> list[str]:
+        """Stop all seats with their labs' servers, and the room's own; names those that ran. What they know stays."""
+        if not self.settings.folder_id:
+            return []
+        with self.processes.lock():
+            # First the Hub, which starts seats.
+            stopped = ["hub"] if self.processes.stop("hub") else []
+            if self._facts_file.exists():
+                seats = [Seat.of(self._facts(), name) for name in self.people.names()]
+                with ThreadPoolExecutor(4) as pool:
+                    list(pool.map(Seat.down, seats))
+            return stopped + self.processes.stop_all()
+
+    def status(self) -> LabStatus:
+        """Tell how the room's servers and seats are."""
+        addresses = {"keycloak": f"{self.url}/services/keycloak", "proxy": self.url, "hub": f"{self.url}/hub/"}
+        seats = [name for name in self.processes.names() if name.startswith("seat-")]
+        every = {**addresses, **{name: f"{self.url}/user/{name.removeprefix('seat-')}/" for name in seats}}
+        return LabStatus(self.settings.folder, tuple(self.processes.status(name, address) for name, address in every.items()))
+
+    @property
+    def _seats(self) -> Path:
+        return self.settings.folder / "seats"
+
+    @cached_property
+    def _workshop(self) -> Workshop:
+        document = read("room/realm.yaml", {"ROOM_URL": self.url})
+        realm = RealmSpec(document).with_values({("clients", 0, "secret"): self._secrets()["client_secret"]})
+        return replace(Workshop.load(OWN), realm=realm)
+
+    @property
+    def _realm(self) -> Realm:
+        return Realm(self.keycloak.admin, self._workshop)
+
+    def _secrets(self) -> dict[str, str]:
+        """What the room's servers know each other by, made at first use."""
+        file, names = self.settings.state.secrets / "room.json", ("client_secret", "proxy_token", "api_token")
+        if not file.exists():
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private(file, json.dumps({name: secrets.token_hex(32) for name in names}))
+        return read_state(file, "by what the room's servers know each other", lambda found: found.keys() == set(names))
+
+    @property
+    def _facts_file(self) -> Path:
+        return self.settings.folder / "hub.json"
+
+    def _facts(self) -> dict[str, Any]:
+        """What the Hub reads, as `_write_facts` wrote it."""
+        try:
+            return read_state(self._facts_file, "what the Hub reads", lambda found: "accounts" in found)
+        except FileNotFoundError:
+            raise RoomError("room-not-made") from None
+
+    def _write_facts(self, separated: bool) -> None:
+        told = {
+            **self._secrets(),
+            "url": self.url,
+            "port": self.settings.ports["hub"],
+            "proxy_socket": "proxy.sock",
+            "keycloak_url": self.keycloak.url,
+            "ca": str(self.ca),
+            "idle_seconds": _IDLE_SECONDS,
+            "accounts": separated,
+            "seats": str(self._seats),
+            "cache": str(self.settings.cache),
+        }
+        write_private(self._facts_file, json.dumps(told, indent=1))
+
+    def _proxy(self, node: Path, packages: Path) -> Server:
+        pair, file = self._certificates.server("room"), self.settings.folder / "proxy.json"
+        told = {
+            "address": _LOOPBACK,
+            "port": self.settings.ports["room"],
+            "socket": "proxy.sock",
+            "token": self._secrets()["proxy_token"],
+            "key": str(pair.key),
+            "certificate": str(pair.certificate),
+            "authority": str(self.ca),
+        }
+        write_private(file, json.dumps(told, indent=1))
+        if not self.processes.running("proxy"):
+            # One that was killed leaves its socket.
+            (self.settings.folder / "proxy.sock").unlink(missing_ok=True)
+        argv = (str(node), str(packages / "index.js"), str(file))
+        return Server("proxy", argv, ("room",), lambda: bool(self._get("/").status_code), inputs=(file, pair.certificate))
+
+    def _hub(self) -> Server:
+        config = find("room/jupyterhub_config.py")
+        argv = (sys.executable, "-P", "-m", "jupyterhub", "--config", str(config))
+        answers = "/hub/api/"
+        return Server("hub", argv, ("hub",), lambda: self._get(answers).ok, ready_seconds=120, inputs=(config, self._facts_file))
+
+    def _get(self, path: str) -> requests.Response:
+        return request("GET", f"{self.url}{path}", timeout=_ANSWER_SECONDS, verify=str(self.ca), allow_redirects=False)
+
+    def _ask(self, method: str, path: str) -> None:
+        """Ask the Hub for something; that a user is not there is as well."""
+        headers = {"Authorization": f"token {self._secrets()['api_token']}"}
+        answer = request(method, f"{self.url}/hub/api/{path}", headers=headers, timeout=120, verify=str(self.ca))
+        if not answer.ok and answer.status_code != requests.codes.not_found:
+            raise RoomError("hub-refuses", path=path, code=answer.status_code)

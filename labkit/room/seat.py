@@ -1,0 +1,139 @@
+"""A seat: whose account it has, where its files are, and how a program is run as it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..common.environment import EVERYBODY, listed
+from ..common.errors import RoomError
+from ..common.ownership import make_private
+from .seats import seat_environment
+
+NAME = re.compile(r"[a-z][a-z0-9-]{2,19}")
+"""What Keycloak, a realm, a path and a Unix account all take as a name."""
+
+RESERVED = ("master", "room", "instructor")
+"""Realms that are no seat's, and whom each room has."""
+
+LABKIT = (sys.executable, "-P", "-m", "labkit")
+_MOST_PROCESSES = 4096
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A person's place in a room.
+
+    Attributes:
+        name: The person's name, as Keycloak and the Hub have it.
+        folder: All that is theirs: ``lab``, the state folder, and ``work``, their copy of the labs.
+        account: The Unix account that it runs as; empty for this process's own.
+        room: What the Hub reads of the room.
+    """
+
+    name: str
+    folder: Path
+    account: str
+    room: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, room: Mapping[str, Any], name: str) -> Seat:
+        """The seat of that name in a room, of which the Hub's facts are given."""
+        account = f"labkit-{name}" if room["accounts"] else ""
+        folder = Path(pwd.getpwnam(account).pw_dir) if account else Path(room["seats"]) / name
+        return cls(name, folder, account, room)
+
+    def make(self, secret: str) -> None:
+        """Make its folder, which nobody else may enter, with what its lab signs in to the room's Keycloak by."""
+        if not self.account:
+            make_private(self.folder)
+        # By its own account: what it puts in its folder meanwhile, such as a link to another file, is then its own harm alone.
+        for file, content in ((self._ca, Path(self.room["ca"]).read_text()), (self._secret, secret)):
+            self.run("/bin/sh", "-c", 'umask 077 && cat >"$0"', str(file), given=content)
+
+    def environment(self) -> dict[str, str]:
+        """All the variables that its processes have."""
+        own = {"HOME": str(self.folder), "USER": self.account, "LOGNAME": self.account} if self.account else {}
+        keycloak, cache = f"{self.room['url']}/services/keycloak", Path(self.room["cache"])
+        seat = seat_environment(self.name, self.folder, keycloak=keycloak, ca=self._ca, secret=self._secret, cache=cache)
+        return {**listed(EVERYBODY), **own, **seat}
+
+    @property
+    def _ca(self) -> Path:
+        return self.folder / "room-ca.crt"
+
+    @property
+    def _secret(self) -> Path:
+        return self.folder / "realm-secret"
+
+    def enter(self) -> Callable[[], None]:
+        """What a new process calls before it runs a program: it becomes the seat's account, with limits."""
+        who = pwd.getpwnam(self.account) if self.account else None
+
+        def become() -> None:
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            if who:
+                resource.setrlimit(resource.RLIMIT_NPROC, (_MOST_PROCESSES, _MOST_PROCESSES))
+                os.initgroups(who.pw_name, who.pw_gid)
+                os.setgid(who.pw_gid)
+                os.setuid(who.pw_uid)
+                os.chdir(who.pw_dir)
+
+        return become
+
+    def run(self, *command: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a program as it, to its end, with ``given`` as its standard input."""
+        # become() calls nothing but the system.
+        return subprocess.run(
+            command, env=self.environment(), preexec_fn=self.enter(), input=given, capture_output=True, text=True, check=False
+        )
+
+    def down(self) -> None:
+        """Stop the servers of its lab; what they know stays."""
+        if (self.folder / "lab").is_dir():
+            self.run(*LABKIT, "down")
+
+
+def make_account(name: str, room: str) -> None:
+    """Make the Unix account of a seat, without a password, unless this room made it already.
+
+    Args:
+        name: The seat's name.
+        room: The room's id.
+
+    Raises:
+        RoomError: There is an account of that name that somebody else made; it can't be made; it can't run labkit.
+    """
+    account = f"labkit-{name}"
+    if account not in {each.pw_name for each in pwd.getpwall()}:
+        command = ("useradd", "--create-home", "--user-group", "--shell", "/bin/bash", "--comment", room, account)
+        made = subprocess.run(command, env=listed(EVERYBODY), capture_output=True, text=True, check=False)
+        if made.returncode:
+            raise RoomError("account-not-made", account=account, reason=made.stderr.strip())
+    found = pwd.getpwnam(account)
+    if found.pw_gecos != room or found.pw_uid == 0:
+        raise RoomError("account-of-another", account=account)
+    Path(found.pw_dir).chmod(0o700)
+
+
+def require_running(seat: Seat) -> None:
+    """Insist that a seat's account can run this Python and this labkit.
+
+    Raises:
+        RoomError: It can't, as they lie where only their owner may look.
+    """
+    try:
+        tried = seat.run(*LABKIT, "--version")
+    except OSError as error:
+        tried = subprocess.CompletedProcess((), 1, "", str(error))
+    if tried.returncode:
+        reason = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise RoomError("room-hidden", account=seat.account, python=sys.executable, reason=reason)

@@ -1,0 +1,177 @@
+"""A room of two: people sign in through its Keycloak, each with a seat of their own; and what happens when its servers are killed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import psutil
+import pytest
+import requests
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from labkit.cli.browsers import CHROMIUM_STORE, NssStore
+from labkit.common.http_session import request
+from labkit.room.room import Room
+from tests.browsing import chromium, driver
+from tests.support import belonging_to, labkit, on_record, own_state_folder, session_of
+
+PATIENCE = 120_000
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+    """A room for Anna and Ben, whose seats are this process's user's."""
+    with own_state_folder(tmp_path_factory.mktemp("room") / "home"), pytest.MonkeyPatch.context() as patch:
+        # The one that people know is at 8000 unless somebody has that.
+        patch.setenv("LABKIT_ROOM_PORT", str(Room.open(to_look=True).settings.ports["room"]))
+        try:
+            done = labkit("room", "up", "anna", "ben", "--seats-are-not-separated")
+            assert done.returncode == 0, done.stderr
+            yield Room.open()
+        finally:
+            labkit("room", "down")
+
+
+@pytest.fixture(scope="module")
+def browser(room: Room, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Chromium, which trusts the room's authority."""
+    if shutil.which("certutil") is None:
+        pytest.skip("there is no certutil to tell Chromium of the room's authority: make browser")
+    home = tmp_path_factory.mktemp("browser")
+    NssStore("Chromium", home / CHROMIUM_STORE).add("room", room.ca)
+    # What Playwright asks by itself, in a page's name, it asks by Node.
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.setenv("NODE_EXTRA_CA_CERTS", str(room.ca))
+        launched = chromium(stack.enter_context(driver()), home)
+        yield launched
+        launched.close()
+
+
+def come(browser: Browser, room: Room, name: str) -> BrowserContext:
+    """Somebody comes with their card, and chooses a password of their own at Keycloak."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{room.url}/hub/login")
+    page.locator("#username").fill(name)
+    page.locator("#password").fill(json.loads(room.people.passwords.read_text())[name])
+    page.locator("#kc-login").click()
+    for field in ("#password-new", "#password-confirm"):
+        page.locator(field).fill(f"{name}-chose-this-1")
+    page.locator("[type=submit]").click()
+    page.wait_for_url(re.compile(rf"^{room.url}/(hub|user)/.*"), timeout=PATIENCE)
+    context.set_default_timeout(PATIENCE)
+    page.close()
+    return context
+
+
+@pytest.fixture(scope="module")
+def anna(browser: Browser, room: Room) -> BrowserContext:
+    return come(browser, room, "anna")
+
+
+@pytest.fixture(scope="module")
+def ben(browser: Browser, room: Room) -> BrowserContext:
+    return come(browser, room, "ben")
+
+
+def open_labs(who: BrowserContext, room: Room, name: str) -> Page:
+    """JupyterLab of somebody's seat, started if need be."""
+    page = who.new_page()
+    page.goto(f"{room.url}/hub/spawn", wait_until="commit")
+    page.wait_for_url(f"{room.url}/user/{name}/lab/**", timeout=PATIENCE)
+    expect(page.get_by_text(re.compile(r"Python 3 \(ipykernel\) \| Idle"))).to_be_visible(timeout=PATIENCE)
+    return page
+
+
+def test_a_person_changes_their_password_and_finds_the_labs_in_jupyterlab(room: Room, anna: BrowserContext) -> None:
+    page = open_labs(anna, room, "anna")
+    assert (room.settings.folder / "seats" / "anna" / "work" / "00-start-here.ipynb").is_file()
+    assert [status.name for status in room.status().servers if status.runs] == ["keycloak", "proxy", "hub", "seat-anna"]
+    page.close()
+
+
+@pytest.mark.fault("Exposure", "a learner asks for the server of somebody else in the room", "JupyterHub answers 403, and to no one 404")
+def test_nobody_reaches_anothers_server(room: Room, anna: BrowserContext, ben: BrowserContext) -> None:
+    for path in ("/user/anna/lab", "/user/anna/api/contents", "/hub/admin", "/hub/api/users"):
+        assert ben.request.get(f"{room.url}{path}").status == 403, path
+    assert anna.request.get(f"{room.url}/user/anna/api/contents").status == 200
+
+
+@pytest.mark.fault("Exposure", "somebody without a session asks the room's servers, at their own ports too", "each refuses")
+def test_no_port_of_a_room_answers_without_credentials(room: Room) -> None:
+    ports = {
+        port.laddr.port for process in on_record(room.settings.folder) for port in process.net_connections() if port.status == "LISTEN"
+    }
+    assert room.settings.ports["hub"] in ports
+    hub = f"http://127.0.0.1:{room.settings.ports['hub']}"
+    for path in ("/hub/api/users", "/hub/api/proxy", "/hub/metrics"):
+        assert request("GET", f"{hub}{path}", timeout=10).status_code == 403, path
+    seat = _port_of(room, "anna")
+    answer = request("GET", f"http://127.0.0.1:{seat}/user/anna/api/contents", timeout=10, allow_redirects=False)
+    assert answer.status_code in (302, 403)
+    admin = request("GET", f"{room.url}/services/keycloak/admin/realms", timeout=10, verify=str(room.ca))
+    assert admin.status_code == 401
+
+
+def test_no_secret_of_a_room_is_on_a_command_line_or_in_a_seat(room: Room) -> None:
+    told = json.loads((room.settings.folder / "hub.json").read_text())
+    secrets = [told[name] for name in ("client_secret", "proxy_token", "api_token")]
+    everybody = belonging_to(room.settings.folder) + on_record(room.settings.folder)
+    assert [process for process in everybody if any(secret in " ".join(process.cmdline()) for secret in secrets)] == []
+    (seat,) = (process for process in session_of(room.settings.folder, "seat-anna") if process.pid == _leader(room, "seat-anna"))
+    environment = seat.environ()
+    assert [name for name, value in environment.items() if any(secret in value for secret in secrets)] == []
+    assert "DEBUG" not in environment
+
+
+@pytest.mark.parametrize("server", ["hub", "proxy", "keycloak"])
+@pytest.mark.fault(
+    "Servers", "a room's JupyterHub, proxy or Keycloak is killed", "`labkit room up` mends it; seats run on, and nobody signs in anew"
+)
+def test_a_killed_server_is_mended_and_seats_run_on(room: Room, anna: BrowserContext, server: str) -> None:
+    seat = _leader(room, "seat-anna")
+    for process in session_of(room.settings.folder, server):
+        process.kill()
+    assert labkit("room", "status").returncode == 3
+    mended = labkit("room", "up", "--seats-are-not-separated")
+    assert mended.returncode == 0, mended.stderr
+    assert _leader(room, "seat-anna") == seat
+    assert anna.request.get(f"{room.url}/user/anna/api/contents").status == 200
+    assert anna.request.get(f"{room.url}/services/keycloak/realms/room").status == 200
+
+
+def test_people_are_added_and_removed_while_it_runs(room: Room) -> None:
+    assert labkit("room", "add", "chris").returncode == 0
+    assert set(room.people.names()) == {"instructor", "anna", "ben", "chris"}
+    assert room.people.passwords.stat().st_mode & 0o777 == room.people.cards.stat().st_mode & 0o777 == 0o600
+    removed = labkit("room", "remove", "chris")
+    assert removed.returncode == 0, removed.stderr
+    assert (room.settings.folder / "seats" / "chris").is_dir()
+    assert "chris" not in room.people.cards.read_text()
+
+
+def test_the_end_stops_every_seat_and_keeps_what_is_theirs(room: Room) -> None:
+    """The last: it ends the room."""
+    note = room.settings.folder / "seats" / "anna" / "work" / "note.txt"
+    note.write_text("mine")
+    running = on_record(room.settings.folder)
+    assert running
+    assert labkit("room", "down").returncode == 0
+    assert [process for process in running if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+    with pytest.raises(requests.ConnectionError):
+        request("GET", room.url, timeout=10, verify=str(room.ca))
+    assert note.read_text() == "mine"
+
+
+def _leader(room: Room, server: str) -> int:
+    return int(json.loads((room.settings.folder / "run" / f"{server}.json").read_text())["pid"])
+
+
+def _port_of(room: Room, name: str) -> int:
+    found = [c for process in session_of(room.settings.folder, f"seat-{name}") for c in process.net_connections() if c.status == "LISTEN"]
+    leader = _leader(room, f"seat-{name}")
+    return next(int(c.laddr.port) for c in psutil.Process(leader).net_connections() if c.status == "LISTEN" and c in found)

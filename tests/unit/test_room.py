@@ -1,0 +1,114 @@
+"""What a room refuses and writes down, before any of its servers run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from labkit.cli import main
+from labkit.common.errors import RoomError
+from labkit.common.platform_folder import OWN
+from labkit.room.deadline import set_deadline
+from labkit.room.room import Room
+from labkit.workshop.fields import faults
+from labkit.workshop.files import read
+
+_WITH_OWN_ACCOUNTS = """
+set -e
+mkdir -p $0/etc $0/home && cp -a /etc/. $0/etc
+mount --bind $0/etc /etc && mount --bind $0/home /home
+exec "$@"
+"""
+"""Runs a program that sees files of accounts and home directories of its own, in a mount namespace that goes with it."""
+
+_TWO_SEATS = """
+import sys
+from labkit.common.errors import RoomError
+from labkit.room.seat import Seat, make_account
+room = {"accounts": True, "seats": "", "ca": sys.argv[1], "url": "https://localhost:8000", "cache": "/nowhere"}
+for name in ("anna", "ben"):
+    make_account(name, "this-room")
+    make_account(name, "this-room")
+anna, ben = (Seat.of(room, name) for name in ("anna", "ben"))
+anna.make("of-anna")
+(ben.folder / "room-ca.crt").symlink_to("/etc/shadow")
+ben.make("of-ben")
+print(anna.run("cat", f"{anna.folder}/realm-secret").stdout)
+print(anna.run("cat", f"{ben.folder}/realm-secret").returncode, anna.run("ls", str(ben.folder)).returncode)
+print(anna.run("id", "-un").stdout.strip(), anna.run("cat", "/etc/shadow").returncode, anna.run("pwd").stdout.strip() == str(anna.folder))
+print(open("/etc/shadow").read().count("CERTIFICATE"))
+try:
+    make_account("anna", "another-room")
+except RoomError as error:
+    print(error.problem.id)
+"""
+
+
+@pytest.fixture
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
+    """A room whose folder is made, and nothing else."""
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return Room.open()
+
+
+@pytest.mark.fault(
+    "Exposure", "an ordinary user starts a room", "refused: its seats would all be that user; a flag allows it, whose name says so"
+)
+def test_seats_that_nobody_separates_are_refused(room: Room, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(Room, "open", lambda to_look=False: room)
+    assert main(["room", "up", "anna"]) == 1
+    assert "--seats-are-not-separated" in capsys.readouterr().err
+    assert room.status().is_up is False
+
+
+@pytest.mark.parametrize("name", ["", "x", "Anna", "../ben", "a b", "master", "room", "instructor", "1anna", "a" * 21, "root;id", "-rf"])
+def test_a_name_that_is_no_realm_path_and_account_is_refused(room: Room, name: str) -> None:
+    with pytest.raises(RoomError) as refused:
+        room.people.require_usable([name])
+    assert refused.value.problem.id == "person-name"
+
+
+@pytest.mark.parametrize(("now", "ends"), [("2026-11-27 11:00", "2026-11-27 16:30"), ("2026-11-27 16:30", "2026-11-28 16:30")])
+def test_a_deadline_is_the_next_time_that_the_clock_says_so(tmp_path: Path, now: str, ends: str) -> None:
+    found = set_deadline(tmp_path, "16:30", datetime.fromisoformat(now))
+    assert found == datetime.fromisoformat(ends)
+    assert float((tmp_path / "deadline").read_text()) == found.timestamp()
+    with pytest.raises(RoomError):
+        set_deadline(tmp_path, "tea time", found)
+
+
+def test_to_look_at_a_room_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
+    assert main(["room", "status"]) == 3
+    assert main(["room", "down"]) == 0
+    assert not (tmp_path / "home").exists()
+
+
+def test_labkit_can_plan_the_realm_of_a_room() -> None:
+    document = read("room/realm.yaml", {"ROOM_URL": "https://localhost:8000"}, OWN)
+    assert list(faults("realm", document.data)) == []
+
+
+@pytest.mark.fault(
+    "Exposure",
+    "a learner in a room reads another's folder, or puts a link where the room writes",
+    "the system refuses: each seat has an account, and what the room puts there it writes as that account",
+)
+def test_each_seat_has_an_account_of_its_own(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or not shutil.which("useradd") or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
+        pytest.skip("accounts can't be tried without root and mount namespaces")
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    ca = tmp_path / "ca.crt"
+    ca.write_text("-----BEGIN CERTIFICATE-----\n")
+    namespace = ("unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", _WITH_OWN_ACCOUNTS, str(tmp_path))
+    done = subprocess.run([*namespace, sys.executable, "-P", "-c", _TWO_SEATS, str(ca)], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["of-anna", "1", "2", "labkit-anna", "1", "True", "0", "account-of-another"], done.stderr
