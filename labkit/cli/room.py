@@ -13,7 +13,7 @@ _NEXT = """\
 {ok} up at {url}
   people and their one-time passwords   {passwords}
   the same as cards to print            {cards}
-  what a browser has to trust           {ca}
+  what people's browsers have to trust  {ca} (give them this file, to import as an authority for websites)
   end it                                labkit room down"""
 
 
@@ -25,6 +25,9 @@ _NEXT = """\
         metavar="N|NAME|TIME",
         help="up and add: people, or how many (learner-1 and so on); remove: who leaves; deadline: when the room ends, such as 16:30",
     ),
+    argument(
+        "--address", default="", help="up: this machine's name or number for people on other machines; without, nobody else reaches it"
+    ),
     flag("--seats-are-not-separated", "up: all seats run as you, so whoever has one can read and change the others; for colleagues"),
     JSON,
 )
@@ -33,7 +36,7 @@ def room(args: Namespace) -> int:
     from ..room.deadline import set_deadline
     from ..room.room import Room
 
-    opened = Room.open(to_look=args.action in ("status", "down"))
+    opened = Room.open(args.address, to_look=args.action in ("status", "down"))
     names = [f"learner-{i + 1}" for text in args.names[:1] if text.isdecimal() for i in range(int(text))] or args.names
     if args.action == "deadline":
         ends = set_deadline(opened.settings.folder, " ".join(args.names), datetime.now())
@@ -51,6 +54,7 @@ def room(args: Namespace) -> int:
             print(f"{OK} {name} can't sign in any more; what was theirs stays: {opened.remove(name)}")
     else:
         found = opened.status()
-        show(args, found, {"home": str(found.folder), "url": opened.url, **asdict(found)})
+        trust = f"people come to {opened.url}, and their browsers have to trust {opened.ca}" if found.is_up else ""
+        show(args, f"{found}\n{trust}", {"home": str(found.folder), "url": opened.url, **asdict(found)})
         return 0 if found.is_up else 3
     return 0

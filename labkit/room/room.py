@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -22,8 +23,9 @@ from ..common.ownership import make_private
 from ..common.platform_folder import OWN, find
 from ..common.waiting import together
 from ..config.files import read_state, write_private
+from ..config.ports import port_is_free
 from ..config.settings import Settings
-from ..config.state_folder import open_state_folder, read_facts
+from ..config.state_folder import StateFolder, open_state_folder, read_facts
 from ..identity.local import LocalKeycloak
 from ..identity.realm import Realm
 from ..servers.certificates import Certificates
@@ -36,7 +38,6 @@ from .people import People
 from .seat import Seat, make_account, require_running
 from .seats import prepare_seat
 
-_LOOPBACK = "127.0.0.1"
 _ANSWER_SECONDS = 10
 _IDLE_SECONDS = 3600
 _PORTS = ("LABKIT_ROOM_PORT", "LABKIT_HUB_PORT")
@@ -54,27 +55,35 @@ class RoomKeycloak(LocalKeycloak):
 
 
 class Room:
-    """The room whose state folder is ``room`` in the lab's.
+    """The room whose state folder is ``room`` in the lab's."""
 
-    Attributes:
-        url: The one address that people know.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.url = settings.url("room")
-        self.processes = Processes(settings)
-        self._certificates, self._tools = Certificates(settings.state.tls), Toolchain(settings.cache)
+    def __init__(self, settings: Settings, address: str = "") -> None:
+        self.settings, self._asked = settings, address
+        self.processes, self._tools = Processes(settings), Toolchain(settings.cache)
+        self._here = settings.url("room")
 
     @classmethod
-    def open(cls, *, to_look: bool = False) -> Room:
-        """Open the room; to look at it, without making its folder."""
+    def open(cls, address: str = "", *, to_look: bool = False) -> Room:
+        """Open the room; to look at it, without making its folder.
+
+        Args:
+            address: This machine's name or number by which people come; empty for the one that the room has.
+            to_look: Whether to make nothing.
+        """
         ask_loopback_directly()
         outer = Settings.load()
         folder = outer.state.room
         environ = {name: os.environ[name] for name in _PORTS if name in os.environ}
+        if os.geteuid() == 0 and not StateFolder(folder).facts.exists():
+            # Seats send the Hub their tokens there, so no seat may ever listen in its place: below 1024 only root can.
+            environ.setdefault("LABKIT_HUB_PORT", str(next(filter(port_is_free, range(1023, 600, -1)))))
         facts = read_facts(folder, environ) if to_look else open_state_folder(folder, environ=environ)
-        return cls(replace(outer, folder=folder, folder_id=facts.id, ports=facts.ports, hosted=None, opened=not to_look))
+        return cls(replace(outer, folder=folder, folder_id=facts.id, ports=facts.ports, hosted=None, opened=not to_look), address)
+
+    @cached_property
+    def url(self) -> str:
+        """The one address that people know; by HTTPS, also on this machine."""
+        return self._here.replace("localhost", self._address)
 
     @cached_property
     def keycloak(self) -> RoomKeycloak:
@@ -119,7 +128,7 @@ class Room:
                     "hub": (("people", "proxy"), lambda: self.processes.starting(self._hub())),
                 }
             )
-            if not had_proxy:
+            if self.processes.running("proxy") != had_proxy:
                 # One that was just started has no routes but those of a Hub that was started too.
                 self._ask("POST", "proxy")
 
@@ -150,11 +159,15 @@ class Room:
         with self.processes.lock():
             # First the Hub, which starts seats.
             stopped = ["hub"] if self.processes.stop("hub") else []
-            if self._facts_file.exists():
-                seats = [Seat.of(self._facts(), name) for name in self.people.names()]
-                with ThreadPoolExecutor(4) as pool:
-                    list(pool.map(Seat.down, seats))
-            return stopped + self.processes.stop_all()
+            try:
+                if self._facts_file.exists():
+                    seats = [Seat.of(self._facts(), name) for name in self.people.names()]
+                    with ThreadPoolExecutor(4) as pool:
+                        list(pool.map(Seat.down, seats))
+            finally:
+                # Also where a file of the room's is damaged.
+                stopped += self.processes.stop_all()
+            return stopped
 
     def status(self) -> LabStatus:
         """Tell how the room's servers and seats are."""
@@ -162,6 +175,19 @@ class Room:
         seats = [name for name in self.processes.names() if name.startswith("seat-")]
         every = {**addresses, **{name: f"{self.url}/user/{name.removeprefix('seat-')}/" for name in seats}}
         return LabStatus(self.settings.folder, tuple(self.processes.status(name, address) for name, address in every.items()))
+
+    @cached_property
+    def _address(self) -> str:
+        return self._asked or (self._facts()["address"] if self._facts_file.exists() else "localhost")
+
+    @cached_property
+    def _certificates(self) -> Certificates:
+        return Certificates(self.settings.state.tls / self._address, self._host)
+
+    @property
+    def _host(self) -> str:
+        """The address by which other machines come; empty where none can."""
+        return "" if self._address == "localhost" else self._address
 
     @property
     def _seats(self) -> Path:
@@ -192,7 +218,7 @@ class Room:
     def _facts(self) -> dict[str, Any]:
         """What the Hub reads, as `_write_facts` wrote it."""
         try:
-            return read_state(self._facts_file, "what the Hub reads", lambda found: "accounts" in found)
+            return read_state(self._facts_file, "what the Hub reads", lambda found: {"accounts", "address"} <= found.keys())
         except FileNotFoundError:
             raise RoomError("room-not-made") from None
 
@@ -200,6 +226,8 @@ class Room:
         told = {
             **self._secrets(),
             "url": self.url,
+            "here": self._here,
+            "address": self._address,
             "port": self.settings.ports["hub"],
             "proxy_socket": "proxy.sock",
             "keycloak_url": self.keycloak.url,
@@ -214,7 +242,8 @@ class Room:
     def _proxy(self, node: Path, packages: Path) -> Server:
         pair, file = self._certificates.server("room"), self.settings.folder / "proxy.json"
         told = {
-            "address": _LOOPBACK,
+            "hosts": [urlsplit(url).netloc for url in (self.url, self._here)],
+            "address": self._host,
             "port": self.settings.ports["room"],
             "socket": "proxy.sock",
             "token": self._secrets()["proxy_token"],
@@ -223,9 +252,6 @@ class Room:
             "authority": str(self.ca),
         }
         write_private(file, json.dumps(told, indent=1))
-        if not self.processes.running("proxy"):
-            # One that was killed leaves its socket.
-            (self.settings.folder / "proxy.sock").unlink(missing_ok=True)
         argv = (str(node), str(packages / "index.js"), str(file))
         return Server("proxy", argv, ("room",), lambda: bool(self._get("/").status_code), inputs=(file, pair.certificate))
 
@@ -236,11 +262,11 @@ class Room:
         return Server("hub", argv, ("hub",), lambda: self._get(answers).ok, ready_seconds=120, inputs=(config, self._facts_file))
 
     def _get(self, path: str) -> requests.Response:
-        return request("GET", f"{self.url}{path}", timeout=_ANSWER_SECONDS, verify=str(self.ca), allow_redirects=False)
+        return request("GET", f"{self._here}{path}", timeout=_ANSWER_SECONDS, verify=str(self.ca), allow_redirects=False)
 
     def _ask(self, method: str, path: str) -> None:
         """Ask the Hub for something; that a user is not there is as well."""
         headers = {"Authorization": f"token {self._secrets()['api_token']}"}
-        answer = request(method, f"{self.url}/hub/api/{path}", headers=headers, timeout=120, verify=str(self.ca))
+        answer = request(method, f"{self._here}/hub/api/{path}", headers=headers, timeout=120, verify=str(self.ca))
         if not answer.ok and answer.status_code != requests.codes.not_found:
             raise RoomError("hub-refuses", path=path, code=answer.status_code)

@@ -2,17 +2,19 @@
 
 There are three authorities, so that none vouches for more than it must: ``servers`` is the one that clients are configured to trust,
 ``clients`` signs who may call the API server by certificate, ``etcd`` signs who may call etcd. The first can only ever speak for
-this machine: its name constraints (RFC 5280, section 4.2.1.10) permit ``localhost`` and loopback addresses and nothing else.
+this machine: its name constraints (RFC 5280, section 4.2.1.10) permit ``localhost``, loopback addresses, and the one by which others
+come, if there is one.
 """
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -39,10 +41,15 @@ class Pair:
 
 
 class Certificates:
-    """The certificates of one lab, kept in a folder that is made with mode 0700."""
+    """The certificates of one lab, kept in a folder that is made with mode 0700.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        folder: A folder of its own for each ``host``.
+        host: A name or address by which other machines come.
+    """
+
+    def __init__(self, folder: Path, host: str = "") -> None:
+        self._folder, self._host = folder, host
         # Every notebook and shell makes what is missing: two at once would mix one's key with the other's certificate.
         self._lock = FileLock(folder / "certificates.lock", mode=0o600)
 
@@ -58,7 +65,7 @@ class Certificates:
 
     def server(self, name: str, authority: str = "servers") -> Pair:
         """A certificate for a server (and, for etcd's members, client) on this machine: ``localhost`` and loopback addresses."""
-        addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
+        addresses = [_name(each) for each in ("127.0.0.1", "::1", self._host) if each]
         usages = [ExtendedKeyUsageOID.SERVER_AUTH] + ([ExtendedKeyUsageOID.CLIENT_AUTH] if authority == "etcd" else [])
         return self._signed(name, authority, _subject(name), usages, [x509.DNSName("localhost"), *addresses])
 
@@ -102,7 +109,7 @@ class Certificates:
         if not _is_current(pair):
             extensions: _Extensions = [(x509.BasicConstraints(True, 0), True), (_key_usage("key_cert_sign", "crl_sign"), True)]
             if name == "servers":
-                networks = [x509.IPAddress(ipaddress.ip_network(network)) for network in ("127.0.0.0/8", "::1/128")]
+                networks = [_name(each, ipaddress.ip_network) for each in ("127.0.0.0/8", "::1/128", self._host) if each]
                 extensions.append((x509.NameConstraints([x509.DNSName("localhost"), *networks], None), True))
             _issue(pair, _subject(f"labkit lab CA ({name})"), 10 * _DAYS, extensions)
         return pair
@@ -144,6 +151,13 @@ def _issue(
     pair.certificate.unlink(missing_ok=True)
     write_private(pair.key, _pem(key))
     write_private(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
+
+
+def _name(text: str, numbers: Callable[[str], Any] = ipaddress.ip_address) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(numbers(text))
+    except ValueError:
+        return x509.DNSName(text)
 
 
 def _subject(name: str, organisations: Sequence[str] = ()) -> x509.Name:

@@ -144,6 +144,18 @@ def test_a_killed_server_is_mended_and_seats_run_on(room: Room, anna: BrowserCon
     assert anna.request.get(f"{room.url}/services/keycloak/realms/room").status == 200
 
 
+@pytest.mark.fault(
+    "Exposure", "somebody comes to a room by a name that is not its own, or asks for Keycloak's own realm", "the proxy answers 404"
+)
+def test_a_room_answers_by_its_own_names_and_keeps_keycloaks_own_realm_to_itself(room: Room) -> None:
+    for path in ("/hub/api/", "/services/keycloak/realms/room"):
+        assert request("GET", f"{room.url}{path}", timeout=10, verify=str(room.ca)).status_code == 200
+        elsewhere = request("GET", f"{room.url}{path}", timeout=10, verify=str(room.ca), headers={"Host": "rebound.example"})
+        assert elsewhere.status_code == 404
+    for path in ("realms/master", "admin/realms/master", "realms/%6daster/account", "admin/master/console/"):
+        assert request("GET", f"{room.url}/services/keycloak/{path}", timeout=10, verify=str(room.ca)).status_code == 404, path
+
+
 def test_people_are_added_and_removed_while_it_runs(room: Room) -> None:
     assert labkit("room", "add", "chris").returncode == 0
     assert set(room.people.names()) == {"instructor", "anna", "ben", "chris"}
@@ -152,6 +164,21 @@ def test_people_are_added_and_removed_while_it_runs(room: Room) -> None:
     assert removed.returncode == 0, removed.stderr
     assert (room.settings.folder / "seats" / "chris").is_dir()
     assert "chris" not in room.people.cards.read_text()
+
+
+def test_a_room_can_be_moved_to_an_address_that_others_reach(room: Room) -> None:
+    """Another address of loopback stands for another machine's way; the authority vouches for it, and only where it was asked to."""
+    port = room.settings.ports["room"]
+    with pytest.raises(requests.ConnectionError):
+        request("GET", f"https://127.0.0.2:{port}/hub/api/", timeout=10, verify=str(room.ca))
+    moved = labkit("room", "up", "--address", "127.0.0.2", "--seats-are-not-separated")
+    assert moved.returncode == 0, moved.stderr
+    there = Room.open()
+    assert there.url == f"https://127.0.0.2:{port}"
+    realm = f"{there.url}/services/keycloak/realms/room"
+    for url in (there.url, room.url):
+        answer = request("GET", f"{url}/services/keycloak/realms/room/.well-known/openid-configuration", timeout=10, verify=str(there.ca))
+        assert answer.json()["issuer"] == realm
 
 
 def test_the_end_stops_every_seat_and_keeps_what_is_theirs(room: Room) -> None:
@@ -163,7 +190,7 @@ def test_the_end_stops_every_seat_and_keeps_what_is_theirs(room: Room) -> None:
     assert labkit("room", "down").returncode == 0
     assert [process for process in running if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
     with pytest.raises(requests.ConnectionError):
-        request("GET", room.url, timeout=10, verify=str(room.ca))
+        request("GET", Room.open().url, timeout=10, verify=str(room.ca))
     assert note.read_text() == "mine"
 
 

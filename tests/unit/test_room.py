@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from labkit.cli import main
-from labkit.common.errors import RoomError
+from labkit.common.errors import RoomError, SettingsError
 from labkit.common.platform_folder import OWN
 from labkit.room.deadline import set_deadline
 from labkit.room.room import Room
+from labkit.servers.processes import Server
 from labkit.workshop.fields import faults
 from labkit.workshop.files import read
 
@@ -63,7 +64,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
 )
 def test_seats_that_nobody_separates_are_refused(room: Room, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(Room, "open", lambda to_look=False: room)
+    monkeypatch.setattr(Room, "open", lambda address="", to_look=False: room)
     assert main(["room", "up", "anna"]) == 1
     assert "--seats-are-not-separated" in capsys.readouterr().err
     assert room.status().is_up is False
@@ -83,6 +84,15 @@ def test_a_deadline_is_the_next_time_that_the_clock_says_so(tmp_path: Path, now:
     assert float((tmp_path / "deadline").read_text()) == found.timestamp()
     with pytest.raises(RoomError):
         set_deadline(tmp_path, "tea time", found)
+
+
+@pytest.mark.fault("Settings", "a file of a room is damaged", "`labkit room down` stops all that is on record, and names the file")
+def test_a_room_with_a_damaged_file_can_be_stopped(room: Room) -> None:
+    room.processes.start(Server("seat-anna", ("/bin/sleep", "600"), (), lambda: True))
+    (room.settings.folder / "hub.json").write_text("{")
+    with pytest.raises(SettingsError):
+        room.down()
+    assert room.processes.running("seat-anna") is None
 
 
 def test_to_look_at_a_room_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

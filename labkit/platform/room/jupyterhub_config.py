@@ -11,7 +11,7 @@ from traitlets.config import get_config
 
 c = get_config()
 room = json.loads(Path("hub.json").read_text())
-realm = f"{room['url']}/services/keycloak/realms/room/protocol/openid-connect"
+realm = "services/keycloak/realms/room/protocol/openid-connect"
 
 # Hub, proxy and seats go on without each other: labkit starts the proxy, and a Hub that is started anew finds its seats where they were.
 c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{room['port']}"
@@ -32,10 +32,10 @@ c.GenericOAuthenticator.enable_pkce = True
 c.GenericOAuthenticator.login_service = "the room's Keycloak"
 c.GenericOAuthenticator.auto_login = True
 c.GenericOAuthenticator.oauth_callback_url = f"{room['url']}/hub/oauth_callback"
-c.GenericOAuthenticator.authorize_url = f"{realm}/auth"
-c.GenericOAuthenticator.token_url = f"{realm}/token"
-c.GenericOAuthenticator.userdata_url = f"{realm}/userinfo"
-c.GenericOAuthenticator.logout_redirect_url = f"{realm}/logout?client_id=hub"
+c.GenericOAuthenticator.authorize_url = f"{room['url']}/{realm}/auth"
+c.GenericOAuthenticator.token_url = f"{room['here']}/{realm}/token"
+c.GenericOAuthenticator.userdata_url = f"{room['here']}/{realm}/userinfo"
+c.GenericOAuthenticator.logout_redirect_url = f"{room['url']}/{realm}/logout?client_id=hub"
 c.GenericOAuthenticator.http_request_kwargs = {"ca_certs": room["ca"], "validate_cert": True}
 c.GenericOAuthenticator.scope = ["openid", "profile", "email"]
 c.GenericOAuthenticator.username_claim = "preferred_username"

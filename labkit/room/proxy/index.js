@@ -1,11 +1,12 @@
 // The one address of a room: JupyterHub's own proxy, set up by the file that is named on the command line.
 
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
 import { ConfigurableProxy } from "configurable-http-proxy";
 
 const KEYCLOAK = "/services/keycloak/";
 
-const { address, port, socket, token, key, certificate, authority } = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const { hosts, address, port, socket, token, key, certificate, authority } = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const proxy = new ConfigurableProxy({
   authToken: token,
   ssl: { key: readFileSync(key), cert: readFileSync(certificate), minVersion: "TLSv1.2" },
@@ -14,13 +15,28 @@ const proxy = new ConfigurableProxy({
   xfwd: true,
 });
 
+// Who comes by another name may be a page elsewhere, whose own name leads here. Keycloak's own realm is labkit's alone, which asks it directly.
+const find = proxy.targetForReq.bind(proxy);
+proxy.targetForReq = async (request) => {
+  const path = decodeURIComponent(new URL(request.url, "http://any").pathname);
+  const allowed = hosts.includes(request.headers.host) && !(path.startsWith(KEYCLOAK) && /\/master(\/|$)/.test(path));
+  return allowed ? find(request) : undefined;
+};
+
 // A path is an option of Keycloak's build; there is one build for labs and rooms, so it answers at the root, and is only named by its path.
 proxy.on("proxyRequest", (request) => {
   if (request.url.startsWith(KEYCLOAK)) request.url = request.url.slice(KEYCLOAK.length - 1);
 });
 
-// Somebody who closes a page in the middle of an answer ends that answer, and nobody else's; JupyterHub's own start script has it so too.
-process.on("uncaughtException", (error) => console.error(error));
+const goOn = () => {
+  // Somebody who closes a page in the middle of an answer ends that answer, and nobody else's; JupyterHub's own start script has it so too.
+  process.on("uncaughtException", (error) => console.error(error));
+};
 
-proxy.apiServer.listen(socket);
-proxy.proxyServer.listen(port, address);
+// One that was killed leaves its socket. People come last: then everything answers.
+rmSync(socket, { force: true });
+proxy.apiServer.listen(socket, () => {
+  // The same server, TLS included, at the address by which other machines come.
+  if (address) createServer((each) => proxy.proxyServer.emit("connection", each)).listen(port, address);
+  proxy.proxyServer.listen(port, "127.0.0.1", goOn);
+});
