@@ -54,29 +54,30 @@ def make_private(folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
-def require_own(folder: Path, holds: str, instead: str) -> None:
+def require_own(folder: Path, holds: str, instead: str, *, to_read: bool = False) -> None:
     """Insist that a folder is the person's own, that nobody else may write to it, and that nobody else may put another in its place.
 
-    Root's own is good for root only: it came there by a command that was run as root. A group that is the person's alone may
-    write, as on systems with a umask of 002. Of what lies above, no look is taken at what decides already what the person does:
-    the folder of this code, the person's home directory, and what these lie in.
+    Root's own is good for others to read alone: what came there by a command that was run as root, only root can write to.
+    A group that is the person's alone may write, as on systems with a umask of 002. Of what lies above, no look is taken at what
+    decides already what the person does: the folder of this code, the person's home directory, and what these lie in.
 
     Args:
         holds: What lies in it, for the error.
         instead: The command that takes another folder.
+        to_read: Whether nothing will be written there, as to programs that root made for all.
 
     Raises:
         SettingsError: It is not.
     """
-    for name, evidence in _dangers(folder.resolve(), instead):
+    for name, evidence in _dangers(folder.resolve(), instead, {0} if to_read else set()):
         raise SettingsError(name, holds=holds, **evidence)
 
 
-def _dangers(folder: Path, instead: str) -> Iterator[tuple[str, dict[str, object]]]:
+def _dangers(folder: Path, instead: str, also: set[int]) -> Iterator[tuple[str, dict[str, object]]]:
     """What is wrong, by its id in the catalogue, and what was seen of it."""
     found, me = folder.stat(), os.geteuid()
     seen = {"folder": folder, "quoted": shlex.quote(str(folder)), "owner": _user(found.st_uid), "instead": instead}
-    if found.st_uid != me:
+    if found.st_uid not in {me, *also}:
         yield "folder-of-another", {**seen, "me": _user(me), "uid": me}
     if _others_write(found):
         yield "folder-others-write", seen

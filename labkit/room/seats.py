@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +77,16 @@ def remove_seat(keycloak: Keycloak, name: str) -> None:
     with _administering(keycloak, name) as admin:
         if _is_there(admin, name):
             admin.delete_realm(name)
+
+
+def open_programs(cache: Path) -> None:
+    """Let every account read and run a cache's programs, which their owner alone can change; the logs beside them stay hidden."""
+    programs = cache / "programs"
+    for path in (cache, programs, *programs.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            # Whoever owns it may do more with it, and nobody else.
+            path.chmod(stat.S_IMODE(mode) | 0o444 | (0o111 if mode & stat.S_IXUSR else 0))
 
 
 @contextmanager

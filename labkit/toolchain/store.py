@@ -30,7 +30,7 @@ class Store:
     def __init__(self, cache: Path) -> None:
         self._cache = cache
         if cache.is_dir():
-            self._require_own()
+            self._require_own(to_read=True)
         self._programs, self._logs = cache / "programs", cache / "logs"
         self._held, self._freed = list[Recipe](), threading.Condition()
 
@@ -123,8 +123,8 @@ class Store:
             raise ToolchainError("build-memory-short", name=recipe.batch, free=f"{memory:.1f}", needed=f"{recipe.memory_gb:g}")
         return True
 
-    def _require_own(self) -> None:
-        require_own(self._cache, "the programs that labkit runs", "export LABKIT_CACHE=~/labkit-cache")
+    def _require_own(self, *, to_read: bool = False) -> None:
+        require_own(self._cache, "the programs that labkit runs", "export LABKIT_CACHE=~/labkit-cache", to_read=to_read)
 
 
 def _locked(file: Path, name: str, ended: threading.Event | None) -> contextlib.AbstractContextManager[object]:

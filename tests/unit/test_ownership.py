@@ -22,6 +22,7 @@ from labkit.common.ownership import make_private, privately, require_own
 from labkit.config.settings import FIRST_LAB, Settings, find_root, own_root
 from labkit.config.state_folder import open_state_folder
 from labkit.lab import Lab
+from labkit.room.seats import open_programs
 from labkit.toolchain.recipe import Program
 from labkit.toolchain.store import Store
 from tests.support import labkit as run_labkit
@@ -130,6 +131,33 @@ def test_what_another_account_plants_where_one_works_is_not_touched(tmp_for_all:
         assert (done.returncode, said in done.stderr) == (1, True), done.stderr
     assert sorted(path.name for path in mine.iterdir()) == ["home"]
     assert [path.stat().st_uid for path in (tmp_for_all / "home").iterdir()] == [NOBODY, NOBODY]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else for a moment")
+@pytest.mark.fault("Neighbours", "root has made a cache for all", "its programs are used, and nothing is made there but by root")
+def test_programs_that_root_made_for_all_are_used_and_left_as_they_are(tmp_for_all: Path) -> None:
+    tmp_for_all.chmod(0o755)
+    cache = tmp_for_all / "cache"
+    with Store(cache).making("tool") as work:
+        (work / "tool").write_text("#!/bin/sh")
+        (work / "tool").chmod(0o700)
+        Store(cache).put("tool-1", work, Program("tool", "1", work / "tool", "made here"))
+    Store(cache).log("tool")
+    open_programs(cache)
+    try:
+        os.seteuid(NOBODY)
+        found = Store(cache).get("tool-1")
+        assert found
+        assert os.access(found.path, os.R_OK | os.X_OK, effective_ids=True)
+        with pytest.raises(SettingsError, match="belongs to"), Store(cache).making("tool"):
+            pass
+        # A state folder of root's is nobody else's to use.
+        with pytest.raises(SettingsError, match="belongs to"):
+            require_own(cache, "keys", "")
+        assert not os.access(cache / "logs", os.R_OK | os.X_OK, effective_ids=True)
+        assert not any(os.access(path, os.W_OK, effective_ids=True) for path in (cache, *cache.rglob("*")))
+    finally:
+        os.seteuid(0)
 
 
 @pytest.mark.fault("Neighbours", "one of these may be written to by others", "it is refused, with the command that mends it")
