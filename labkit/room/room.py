@@ -36,7 +36,7 @@ from ..workshop.files import read
 from ..workshop.workshop import RealmSpec, Workshop
 from .people import People
 from .seat import Seat, make_account, require_running
-from .seats import prepare_seat
+from .seats import open_programs, prepare_seat
 
 _ANSWER_SECONDS = 10
 _IDLE_SECONDS = 3600
@@ -115,6 +115,8 @@ class Room:
         self.people.require_usable(names)
         programs = self._tools.ensure(*LocalKeycloak.programs, "node", "room-proxy")
         make_private(self._seats)
+        if separated:
+            open_programs(self.settings.cache)
         with self.processes.lock():
             had_proxy = self.processes.running("proxy")
             self._write_facts(separated)

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from labkit.cli.browsers import CHROMIUM_STORE, NssStore
 from labkit.common.http_session import request
+from labkit.config.state_folder import open_state_folder
 from labkit.room.room import Room
 from tests.browsing import chromium, driver
 from tests.support import belonging_to, labkit, on_record, own_state_folder, session_of
@@ -25,9 +26,8 @@ PATIENCE = 120_000
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
     """A room for Anna and Ben, whose seats are this process's user's."""
-    with own_state_folder(tmp_path_factory.mktemp("room") / "home"), pytest.MonkeyPatch.context() as patch:
-        # The one that people know is at 8000 unless somebody has that.
-        patch.setenv("LABKIT_ROOM_PORT", str(Room.open(to_look=True).settings.ports["room"]))
+    with own_state_folder(tmp_path_factory.mktemp("room") / "home") as home:
+        open_state_folder(home / "room", environ={}, free_ports=True)
         try:
             done = labkit("room", "up", "anna", "ben", "--seats-are-not-separated")
             assert done.returncode == 0, done.stderr

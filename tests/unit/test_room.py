@@ -95,6 +95,12 @@ def test_a_room_with_a_damaged_file_can_be_stopped(room: Room) -> None:
     assert room.processes.running("seat-anna") is None
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has ports of its own")
+def test_where_seats_send_their_tokens_no_seat_can_listen(room: Room) -> None:
+    assert room.settings.ports["hub"] < 1024 < room.settings.ports["room"]
+    assert Room.open().settings.ports == room.settings.ports
+
+
 def test_to_look_at_a_room_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
     assert main(["room", "status"]) == 3
