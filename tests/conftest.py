@@ -35,6 +35,7 @@ AREAS = (
     "Doctor",
     "Exposure",
     "Neighbours",
+    "Room",
 )
 
 ABOUT = """\

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from ..common.display import BAD, OK
 from ..common.environment import with_jupyter_of_its_own
-from ..common.errors import ToolchainError, WorkshopError
-from .command import JSON, argument, no_such, open_lab, show, verb, working
+from ..common.errors import LabkitError, ToolchainError, WorkshopError
+from .command import JSON, argument, flag, no_such, open_lab, show, verb, working
 from .servers import tell_of_neighbours
 
 if TYPE_CHECKING:
@@ -154,6 +155,29 @@ def catch_up(args: Namespace) -> int:
     ok = all(report.ok for report in reports)
     print(f"{OK} begin with {info.name}.ipynb" if ok else f"{BAD} not everything before {info.name} is as it should be")
     return 0 if ok else 1
+
+
+@verb(one_of=(flag("--done", "take that back"), flag("--show", "print all that the instructor's view gets, and do nothing")))
+def help_me(args: Namespace) -> None:
+    """Ask the instructor of a room for help. The instructor sees it, and what the doctor finds in your lab."""
+    from ..course.steps.helping import ask_for_help
+    from ..course.steps.progress import snapshot
+    from ..course.steps.sending import in_a_room
+
+    lab = open_lab(to_look=args.show)
+    if not args.show:
+        if not in_a_room():
+            raise LabkitError("no-room")
+        with working(args, "telling the instructor"):
+            ask_for_help(lab, wanted=not args.done)
+    show = "to take it back: labkit help-me --done; all that is sent: labkit help-me --show"
+    print(
+        json.dumps(snapshot(lab), indent=1)
+        if args.show
+        else f"{OK} done"
+        if args.done
+        else f"{OK} the instructor sees that you ask\n  {show}"
+    )
 
 
 @verb()

@@ -96,11 +96,14 @@ def status(args: Namespace) -> int:
 def doctor(args: Namespace) -> int:
     """Look for what is wrong, and say what mends it. Only reads. Exit code 0 when nothing was found, else 1."""
     from ..course.practice import Practice
+    from ..course.steps.progress import note_doctor
     from ..doctor import diagnose
 
     lab = open_lab(to_look=True)
     with working(args, "looking at everything, some seconds"):
         diagnosis = Practice(lab).doctor() if args.practice else diagnose(lab)
+    if not args.practice:
+        note_doctor(lab, diagnosis.names)
     show(args, diagnosis, asdict(diagnosis))
     return 1 if diagnosis.found else 0
 

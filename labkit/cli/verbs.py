@@ -14,7 +14,7 @@ from . import access, labs, room, servers
 
 VERBS = (
     *(servers.setup, servers.up, servers.down, servers.status),
-    *(labs.check, labs.solve, labs.reset, labs.catch_up, labs.agenda, labs.explain),
+    *(labs.check, labs.solve, labs.reset, labs.catch_up, labs.agenda, labs.explain, labs.help_me),
     *(servers.doctor, labs.break_, labs.mend, servers.kratix, labs.run, access.trust, labs.lab),
     *(servers.realm, servers.render, servers.kubeconfig, access.credential, access.password),
     *(room.room, servers.completion),

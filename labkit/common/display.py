@@ -47,16 +47,17 @@ def folded(title: str, inside: str) -> str:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: whether it is as it should be, what was seen, and what to do when it isn't."""
+    """One thing that was looked at: whether it is as it should be, what was seen, what to do when it isn't, and its id in the catalogue."""
 
     ok: bool
     text: str
     fix: str = ""
+    problem: str = ""
 
     @classmethod
     def of(cls, problem: Problem) -> Finding:
         """Turn a problem into a finding."""
-        return cls(False, f"{problem.what}: {problem.why}" if problem.why else problem.what, problem.fix)
+        return cls(False, f"{problem.what}: {problem.why}" if problem.why else problem.what, problem.fix, problem.id)
 
     def __str__(self) -> str:
         fix = "\n      → " + self.fix.replace("\n", "\n        ") if self.fix and not self.ok else ""

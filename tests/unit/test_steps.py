@@ -203,7 +203,7 @@ def test_an_error_within_a_check_is_a_finding_with_its_fix(added: Any, lab: Lab)
     added(Finding(True, "one"), error=IdentityError(Problem("no-realm", "no realm", "404", "apply it")))
     report = examine(lab, "probe")
     assert not report.ok
-    assert report.findings[-1] == Finding(False, "no realm: 404", "apply it")
+    assert report.findings[-1] == Finding(False, "no realm: 404", "apply it", "no-realm")
 
 
 def test_a_report_escapes_what_servers_said(added: Any, lab: Lab) -> None:

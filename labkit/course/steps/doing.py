@@ -11,7 +11,7 @@ from ...common.errors import CheckFailed, EarlierLabMissing, LabkitError
 from ...common.waiting import settled
 from ...lab import Lab
 from ..foreign_errors import show_shortly
-from . import progress
+from . import helping, progress
 from .registry import LABS, STEPS, LabInfo, Step, the_lab, the_step
 
 _MOMENT_SECONDS, _READ_SECONDS = 2, 30
@@ -43,9 +43,16 @@ class CheckReport(Findings):
         given_up = f"\n  hint: {self.hint}\n  the solution, if you give up: labkit solve {STEPS[self.step].path}"
         return super().__str__() + (given_up if self._helps else "")
 
+    @property
+    def _folded(self) -> dict[str, str]:
+        inside = {"hint": f"<p>{html.escape(self.hint)}</p>", "solution": f"<pre>{html.escape(self.solution)}</pre>"}
+        return inside if self._helps else {}
+
     def html(self) -> str:
-        hint, solution = f"<p>{html.escape(self.hint)}</p>", f"<pre>{html.escape(self.solution)}</pre>"
-        return super().html() + (folded("Hint", hint) + folded("Solution", solution) if self._helps else "")
+        return super().html() + "".join(folded(which.capitalize(), inside) for which, inside in self._folded.items())
+
+    def _repr_mimebundle_(self, **options: object) -> dict[str, object]:
+        return {**super()._repr_mimebundle_(**options), **helping.folded(self.step, super().html(), self._folded)}
 
 
 def begin(name: str) -> Lab:
@@ -61,6 +68,8 @@ def begin(name: str) -> Lab:
     lab = Lab.open()
     show_shortly()
     print(f"Lab {info.name[:2]} · {info.title} · about {info.minutes} minutes\n{progress.overview(lab).line()}")
+    progress.note_begun(lab, info)
+    helping.begun(lab)
     if lacks := info.lacks(lab):
         print(f"{BAD} it can't run here: {lacks}\n  read it without running its cells; the next lab needs nothing of it")
         return lab
@@ -115,6 +124,8 @@ def solve(lab: Lab, step: Step) -> CheckReport:
         # What somebody left half-done bears the names that the solution gives. In a hosted realm it may be another's, and stays.
         with suppress(LabkitError):
             step.undo(lab)
+    if step.exercise:
+        progress.note_opened(lab, step.name, "solution")
     step.solve(lab)
     report = attempt(lab, step.name)
     if not report.ok:
@@ -130,7 +141,7 @@ def reset_lab(lab: Lab, info: LabInfo) -> list[str]:
         if step.undo is not None:
             step.undo(lab)
             undone.append(step.name)
-        progress.note(lab, step.name, done=False)
+        progress.note(lab, step.name, None)
     return undone
 
 
@@ -150,5 +161,5 @@ def catch_up(lab: Lab, info: LabInfo) -> list[CheckReport]:
 def _look(lab: Lab, name: str, seconds: float) -> CheckReport:
     """Run a step's check, again for some seconds unless all is well, and note the result."""
     report = settled(lambda: examine(lab, name), lambda found: found.ok, seconds)
-    progress.note(lab, name, done=report.ok)
+    progress.note(lab, name, report)
     return report
