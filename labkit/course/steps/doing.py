@@ -52,7 +52,7 @@ class CheckReport(Findings):
         return super().html() + "".join(folded(which.capitalize(), inside) for which, inside in self._folded.items())
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, object]:
-        return {**super()._repr_mimebundle_(**options), **helping.folded(self.step, super().html(), self._folded)}
+        return {**helping.folded(self.step, super().html(), self._folded), **super()._repr_mimebundle_(**options)}
 
 
 def begin(name: str) -> Lab:

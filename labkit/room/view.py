@@ -1,0 +1,197 @@
+"""The instructor's view: a service of JupyterHub's. Seats send it how far they are, and instructors look at one page.
+
+Run as ``python -m labkit.room.view FOLDER``, with the variables that the Hub gives a service. What a seat said last is a file below FOLDER,
+written before the seat is answered. Whoever signs in needs the Hub's scope ``access:services!service=view``; a seat needs its token alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import html
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import psutil
+import requests
+from jupyterhub.services.auth import HubOAuthCallbackHandler, HubOAuthenticated
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets, bind_unix_socket
+from tornado.web import Application, HTTPError, RequestHandler, authenticated
+
+from ..common.display import BAD
+from ..common.http_session import request
+from ..config.files import write_private
+from ..course.steps.progress import allowed
+from .board import Board, Seat, seat_of
+
+ROLE = {"name": "view", "scopes": ["list:users", "read:users", "read:servers"], "services": ["view"]}
+"""What the view may ask the Hub: who has a seat, and who works there."""
+
+_HERE = Path(__file__).parent
+_MOST_BYTES = 64 * 1024
+_HUB_SECONDS = 5
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def service(folder: Path, url: str) -> dict[str, Any]:
+    """Describe the view to the Hub, as a service that the Hub starts, and starts again when it ends.
+
+    Args:
+        folder: Where it keeps what seats say.
+        url: Where it listens: ``http://127.0.0.1:PORT``, or ``http+unix://`` with a quoted path.
+    """
+    command = [sys.executable, "-P", "-m", "labkit.room.view", str(folder)]
+    return {"name": "view", "url": url, "command": command, "oauth_no_confirm": True}
+
+
+class Seats:
+    """What seats said last, a file each, and what the Hub knows of them."""
+
+    def __init__(self, folder: Path, hub_url: str = "", token: str = "") -> None:
+        self._folder, self._hub_url, self._token = folder, hub_url, token
+        self._asked, self._users = -float(_HUB_SECONDS), dict[str, dict[str, Any]]()
+
+    def keep(self, name: str, said: object) -> None:
+        """Keep what a seat says, unless a newer word of it is there."""
+        new, kept = allowed(said), self._stored(self._file(name)).get("said") or {}
+        newest = max(new, allowed(kept), key=lambda each: each.get("at", 0))
+        write_private(self._file(name), json.dumps({"heard": int(time.time()), "said": newest}))
+
+    def board(self) -> Board:
+        """All seats: those that said something and the Hub's other users, without its administrators."""
+        stored = {unquote(file.stem): self._stored(file) for file in self._folder.glob("*.json")}
+        users = self._of_the_hub()
+        names = {*stored, *users} - {name for name, user in users.items() if user.get("admin")}
+        return Board.of(self._seat(name, stored.get(name), users.get(name)) for name in names)
+
+    def _seat(self, name: str, stored: object, user: dict[str, Any] | None) -> Seat:
+        if user is None:
+            return seat_of(name, stored)
+        active = datetime.fromisoformat(user["last_activity"]) if user.get("last_activity") else None
+        return seat_of(name, stored, active=int(active.timestamp()) if active else 0, running=bool(user.get("servers")))
+
+    def _of_the_hub(self) -> dict[str, dict[str, Any]]:
+        if self._hub_url and time.monotonic() - self._asked >= _HUB_SECONDS:
+            self._asked = time.monotonic()
+            headers = {"Authorization": f"token {self._token}"}
+            try:
+                answer = request("GET", f"{self._hub_url}/users?limit=200", headers=headers, timeout=_HUB_SECONDS)
+                answer.raise_for_status()
+                self._users = {user["name"]: user for user in answer.json()}
+            except requests.RequestException as error:
+                # The view shows what it has.
+                print(f"{BAD} the Hub did not say who is there: {type(error).__name__}", file=sys.stderr)
+        return self._users
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{quote(name, safe='')}.json"
+
+    @staticmethod
+    def _stored(file: Path) -> dict[str, Any]:
+        try:
+            found = json.loads(file.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+class _Handler(HubOAuthenticated, RequestHandler):  # type: ignore[misc] # jupyterhub has no types
+    # Said here, as JupyterHub lets in everybody where its environment names none.
+    hub_scopes = frozenset({"access:services", "access:services!service=view"})
+
+    def initialize(self, seats: Seats) -> None:
+        self._seats = seats
+
+    def set_default_headers(self) -> None:
+        for name, value in _HEADERS.items():
+            self.set_header(name, value)
+
+
+class _Page(_Handler):
+    @authenticated
+    def get(self) -> None:
+        # Without it JupyterHub takes a script's request for one of another page's.
+        self.write((_HERE / "view.html").read_text().replace("${XSRF}", html.escape(self.xsrf_token.decode())))
+
+
+class _Script(_Handler):
+    @authenticated
+    def get(self) -> None:
+        self.set_header("Content-Type", "text/javascript; charset=utf-8")
+        self.write((_HERE / "view.js").read_text())
+
+
+class _Board(_Handler):
+    @authenticated
+    async def get(self, form: str) -> None:
+        board = await asyncio.to_thread(self._seats.board)
+        if form == ".json":
+            self.write(board.value())
+        elif form == ".csv":
+            self.set_header("Content-Type", "text/csv; charset=utf-8")
+            self.set_header("Content-Disposition", "attachment; filename=room.csv")
+            self.write(board.csv())
+        else:
+            self.write("".join(_fragment(board)))
+
+
+class _Seat(_Handler):
+    def check_hub_user(self, model: dict[str, Any]) -> dict[str, Any]:
+        """Take any user for a seat of its own, by a token alone: a page elsewhere could send the cookie too."""
+        if model.get("kind") != "user" or not getattr(self, "_token_authenticated", False):
+            raise HTTPError(403)
+        return model
+
+    def post(self) -> None:
+        user = self.current_user
+        if user is None:
+            raise HTTPError(403)
+        try:
+            said = json.loads(self.request.body)
+        except (ValueError, RecursionError):
+            raise HTTPError(400) from None
+        self._seats.keep(user["name"], said)
+        self.set_status(204)
+
+
+def _fragment(board: Board) -> Iterator[str]:
+    yield f"<p id='asking'>{html.escape(board.news())}</p><h2>Seats</h2>"
+    for table in (board.table().html(), "<h2>Every step</h2>", board.steps().html()):
+        yield table.replace(BAD, f"<b class='bad'>{BAD}</b>")
+
+
+def application(seats: Seats, prefix: str, token: str) -> Application:
+    """Make the web application; ``prefix`` is its path, with a slash at both ends."""
+    pages = (("", _Page), ("view[.]js", _Script), ("board([.](?:json|csv))?", _Board), ("seat", _Seat))
+    routes = [(f"{prefix}{path}", handler, {"seats": seats}) for path, handler in pages]
+    # The same after a restart, so that nobody has to sign in again.
+    secret = hashlib.sha256(f"cookies of {token}".encode()).digest()
+    return Application([*routes, (f"{prefix}oauth_callback", HubOAuthCallbackHandler)], cookie_secret=secret)
+
+
+async def _serve(folder: Path) -> None:
+    url, prefix, hub, token = (os.environ[f"JUPYTERHUB_{name}"] for name in ("SERVICE_URL", "SERVICE_PREFIX", "API_URL", "API_TOKEN"))
+    server = HTTPServer(application(Seats(folder, hub, token), prefix, token), max_body_size=_MOST_BYTES)
+    where = urlsplit(url)
+    if where.scheme == "http+unix":
+        server.add_socket(bind_unix_socket(unquote(where.netloc), 0o600))
+    else:
+        server.add_sockets(bind_sockets(where.port or 0, where.hostname))
+    # A Hub that is killed leaves its services, and the next one starts its own.
+    await asyncio.to_thread(psutil.Process(os.getppid()).wait)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(Path(sys.argv[1])))

@@ -1,0 +1,260 @@
+"""The instructor's view in a real JupyterHub, with two seats that send by their own tokens."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from labkit.common.http_session import HttpSession, request
+from labkit.course.steps import LABS, STEPS
+from labkit.room.view import Seats
+from tests.browsing import SCREENSHOTS, chromium, driver
+from tests.hostile import friendly
+
+CONFIG = Path(__file__).parents[1] / "room" / "jupyterhub_config.py"
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+PATIENCE_SECONDS = 90
+
+
+def until(what: Callable[[], Any]) -> Any:
+    """What is true in the end, asked again for a while."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := what()):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return found
+
+
+@dataclass
+class Room:
+    """A Hub with its view."""
+
+    folder: Path
+    url: str
+    process: subprocess.Popen[bytes]
+
+    @property
+    def view(self) -> str:
+        return f"{self.url}/services/view/"
+
+    def signed_in(self, name: str) -> HttpSession:
+        """A session of somebody who has signed in at the Hub."""
+        session = HttpSession()
+        form = session.get(f"{self.url}/hub/login").text
+        xsrf = re.search(r'name="_xsrf" value="([^"]+)"', form)
+        assert xsrf, form
+        given = {"username": name, "password": "x", "_xsrf": xsrf[1]}
+        # The way on would start a server.
+        assert session.post(f"{self.url}/hub/login", data=given, allow_redirects=False).status_code == 302
+        return session
+
+    def token(self, name: str) -> dict[str, str]:
+        return {"Authorization": f"token {(self.folder / name / 'token').read_text()}"}
+
+    def post(self, said: object, token: dict[str, str]) -> int:
+        return request("POST", f"{self.view}seat", json=said, headers=token, allow_redirects=False).status_code
+
+    def seats(self, session: HttpSession) -> dict[str, dict[str, Any]]:
+        answer = session.get(f"{self.view}board.json")
+        answer.raise_for_status()
+        return {seat["name"]: seat for seat in answer.json()["seats"]}
+
+    def view_process(self) -> psutil.Process | None:
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.Error):
+                if "labkit.room.view" in child.cmdline():
+                    return child
+        return None
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+    """A room with the seats of anna and ben, which sent what they had to."""
+    folder = tmp_path_factory.mktemp("room")
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    env = {**friendly(), "ROOM_FOLDER": str(folder), "ROOM_PORTS": " ".join(map(str, ports)), "NO_PROXY": "127.0.0.1"}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-P", "-m", "jupyterhub", "-f", CONFIG], cwd=folder, env=env, stdout=log, stderr=log)
+    room = Room(folder, f"http://127.0.0.1:{ports[0]}", process)
+    try:
+        until(lambda: process.poll() is not None or "JupyterHub is now running" in (folder / "log").read_text())
+        for name in ("anna", "ben"):
+            room.signed_in(name).get(f"{room.url}/hub/spawn").raise_for_status()
+        until(lambda: {seat.name for seat in Seats(folder / "view").board().seats if "keycloak" in seat.said["steps"]} == {"anna", "ben"})
+        until(lambda: "doctor" in Seats(folder / "view").board().seats[0].said)
+        yield room
+    except BaseException:
+        print((folder / "log").read_text()[-6000:])
+        raise
+    finally:
+        for started in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+            started.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def teacher(room: Room) -> HttpSession:
+    return room.signed_in("teacher")
+
+
+def test_the_instructor_sees_each_seat_as_it_last_was(room: Room, teacher: HttpSession) -> None:
+    seats = room.seats(teacher)
+    assert list(seats) == ["anna", "ben"], "who asks for help is first, and the instructor has no seat"
+    anna = seats["anna"]
+    assert (anna["lab"], anna["doctor"], anna["running"]) == (LABS[1].name, ["keycloak-down"], True)
+    assert {step: said["state"] for step, said in anna["steps"].items() if "state" in said} == {"keycloak": "done", "realm": "red"}
+    assert (anna["steps"]["realm"]["finding"], anna["steps"]["auditor"]["hint"]) == ("realm-missing", True)
+    page = teacher.get(f"{room.view}board").text
+    assert "anna asks for help" in page
+    assert "1 of 2, realm-missing: the issuer" in page
+
+
+def test_the_table_leaves_as_csv(room: Room, teacher: HttpSession) -> None:
+    rows = list(csv.DictReader(teacher.get(f"{room.view}board.csv").text.splitlines()))
+    (realm,) = [row for row in rows if (row["seat"], row["step"]) == ("anna", "realm")]
+    assert (realm["state"], realm["finding"], realm["lab"]) == ("red", "realm-missing", LABS[1].name)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", realm["since"])
+
+
+@pytest.mark.parametrize("path", ["", "board", "board.json", "board.csv", "view.js"])
+@pytest.mark.fault(
+    "Room", "a learner opens the instructor's view, or asks for it with the seat's token", "403, and nothing of anybody's seat"
+)
+def test_nobody_but_an_instructor_sees_the_view(room: Room, path: str) -> None:
+    by_session = room.signed_in("ben").get(room.view + path)
+    by_token = request("GET", room.view + path, headers=room.token("ben"))
+    stranger = request("GET", room.view + path, allow_redirects=False)
+    assert (by_session.status_code, by_token.status_code, stranger.status_code) == (403, 403, 302)
+    assert all("anna" not in answer.text for answer in (by_session, by_token, stranger))
+
+
+@pytest.mark.fault("Room", "a seat sends in another's name, or somebody without a token", "only the token's own seat changes; else 403")
+def test_a_seat_speaks_for_itself_alone(room: Room, teacher: HttpSession) -> None:
+    before = room.seats(teacher)["anna"]
+    said = {"steps": {"agenda": {"state": "done"}}, "name": "anna", "user": "anna", "at": 2**40}
+    assert room.post(said, room.token("ben")) == 204
+    assert request("POST", f"{room.view}seat?name=anna", json=said, headers=room.token("ben")).status_code == 204
+    assert request("POST", f"{room.view}seat/anna", json=said, headers=room.token("ben")).status_code == 404
+    assert room.seats(teacher)["anna"]["steps"] == before["steps"]
+    assert room.post(said, {}) == 403
+    assert room.post(said, {"Authorization": "token nonsense"}) == 403
+    # A page elsewhere can have a browser send the cookie along.
+    assert teacher.post(f"{room.view}seat", json=said).status_code == 403
+
+
+def test_what_a_seat_may_not_say_reaches_nobody(room: Room, teacher: HttpSession) -> None:
+    """A seat is not trusted to send only what labkit sends."""
+    evil = "<script>alert(1)</script>"
+    lies: list[Any] = [{"steps": {"realm": {"state": evil, "finding": evil}, evil: {"state": "done"}}, "doctor": [evil], "at": 2**41}]
+    for said in (*lies, [evil], evil, 1):
+        assert room.post(said, room.token("ben")) == 204
+        assert evil not in (room.folder / "view" / "ben.json").read_text()
+    assert evil not in teacher.get(f"{room.view}board").text
+    raw = request("POST", f"{room.view}seat", data="[" * 50_000, headers=room.token("ben"))
+    assert raw.status_code == 400
+    assert request("POST", f"{room.view}seat", data=" " * 70_000, headers=room.token("ben")).status_code in {400, 413, 502, 599}
+
+
+def test_an_older_word_does_not_take_the_place_of_a_newer_one(tmp_path: Path) -> None:
+    """Two processes of a seat may send at once, and what was sent first may come last."""
+    seats = Seats(tmp_path)
+    seats.keep("anna", {"steps": {"realm": {"state": "done"}}, "at": 20})
+    seats.keep("anna", {"steps": {}, "at": 10})
+    (anna,) = Seats(tmp_path).board().seats
+    assert anna.said["steps"] == {"realm": {"state": "done"}}
+
+
+@pytest.mark.parametrize("name", ["../out", "a/b", ".", "..", "a b", "ä", "x" * 60, "-n", "a.json"])
+def test_a_seat_of_any_name_stays_in_its_file(tmp_path: Path, name: str) -> None:
+    seats = Seats(tmp_path / "view")
+    seats.keep(name, {"steps": {"realm": {"state": "done"}}})
+    assert [seat.name for seat in seats.board().seats] == [name]
+    assert [file.parent for file in tmp_path.rglob("*.json")] == [tmp_path / "view"]
+
+
+@pytest.fixture(scope="module")
+def page(room: Room, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with driver() as playwright, chromium(playwright, tmp_path_factory.mktemp("browser")) as browser:
+        yield _signed_in_page(browser, room)
+
+
+def _signed_in_page(browser: Browser, room: Room) -> Page:
+    page = browser.new_page(viewport={"width": 1366, "height": 900})
+    page.goto(room.view.replace("127.0.0.1", "localhost"))
+    page.fill("#username_input", "teacher")
+    page.fill("#password_input", "x")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#board table")
+    return page
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_the_page(page: Page, scheme: Any) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.screenshot(path=SCREENSHOTS / f"room-view-{scheme}.png", full_page=True)
+    found = Axe().run(page, options={"runOnly": WCAG}).response["violations"]
+    assert {rule["id"]: [node["html"][:200] for node in rule["nodes"]][:3] for rule in found} == {}
+
+
+def test_a_keyboard_reaches_all_of_the_page_and_starts_the_timer(page: Page) -> None:
+    page.evaluate("document.activeElement.blur()")
+    met = []
+    for _ in range(5):
+        page.keyboard.press("Tab")
+        name, outline = page.evaluate(
+            "[document.activeElement.id || document.activeElement.textContent, getComputedStyle(document.activeElement).outlineStyle]"
+        )
+        assert outline != "none", name
+        met.append(name)
+        if name == "minutes":
+            page.keyboard.type("7")
+        if name == "Start":
+            page.keyboard.press("Enter")
+    assert met == ["CSV", "JSON", "minutes", "Start", "board"]
+    page.reload()
+    expect(page.locator("#left")).to_have_text(re.compile(r"[67]:\d\d"))
+
+
+def test_the_page_follows_the_seats_and_keeps_the_focus(room: Room, page: Page) -> None:
+    page.wait_for_selector("#board table")
+    page.focus("#minutes")
+    marks = "".join("✔" if step.name == "keycloak" else "·" for step in STEPS.values() if step.lab == LABS[1].name)
+    assert room.post({"lab": LABS[1].name, "help": 1, "steps": {"keycloak": {"state": "done"}}, "at": 2**42}, room.token("ben")) == 204
+    expect(page.locator("#news")).to_have_text("ben, anna ask for help")
+    assert page.locator("#board tr", has_text="ben").first.inner_text().count(marks) == 1
+    assert page.evaluate("document.activeElement.id") == "minutes"
+
+
+@pytest.mark.fault(
+    "Room", "the instructor's view is killed (kill -9) while people work", "the Hub starts it again, nothing is lost, the page goes on"
+)
+def test_a_view_that_is_killed_comes_back_with_all_that_was_said(room: Room, teacher: HttpSession, page: Page) -> None:
+    before = room.seats(teacher)
+    killed = room.view_process()
+    assert killed
+    os.kill(killed.pid, signal.SIGKILL)
+    expect(page.locator("#when")).to_contain_text("no answer", timeout=PATIENCE_SECONDS * 1000)
+    until(lambda: (new := room.view_process()) and new.pid != killed.pid)
+    expect(page.locator("#when")).to_contain_text("as of", timeout=PATIENCE_SECONDS * 1000)
+    after = room.seats(teacher)
+    assert {name: seat["steps"] for name, seat in after.items()} == {name: seat["steps"] for name, seat in before.items()}
+    assert after["anna"]["help"] == before["anna"]["help"]
