@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from labkit.common.http_session import HttpSession, request
 from labkit.course.steps import LABS, STEPS
-from labkit.room.view import Seats
+from labkit.room.kept import Seats
 from tests.browsing import SCREENSHOTS, chromium, driver
 from tests.hostile import friendly
 
