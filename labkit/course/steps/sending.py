@@ -50,7 +50,8 @@ def _post(read: Callable[[], Mapping[str, object]]) -> None:
 
     from ...common.http_session import request
 
-    url, token, ca = (os.environ.get(name, "") for name in ("LABKIT_ROOM_VIEW", "JUPYTERHUB_API_TOKEN", "LABKIT_ROOM_CA"))
+    # The room's Keycloak is reached through the same server of the Hub's.
+    url, token, ca = (os.environ.get(name, "") for name in ("LABKIT_ROOM_VIEW", "JUPYTERHUB_API_TOKEN", "LABKIT_KEYCLOAK_CA"))
     with _order, suppress(RequestException, OSError):
         headers = {"Authorization": f"token {token}"}
         request(
