@@ -1,7 +1,7 @@
 """The instructor's view: a service of JupyterHub's. Seats send it how far they are, and instructors look at one page.
 
-Run as ``python -m labkit.room.view FOLDER``, with the variables that the Hub gives a service. What a seat said last is a file below FOLDER,
-written before the seat is answered. Whoever signs in needs the Hub's scope ``access:services!service=view``; a seat needs its token alone.
+Run as ``python -m labkit.room.view FOLDER CERTIFICATE KEY``, with the variables that the Hub gives a service. What a seat said last is a
+file below FOLDER, written before the seat is answered. Who looks needs the Hub's scope ``access:services!service=view``, a seat its token.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import psutil
 from jupyterhub.services.auth import HubOAuthCallbackHandler, HubOAuthenticated
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets, bind_unix_socket
 from tornado.web import Application, HTTPError, RequestHandler, authenticated
 
 from ..common.display import BAD
+from ..servers.certificates import Pair
 from .board import Board
 from .kept import Seats
 
@@ -39,15 +39,16 @@ _HEADERS = {
 }
 
 
-def service(folder: Path, url: str) -> dict[str, Any]:
+def service(folder: Path, port: int, pair: Pair) -> dict[str, Any]:
     """Describe the view to the Hub, as a service that the Hub starts, and starts again when it ends.
 
     Args:
         folder: Where it keeps what seats say.
-        url: Where it listens: ``http://127.0.0.1:PORT``, or ``http+unix://`` with a quoted path.
+        port: Where it listens, on loopback.
+        pair: Its certificate: a seat's process that listens in its place gets no token.
     """
-    command = [sys.executable, "-P", "-m", "labkit.room.view", str(folder)]
-    return {"name": "view", "url": url, "command": command, "oauth_no_confirm": True}
+    command = [sys.executable, "-P", "-m", "labkit.room.view", str(folder), str(pair.certificate), str(pair.key)]
+    return {"name": "view", "url": f"https://localhost:{port}", "command": command, "oauth_no_confirm": True}
 
 
 class _Handler(HubOAuthenticated, RequestHandler):  # type: ignore[misc] # jupyterhub has no types
@@ -124,17 +125,14 @@ def application(seats: Seats, prefix: str, token: str) -> Application:
     return Application([*routes, (f"{prefix}oauth_callback", HubOAuthCallbackHandler)], cookie_secret=secret)
 
 
-async def _serve(folder: Path) -> None:
+async def _serve(folder: str, certificate: str, key: str) -> None:
     url, prefix, hub, token = (os.environ[f"JUPYTERHUB_{name}"] for name in ("SERVICE_URL", "SERVICE_PREFIX", "API_URL", "API_TOKEN"))
-    server = HTTPServer(application(Seats(folder, hub, token), prefix, token), max_body_size=_MOST_BYTES)
-    where = urlsplit(url)
-    if where.scheme == "http+unix":
-        server.add_socket(bind_unix_socket(unquote(where.netloc), 0o600))
-    else:
-        server.add_sockets(bind_sockets(where.port or 0, where.hostname))
+    pages = application(Seats(Path(folder), hub, token), prefix, token)
+    server = HTTPServer(pages, max_body_size=_MOST_BYTES, ssl_options={"certfile": certificate, "keyfile": key})
+    server.listen(urlsplit(url).port or 0, "127.0.0.1")
     # A Hub that is killed leaves its services, and the next one starts its own.
     await asyncio.to_thread(psutil.Process(os.getppid()).wait)
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(Path(sys.argv[1])))
+    asyncio.run(_serve(*sys.argv[1:]))

@@ -24,6 +24,7 @@ from playwright.sync_api import Browser, Page, expect
 from labkit.common.http_session import HttpSession, request
 from labkit.course.steps import LABS, STEPS
 from labkit.room.kept import Seats
+from labkit.servers.certificates import Certificates
 from tests.browsing import SCREENSHOTS, chromium, driver
 from tests.hostile import friendly
 
@@ -91,7 +92,9 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
         each.close()
-    env = {**friendly(), "ROOM_FOLDER": str(folder), "ROOM_PORTS": " ".join(map(str, ports)), "NO_PROXY": "127.0.0.1"}
+    env = {**friendly(), "ROOM_FOLDER": str(folder), "ROOM_PORTS": " ".join(map(str, ports)), "NO_PROXY": "127.0.0.1,localhost"}
+    # What the Hub looks at its services with.
+    env["SSL_CERT_FILE"] = str(Certificates(folder / "tls").authority("servers"))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-P", "-m", "jupyterhub", "-f", CONFIG], cwd=folder, env=env, stdout=log, stderr=log)
     room = Room(folder, f"http://127.0.0.1:{ports[0]}", process)

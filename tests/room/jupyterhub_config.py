@@ -13,8 +13,11 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
 from labkit.room.view import ROLE, service
+from labkit.servers.certificates import Certificates
 
 FOLDER, PORT, HUB_PORT, VIEW_PORT = Path(os.environ["ROOM_FOLDER"]), *map(int, os.environ["ROOM_PORTS"].split())
+CERTIFICATES = Certificates(FOLDER / "tls")
+CA = CERTIFICATES.authority("servers")
 
 
 class InHub(Proxy):  # type: ignore[misc] # jupyterhub has no types
@@ -44,13 +47,14 @@ class Forward(RequestHandler):
             InHub.routes[path]["target"] for path in sorted(InHub.routes, key=len, reverse=True) if self.request.path.startswith(path)
         )
         asked = HTTPRequest(
-            "http://" + target.split("/")[2] + (self.request.uri or "/"),
+            "/".join(target.split("/")[:3]) + (self.request.uri or "/"),
             self.request.method or "GET",
             self.request.headers,
             self.request.body or None,
             follow_redirects=False,
             allow_nonstandard_methods=True,
             decompress_response=False,
+            ca_certs=str(CA),
         )
         answer = await AsyncHTTPClient().fetch(asked, raise_error=False)
         self.set_status(answer.code)
@@ -73,7 +77,7 @@ c.JupyterHub.cookie_secret_file = f"{FOLDER}/cookie_secret"
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
 c.Authenticator.admin_users = {"teacher"}
-c.JupyterHub.services = [service(FOLDER / "view", f"http://127.0.0.1:{VIEW_PORT}")]
+c.JupyterHub.services = [service(FOLDER / "view", VIEW_PORT, CERTIFICATES.server("view"))]
 c.JupyterHub.load_roles = [ROLE]
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = f"{FOLDER}/{{username}}"

@@ -118,9 +118,9 @@ def test_only_ids_times_and_counts_are_sent_whatever_is_kept(found: object) -> N
 def test_secrets_in_findings_environment_and_errors_stay_where_they_are(lab: Lab, view: View, step: Step) -> None:
     find(step, Finding(True, SECRET), Finding(False, f"password={SECRET}", SECRET), Finding.of(IdentityError("keycloak-down").problem))
     attempt(lab, "probe")
+    progress.note_doctor(lab, [SECRET, "keycloak-down"])
     find(step, Finding.of(SettingsError("file-not-writable", file=SECRET, reason=SECRET).problem))
     attempt(lab, "probe")
-    progress.note_doctor(lab, [SECRET, "keycloak-down"])
     view.wait_for(lambda body: body["steps"].get("probe", {}).get("finding") == "file-not-writable")
     assert SECRET not in json.dumps([body for _, _, body in view.got])
     assert {token for _, token, _ in view.got} == {f"token {SECRET}"}
