@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..common.display import BAD, OK
+from ..common.display import BAD, LATE_SECONDS, OK, progress
 from ..common.environment import with_jupyter_of_its_own
 from ..common.errors import LabkitError, ToolchainError, WorkshopError
 from .command import JSON, argument, flag, no_such, open_lab, show, verb, working
@@ -165,19 +165,14 @@ def help_me(args: Namespace) -> None:
     from ..course.steps.sending import in_a_room
 
     lab = open_lab(to_look=args.show)
-    if not args.show:
-        if not in_a_room():
-            raise LabkitError("no-room")
-        with working(args, "telling the instructor"):
-            ask_for_help(lab, wanted=not args.done)
-    show = "to take it back: labkit help-me --done; all that is sent: labkit help-me --show"
-    print(
-        json.dumps(snapshot(lab), indent=1)
-        if args.show
-        else f"{OK} done"
-        if args.done
-        else f"{OK} the instructor sees that you ask\n  {show}"
-    )
+    if args.show:
+        print(json.dumps(snapshot(lab), indent=1))
+        return
+    if not in_a_room():
+        raise LabkitError("no-room")
+    with progress("telling the instructor", after=LATE_SECONDS):
+        ask_for_help(lab, wanted=not args.done)
+    print(f"{OK} taken back" if args.done else f"{OK} the instructor sees that you ask for help; to take it back: labkit help-me --done")
 
 
 @verb()

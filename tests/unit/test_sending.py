@@ -162,6 +162,21 @@ def test_a_lab_neither_waits_nor_fails_for_a_view_that_does_not_answer(
     assert view.wait_for(lambda body: "probe" in body["steps"])["lab"] == LABS[0].name
 
 
+@pytest.mark.fault(
+    "Room", "a seat's disk is full", "a lab begins all the same, the doctor says what it finds, and the view keeps what it has"
+)
+def test_a_lab_begins_where_nothing_can_be_written_down(lab: Lab, view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise SettingsError("file-disk-full", file="progress.json", reason="No space left on device")
+
+    monkeypatch.setattr(progress, "write_private", full)
+    begin(LABS[0].name)
+    progress.note_doctor(lab, ["disk-full"])
+    progress.note_opened(lab, "auditor", "hint")
+    with pytest.raises(SettingsError):
+        progress.note_help(lab, wanted=True)
+
+
 def test_outside_of_a_room_nothing_is_sent_and_a_lab_looks_as_ever(
     lab: Lab, view: View, step: Step, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -171,6 +186,8 @@ def test_outside_of_a_room_nothing_is_sent_and_a_lab_looks_as_ever(
     assert "application/vnd.jupyter.widget-view+json" not in attempt(lab, "probe")._repr_mimebundle_()
     assert "help" not in capsys.readouterr().out
     assert sending.send(dict) is None
+    progress.note_doctor(lab, ["keycloak-down"])
+    assert set(snapshot(lab)) == {"at", "steps"}, "only what the lab itself shows is kept"
     assert main(["help-me"]) == 1
     assert "not in a room" in capsys.readouterr().err
     assert view.got == []
@@ -218,7 +235,7 @@ def test_a_hand_goes_up_and_down_by_a_button_and_by_a_verb(
     button.click()
     view.wait_for(lambda body: "doctor" in body and "help" not in body)
     assert main(["help-me"]) == 0
-    assert "the instructor sees" in capsys.readouterr().out
+    assert "the instructor sees that you ask" in capsys.readouterr().out
     assert "help" in snapshot(lab)
     assert main(["help-me", "--show"]) == 0
     assert json.loads(capsys.readouterr().out) == snapshot(lab)

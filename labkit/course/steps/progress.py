@@ -9,6 +9,7 @@ import html
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from ...common.display import Findings, Table, Tabular
+from ...common.errors import SettingsError
 from ...common.problems import ids
 from ...config.files import write_private
 from ...lab import Lab
@@ -147,12 +149,12 @@ def note(lab: Lab, name: str, report: Findings | None) -> None:
 
 def note_opened(lab: Lab, name: str, which: str) -> None:
     """Keep that the ``hint`` or the ``solution`` of a step was looked at."""
-    _change(lab, lambda kept: kept["steps"].setdefault(name, {}).update({which: True}))
+    _mention(lab, lambda kept: kept["steps"].setdefault(name, {}).update({which: True}))
 
 
 def note_begun(lab: Lab, info: LabInfo) -> None:
     """Keep which lab was begun last."""
-    _change(lab, lambda kept: kept.get("lab") != info.name and kept.update(lab=info.name, begun=_now()))
+    _mention(lab, lambda kept: kept.get("lab") != info.name and kept.update(lab=info.name, begun=_now()))
 
 
 def note_help(lab: Lab, *, wanted: bool) -> None:
@@ -162,7 +164,7 @@ def note_help(lab: Lab, *, wanted: bool) -> None:
 
 def note_doctor(lab: Lab, names: Iterable[str]) -> None:
     """Keep the ids of what the doctor found."""
-    _change(lab, lambda kept: kept.update(doctor=list(names)))
+    _mention(lab, lambda kept: kept.update(doctor=list(names)))
 
 
 def snapshot(lab: Lab) -> Snapshot:
@@ -175,6 +177,13 @@ def snapshot(lab: Lab) -> Snapshot:
         # As versions before this one kept it.
         found = {"steps": {name: {"state": "done"} for name in found if isinstance(name, str)}}
     return allowed(found)
+
+
+def _mention(lab: Lab, change: Callable[[Snapshot], object]) -> None:
+    """Change, in a room, what only the instructor looks at; what can't be written, as on a full disk, nobody else misses."""
+    if sending.in_a_room():
+        with suppress(SettingsError, OSError):
+            _change(lab, change)
 
 
 def _change(lab: Lab, change: Callable[[Snapshot], object]) -> None:
