@@ -20,6 +20,7 @@ import psutil
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
+from requests import Response
 
 from labkit.common.http_session import HttpSession, request
 from labkit.course.steps import LABS, STEPS
@@ -48,6 +49,7 @@ class Room:
 
     folder: Path
     url: str
+    ca: Path
     process: subprocess.Popen[bytes]
 
     @property
@@ -56,7 +58,7 @@ class Room:
 
     def signed_in(self, name: str) -> HttpSession:
         """A session of somebody who has signed in at the Hub."""
-        session = HttpSession()
+        session = HttpSession(self.ca)
         form = session.get(f"{self.url}/hub/login").text
         xsrf = re.search(r'name="_xsrf" value="([^"]+)"', form)
         assert xsrf, form
@@ -69,7 +71,10 @@ class Room:
         return {"Authorization": f"token {(self.folder / name / 'token').read_text()}"}
 
     def post(self, said: object, token: dict[str, str]) -> int:
-        return request("POST", f"{self.view}seat", json=said, headers=token, allow_redirects=False).status_code
+        return self.ask("POST", "seat", json=said, headers=token).status_code
+
+    def ask(self, method: str, path: str, **more: Any) -> Response:
+        return request(method, self.view + path, ca=self.ca, allow_redirects=False, **more)
 
     def seats(self, session: HttpSession) -> dict[str, dict[str, Any]]:
         answer = session.get(f"{self.view}board.json")
@@ -94,10 +99,11 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
         each.close()
     env = {**friendly(), "ROOM_FOLDER": str(folder), "ROOM_PORTS": " ".join(map(str, ports)), "NO_PROXY": "127.0.0.1,localhost"}
     # What the Hub looks at its services with.
-    env["SSL_CERT_FILE"] = str(Certificates(folder / "tls").authority("servers"))
+    ca = Certificates(folder / "tls").authority("servers")
+    env["SSL_CERT_FILE"] = str(ca)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-P", "-m", "jupyterhub", "-f", CONFIG], cwd=folder, env=env, stdout=log, stderr=log)
-    room = Room(folder, f"http://127.0.0.1:{ports[0]}", process)
+    room = Room(folder, f"https://localhost:{ports[0]}", ca, process)
     try:
         until(lambda: process.poll() is not None or "JupyterHub is now running" in (folder / "log").read_text())
         for name in ("anna", "ben"):
@@ -144,8 +150,8 @@ def test_the_table_leaves_as_csv(room: Room, teacher: HttpSession) -> None:
 )
 def test_nobody_but_an_instructor_sees_the_view(room: Room, path: str) -> None:
     by_session = room.signed_in("ben").get(room.view + path)
-    by_token = request("GET", room.view + path, headers=room.token("ben"))
-    stranger = request("GET", room.view + path, allow_redirects=False)
+    by_token = room.ask("GET", path, headers=room.token("ben"))
+    stranger = room.ask("GET", path)
     assert (by_session.status_code, by_token.status_code, stranger.status_code) == (403, 403, 302)
     assert all("anna" not in answer.text for answer in (by_session, by_token, stranger))
 
@@ -155,8 +161,8 @@ def test_a_seat_speaks_for_itself_alone(room: Room, teacher: HttpSession) -> Non
     before = room.seats(teacher)["anna"]
     said = {"steps": {"agenda": {"state": "done"}}, "name": "anna", "user": "anna", "at": 2**40}
     assert room.post(said, room.token("ben")) == 204
-    assert request("POST", f"{room.view}seat?name=anna", json=said, headers=room.token("ben")).status_code == 204
-    assert request("POST", f"{room.view}seat/anna", json=said, headers=room.token("ben")).status_code == 404
+    assert room.ask("POST", "seat?name=anna", json=said, headers=room.token("ben")).status_code == 204
+    assert room.ask("POST", "seat/anna", json=said, headers=room.token("ben")).status_code == 404
     assert room.seats(teacher)["anna"]["steps"] == before["steps"]
     assert room.post(said, {}) == 403
     assert room.post(said, {"Authorization": "token nonsense"}) == 403
@@ -172,9 +178,9 @@ def test_what_a_seat_may_not_say_reaches_nobody(room: Room, teacher: HttpSession
         assert room.post(said, room.token("ben")) == 204
         assert evil not in (room.folder / "view" / "ben.json").read_text()
     assert evil not in teacher.get(f"{room.view}board").text
-    raw = request("POST", f"{room.view}seat", data="[" * 50_000, headers=room.token("ben"))
+    raw = room.ask("POST", "seat", data="[" * 50_000, headers=room.token("ben"))
     assert raw.status_code == 400
-    assert request("POST", f"{room.view}seat", data=" " * 70_000, headers=room.token("ben")).status_code in {400, 413, 502, 599}
+    assert room.ask("POST", "seat", data=" " * 70_000, headers=room.token("ben")).status_code in {400, 413, 502, 599}
 
 
 def test_an_older_word_does_not_take_the_place_of_a_newer_one(tmp_path: Path) -> None:
@@ -201,8 +207,8 @@ def page(room: Room, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]
 
 
 def _signed_in_page(browser: Browser, room: Room) -> Page:
-    page = browser.new_page(viewport={"width": 1366, "height": 900})
-    page.goto(room.view.replace("127.0.0.1", "localhost"))
+    page = browser.new_page(viewport={"width": 1366, "height": 900}, ignore_https_errors=True)
+    page.goto(room.view)
     page.fill("#username_input", "teacher")
     page.fill("#password_input", "x")
     page.keyboard.press("Enter")

@@ -26,7 +26,9 @@ class InHub(Proxy):  # type: ignore[misc] # jupyterhub has no types
     routes: dict[str, dict[str, Any]] = {}  # noqa: RUF012 # of the one proxy that there is
 
     async def start(self) -> None:
-        HTTPServer(Application([("(.*)", Forward)])).listen(PORT, "127.0.0.1")
+        pair = CERTIFICATES.server("proxy")
+        tls = {"certfile": str(pair.certificate), "keyfile": str(pair.key)}
+        HTTPServer(Application([("(.*)", Forward)]), ssl_options=tls).listen(PORT, "127.0.0.1")
 
     async def stop(self) -> None:
         pass
@@ -70,7 +72,7 @@ class Forward(RequestHandler):
 
 c: Any = get_config()  # type: ignore[name-defined] # noqa: F821
 c.JupyterHub.proxy_class = InHub
-c.JupyterHub.bind_url = f"http://127.0.0.1:{PORT}"
+c.JupyterHub.bind_url = f"https://localhost:{PORT}"
 c.JupyterHub.hub_port = HUB_PORT
 c.JupyterHub.db_url = f"sqlite:///{FOLDER}/hub.sqlite"
 c.JupyterHub.cookie_secret_file = f"{FOLDER}/cookie_secret"
@@ -82,4 +84,9 @@ c.JupyterHub.load_roles = [ROLE]
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = f"{FOLDER}/{{username}}"
 c.Spawner.cmd = [sys.executable, "-P", str(Path(__file__).with_name("seat.py"))]
-c.Spawner.environment = {"LABKIT_ROOM_VIEW": f"http://127.0.0.1:{PORT}/services/view/", "LABKIT_CLUSTER": "local"}
+c.Spawner.environment = {
+    "LABKIT_CLUSTER": "local",
+    "LABKIT_KEYCLOAK": "local",
+    "LABKIT_KEYCLOAK_CA": str(CA),
+    "LABKIT_ROOM_VIEW": f"https://localhost:{PORT}/services/view/",
+}
