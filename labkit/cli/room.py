@@ -13,12 +13,13 @@ _NEXT = """\
 {ok} up at {url}
   people and their one-time passwords   {passwords}
   the same as cards to print            {cards}
+  how far each seat is                  {url}/services/view/, or labkit room view
   what people's browsers have to trust  {ca} (give them this file, to import as an authority for websites)
   end it                                labkit room down"""
 
 
 @verb(
-    argument("action", choices=("up", "down", "status", "add", "remove", "deadline")),
+    argument("action", choices=("up", "down", "status", "add", "remove", "deadline", "view")),
     argument(
         "names",
         nargs="*",
@@ -36,7 +37,7 @@ def room(args: Namespace) -> int:
     from ..room.deadline import set_deadline
     from ..room.room import Room
 
-    opened = Room.open(args.address, to_look=args.action in ("status", "down"))
+    opened = Room.open(args.address, to_look=args.action in ("status", "down", "view"))
     names = [f"learner-{i + 1}" for text in args.names[:1] if text.isdecimal() for i in range(int(text))] or args.names
     if args.action == "deadline":
         ends = set_deadline(opened.settings.folder, " ".join(args.names), datetime.now())
@@ -45,6 +46,8 @@ def room(args: Namespace) -> int:
         opened.up(names, separated=not args.seats_are_not_separated)
         people = opened.people
         print(opened.status(), _NEXT.format(ok=OK, url=opened.url, passwords=people.passwords, cards=people.cards, ca=opened.ca), sep="\n")
+    elif args.action == "view":
+        show(args, found := opened.view(), found.value())
     elif args.action == "down":
         print(f"{OK} stopped {', '.join(opened.down()) or 'nothing: no room was running'}")
     elif args.action == "add":
@@ -53,8 +56,8 @@ def room(args: Namespace) -> int:
         for name in names if set(names) <= set(opened.people.names()) else no_such("person", ", ".join(names), opened.people.names()):
             print(f"{OK} {name} can't sign in any more; what was theirs stays: {opened.remove(name)}")
     else:
-        found = opened.status()
-        trust = f"people come to {opened.url}, and their browsers have to trust {opened.ca}" if found.is_up else ""
-        show(args, f"{found}\n{trust}", {"home": str(found.folder), "url": opened.url, **asdict(found)})
-        return 0 if found.is_up else 3
+        status = opened.status()
+        trust = f"people come to {opened.url}, and their browsers have to trust {opened.ca}" if status.is_up else ""
+        show(args, f"{status}\n{trust}", {"home": str(status.folder), "url": opened.url, **asdict(status)})
+        return 0 if status.is_up else 3
     return 0

@@ -34,6 +34,8 @@ from ..servers.status import LabStatus
 from ..toolchain import Toolchain
 from ..workshop.files import read
 from ..workshop.workshop import RealmSpec, Workshop
+from .board import Board
+from .kept import Seats
 from .people import People
 from .seat import Seat, make_account, require_running
 from .seats import open_programs, prepare_seat
@@ -178,6 +180,10 @@ class Room:
         every = {**addresses, **{name: f"{self.url}/user/{name.removeprefix('seat-')}/" for name in seats}}
         return LabStatus(self.settings.folder, tuple(self.processes.status(name, address) for name, address in every.items()))
 
+    def view(self) -> Board:
+        """Tell how far each seat is, as the instructor's page does."""
+        return Seats(self.settings.folder / "view").board()
+
     @cached_property
     def _address(self) -> str:
         return self._asked or (self._facts()["address"] if self._facts_file.exists() else "localhost")
@@ -260,8 +266,8 @@ class Room:
     def _hub(self) -> Server:
         config = find("room/jupyterhub_config.py")
         argv = (sys.executable, "-P", "-m", "jupyterhub", "--config", str(config))
-        answers = "/hub/api/"
-        return Server("hub", argv, ("hub",), lambda: self._get(answers).ok, ready_seconds=120, inputs=(config, self._facts_file))
+        answers, env = "/hub/api/", {"SSL_CERT_FILE": str(self.ca)}
+        return Server("hub", argv, ("hub",), lambda: self._get(answers).ok, env, ready_seconds=120, inputs=(config, self._facts_file))
 
     def _get(self, path: str) -> requests.Response:
         return request("GET", f"{self._here}{path}", timeout=_ANSWER_SECONDS, verify=str(self.ca), allow_redirects=False)

@@ -64,7 +64,7 @@ class Seat:
         own = {"HOME": str(self.folder), "USER": self.account, "LOGNAME": self.account} if self.account else {}
         keycloak, cache = f"{self.room['url']}/services/keycloak", Path(self.room["cache"])
         seat = seat_environment(self.name, self.folder, keycloak=keycloak, ca=self._ca, secret=self._secret, cache=cache)
-        return {**listed(EVERYBODY), **own, **seat}
+        return {**listed(EVERYBODY), **own, **seat, "LABKIT_ROOM_VIEW": f"{self.room['here']}/services/view/"}
 
     @property
     def _ca(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -18,7 +19,7 @@ from labkit.common.http_session import request
 from labkit.config.state_folder import open_state_folder
 from labkit.room.room import Room
 from tests.browsing import chromium, driver
-from tests.support import belonging_to, labkit, on_record, own_state_folder, session_of
+from tests.support import LABKIT, belonging_to, labkit, on_record, own_state_folder, session_of
 
 PATIENCE = 120_000
 
@@ -154,6 +155,20 @@ def test_a_room_answers_by_its_own_names_and_keeps_keycloaks_own_realm_to_itself
         assert elsewhere.status_code == 404
     for path in ("realms/master", "admin/realms/master", "realms/%6daster/account", "admin/master/console/"):
         assert request("GET", f"{room.url}/services/keycloak/{path}", timeout=10, verify=str(room.ca)).status_code == 404, path
+
+
+def test_a_seat_that_asks_for_help_reaches_the_instructor_and_nobody_else(room: Room, browser: Browser, ben: BrowserContext) -> None:
+    """With what a seat's own processes have; after the Hub was killed, so that the view is another one too."""
+    environment = psutil.Process(_leader(room, "seat-anna")).environ()
+    asked = subprocess.run([*LABKIT, "help-me"], env=environment, capture_output=True, text=True, check=False)
+    assert asked.returncode == 0, asked.stderr
+    seen = come(browser, room, "instructor").request.get(f"{room.url}/services/view/board.json")
+    assert seen.status == 200, seen.text()
+    (anna,) = (seat for seat in seen.json()["seats"] if "help" in seat)
+    assert (anna["name"], anna["running"]) == ("anna", True)
+    assert ben.request.get(f"{room.url}/services/view/board.json").status == 403
+    told = labkit("room", "view", "--json")
+    assert [seat["name"] for seat in json.loads(told.stdout)["seats"] if "help" in seat] == ["anna"], told.stderr
 
 
 def test_people_are_added_and_removed_while_it_runs(room: Room) -> None:

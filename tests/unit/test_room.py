@@ -32,7 +32,8 @@ _TWO_SEATS = """
 import sys
 from labkit.common.errors import RoomError
 from labkit.room.seat import Seat, make_account
-room = {"accounts": True, "seats": "", "ca": sys.argv[1], "url": "https://localhost:8000", "cache": "/nowhere"}
+here = {"url": "https://localhost:8000", "here": "https://localhost:8000"}
+room = {"accounts": True, "seats": "", "ca": sys.argv[1], "cache": "/nowhere", **here}
 for name in ("anna", "ben"):
     make_account(name, "this-room")
     make_account(name, "this-room")

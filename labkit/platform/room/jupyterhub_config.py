@@ -7,7 +7,11 @@ import json
 import sys
 from pathlib import Path
 
+from jupyterhub.utils import random_port
 from traitlets.config import get_config
+
+from labkit.room.view import ROLE, service
+from labkit.servers.certificates import Certificates
 
 c = get_config()
 room = json.loads(Path("hub.json").read_text())
@@ -64,8 +68,11 @@ c.JupyterHub.services = [
         "display": False,
     },
     {"name": "labkit", "api_token": room["api_token"], "display": False},
+    # What seats say of their progress, and the page that instructors see it on.
+    service(Path("view").resolve(), random_port(), Certificates(Path(room["ca"]).parent).server("view")),
 ]
 c.JupyterHub.load_roles = [
+    ROLE,
     {
         "name": "idle-culler",
         "services": ["idle-culler"],
