@@ -76,6 +76,8 @@ def lab(args: Namespace) -> None:
     if os.geteuid() == 0:
         # Jupyter refuses to run as root unless told; in a container root is often all there is.
         settings.append("--allow-root")
+    # Without it a kernel tells what its cells show to anybody on this machine who listens.
+    settings.append("--KernelManager.transport_encryption=required")
     # What the learner makes there is theirs to share or not.
     os.umask(args.umask)
     env = {**with_jupyter_of_its_own(lab.settings.state.jupyter), "JUPYTER_CONFIG_PATH": str(_JUPYTER_SETTINGS), **hub}

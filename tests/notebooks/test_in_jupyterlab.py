@@ -5,6 +5,7 @@ The exercises stay untouched, as for somebody who only looks around. The screens
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -15,8 +16,10 @@ import nbformat
 import psutil
 import pytest
 import requests
+import zmq
 from playwright.sync_api import Page, expect
 
+from labkit.config.state_folder import StateFolder
 from labkit.course.steps import LABS, the_lab
 from labkit.lab import Lab
 
@@ -114,6 +117,26 @@ def test_widgets_are_reached_and_used_by_the_keyboard_alone_and_show_what_goes_w
     page.screenshot(path=SHOTS / "widgets.png")
     page.close()
     (jupyterlab.work / "widgets.ipynb").unlink()
+
+
+@pytest.mark.fault("Exposure", "another person on the machine listens at a kernel's port while cells run", "nothing is heard")
+def test_nobody_else_hears_what_a_cell_shows(jupyterlab: JupyterLab) -> None:
+    page = jupyterlab.open("00-start-here")
+    connections = (StateFolder(Path(psutil.Process(jupyterlab.pid).environ()["LABKIT_HOME"])).jupyter / "runtime").glob("kernel-*.json")
+    ports = {json.loads(file.read_text())["iopub_port"] for file in connections}
+    assert ports
+    with zmq.Context() as context, context.socket(zmq.SUB) as listener:
+        listener.subscribe(b"")
+        listener.rcvtimeo = 10_000
+        for port in ports:
+            listener.connect(f"tcp://127.0.0.1:{port}")
+        # A kernel says that it is busy, and whatever its cells show.
+        page.locator(".jp-CodeCell").first.click()
+        page.keyboard.press("Control+Enter")
+        expect(page.locator(".jp-OutputArea-output").first).to_be_visible(timeout=60_000)
+        with pytest.raises(zmq.Again):
+            listener.recv_multipart()
+    page.close()
 
 
 def go_to(page: Page, button: str) -> None:
