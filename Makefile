@@ -39,7 +39,7 @@ COMPILE := .venv/bin/uv pip compile --universal --python-version 3.11 --upgrade 
 CHROMIUMS := chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run-labs unit coverage test test-faults fuzz test-kind check bench sizes pictures browser docs docs-site dist down clean lock pins
+.PHONY: help setup lab run-labs unit coverage test test-faults fuzz test-kind check bench seats sizes pictures browser docs docs-site dist down clean lock pins
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -93,6 +93,9 @@ check: $(READY) ## ruff, mypy, layers, project files, notebooks, plain words
 
 bench: $(READY) ## measure what people and kubectl wait for, on real servers, beside Terraform and kubectl (ROWS="P5 P8" for some of it, RUNS=3)
 	@.venv/bin/python -m tests.bench $(ROWS) $(if $(RUNS),--runs $(RUNS))
+
+seats: $(READY) ## measure what each seat of a room takes, on real servers (N=4 seats)
+	@.venv/bin/python -m tests.seats $(or $(N),4)
 
 sizes: $(READY) ## count labkit's lines, packages, layers and imports, and the words in a sentence of its pages
 	@.venv/bin/python -m tests.sizes

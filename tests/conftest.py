@@ -67,7 +67,7 @@ settings.load_profile("judged")
 
 GROUPS = {
     "lab with portal": "kratix pages pictures portal portal_permissions portal_publishing portal_sign_in portal_tokens steps",
-    "lab": "accessibility causes cli cluster external isolation keycloak session shortages",
+    "lab": "accessibility causes cli cluster external isolation keycloak seats session shortages",
     "realms": "kind oidc_styles realm render schemas",
     "other Keycloak": "hosted labs_elsewhere",
 }
