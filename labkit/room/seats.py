@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +58,11 @@ def prepare_seat(keycloak: Keycloak, name: str) -> str:
         SettingsError: No realm can have that name.
         IdentityError: The realm is there and is no seat's, or Keycloak refuses.
     """
-    with _administering(keycloak, name) as admin:
+    if fault := name_fault("realm name", name):
+        raise SettingsError("seat-name", fault=fault)
+    place = f"the seat {name}"
+    try:
+        admin = keycloak.admin()
         if not _is_there(admin, name):
             # Its keys are given: Keycloak itself takes seconds for them.
             realm = {"realm": name, "enabled": True, "bruteForceProtected": True, "attributes": {_MARK: "true"}, "components": new_keys()}
@@ -70,34 +72,26 @@ def prepare_seat(keycloak: Keycloak, name: str) -> str:
         account, management = admin.get_client_service_account_user(client)["id"], str(admin.get_client_id("realm-management"))
         admin.assign_client_role(account, management, [admin.get_client_role(management, right) for right in _RIGHTS])
         return str(admin.get_client_secrets(client)["value"])
-
-
-def remove_seat(keycloak: Keycloak, name: str) -> None:
-    """Remove a seat's realm with all that is in it; raises what `prepare_seat` does."""
-    with _administering(keycloak, name) as admin:
-        if _is_there(admin, name):
-            admin.delete_realm(name)
+    except KeycloakError as error:
+        raise failure(place, error) from None
 
 
 def open_programs(cache: Path) -> None:
     """Let every account read and run a cache's programs, which their owner alone can change; the logs beside them stay hidden."""
     programs = cache / "programs"
-    for path in (cache, programs, *programs.rglob("*")):
-        if not path.is_symlink():
-            mode = path.stat().st_mode
-            # Whoever owns it may do more with it, and nobody else.
-            path.chmod(stat.S_IMODE(mode) | 0o444 | (0o111 if mode & stat.S_IXUSR else 0))
+    # What is being made just now has a hidden name. Programs do not change, and the folder of one is opened last.
+    for slot in programs.glob("[!.]*"):
+        if not slot.stat().st_mode & stat.S_IROTH:
+            for path in (*slot.rglob("*"), slot):
+                _open(path)
+    for folder in (programs, cache):
+        _open(folder)
 
 
-@contextmanager
-def _administering(keycloak: Keycloak, name: str) -> Iterator[KeycloakAdmin]:
-    place = f"the seat {name}"
-    if fault := name_fault("realm name", name):
-        raise SettingsError("seat-name", fault=fault)
-    try:
-        yield keycloak.admin()
-    except KeycloakError as error:
-        raise failure(place, error) from None
+def _open(path: Path) -> None:
+    mode = stat.S_IMODE(path.lstat().st_mode)
+    if not path.is_symlink():
+        path.chmod(mode | 0o444 | (0o111 if mode & stat.S_IXUSR else 0))
 
 
 def _is_there(admin: KeycloakAdmin, name: str) -> bool:
