@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from ..cluster.local import SERVERS
 from ..common.environment import ask_loopback_directly
 from ..common.errors import RoomError
 from ..common.http_session import request
@@ -28,6 +29,7 @@ from ..config.settings import Settings
 from ..config.state_folder import StateFolder, open_state_folder, read_facts
 from ..identity.local import LocalKeycloak
 from ..identity.realm import Realm
+from ..lab import NEEDED_PROGRAMS
 from ..servers.certificates import Certificates
 from ..servers.processes import Processes, Server
 from ..servers.status import LabStatus
@@ -115,7 +117,8 @@ class Room:
         if separated and os.geteuid() != 0:
             raise RoomError("seats-not-separated")
         self.people.require_usable(names)
-        programs = self._tools.ensure(*LocalKeycloak.programs, "node", "room-proxy")
+        # All that seats run: their accounts make nothing in this cache.
+        programs = self._tools.ensure(*NEEDED_PROGRAMS, *SERVERS, "room-proxy")
         make_private(self._seats)
         if separated:
             open_programs(self.settings.cache)
@@ -140,6 +143,8 @@ class Room:
         """Add people; returns those who were not there. Raises RoomError for a name that won't do."""
         self.people.require_usable(names)
         facts, seated = self._facts(), [*names, *(("instructor",) if instructor else ())]
+        if facts["accounts"]:
+            open_programs(self.settings.cache)
         for name in seated:
             if facts["accounts"]:
                 make_account(name, self.settings.folder_id)

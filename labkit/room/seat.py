@@ -125,15 +125,16 @@ def make_account(name: str, room: str) -> None:
 
 
 def require_running(seat: Seat) -> None:
-    """Insist that a seat's account can run this Python and this labkit.
+    """Insist that a seat's account can run this Python, this labkit and the programs.
 
     Raises:
         RoomError: It can't, as they lie where only their owner may look.
     """
-    try:
-        tried = seat.run(*LABKIT, "--version")
-    except OSError as error:
-        tried = subprocess.CompletedProcess((), 1, "", str(error))
-    if tried.returncode:
-        reason = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise RoomError("room-hidden", account=seat.account, python=sys.executable, reason=reason)
+    for command in ((*LABKIT, "--version"), ("/bin/ls", str(Path(seat.room["cache"]) / "programs"))):
+        try:
+            tried = seat.run(*command)
+        except OSError as error:
+            tried = subprocess.CompletedProcess((), 1, "", str(error))
+        if tried.returncode:
+            reason = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise RoomError("room-hidden", account=seat.account, python=sys.executable, reason=reason)
