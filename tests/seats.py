@@ -28,7 +28,7 @@ def seat_in(room: Lab, folder: Path, name: str) -> Lab:
     """A seat in a room whose Keycloak is that of a lab; all that is the seat's is in the folder."""
     keycloak, secret = room.keycloak, folder / "secret"
     write_private(secret, prepare_seat(keycloak, name))
-    variables = seat_environment(name, folder, keycloak=keycloak.url, ca=keycloak.ca, secret=secret, cache=room.settings.cache)
+    variables = seat_environment(name, folder, keycloak=keycloak.url, portal="", ca=keycloak.ca, secret=secret, cache=room.settings.cache)
     open_state_folder(Path(variables["LABKIT_HOME"]), environ={}, free_ports=True)
     return Lab(Settings.open(variables))
 

@@ -78,6 +78,12 @@ def lab(args: Namespace) -> None:
         settings.append("--allow-root")
     # Without it a kernel tells what its cells show to anybody on this machine who listens.
     settings.append("--KernelManager.transport_encryption=required")
+    # Whoever may come to a seat's JupyterLab, and nobody else, comes through it to the seat's portal.
+    address = lab.settings.portal_proxied
+    proxied = {address.rpartition("/")[2]: {"port": lab.settings.ports["portal"], "launcher_entry": {"enabled": False}}} if address else {}
+    settings.append(f"--ServerProxy.servers={proxied}")
+    enabled = {"jupyter_server_proxy": bool(proxied)}
+    settings.append(f"--ServerApp.jpserver_extensions={enabled}")
     # What the learner makes there is theirs to share or not.
     os.umask(args.umask)
     env = {**with_jupyter_of_its_own(lab.settings.state.jupyter), "JUPYTER_CONFIG_PATH": str(_JUPYTER_SETTINGS), **hub}

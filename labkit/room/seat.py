@@ -62,8 +62,9 @@ class Seat:
     def environment(self) -> dict[str, str]:
         """All the variables that its processes have."""
         own = {"HOME": str(self.folder), "USER": self.account, "LOGNAME": self.account} if self.account else {}
-        keycloak, cache = f"{self.room['url']}/services/keycloak", Path(self.room["cache"])
-        seat = seat_environment(self.name, self.folder, keycloak=keycloak, ca=self._ca, secret=self._secret, cache=cache)
+        hub, cache = self.room["url"], Path(self.room["cache"])
+        addresses = {"keycloak": f"{hub}/services/keycloak", "portal": f"{hub}/user/{self.name}/portal"}
+        seat = seat_environment(self.name, self.folder, **addresses, ca=self._ca, secret=self._secret, cache=cache)
         return {**listed(EVERYBODY), **own, **seat, "LABKIT_ROOM_VIEW": f"{self.room['here']}/services/view/"}
 
     @property

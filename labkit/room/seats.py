@@ -25,13 +25,14 @@ _RIGHTS = ("manage-users", "manage-clients")
 _MARK = "labkit.seat"
 
 
-def seat_environment(name: str, folder: Path, *, keycloak: str, ca: Path, secret: Path, cache: Path) -> dict[str, str]:
+def seat_environment(name: str, folder: Path, *, keycloak: str, portal: str, ca: Path, secret: Path, cache: Path) -> dict[str, str]:
     """The variables of a seat's process, which lead labkit to that seat's lab; none is a secret.
 
     Args:
         name: The seat's name, which is its realm's too.
         folder: The folder that is the seat's own; its state folder lies there.
         keycloak: The base URL of the room's Keycloak, as learners' browsers name it.
+        portal: The seat's portal, as the learner's browser names it.
         ca: The authorities behind that URL's certificate, readable by the seat.
         secret: The file with what `prepare_seat` gave, readable by the seat.
         cache: The folder with programs, which all seats share and none may change.
@@ -41,6 +42,7 @@ def seat_environment(name: str, folder: Path, *, keycloak: str, ca: Path, secret
         "LABKIT_HOME": str(home.root),
         "LABKIT_CACHE": str(cache),
         "LABKIT_CLUSTER": "local",
+        "LABKIT_PORTAL_URL": portal,
         "LABKIT_SECRETS": "own",
         "LABKIT_KEYCLOAK": "hosted",
         "LABKIT_KEYCLOAK_URL": keycloak,

@@ -11,6 +11,8 @@ from labkit.config.settings import Settings
 from labkit.identity.keycloak import Keycloak
 from labkit.room.seats import ADMINISTRATOR, prepare_seat, seat_environment
 
+PORTAL = "https://room.example:8000/user/anna/portal"
+
 
 @pytest.fixture
 def variables(tmp_path: Path) -> dict[str, str]:
@@ -19,13 +21,14 @@ def variables(tmp_path: Path) -> dict[str, str]:
     ca.write_text("-----BEGIN CERTIFICATE-----\n")
     secret.write_text("of-annas-realm-alone")
     where = "https://room.example:8000/services/keycloak"
-    return seat_environment("anna", tmp_path / "anna", keycloak=where, ca=ca, secret=secret, cache=tmp_path / "programs")
+    return seat_environment("anna", tmp_path / "anna", keycloak=where, portal=PORTAL, ca=ca, secret=secret, cache=tmp_path / "programs")
 
 
 def test_a_seats_variables_lead_labkit_to_its_own_lab_and_realm(variables: dict[str, str], tmp_path: Path) -> None:
     settings = Settings.load(variables)
     assert settings.folder.is_relative_to(tmp_path / "anna")
     assert (settings.cache, settings.cluster, settings.secrets) == (tmp_path / "programs", "local", "own")
+    assert settings.portal_page == PORTAL
     assert settings.hosted
     assert (settings.hosted.url, settings.hosted.realm) == ("https://room.example:8000/services/keycloak", "anna")
     assert (settings.hosted.admin_realm or settings.hosted.realm, settings.hosted.client) == ("anna", ADMINISTRATOR)
