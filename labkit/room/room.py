@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import sys
 from collections.abc import Sequence
@@ -73,7 +74,12 @@ class Room:
         Args:
             address: This machine's name or number by which people come; empty for the one that the room has.
             to_look: Whether to make nothing.
+
+        Raises:
+            RoomError: The address is none.
         """
+        if not re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9.-]*)?", address):
+            raise RoomError("room-address", address=repr(address))
         ask_loopback_directly()
         outer = Settings.load()
         folder = outer.state.room
@@ -117,6 +123,8 @@ class Room:
         if separated and os.geteuid() != 0:
             raise RoomError("seats-not-separated")
         self.people.require_usable(names)
+        # Also those who were here before: what leads a seat to the room may have changed.
+        everybody = list(dict.fromkeys([*(name for name in self.people.names() if name != "instructor"), *names]))
         # All that seats run: their accounts make nothing in this cache.
         programs = self._tools.ensure(*NEEDED_PROGRAMS, *SERVERS, "room-proxy")
         make_private(self._seats)
@@ -130,7 +138,7 @@ class Room:
                 {
                     "keycloak": ((), self.keycloak.starting),
                     "realm": (("keycloak",), self._realm.apply),
-                    "people": (("realm",), lambda: self.add(names, instructor=True)),
+                    "people": (("realm",), lambda: self.add(everybody, instructor=True)),
                     "proxy": ((), lambda: self.processes.starting(self._proxy(node, packages))),
                     "hub": (("people", "proxy"), lambda: self.processes.starting(self._hub())),
                 }

@@ -19,7 +19,7 @@ from labkit.common.http_session import request
 from labkit.config.state_folder import open_state_folder
 from labkit.room.room import Room
 from tests.browsing import chromium, driver
-from tests.support import LABKIT, belonging_to, labkit, on_record, own_state_folder, session_of
+from tests.support import LABKIT, belonging_to, labkit, on_record, own_state_folder, session_of, wait_for
 
 PATIENCE = 120_000
 
@@ -194,16 +194,17 @@ def test_a_room_can_be_moved_to_an_address_that_others_reach(room: Room) -> None
     for url in (there.url, room.url):
         answer = request("GET", f"{url}/services/keycloak/realms/room/.well-known/openid-configuration", timeout=10, verify=str(there.ca))
         assert answer.json()["issuer"] == realm
+    assert (there.settings.folder / "seats" / "anna" / "room-ca.crt").read_bytes() == there.ca.read_bytes() != room.ca.read_bytes()
 
 
-def test_the_end_stops_every_seat_and_keeps_what_is_theirs(room: Room) -> None:
-    """The last: it ends the room."""
+def test_when_its_time_is_over_a_room_stops_every_seat_and_keeps_what_is_theirs(room: Room) -> None:
+    """The last: it ends the room, as `labkit room down` does, which is what is run then."""
     note = room.settings.folder / "seats" / "anna" / "work" / "note.txt"
     note.write_text("mine")
     running = on_record(room.settings.folder)
     assert running
-    assert labkit("room", "down").returncode == 0
-    assert [process for process in running if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+    (room.settings.folder / "deadline").write_text("0")
+    wait_for(lambda: not on_record(room.settings.folder) and not any(map(psutil.Process.is_running, running)))
     with pytest.raises(requests.ConnectionError):
         request("GET", Room.open().url, timeout=10, verify=str(room.ca))
     assert note.read_text() == "mine"

@@ -109,6 +109,16 @@ def test_the_servers_authority_cannot_vouch_for_another_name(certificates: Certi
         shake_hands(foreign, certificates.authority("servers"), "example.org")
 
 
+@pytest.mark.parametrize("host", ["labs.example.org", "192.0.2.7"])
+def test_with_an_address_for_others_it_vouches_for_that_one_too(folder: Path, host: str) -> None:
+    certificates = Certificates(folder, host)
+    for name in (host, "localhost"):
+        shake_hands(certificates.server("room"), certificates.authority("servers"), name)
+    foreign = signed_by_hand(folder, certificates.authority("servers"), x509.DNSName("example.org"))
+    with pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree violation"):
+        shake_hands(foreign, certificates.authority("servers"), "example.org")
+
+
 def test_without_name_constraints_it_could(certificates: Certificates, folder: Path) -> None:
     foreign = signed_by_hand(folder, certificates.authority("etcd"), x509.DNSName("example.org"))
     shake_hands(foreign, certificates.authority("etcd"), "example.org")

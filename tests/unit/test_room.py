@@ -78,6 +78,14 @@ def test_a_name_that_is_no_realm_path_and_account_is_refused(room: Room, name: s
     assert refused.value.problem.id == "person-name"
 
 
+@pytest.mark.parametrize("address", ["https://labs.example.org", "../../etc", "labs.example.org:8000", "::1", "a b", "-x"])
+def test_an_address_that_is_no_name_and_no_number_is_refused(room: Room, address: str) -> None:
+    with pytest.raises(RoomError) as refused:
+        Room.open(address)
+    assert refused.value.problem.id == "room-address"
+    assert room.url.startswith("https://localhost:")
+
+
 @pytest.mark.parametrize(("now", "ends"), [("2026-11-27 11:00", "2026-11-27 16:30"), ("2026-11-27 16:30", "2026-11-28 16:30")])
 def test_a_deadline_is_the_next_time_that_the_clock_says_so(tmp_path: Path, now: str, ends: str) -> None:
     found = set_deadline(tmp_path, "16:30", datetime.fromisoformat(now))

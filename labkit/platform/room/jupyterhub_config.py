@@ -43,6 +43,8 @@ c.GenericOAuthenticator.logout_redirect_url = f"{room['url']}/{realm}/logout?cli
 c.GenericOAuthenticator.http_request_kwargs = {"ca_certs": room["ca"], "validate_cert": True}
 c.GenericOAuthenticator.scope = ["openid", "profile", "email"]
 c.GenericOAuthenticator.username_claim = "preferred_username"
+# Names are parts of paths.
+c.GenericOAuthenticator.username_pattern = r"^[a-z][a-z0-9-]{2,19}\Z"
 c.GenericOAuthenticator.manage_groups = True
 c.GenericOAuthenticator.auth_state_groups_key = "oauth_user.groups"
 c.GenericOAuthenticator.allowed_groups = {"learners"}
