@@ -19,7 +19,7 @@ const proxy = new ConfigurableProxy({
 const find = proxy.targetForReq.bind(proxy);
 proxy.targetForReq = async (request) => {
   const path = decodeURIComponent(new URL(request.url, "http://any").pathname);
-  const allowed = hosts.includes(request.headers.host) && !(path.startsWith(KEYCLOAK) && /\/master(\/|$)/.test(path));
+  const allowed = hosts.includes(request.headers.host) && !(path.startsWith(KEYCLOAK) && /\/master([^a-z0-9-]|$)/.test(path));
   return allowed ? find(request) : undefined;
 };
 
