@@ -1,6 +1,6 @@
 """The instructor's view: a service of JupyterHub's. Seats send it how far they are, and instructors look at one page.
 
-Run as ``python -m labkit.room.view FOLDER CERTIFICATE KEY``, with the variables that the Hub gives a service. What a seat said last is a
+Run with FOLDER CERTIFICATE KEY, and with the variables that the Hub gives a service. What a seat said last is a
 file below FOLDER, written before the seat is answered. Who looks needs the Hub's scope ``access:services!service=view``, a seat its token.
 """
 
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
 from jupyterhub.services.auth import HubOAuthCallbackHandler, HubOAuthenticated
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, HTTPError, RequestHandler, authenticated
@@ -26,6 +25,7 @@ from ..common.display import BAD
 from ..servers.certificates import Pair
 from .board import Board
 from .kept import Seats
+from .service import command
 
 ROLE = {"name": "view", "scopes": ["list:users", "read:users", "read:servers"], "services": ["view"]}
 """What the view may ask the Hub: who has a seat, and who works there."""
@@ -47,8 +47,8 @@ def service(folder: Path, port: int, pair: Pair) -> dict[str, Any]:
         port: Where it listens, on loopback.
         pair: Its certificate: a seat's process that listens in its place gets no token.
     """
-    command = [sys.executable, "-P", "-m", "labkit.room.view", str(folder), str(pair.certificate), str(pair.key)]
-    return {"name": "view", "url": f"https://localhost:{port}", "command": command, "oauth_no_confirm": True}
+    itself = command("labkit.room.view", str(folder), str(pair.certificate), str(pair.key))
+    return {"name": "view", "url": f"https://localhost:{port}", "command": itself, "oauth_no_confirm": True}
 
 
 class _Handler(HubOAuthenticated, RequestHandler):  # type: ignore[misc] # jupyterhub has no types
@@ -130,8 +130,7 @@ async def _serve(folder: str, certificate: str, key: str) -> None:
     pages = application(Seats(Path(folder), hub, token), prefix, token)
     server = HTTPServer(pages, max_body_size=_MOST_BYTES, ssl_options={"certfile": certificate, "keyfile": key})
     server.listen(urlsplit(url).port or 0, "127.0.0.1")
-    # A Hub that is killed leaves its services, and the next one starts its own.
-    await asyncio.to_thread(psutil.Process(os.getppid()).wait)
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

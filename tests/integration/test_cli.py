@@ -47,7 +47,7 @@ def test_check_fails_when_something_is_missing_and_names_the_fix(lab: Lab, tmp_p
 def test_a_look_at_what_nobody_has_begun_counts_as_nothing_done(idle_lab: Lab, tmp_path: Path) -> None:
     home = str(tmp_path / "other")
     done = labkit("check", "practice", LABKIT_HOME=home)
-    assert (done.returncode, done.stdout[:11]) == (0, "ok practice"), done.stderr
+    assert (done.returncode, done.stdout[:11]) == (0, "- practice:"), done.stderr
     assert overview(Lab(Settings.load({"LABKIT_HOME": home}))).line().startswith(f"▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱▱ 0 of {len(STEPS)} steps done")
 
 

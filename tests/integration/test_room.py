@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import psutil
 import pytest
@@ -16,7 +16,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from labkit.cli.browsers import CHROMIUM_STORE, NssStore
 from labkit.common.http_session import request
+from labkit.config.settings import Settings
 from labkit.config.state_folder import open_state_folder
+from labkit.identity.own_secrets import load_workshop
 from labkit.room.room import Room
 from tests.browsing import chromium, driver
 from tests.support import LABKIT, belonging_to, labkit, on_record, own_state_folder, session_of, wait_for
@@ -95,6 +97,23 @@ def test_a_person_changes_their_password_and_finds_the_labs_in_jupyterlab(room: 
     page.close()
 
 
+def test_a_learner_signs_in_to_the_portal_of_their_seat_through_the_hub(room: Room, anna: BrowserContext, ben: BrowserContext) -> None:
+    environment = psutil.Process(_leader(room, "seat-anna")).environ()
+    up = subprocess.run([*LABKIT, "up"], env=environment, capture_output=True, text=True, check=False)
+    assert up.returncode == 0, up.stderr
+    password = load_workshop(Settings.open(environment))[1].user("user-dev").password
+    page = anna.new_page()
+    page.goto(f"{room.url}/user/anna/portal")
+    with page.expect_popup() as opened:
+        page.get_by_role("button", name="Sign in").click()
+    opened.value.locator("#username").fill("user-dev")
+    opened.value.locator("#password").fill(password.get_secret_value())
+    opened.value.locator("#kc-login").click()
+    expect(page.get_by_text("kube-dev")).to_be_visible(timeout=PATIENCE)
+    page.close()
+    assert ben.request.get(f"{room.url}/user/anna/portal/").status == 403
+
+
 @pytest.mark.fault("Exposure", "a learner asks for the server of somebody else in the room", "JupyterHub answers 403, and to no one 404")
 def test_nobody_reaches_anothers_server(room: Room, anna: BrowserContext, ben: BrowserContext) -> None:
     for path in ("/user/anna/lab", "/user/anna/api/contents", "/hub/admin", "/hub/api/users"):
@@ -141,6 +160,9 @@ def test_a_killed_server_is_mended_and_seats_run_on(room: Room, anna: BrowserCon
     mended = labkit("room", "up", "--seats-are-not-separated")
     assert mended.returncode == 0, mended.stderr
     assert _leader(room, "seat-anna") == seat
+    # What the Hub starts ends with it.
+    services = [each for each in psutil.process_iter() if "labkit.room.service" in _command_of(each, str(room.settings.folder))]
+    assert {each.ppid() for each in services} == {_leader(room, "hub")}
     assert anna.request.get(f"{room.url}/user/anna/api/contents").status == 200
     assert anna.request.get(f"{room.url}/services/keycloak/realms/room").status == 200
 
@@ -208,6 +230,13 @@ def test_when_its_time_is_over_a_room_stops_every_seat_and_keeps_what_is_theirs(
     with pytest.raises(requests.ConnectionError):
         request("GET", Room.open().url, timeout=10, verify=str(room.ca))
     assert note.read_text() == "mine"
+
+
+def _command_of(process: psutil.Process, folder: str) -> list[str]:
+    """How a process was started, if it works in a folder."""
+    with suppress(psutil.Error):
+        return process.cmdline() if process.cwd() == folder else []
+    return []
 
 
 def _leader(room: Room, server: str) -> int:

@@ -4,12 +4,12 @@ The Hub runs in the room's state folder. What differs from room to room, secrets
 """
 
 import json
-import sys
 from pathlib import Path
 
 from jupyterhub.utils import random_port
 from traitlets.config import get_config
 
+from labkit.room.service import command
 from labkit.room.view import ROLE, service
 from labkit.servers.certificates import Certificates
 
@@ -60,12 +60,12 @@ c.Spawner.default_url = "/lab/tree/00-start-here.ipynb"
 c.JupyterHub.services = [
     {
         "name": "idle-culler",
-        "command": [sys.executable, "-P", "-m", "jupyterhub_idle_culler", f"--timeout={room['idle_seconds']}"],
+        "command": command("jupyterhub_idle_culler", f"--timeout={room['idle_seconds']}"),
         "display": False,
     },
     {
         "name": "deadline",
-        "command": [sys.executable, "-P", "-m", "labkit.room.deadline"],
+        "command": command("labkit.room.deadline"),
         "environment": {"LABKIT_HOME": str(Path.cwd().parent)},
         "display": False,
     },

@@ -1,0 +1,26 @@
+"""A service of the Hub's: a module that ends with the Hub, which leaves its services behind when it is killed."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import threading
+
+import psutil
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """The command by which the Hub runs a module, with its arguments, as a service."""
+    return [sys.executable, "-P", "-m", "labkit.room.service", module, *arguments]
+
+
+def _end_with(hub: psutil.Process) -> None:
+    hub.wait()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with, args=(psutil.Process(os.getppid()),), daemon=True).start()
+    _, *sys.argv = sys.argv
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
