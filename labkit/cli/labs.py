@@ -145,7 +145,7 @@ def reset(args: Namespace) -> None:
     """Take away what a lab leaves behind. What earlier labs left stays; safe to repeat."""
     from ..course.steps import reset_lab
 
-    info = _named(args.lab)
+    info = named(args.lab)
     undone = reset_lab(open_lab(), info)
     print(f"{OK} {info.name}: taken back: {', '.join(undone) or 'nothing, it leaves nothing behind'}")
     if any(step.exercise for step in info.steps):
@@ -157,7 +157,7 @@ def catch_up(args: Namespace) -> int:
     """Do all that comes before a lab. For whoever comes late; exercises are left to you."""
     from ..course.steps import catch_up
 
-    info = _named(args.lab)
+    info = named(args.lab)
     reports = catch_up(open_lab(), info)
     print("\n".join(report.headline() if report.ok else str(report) for report in reports))
     ok = all(report.ok for report in reports)
@@ -209,12 +209,13 @@ def explain(args: Namespace) -> None:
 
 @verb(argument("labs", nargs="*", metavar="LAB", help="labs such as 01-keycloak or 01, in the workshop's order; all if left out"), JSON)
 def run(args: Namespace) -> None:
-    """Run the labs headless, in an empty state folder of their own; results go to build/labs/."""
-    from ..config.settings import checkout
+    """Run the labs headless, in an empty state folder of their own; results go to build/labs/, in a room that of the seat."""
+    from ..config.settings import Settings, checkout
     from ..course.runner import run
 
-    names = [_named(name).name for name in args.labs]
-    output = checkout() / "build" / "labs"
+    names = [named(name).name for name in args.labs]
+    # Seats share one checkout, which is none of theirs.
+    output = (Settings.load().folder.parent if "LABKIT_ROOM_VIEW" in os.environ else checkout()) / "build" / "labs"
     result = run(names, output)
     page = output / "index.html"
     shown = page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page
@@ -251,7 +252,7 @@ def mend(_: Namespace) -> None:
     print(f"{OK} mended: {fault}" if fault else f"{OK} no fault is on")
 
 
-def _named(name: str, or_step: str = "") -> LabInfo:
+def named(name: str, or_step: str = "") -> LabInfo:
     """The lab of that name or number; ``or_step`` is what was typed where a step may stand as well."""
     from ..course.steps import LABS, near, the_lab
 
@@ -269,6 +270,6 @@ def _meant(what: str) -> tuple[LabInfo, list[Step]]:
     from ..course.steps import STEPS
 
     lab_name, _, step_name = (STEPS[what].path if what in STEPS else what).partition(".")
-    info = _named(lab_name, what)
+    info = named(lab_name, what)
     steps = [step for step in info.steps if step_name in ("", step.name)]
     return (info, steps) if steps else no_such("step", what, (step.path for step in info.steps))

@@ -108,7 +108,7 @@ def run(names: list[str], output: Path) -> RunResult:
     chosen = [info for info in LABS if info.name in names or not names]
     # The kernels' too: what they make is the person's alone.
     folder = output.with_name("run-home")
-    with privately(), _alone(folder), _own_state_folder(folder) as lab:
+    with privately(), alone(folder), _own_state_folder(folder) as lab:
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir(parents=True)
         lab.setup()
@@ -266,8 +266,8 @@ class _Labs:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other runs from a state folder, and say in a file beside it who this one is."""
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other runs from a state folder, and say in a file beside it who this one is; raises LabRunFailed if there is one."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock, holder = FileLock(folder.with_suffix(".lock"), timeout=0, mode=0o600), folder.with_suffix(".holder")
 
@@ -285,7 +285,8 @@ def _own_state_folder(folder: Path) -> Iterator[Lab]:
 
     What is kept are the secrets in a hosted realm, which no run empties: the people whom an earlier run made there still have them.
     """
-    own = {"LABKIT_HOME": str(folder), **jupyter_in(StateFolder(folder).jupyter)}
+    # The address at which a proxy leads to the lab's own portal does not lead to this one.
+    own = {"LABKIT_HOME": str(folder), "LABKIT_PORTAL_URL": "", **jupyter_in(StateFolder(folder).jupyter)}
     before = {name: os.environ[name] for name in own if name in os.environ}
     os.environ.update(own)
     try:

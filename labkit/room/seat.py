@@ -98,9 +98,10 @@ class Seat:
         )
 
     def down(self) -> None:
-        """Stop the servers of its lab; what they know stays."""
-        if (self.folder / "lab").is_dir():
-            self.run(*LABKIT, "down")
+        """Stop the servers of its lab, and those of a run of the labs there that failed; what they know stays."""
+        for home in (self.folder / "lab", self.folder / "build" / "run-home"):
+            if home.is_dir():
+                self.run("/usr/bin/env", f"LABKIT_HOME={home}", *LABKIT, "down")
 
 
 def make_account(name: str, room: str) -> None:

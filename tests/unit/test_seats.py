@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from labkit.cli import main
 from labkit.common.errors import SettingsError
+from labkit.config.files import write_private
 from labkit.config.settings import Settings
+from labkit.course import runner
 from labkit.identity.keycloak import Keycloak
+from labkit.room.seat import Seat
 from labkit.room.seats import ADMINISTRATOR, prepare_seat, seat_environment
+from labkit.servers.processes import Processes, Server
 
 PORTAL = "https://room.example:8000/user/anna/portal"
 
@@ -36,6 +42,37 @@ def test_a_seats_variables_lead_labkit_to_its_own_lab_and_realm(variables: dict[
 
 def test_no_secret_is_among_a_seats_variables(variables: dict[str, str]) -> None:
     assert "of-annas-realm-alone" not in str(variables)
+
+
+def test_a_run_of_the_labs_in_a_seat_leaves_its_results_there_and_not_in_the_checkout_that_all_share(
+    variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = []
+
+    def run(names: list[str], output: Path) -> NoReturn:
+        outputs.append((names, output))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "run", run)
+    for name, value in {**variables, "LABKIT_ROOM_VIEW": "https://room.example:8000/services/view/"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["run", "01"]) == 130
+    assert outputs == [(["01-keycloak"], tmp_path / "anna" / "build" / "labs")]
+
+
+@pytest.mark.fault("Room", "a run of the labs in a seat fails, and leaves its servers to be looked at", "they end with the seat")
+@pytest.mark.parametrize("home", ["lab", "build/run-home"])
+def test_a_seat_that_is_stopped_leaves_no_server(tmp_path: Path, home: str) -> None:
+    room = {"accounts": False, "url": "https://room.example:8000", "here": "https://localhost:8000", "cache": str(tmp_path / "programs")}
+    seat = Seat("anna", tmp_path / "anna", "", room)
+    for name in ("room-ca.crt", "realm-secret"):
+        write_private(seat.folder / name, "-----BEGIN CERTIFICATE-----\n")
+    settings = Settings.open({**seat.environment(), "LABKIT_HOME": str(seat.folder / home)})
+    servers = Processes(settings)
+    servers.start(Server("etcd", ("/bin/sleep", "600"), (), lambda: True))
+    seat.down()
+    # Were it left, it would end here.
+    assert servers.stop_all() == []
 
 
 @pytest.mark.parametrize("name", ["master", "", "../anna", "anna/ben", "an na"])
