@@ -39,7 +39,7 @@ COMPILE := .venv/bin/uv pip compile --universal --python-version 3.11 --upgrade 
 CHROMIUMS := chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run-labs unit coverage test test-faults fuzz test-kind check bench seats sizes pictures browser docs docs-site dist down clean lock pins
+.PHONY: help setup lab run-labs unit coverage test test-faults fuzz test-room test-kind check bench seats sizes pictures browser docs docs-site dist down clean lock pins
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +79,10 @@ test-faults: $(READY) ## kill servers and commands at many moments, run lab 07, 
 fuzz: $(READY) ## give thousands of generated files to labkit and to the real programs: an hour or more (T="PATH -k WORD" for some of it)
 	@.venv/bin/python -m pytest -p no:nbval --hypothesis-profile=fuzz --timeout=0 --hypothesis-show-statistics \
 	  $(or $(ONE),$(addprefix tests/integration/test_,differential.py odd_workshops.py schemas.py))
+
+test-room: $(READY) ## rehearse a room of two with labs 00 to 03, on real servers
+	@LABKIT_CLUSTER=local .venv/bin/labkit setup --ui
+	@.venv/bin/python -m pytest --durations=10 tests/room
 
 test-kind: $(READY) ## labs 02 to 06 on a real KinD, and its faults; skipped, with the reason, where Docker does not run (RECORD=1, RESTART_DOCKER=…)
 	@LABKIT_CLUSTER=local .venv/bin/labkit setup

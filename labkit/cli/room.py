@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from dataclasses import asdict
 from datetime import datetime
 
-from ..common.display import OK
-from .command import JSON, argument, flag, no_such, show, verb
+from ..common.display import BAD, OK
+from .command import JSON, argument, flag, no_such, show, verb, working
+from .labs import named
 
 _NEXT = """\
 {ok} up at {url}
@@ -19,12 +21,13 @@ _NEXT = """\
 
 
 @verb(
-    argument("action", choices=("up", "down", "status", "add", "remove", "deadline", "view")),
+    argument("action", choices=("up", "down", "status", "add", "remove", "deadline", "view", "rehearse")),
     argument(
         "names",
         nargs="*",
         metavar="N|NAME|TIME",
-        help="up and add: people, or how many (learner-1 and so on); remove: who leaves; deadline: when the room ends, such as 16:30",
+        help="up and add: people, or how many (learner-1 and so on); remove: who leaves; deadline: when the room ends, such as 16:30; "
+        "rehearse: how many seats, and which labs (all if left out)",
     ),
     argument(
         "--address", default="", help="up: this machine's name or number for people on other machines; without, nobody else reaches it"
@@ -37,6 +40,8 @@ def room(args: Namespace) -> int:
     from ..room.deadline import set_deadline
     from ..room.room import Room
 
+    if args.action == "rehearse":
+        return _rehearse(args)
     opened = Room.open(args.address, to_look=args.action in ("status", "down", "view"))
     names = [f"learner-{i + 1}" for text in args.names[:1] if text.isdecimal() for i in range(int(text))] or args.names
     if args.action == "deadline":
@@ -61,3 +66,17 @@ def room(args: Namespace) -> int:
         show(args, f"{status}\n{trust}", {"home": str(status.folder), "url": opened.url, **asdict(status)})
         return 0 if status.is_up else 3
     return 0
+
+
+def _rehearse(args: Namespace) -> int:
+    from ..room.rehearsal import rehearse
+
+    count, *labs = args.names or [""]
+    if not count.isdecimal() or not int(count):
+        print(f"{BAD} say how many seats, such as labkit room rehearse 8", file=sys.stderr)
+        return 2
+    chosen = [named(lab).name for lab in labs]
+    with working(args, f"rehearsing with {count} seats"):
+        found = rehearse(int(count), chosen)
+    show(args, found, found.value())
+    return 0 if found.ok else 1

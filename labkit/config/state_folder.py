@@ -64,6 +64,7 @@ class StateFolder:
         kind: What a KinD cluster is made from; there as long as the cluster is.
         practice: The state folder of the practice lab.
         room: The state folder of the room that is run from here.
+        rehearsal: That of the room of a rehearsal.
         progress: The steps that are done.
         jupyter: The configuration of JupyterLab and IPython, in place of the person's own.
     """
@@ -95,6 +96,7 @@ class StateFolder:
         self.kratix: Final = root / "kratix"
         self.practice: Final = root / "practice"
         self.room: Final = root / "room"
+        self.rehearsal: Final = root / "rehearsal"
         self.progress: Final = root / "progress.json"
         self.jupyter: Final = root / "jupyter"
 

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -44,7 +45,6 @@ from .seat import Seat, make_account, require_running
 from .seats import open_programs, prepare_seat
 
 _ANSWER_SECONDS = 10
-_IDLE_SECONDS = 3600
 _PORTS = ("LABKIT_ROOM_PORT", "LABKIT_HUB_PORT")
 
 
@@ -60,7 +60,9 @@ class RoomKeycloak(LocalKeycloak):
 
 
 class Room:
-    """The room whose state folder is ``room`` in the lab's."""
+    """The room whose state folder is ``room`` in the lab's; ``idle_seconds`` is for how long nobody uses a seat that is then stopped."""
+
+    idle_seconds = 3600
 
     def __init__(self, settings: Settings, address: str = "") -> None:
         self.settings, self._asked = settings, address
@@ -156,7 +158,7 @@ class Room:
         for name in seated:
             if facts["accounts"]:
                 make_account(name, self.settings.folder_id)
-            seat = Seat.of(facts, name)
+            seat = self.seat(name)
             seat.make(prepare_seat(self.keycloak, name))
             if seat.account:
                 require_running(seat)
@@ -167,7 +169,20 @@ class Room:
         self.people.remove(name)
         self._ask("DELETE", f"users/{name}/server")
         self._ask("DELETE", f"users/{name}")
-        return Seat.of(self._facts(), name).folder
+        return self.seat(name).folder
+
+    def seat(self, name: str) -> Seat:
+        """The seat of that name, whether or not it was made."""
+        return Seat.of(self._facts(), name)
+
+    def start_seat(self, name: str) -> None:
+        """Start somebody's JupyterLab as a sign-in does, and wait until it answers; raises RoomError if it ends instead."""
+        self._ask("POST", f"users/{name}")
+        self._ask("POST", f"users/{name}/server")
+        while (user := self._ask("GET", f"users/{name}").json())["pending"]:
+            time.sleep(1)
+        if not user["server"]:
+            raise RoomError("seat-not-started", name=name, log=self.processes.log_file("hub"))
 
     def down(self) -> list[str]:
         """Stop all seats with their labs' servers, and the room's own; names those that ran. What they know stays."""
@@ -178,7 +193,7 @@ class Room:
             stopped = ["hub"] if self.processes.stop("hub") else []
             try:
                 if self._facts_file.exists():
-                    seats = [Seat.of(self._facts(), name) for name in self.people.names()]
+                    seats = [self.seat(name) for name in self.people.names()]
                     with ThreadPoolExecutor(4) as pool:
                         list(pool.map(Seat.down, seats))
             finally:
@@ -253,7 +268,7 @@ class Room:
             "proxy_socket": "proxy.sock",
             "keycloak_url": self.keycloak.url,
             "ca": str(self.ca),
-            "idle_seconds": _IDLE_SECONDS,
+            "idle_seconds": self.idle_seconds,
             "accounts": separated,
             "seats": str(self._seats),
             "cache": str(self.settings.cache),
@@ -285,9 +300,10 @@ class Room:
     def _get(self, path: str) -> requests.Response:
         return request("GET", f"{self._here}{path}", timeout=_ANSWER_SECONDS, verify=str(self.ca), allow_redirects=False)
 
-    def _ask(self, method: str, path: str) -> None:
+    def _ask(self, method: str, path: str) -> requests.Response:
         """Ask the Hub for something; that a user is not there is as well."""
         headers = {"Authorization": f"token {self._secrets()['api_token']}"}
         answer = request(method, f"{self._here}/hub/api/{path}", headers=headers, timeout=120, verify=str(self.ca))
         if not answer.ok and answer.status_code != requests.codes.not_found:
             raise RoomError("hub-refuses", path=path, code=answer.status_code)
+        return answer
