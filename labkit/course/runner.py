@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -40,16 +41,18 @@ CELL_SECONDS = 900
 """How long one cell may take."""
 
 _OUTPUT_SECONDS = 60
+_CHECKS = re.compile(r'^(?:check|attempt)\(lab, "([\w-]+)"\)', re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """One code cell: its place in the notebook (from 0), its first line, how long it took, whether it passed."""
+    """One code cell: its place in the notebook (from 0), its first line, how long it took, whether it passed, which step it checks."""
 
     index: int
     first_line: str
     seconds: float
     ok: bool
+    step: str = ""
 
 
 @dataclass
@@ -150,6 +153,11 @@ def order(chosen: Sequence[LabInfo]) -> Iterator[tuple[LabInfo, set[str]]]:
         yield info, {each.name for each in before}
 
 
+def checked_in(source: str) -> list[str]:
+    """The steps that a cell checks."""
+    return _CHECKS.findall(source)
+
+
 class _Labs:
     """The labs of a run: those that have ended, and the kernels of those that go on."""
 
@@ -192,7 +200,8 @@ class _Labs:
         def cell_ends(cell: Any, cell_index: int, execute_reply: Any) -> None:
             seconds = datetime.now(UTC) - datetime.fromisoformat(cell.metadata.papermill["start_time"])
             ok = execute_reply["content"]["status"] == "ok"
-            result.cells.append(CellResult(cell_index, cell.source.partition("\n")[0], round(seconds.total_seconds(), 2), ok))
+            step = next(iter(checked_in(cell.source)), "")
+            result.cells.append(CellResult(cell_index, cell.source.partition("\n")[0], round(seconds.total_seconds(), 2), ok, step))
 
         try:
             execute_notebook(

@@ -7,10 +7,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import nbformat
 import psutil
 import pytest
 
 from labkit.cli import main
+from labkit.config.settings import find_root
+from labkit.course.runner import checked_in
+from labkit.course.steps import LABS, LabInfo
 from labkit.room.rehearsal import Memory, Rehearsal, Rehearsed, _clear, _processes
 
 GB = 10**9
@@ -18,13 +22,13 @@ MEMORY = Memory(total=24 * GB, free=20 * GB, empty=GB, shared=2 * GB, seats={"an
 
 
 def lab(name: str, *cells: tuple[str, float]) -> dict[str, object]:
-    """A lab as in summary.json."""
-    return {"lab": name, "cells": [{"first_line": line, "seconds": seconds} for line, seconds in cells]}
+    """A lab as in summary.json, of cells with the step that each checks."""
+    return {"lab": name, "cells": [{"step": step, "seconds": seconds} for step, seconds in cells]}
 
 
-LAB_01 = lab("01-keycloak", ("lab = begin()", 1), ('check(lab, "keycloak")', 2), ("x", 4), ('attempt(lab, "auditor")', 8), ("y", 16))
+LAB_01 = lab("01-keycloak", ("", 1), ("keycloak", 2), ("", 4), ("auditor", 8), ("", 16))
 ANNA = Rehearsed("anna", 5, [LAB_01])
-BEN = Rehearsed("ben", 7, [lab("01-keycloak", ('check(lab, "keycloak")', 9))])
+BEN = Rehearsed("ben", 7, [lab("01-keycloak", ("keycloak", 9))])
 DONE = Rehearsal(100, 0.5, MEMORY, [ANNA, BEN])
 
 
@@ -44,6 +48,14 @@ def test_a_step_takes_from_the_one_before_to_its_own_check_and_the_slowest_is_fi
     assert list(ANNA.steps()) == [("01.keycloak", 3), ("01.auditor", 12)]
     assert DONE.steps() == [("01.auditor", 12, 12, "anna"), ("01.keycloak", 6, 9, "ben")]
     assert DONE.value()["steps"][1] == {"step": "01.keycloak", "mean": 6, "longest": 9, "seat": "ben"}
+
+
+@pytest.mark.parametrize("info", LABS, ids=lambda info: info.name)
+def test_each_step_of_the_labs_is_checked_in_a_cell_of_its_own_by_which_it_is_timed(info: LabInfo) -> None:
+    notebook = nbformat.read(find_root() / "notebooks" / f"{info.name}.ipynb", as_version=4)
+    found = [checked_in(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+    assert sorted(step for steps in found for step in steps) == sorted(step.name for step in info.steps)
+    assert max(map(len, found)) == 1
 
 
 @pytest.mark.fault(
