@@ -261,7 +261,7 @@ class _Seats:
 def _processes(folder: Path) -> Iterator[tuple[psutil.Process, str]]:
     """What runs in a room's folder, each with the seat that it is of; without a name it is the room's.
 
-    All of it is known by what it was started with: what the Hub itself starts, by the Hub.
+    All of it is known by variables that labkit starts it with: what the Hub itself starts, by the Hub.
     """
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
@@ -272,7 +272,8 @@ def _processes(folder: Path) -> Iterator[tuple[psutil.Process, str]]:
 
 
 def _owner(process: psutil.Process, folder: Path) -> re.Match[str] | None:
-    given = "\0".join((*process.cmdline(), *process.environ().values()))
+    # Not its command line: somebody's editor names files there.
+    given = "\0".join(process.environ().get(name, "") for name in ("LABKIT_HOME", "TMPDIR"))
     return re.search(rf"{re.escape(str(folder))}/(?:seats/([^/\0]+))?", given)
 
 

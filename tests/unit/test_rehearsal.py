@@ -90,19 +90,19 @@ def test_a_rehearsal_needs_a_number_of_seats(names: list[str]) -> None:
 
 @pytest.mark.fault("Room", "a rehearsal is interrupted or killed", "all that runs in its folder is ended, and nothing beside it")
 def test_all_that_runs_in_a_folder_is_found_by_its_seat_and_ended(tmp_path: Path) -> None:
-    """Whatever session it is in, and what it starts without naming the folder; not what runs in a folder of a similar name."""
+    """Whatever session it is in, and what it starts without naming the folder; not a folder of a similar name, nor an editor."""
     folder, ending = tmp_path / "rehearsal", "import time; time.sleep(600)"
     starts = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {ending!r}], env={{}}).pid, flush=True); {ending}"
 
-    def begun(code: str, home: Path) -> subprocess.Popen[str]:
+    def begun(code: str, home: Path, *names: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-c", code], env={"LABKIT_HOME": str(home)}, start_new_session=True, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", code, *names], env={"LABKIT_HOME": str(home)}, start_new_session=True, stdout=subprocess.PIPE, text=True
         )
 
     of_a_seat, of_the_room, beside = (
         begun(ending, folder / "seats/anna/lab"),
         begun(starts, folder / "tmp"),
-        begun(ending, tmp_path / "rehearsal-2"),
+        begun(ending, tmp_path / "rehearsal-2", str(folder / "seats/anna/build/labs/index.html")),
     )
     try:
         assert of_the_room.stdout is not None
