@@ -32,7 +32,7 @@ def rehearsing(home: Path) -> Iterator[subprocess.Popen[str]]:
     command = [*LABKIT, "room", "rehearse", str(len(SEATS)), *NUMBERS, "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         yield running
-        running.kill()
+        running.terminate()
 
 
 def test_two_seats_do_their_labs_and_the_report_says_what_that_took(home: Path, rehearsing: subprocess.Popen[str]) -> None:
