@@ -68,16 +68,13 @@ class JupyterLab:
         page.on("console", self._listen)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.goto(f"{self.url}/lab/workspaces/{name}/tree/{name}.ipynb?token={self.token}")
-        _await_kernel(page)
+        await_kernel(page)
         return page
 
     def run_all(self, page: Page, name: str) -> None:
         """Run all cells from the menu, and wait for the last one or the first trouble."""
-        cells = nbformat.read(self.work / f"{name}.ipynb", as_version=4).cells
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        # Twice a second: by default it would be asked at every frame, and each answer has the page laid out.
-        page.wait_for_function(_DONE, arg=sum(cell.cell_type == "code" for cell in cells), polling=500, timeout=1000 * RUN_SECONDS)
+        start_all(page)
+        await_all(page, self.work / f"{name}.ipynb")
 
     def _listen(self, message: ConsoleMessage) -> None:
         if message.type == "error":
@@ -92,7 +89,7 @@ class JupyterLab:
             # Nobody looks at those of a whole run.
             if "PYTEST_XDIST_WORKER" not in os.environ:
                 _shoot(page, name)
-        assert page.locator(_TROUBLE).all_inner_texts() == []
+        assert trouble(page) == []
         shown = "\n".join(page.locator(f"{_NOTEBOOK} .jp-OutputArea").all_inner_texts())
         assert shown
         assert [words for words in _UNRENDERED if words in shown] == []
@@ -106,7 +103,7 @@ class JupyterLab:
         expect(self.page.locator(".jp-mod-current .lm-TabBar-tabLabel")).to_have_text(f"{name}.ipynb")
         # Until then the status bar may show the lab before.
         expect(self.page.locator(f"{_NOTEBOOK} [data-status=idle]")).to_be_attached(timeout=90_000)
-        _await_kernel(self.page)
+        await_kernel(self.page)
         return self.page
 
 
@@ -144,15 +141,39 @@ def opened(folder: Path) -> Iterator[JupyterLab]:
             Lab.open().down()
 
 
-def _await_kernel(page: Page) -> None:
+def start_all(page: Page) -> None:
+    """Run all cells from the menu."""
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
+def await_all(page: Page, notebook: Path) -> None:
+    """Wait for the last cell of a notebook, or the first trouble."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    # Twice a second: by default it would be asked at every frame, and each answer has the page laid out.
+    page.wait_for_function(_DONE, arg=sum(cell.cell_type == "code" for cell in cells), polling=500, timeout=1000 * RUN_SECONDS)
+
+
+def trouble(page: Page) -> list[str]:
+    """What went wrong in the notebook in front."""
+    return page.locator(_TROUBLE).all_inner_texts()
+
+
+def await_kernel(page: Page) -> None:
+    """Wait until the notebook in front can be worked with."""
     expect(page.get_by_text(re.compile(r"Python 3 \(ipykernel\) \| Idle"))).to_be_visible(timeout=90_000)
 
 
-def _configure(jupyter: Path, token: str) -> None:
+def draw_all_cells(jupyter: Path) -> None:
+    """Have JupyterLab, with this settings folder, keep cells that are out of sight in the page."""
     for name, settings in _SETTINGS.items():
         file = jupyter / "lab" / "user-settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(settings))
+
+
+def _configure(jupyter: Path, token: str) -> None:
+    draw_all_cells(jupyter)
     server = {"ServerApp": {"open_browser": False, "port": 0}, "IdentityProvider": {"token": token}}
     (jupyter / "jupyter_server_config.json").write_text(json.dumps(server))
 

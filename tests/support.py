@@ -111,7 +111,7 @@ def on_record(home: Path) -> list[psutil.Process]:
 
 
 def belonging_to(home: Path, program: str = "") -> list[psutil.Process]:
-    """Every process on this machine, but for this one, that names the state folder: in its command line, or as its LABKIT_HOME.
+    """Every process on this machine, but for this one, that works in the state folder, or names it in its command line or LABKIT_HOME.
 
     With ``program``, only those that have it in their command line.
     """
@@ -119,7 +119,7 @@ def belonging_to(home: Path, program: str = "") -> list[psutil.Process]:
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             line = " ".join(process.cmdline())
-            named = str(home) in line or process.environ().get("LABKIT_HOME") == str(home)
+            named = str(home) in line or process.environ().get("LABKIT_HOME") == str(home) or Path(process.cwd()).is_relative_to(home)
             if named and program in line and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found

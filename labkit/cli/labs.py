@@ -72,7 +72,11 @@ def lab(args: Namespace) -> None:
     settings = [f"--ServerApp.root_dir={work}", f"--ServerApp.preferred_dir={work}", "--log-level=ERROR"]
     if not hub:
         settings += ["--LabApp.default_url=/lab/tree/00-start-here.ipynb", "-y", "--LabApp.log_level=ERROR"]
-        settings += ["--ServerApp.base_url=/", "--ServerApp.ip=localhost"]
+        settings += ["--ServerApp.base_url=/"]
+    else:
+        # In the seat's folder nobody else can listen in its place, or see the learner's cookies.
+        settings += ["--ServerApp.sock=../jupyter.sock"]
+    settings.append("--ServerApp.ip=localhost")
     if os.geteuid() == 0:
         # Jupyter refuses to run as root unless told; in a container root is often all there is.
         settings.append("--allow-root")
@@ -87,7 +91,7 @@ def lab(args: Namespace) -> None:
     # What the learner makes there is theirs to share or not.
     os.umask(args.umask)
     env = {**with_jupyter_of_its_own(lab.settings.state.jupyter), "JUPYTER_CONFIG_PATH": str(_JUPYTER_SETTINGS), **hub}
-    command = [str(programs / "jupyterhub-singleuser")] if hub else [str(programs / "jupyter"), "lab"]
+    command = [sys.executable, "-P", "-m", "labkit.room.jupyter"] if hub else [str(programs / "jupyter"), "lab"]
     os.execve(command[0], [*command, *settings], env)
 
 

@@ -36,7 +36,6 @@ PORTS = {
     "kind_31340": 31340,
     "kind_31333": 31333,
     "room": 8000,
-    "hub": 8081,
 }
 """Every port a lab listens on, with the number that is taken when it is free."""
 

@@ -19,16 +19,15 @@ from urllib.parse import urlsplit
 import requests
 
 from ..cluster.local import SERVERS
-from ..common.environment import ask_loopback_directly
+from ..common.environment import ask_loopback_directly, listed
 from ..common.errors import RoomError
 from ..common.http_session import request
 from ..common.ownership import make_private
 from ..common.platform_folder import OWN, find
 from ..common.waiting import together
 from ..config.files import read_state, write_private
-from ..config.ports import port_is_free
 from ..config.settings import Settings
-from ..config.state_folder import StateFolder, open_state_folder, read_facts
+from ..config.state_folder import open_state_folder, read_facts
 from ..identity.local import LocalKeycloak
 from ..identity.realm import Realm
 from ..lab import NEEDED_PROGRAMS
@@ -45,7 +44,6 @@ from .seat import Seat, make_account, require_running
 from .seats import open_programs, prepare_seat
 
 _ANSWER_SECONDS = 10
-_PORTS = ("LABKIT_ROOM_PORT", "LABKIT_HUB_PORT")
 
 
 class RoomKeycloak(LocalKeycloak):
@@ -85,10 +83,7 @@ class Room:
         ask_loopback_directly()
         outer = Settings.load()
         folder = outer.state.room
-        environ = {name: os.environ[name] for name in _PORTS if name in os.environ}
-        if os.geteuid() == 0 and not StateFolder(folder).facts.exists():
-            # Seats send the Hub their tokens there, so no seat may ever listen in its place: below 1024 only root can.
-            environ.setdefault("LABKIT_HUB_PORT", str(next(filter(port_is_free, range(1023, 600, -1)))))
+        environ = listed(("LABKIT_ROOM_PORT",))
         facts = read_facts(folder, environ) if to_look else open_state_folder(folder, environ=environ)
         return cls(replace(outer, folder=folder, folder_id=facts.id, ports=facts.ports, hosted=None, opened=not to_look), address)
 
@@ -264,7 +259,6 @@ class Room:
             "url": self.url,
             "here": self._here,
             "address": self._address,
-            "port": self.settings.ports["hub"],
             "proxy_socket": "proxy.sock",
             "keycloak_url": self.keycloak.url,
             "ca": str(self.ca),
@@ -295,7 +289,7 @@ class Room:
         config = find("room/jupyterhub_config.py")
         argv = (sys.executable, "-P", "-m", "jupyterhub", "--config", str(config))
         answers, env = "/hub/api/", {"SSL_CERT_FILE": str(self.ca)}
-        return Server("hub", argv, ("hub",), lambda: self._get(answers).ok, env, ready_seconds=120, inputs=(config, self._facts_file))
+        return Server("hub", argv, (), lambda: self._get(answers).ok, env, ready_seconds=120, inputs=(config, self._facts_file))
 
     def _get(self, path: str) -> requests.Response:
         return request("GET", f"{self._here}{path}", timeout=_ANSWER_SECONDS, verify=str(self.ca), allow_redirects=False)

@@ -23,4 +23,6 @@ def _end_with(hub: psutil.Process) -> None:
 if __name__ == "__main__":
     threading.Thread(target=_end_with, args=(psutil.Process(os.getppid()),), daemon=True).start()
     _, *sys.argv = sys.argv
+    # The Hub names its own socket, which only JupyterHub's own client knows to ask.
+    os.environ["JUPYTERHUB_API_URL"] = os.environ.get("ROOM_HUB_API", os.environ["JUPYTERHUB_API_URL"])
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

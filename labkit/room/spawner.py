@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+from jupyterhub.objects import Server
 from jupyterhub.spawner import LocalProcessSpawner
 
 from ..config.files import write_private
@@ -31,7 +33,15 @@ class SeatSpawner(LocalProcessSpawner):  # type: ignore[misc] # jupyterhub has n
     def get_env(self) -> dict[str, str]:
         """The seat's variables, and those by which its JupyterLab finds the Hub; nothing else of the Hub's own."""
         of_the_hub = {name: value for name, value in super().get_env().items() if name.startswith("JUPYTERHUB_")}
-        return {**self.seat.environment(), **of_the_hub}
+        return {**self.seat.environment(), **of_the_hub, "JUPYTERHUB_SERVICE_URL": self._address}
+
+    @LocalProcessSpawner.server.getter  # type: ignore[untyped-decorator] # jupyterhub has no types
+    def server(self) -> Server | None:
+        """Where its JupyterLab is; the Hub itself keeps a host and a port."""
+        found: Server | None = LocalProcessSpawner.server.fget(self)
+        if found:
+            found.connect_url = self._address
+        return found
 
     def user_env(self, env: dict[str, str]) -> dict[str, str]:
         """No account of the user's own name is asked for."""
@@ -41,13 +51,13 @@ class SeatSpawner(LocalProcessSpawner):  # type: ignore[misc] # jupyterhub has n
         """No arguments: `labkit lab` has its own."""
         return []
 
-    async def start(self) -> tuple[str, int]:
+    async def start(self) -> str:
         """Start it, and write down which process it is."""
         self.cmd = [*LABKIT, "lab"]
-        where: tuple[str, int] = await super().start()
+        await super().start()
         facts = {"name": self._record.stem, "fingerprint": "", **_launch.marks(self.pid)}
         write_private(self._record, json.dumps(facts))
-        return where
+        return self._address
 
     async def poll(self) -> int | None:
         """None while it runs; a process that has its number by now is not it."""
@@ -62,6 +72,12 @@ class SeatSpawner(LocalProcessSpawner):  # type: ignore[misc] # jupyterhub has n
         await asyncio.to_thread(self.seat.down)
         await super().stop(now)
         self._record.unlink(missing_ok=True)
+
+    @property
+    def _address(self) -> str:
+        # From here, as the path of a socket may have 100 characters; all of them escaped, as a host's capitals would get lost.
+        path = os.path.relpath(self.seat.folder / "jupyter.sock")
+        return "http+unix://" + "".join(f"%{byte:02x}" for byte in path.encode())
 
     @property
     def _record(self) -> Path:

@@ -3,90 +3,54 @@
 from __future__ import annotations
 
 import json
-import re
-import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 import psutil
 import pytest
 import requests
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from labkit.cli.browsers import CHROMIUM_STORE, NssStore
 from labkit.common.http_session import request
 from labkit.config.settings import Settings
 from labkit.config.state_folder import open_state_folder
 from labkit.identity.own_secrets import load_workshop
+from labkit.lab import Lab
 from labkit.room.room import Room
-from tests.browsing import chromium, driver
-from tests.support import LABKIT, belonging_to, labkit, on_record, own_state_folder, session_of, wait_for
-
-PATIENCE = 120_000
+from tests.jupyterlab import await_kernel
+from tests.rooms import PATIENCE, come, room_of, start_seat, trusting
+from tests.support import LABKIT, belonging_to, labkit, on_record, session_of, wait_for
 
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
     """A room for Anna and Ben, whose seats are this process's user's."""
-    with own_state_folder(tmp_path_factory.mktemp("room") / "home") as home:
-        open_state_folder(home / "room", environ={}, free_ports=True)
-        try:
-            done = labkit("room", "up", "anna", "ben", "--seats-are-not-separated")
-            assert done.returncode == 0, done.stderr
-            yield Room.open()
-        finally:
-            labkit("room", "down")
+    with room_of(tmp_path_factory.mktemp("room"), "anna", "ben") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def browser(room: Room, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Chromium, which trusts the room's authority."""
-    if shutil.which("certutil") is None:
-        pytest.skip("there is no certutil to tell Chromium of the room's authority: make browser")
-    home = tmp_path_factory.mktemp("browser")
-    NssStore("Chromium", home / CHROMIUM_STORE).add("room", room.ca)
-    # What Playwright asks by itself, in a page's name, it asks by Node.
-    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
-        patch.setenv("NODE_EXTRA_CA_CERTS", str(room.ca))
-        launched = chromium(stack.enter_context(driver()), home)
+    with trusting(room, tmp_path_factory.mktemp("browser")) as launched:
         yield launched
-        launched.close()
-
-
-def come(browser: Browser, room: Room, name: str) -> BrowserContext:
-    """Somebody comes with their card, and chooses a password of their own at Keycloak."""
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(f"{room.url}/hub/login")
-    page.locator("#username").fill(name)
-    page.locator("#password").fill(json.loads(room.people.passwords.read_text())[name])
-    page.locator("#kc-login").click()
-    for field in ("#password-new", "#password-confirm"):
-        page.locator(field).fill(f"{name}-chose-this-1")
-    page.locator("[type=submit]").click()
-    page.wait_for_url(re.compile(rf"^{room.url}/(hub|user)/.*"), timeout=PATIENCE)
-    context.set_default_timeout(PATIENCE)
-    page.close()
-    return context
 
 
 @pytest.fixture(scope="module")
 def anna(browser: Browser, room: Room) -> BrowserContext:
-    return come(browser, room, "anna")
+    return come(browser, room, "anna")[0]
 
 
 @pytest.fixture(scope="module")
 def ben(browser: Browser, room: Room) -> BrowserContext:
-    return come(browser, room, "ben")
+    return come(browser, room, "ben")[0]
 
 
 def open_labs(who: BrowserContext, room: Room, name: str) -> Page:
     """JupyterLab of somebody's seat, started if need be."""
-    page = who.new_page()
-    page.goto(f"{room.url}/hub/spawn", wait_until="commit")
-    page.wait_for_url(f"{room.url}/user/{name}/lab/**", timeout=PATIENCE)
-    expect(page.get_by_text(re.compile(r"Python 3 \(ipykernel\) \| Idle"))).to_be_visible(timeout=PATIENCE)
+    page = start_seat(who, room, name)
+    await_kernel(page)
     return page
 
 
@@ -121,20 +85,28 @@ def test_nobody_reaches_anothers_server(room: Room, anna: BrowserContext, ben: B
     assert anna.request.get(f"{room.url}/user/anna/api/contents").status == 200
 
 
-@pytest.mark.fault("Exposure", "somebody without a session asks the room's servers, at their own ports too", "each refuses")
-def test_no_port_of_a_room_answers_without_credentials(room: Room) -> None:
-    ports = {
-        port.laddr.port for process in on_record(room.settings.folder) for port in process.net_connections() if port.status == "LISTEN"
-    }
-    assert room.settings.ports["hub"] in ports
-    hub = f"http://127.0.0.1:{room.settings.ports['hub']}"
-    for path in ("/hub/api/users", "/hub/api/proxy", "/hub/metrics"):
-        assert request("GET", f"{hub}{path}", timeout=10).status_code == 403, path
-    seat = _port_of(room, "anna")
-    answer = request("GET", f"http://127.0.0.1:{seat}/user/anna/api/contents", timeout=10, allow_redirects=False)
-    assert answer.status_code in (302, 403)
-    admin = request("GET", f"{room.url}/services/keycloak/admin/realms", timeout=10, verify=str(room.ca))
-    assert admin.status_code == 401
+@pytest.mark.fault(
+    "Exposure",
+    "a process takes the place of a room's server or of a seat's JupyterLab that has ended, to get tokens and cookies",
+    "ports are asked by verified TLS alone; Hub and seats have sockets in folders that only their account may enter",
+)
+def test_no_port_of_a_room_speaks_http_without_tls(room: Room, anna: BrowserContext) -> None:
+    folder = room.settings.folder
+    listening = [port for process in belonging_to(folder) for port in process.net_connections() if port.status == "LISTEN"]
+    spoken = {port.laddr.port for port in listening if _speaks_http(port.laddr.port)}
+    # The portal's is no server's of the room: it lies behind a seat's JupyterLab.
+    assert spoken == {open_state_folder(folder / "seats" / "anna" / "lab").ports["portal"]}
+    assert {port.laddr.ip.removeprefix("::ffff:") for port in listening} == {"127.0.0.1"}
+    for server in (folder / "hub.sock", folder / "seats" / "anna" / "jupyter.sock"):
+        assert server.is_socket()
+        assert (server.stat().st_mode & 0o777, server.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+@pytest.mark.fault("Exposure", "somebody without a session asks a room's servers", "each refuses")
+def test_no_server_of_a_room_answers_without_credentials(room: Room) -> None:
+    for path in ("hub/api/users", "hub/api/proxy", "hub/metrics", "user/anna/api/contents", "services/keycloak/admin/realms"):
+        answer = request("GET", f"{room.url}/{path}", timeout=10, verify=str(room.ca), allow_redirects=False)
+        assert answer.status_code in (302, 401, 403), path
 
 
 def test_no_secret_of_a_room_is_on_a_command_line_or_in_a_seat(room: Room) -> None:
@@ -184,13 +156,46 @@ def test_a_seat_that_asks_for_help_reaches_the_instructor_and_nobody_else(room: 
     environment = psutil.Process(_leader(room, "seat-anna")).environ()
     asked = subprocess.run([*LABKIT, "help-me"], env=environment, capture_output=True, text=True, check=False)
     assert asked.returncode == 0, asked.stderr
-    seen = come(browser, room, "instructor").request.get(f"{room.url}/services/view/board.json")
+    seen = come(browser, room, "instructor")[0].request.get(f"{room.url}/services/view/board.json")
     assert seen.status == 200, seen.text()
     (anna,) = (seat for seat in seen.json()["seats"] if "help" in seat)
     assert (anna["name"], anna["running"]) == ("anna", True)
     assert ben.request.get(f"{room.url}/services/view/board.json").status == 403
     told = labkit("room", "view", "--json")
     assert [seat["name"] for seat in json.loads(told.stdout)["seats"] if "help" in seat] == ["anna"], told.stderr
+
+
+@pytest.mark.fault("Servers", "kill -9 of a seat's JupyterLab", "its person starts it again; files and the lab's servers are as they were")
+def test_a_killed_seat_starts_again_with_what_was_done(room: Room, anna: BrowserContext) -> None:
+    seats, before = room.settings.folder / "seats", _leader(room, "seat-anna")
+    note = seats / "anna" / "work" / "kept.txt"
+    note.write_text("mine")
+    servers = on_record(seats / "anna" / "lab")
+    psutil.Process(before).kill()
+    # Nobody answers in its place, and its person is led to a page from which it starts.
+    assert anna.request.get(f"{room.url}/user/anna/api/contents").status in (424, 503)
+    page = open_labs(anna, room, "anna")
+    page.close()
+    assert _leader(room, "seat-anna") != before
+    assert note.read_text() == "mine"
+    assert set(servers) <= set(on_record(seats / "anna" / "lab"))
+
+
+@pytest.mark.fault("Servers", "kill -9 of a seat's etcd", "`labkit status` names it; `labkit up` starts it again; its data is there")
+def test_a_killed_etcd_of_a_seat_comes_back_with_its_data(room: Room) -> None:
+    environment = psutil.Process(_leader(room, "seat-anna")).environ()
+    lab = Lab(Settings.open(environment))
+    lab.cluster.admin_kubectl("create", "namespace", "kept")
+    for process in session_of(lab.settings.folder, "etcd"):
+        process.kill()
+
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*LABKIT, *args], env=environment, capture_output=True, text=True, check=False)
+
+    assert run("status").returncode == 3
+    up = run("up")
+    assert up.returncode == 0, up.stderr
+    assert "namespace/kept" in lab.cluster.admin_kubectl("get", "namespaces", "-o", "name").output
 
 
 def test_people_are_added_and_removed_while_it_runs(room: Room) -> None:
@@ -201,6 +206,20 @@ def test_people_are_added_and_removed_while_it_runs(room: Room) -> None:
     assert removed.returncode == 0, removed.stderr
     assert (room.settings.folder / "seats" / "chris").is_dir()
     assert "chris" not in room.people.cards.read_text()
+
+
+@pytest.mark.fault("Servers", "kill -9 of a room's JupyterHub, then `labkit room down`", "no process of them is left; seats' files are")
+def test_down_leaves_no_process_also_when_the_hub_was_killed(room: Room, anna: BrowserContext) -> None:
+    assert belonging_to(room.settings.folder)
+    for process in session_of(room.settings.folder, "hub"):
+        process.kill()
+    down = labkit("room", "down")
+    assert down.returncode == 0, down.stderr
+    assert belonging_to(room.settings.folder) == []
+    assert (room.settings.folder / "seats" / "anna" / "work" / "00-start-here.ipynb").is_file()
+    up = labkit("room", "up", "--seats-are-not-separated")
+    assert up.returncode == 0, up.stderr
+    open_labs(anna, room, "anna").close()
 
 
 def test_a_room_can_be_moved_to_an_address_that_others_reach(room: Room) -> None:
@@ -226,7 +245,7 @@ def test_when_its_time_is_over_a_room_stops_every_seat_and_keeps_what_is_theirs(
     running = on_record(room.settings.folder)
     assert running
     (room.settings.folder / "deadline").write_text("0")
-    wait_for(lambda: not on_record(room.settings.folder) and not any(map(psutil.Process.is_running, running)))
+    wait_for(lambda: not belonging_to(room.settings.folder) and not any(map(psutil.Process.is_running, running)))
     with pytest.raises(requests.ConnectionError):
         request("GET", Room.open().url, timeout=10, verify=str(room.ca))
     assert note.read_text() == "mine"
@@ -243,7 +262,12 @@ def _leader(room: Room, server: str) -> int:
     return int(json.loads((room.settings.folder / "run" / f"{server}.json").read_text())["pid"])
 
 
-def _port_of(room: Room, name: str) -> int:
-    found = [c for process in session_of(room.settings.folder, f"seat-{name}") for c in process.net_connections() if c.status == "LISTEN"]
-    leader = _leader(room, f"seat-{name}")
-    return next(int(c.laddr.port) for c in psutil.Process(leader).net_connections() if c.status == "LISTEN" and c in found)
+def _speaks_http(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as asked:
+        asked.settimeout(10)
+        asked.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with suppress(OSError):
+            head = asked.recv(4096)
+            # What TLS servers say to those who speak none.
+            return head.startswith(b"HTTP/") and b" 400 " not in head
+    return False

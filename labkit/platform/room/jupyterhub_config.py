@@ -18,7 +18,9 @@ room = json.loads(Path("hub.json").read_text())
 realm = "services/keycloak/realms/room/protocol/openid-connect"
 
 # Hub, proxy and seats go on without each other: labkit starts the proxy, and a Hub that is started anew finds its seats where they were.
-c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{room['port']}"
+# Hub and seats listen on sockets that nobody else can listen on in their place; seats and services come to the Hub by the proxy, by HTTPS.
+c.JupyterHub.hub_bind_url = "http+unix://hub.sock"
+c.Spawner.hub_connect_url = room["here"]
 c.JupyterHub.bind_url = c.JupyterHub.public_url = f"{room['url']}/"
 c.JupyterHub.cleanup_servers = c.JupyterHub.cleanup_proxy = False
 c.JupyterHub.db_url = "sqlite:///hub.sqlite"
@@ -57,10 +59,12 @@ c.JupyterHub.allow_named_servers = False
 c.Spawner.start_timeout = c.Spawner.http_timeout = 300
 c.Spawner.default_url = "/lab/tree/00-start-here.ipynb"
 
+to_hub = {"ROOM_HUB_API": f"{room['here']}/hub/api", "SSL_CERT_FILE": room["ca"]}
 c.JupyterHub.services = [
     {
         "name": "idle-culler",
         "command": command("jupyterhub_idle_culler", f"--timeout={room['idle_seconds']}"),
+        "environment": to_hub,
         "display": False,
     },
     {
@@ -71,7 +75,7 @@ c.JupyterHub.services = [
     },
     {"name": "labkit", "api_token": room["api_token"], "display": False},
     # What seats say of their progress, and the page that instructors see it on.
-    service(Path("view").resolve(), random_port(), Certificates(Path(room["ca"]).parent).server("view")),
+    service(Path("view").resolve(), random_port(), Certificates(Path(room["ca"]).parent).server("view")) | {"environment": to_hub},
 ]
 c.JupyterHub.load_roles = [
     ROLE,
