@@ -80,7 +80,7 @@ fuzz: $(READY) ## give thousands of generated files to labkit and to the real pr
 	@.venv/bin/python -m pytest -p no:nbval --hypothesis-profile=fuzz --timeout=0 --hypothesis-show-statistics \
 	  $(or $(ONE),$(addprefix tests/integration/test_,differential.py odd_workshops.py schemas.py))
 
-test-room: $(READY) ## rehearse a room of two with labs 00 to 03, on real servers
+test-room: $(READY) ## 8 people at once in a room, labs 01 to 03 in JupyterLab (ROOM_PEOPLE=8); and a rehearsal of a room of two
 	@LABKIT_CLUSTER=local .venv/bin/labkit setup --ui
 	@.venv/bin/python -m pytest --durations=10 tests/room
 
