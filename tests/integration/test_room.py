@@ -172,8 +172,9 @@ def test_a_killed_seat_starts_again_with_what_was_done(room: Room, anna: Browser
     note.write_text("mine")
     servers = on_record(seats / "anna" / "lab")
     psutil.Process(before).kill()
-    # Nobody answers in its place, and its person is led to a page from which it starts.
+    # Nobody answers in its place; soon the Hub does, with a page from which it starts.
     assert anna.request.get(f"{room.url}/user/anna/api/contents").status in (424, 503)
+    wait_for(lambda: anna.request.get(f"{room.url}/user/anna/api/contents").status == 424)
     page = open_labs(anna, room, "anna")
     page.close()
     assert _leader(room, "seat-anna") != before

@@ -57,6 +57,8 @@ c.JupyterHub.spawner_class = "labkit.room.spawner.SeatSpawner"
 c.JupyterHub.allow_named_servers = False
 # The first start copies the labs and looks for the programs.
 c.Spawner.start_timeout = c.Spawner.http_timeout = 300
+# Until the Hub sees that a seat has ended, its person gets the proxy's 503 in place of a page that starts it again.
+c.Spawner.poll_interval = 5
 c.Spawner.default_url = "/lab/tree/00-start-here.ipynb"
 
 to_hub = {"ROOM_HUB_API": f"{room['here']}/hub/api", "SSL_CERT_FILE": room["ca"]}
