@@ -186,13 +186,14 @@ def test_a_killed_seat_starts_again_with_what_was_done(room: Room, anna: Browser
 def test_a_killed_etcd_of_a_seat_comes_back_with_its_data(room: Room) -> None:
     environment = psutil.Process(_leader(room, "seat-anna")).environ()
     lab = Lab(Settings.open(environment))
-    lab.cluster.admin_kubectl("create", "namespace", "kept")
-    for process in session_of(lab.settings.folder, "etcd"):
-        process.kill()
 
     def run(*args: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*LABKIT, *args], env=environment, capture_output=True, text=True, check=False)
 
+    assert run("up").returncode == 0
+    lab.cluster.admin_kubectl("create", "namespace", "kept")
+    for process in session_of(lab.settings.folder, "etcd"):
+        process.kill()
     assert run("status").returncode == 3
     up = run("up")
     assert up.returncode == 0, up.stderr

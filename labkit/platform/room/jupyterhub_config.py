@@ -61,7 +61,7 @@ c.Spawner.start_timeout = c.Spawner.http_timeout = 300
 c.Spawner.poll_interval = 5
 c.Spawner.default_url = "/lab/tree/00-start-here.ipynb"
 
-to_hub = {"ROOM_HUB_API": f"{room['here']}/hub/api", "SSL_CERT_FILE": room["ca"]}
+to_hub = {"ROOM_HUB_API": f"{room['here']}/hub/api", "SSL_CERT_FILE": room["ca"], "REQUESTS_CA_BUNDLE": room["ca"]}
 c.JupyterHub.services = [
     {
         "name": "idle-culler",
