@@ -240,8 +240,8 @@ def test_a_second_run_says_who_runs(tmp_path: Path) -> None:
     (tmp_path / "notebooks").mkdir(mode=0o700)
     (tmp_path / "notebooks" / "00-start-here.ipynb").touch()
     home = tmp_path / "build" / "run-home"
-    code = "import sys, pathlib; from labkit.course.runner import _alone\n"
-    code += "with _alone(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    input()"
+    code = "import sys, pathlib; from labkit.course.runner import alone\n"
+    code += "with alone(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    input()"
     with subprocess.Popen([sys.executable, "-c", code, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "held\n"
