@@ -126,7 +126,8 @@ class Lab(Displayed):
         to_write = None if offline_bundle is None or offline_bundle.exists() else offline_bundle
         if offline_bundle and not to_write:
             self.toolchain.unpack(offline_bundle, node_image.load if node_image else pass_over)
-        wanted = (*self.programs, "pages") if ui else self.programs
+        # Who packs programs for others may well have them in a room.
+        wanted = (*self.programs, *(["pages"] if ui else []), *(["room-proxy"] if to_write else []))
         self.toolchain.ensure(*wanted)
         if to_write:
             lock = self.settings.root / "requirements.lock"

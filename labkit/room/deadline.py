@@ -7,6 +7,7 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from ..common.environment import SERVER, listed
 from ..common.errors import RoomError
 from ..config.files import write_private
 from .seat import LABKIT
@@ -33,7 +34,7 @@ def _wait() -> None:
         if _FILE.exists() and time.time() >= float(_FILE.read_text()):
             _FILE.unlink()
             # In a session of its own, as the Hub and this process are among what it stops.
-            subprocess.Popen([*LABKIT, "room", "down"], start_new_session=True, stdin=subprocess.DEVNULL)
+            subprocess.Popen([*LABKIT, "room", "down"], env=listed((*SERVER, "LABKIT_*")), start_new_session=True, stdin=subprocess.DEVNULL)
             return
         time.sleep(_POLL_SECONDS)
 

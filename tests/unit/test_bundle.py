@@ -38,9 +38,10 @@ ANSWERS = {
     "kubectl": "Client Version: v1.37.1",
     "node": "v22.14.0",
 }
-DEFAULTS = "node_modules/@backstage/backend-defaults"
+DEFAULTS, PROXY = "node_modules/@backstage/backend-defaults", "node_modules/configurable-http-proxy"
 NPM = f"""if [ "$1" = run ]; then /bin/mkdir dist && echo pages > dist/index.html; exit; fi
 /bin/mkdir -p {DEFAULTS} node_modules/.bin && echo '{{"version": "0.18.0"}}' > {DEFAULTS}/package.json
+/bin/mkdir {PROXY} && echo '{{"version": "5.3.0"}}' > {PROXY}/package.json
 /bin/ln -s ../packages/backend node_modules/portal-backend"""
 
 
@@ -112,6 +113,7 @@ def test_a_bundle_brings_every_program_to_a_machine_that_has_nothing(bundle: Pat
         "node": ("22.14.0", "labs.tar.gz: PATH"),
         "backstage": ("0.18.0", "labs.tar.gz: the locked npm packages"),
         "pages": ("0.5.6", "labs.tar.gz: built here, with the locked npm packages"),
+        "room-proxy": ("5.3.0", "labs.tar.gz: the locked npm packages"),
     }
     assert all(program.path.is_relative_to(tmp_path / "student") for program in had.values())
     assert all(os.access(had[name].path, os.X_OK) for name in (*ANSWERS, "java"))
