@@ -175,7 +175,8 @@ def test_a_killed_seat_starts_again_with_what_was_done(room: Room, anna: Browser
     # Nobody answers in its place; soon the Hub does, with a page from which it starts.
     assert anna.request.get(f"{room.url}/user/anna/api/contents").status in (424, 503)
     wait_for(lambda: anna.request.get(f"{room.url}/user/anna/api/contents").status == 424)
-    page = open_labs(anna, room, "anna")
+    page = start_seat(anna, room, "anna")
+    expect(page.get_by_role("listitem", name="Name: kept.txt")).to_be_visible(timeout=PATIENCE)
     page.close()
     assert _leader(room, "seat-anna") != before
     assert note.read_text() == "mine"
