@@ -563,7 +563,7 @@ def test_an_interrupted_download_leaves_nothing_that_is_trusted(machine: Machine
 import dataclasses, json, pathlib, sys
 from labkit.toolchain import Toolchain, downloads
 from labkit.toolchain.pins import PINS
-downloads.PINNED = json.loads(sys.argv[3])
+downloads.PINNED, downloads._SILENCE_SECONDS = json.loads(sys.argv[3]), 600
 kubectl = dataclasses.replace(PINS["kubectl"], download=sys.argv[2])
 Toolchain(pathlib.Path(sys.argv[1]), pins={**PINS, "kubectl": kubectl}).ensure("kubectl")
 """
@@ -577,7 +577,7 @@ Toolchain(pathlib.Path(sys.argv[1]), pins={**PINS, "kubectl": kubectl}).ensure("
         assert site.reached.wait(20)
         setup.send_signal(ending)
         # Not only once the site counts as silent.
-        setup.wait(timeout=downloads._SILENCE_SECONDS / 2)
+        setup.wait(timeout=120)
     finally:
         setup.kill()
     assert Toolchain(machine.cache, machine.environ, machine.pins).find("kubectl") is None
