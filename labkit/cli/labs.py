@@ -43,14 +43,13 @@ def lab(args: Namespace) -> None:
     from ..course.copies import update
 
     root, lab = checkout(), open_lab()
-    # Of whoever has a seat in a room; the copy is in the seat then.
-    hub = {name: value for name, value in os.environ.items() if name.startswith("JUPYTERHUB_")}
+    seat = lab.settings.seat
     lab.setup()
     try:
         lab.setup(ui=True)
     except ToolchainError as error:
         print(f"{BAD} {error}\n  the labs work without these pages; labkit setup --ui tries again", file=sys.stderr)
-    work = (lab.settings.folder.parent if hub else root) / "work"
+    work = (seat or root) / "work"
     for line in update(root / "notebooks", work):
         print(line)
     # JupyterLab shows nothing outside of the copy, and there a lab's link to ../docs leads to docs.
@@ -70,12 +69,11 @@ def lab(args: Namespace) -> None:
     # Its address, to open by hand, it says at any level; the rest of what it says is of use to nobody here, unless it fails.
     # Said here, they count more than what is set for all of a machine.
     settings = [f"--ServerApp.root_dir={work}", f"--ServerApp.preferred_dir={work}", "--log-level=ERROR"]
-    if not hub:
-        settings += ["--LabApp.default_url=/lab/tree/00-start-here.ipynb", "-y", "--LabApp.log_level=ERROR"]
-        settings += ["--ServerApp.base_url=/"]
-    else:
+    if seat:
         # In the seat's folder nobody else can listen in its place, or see the learner's cookies.
-        settings += ["--ServerApp.sock=../jupyter.sock"]
+        settings.append("--ServerApp.sock=../jupyter.sock")
+    else:
+        settings += ["--LabApp.default_url=/lab/tree/00-start-here.ipynb", "-y", "--LabApp.log_level=ERROR", "--ServerApp.base_url=/"]
     settings.append("--ServerApp.ip=localhost")
     if os.geteuid() == 0:
         # Jupyter refuses to run as root unless told; in a container root is often all there is.
@@ -90,8 +88,11 @@ def lab(args: Namespace) -> None:
     settings.append(f"--ServerApp.jpserver_extensions={enabled}")
     # What the learner makes there is theirs to share or not.
     os.umask(args.umask)
-    env = {**with_jupyter_of_its_own(lab.settings.state.jupyter), "JUPYTER_CONFIG_PATH": str(_JUPYTER_SETTINGS), **hub}
-    command = [sys.executable, "-P", "-m", "labkit.room.jupyter"] if hub else [str(programs / "jupyter"), "lab"]
+    env = {**with_jupyter_of_its_own(lab.settings.state.jupyter), "JUPYTER_CONFIG_PATH": str(_JUPYTER_SETTINGS)}
+    command = [str(programs / "jupyter"), "lab"]
+    if seat:
+        env |= {name: value for name, value in os.environ.items() if name.startswith("JUPYTERHUB_")}
+        command = [sys.executable, "-P", "-m", "labkit.room.jupyter"]
     os.execve(command[0], [*command, *settings], env)
 
 
@@ -219,7 +220,7 @@ def run(args: Namespace) -> None:
 
     names = [named(name).name for name in args.labs]
     # Seats share one checkout, which is none of theirs.
-    output = (Settings.load().folder.parent if "LABKIT_ROOM_VIEW" in os.environ else checkout()) / "build" / "labs"
+    output = (Settings.load().seat or checkout()) / "build" / "labs"
     result = run(names, output)
     page = output / "index.html"
     shown = page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page

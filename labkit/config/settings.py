@@ -45,6 +45,7 @@ class Settings:
         ports: Port numbers by the names in `PORTS`.
         hosted: The Keycloak that one already has; None when the lab starts its own.
         portal_proxied: The portal's address for browsers that come through a proxy; empty without one.
+        seat: The folder of the seat that this is the lab of; None outside of a room.
         context: Empty when none is named, as is ``kind_image`` for labkit's pinned one.
         opened: Whether the state folder is open for use: what only looks makes nothing in it.
     """
@@ -58,6 +59,7 @@ class Settings:
     oidc: OidcStyle = "structured"
     portal_keeps: PortalToken = "memory"
     portal_proxied: str = ""
+    seat: Path | None = None
     hosted: Hosted | None = None
     cluster: ClusterChoice = "local"
     secrets: SecretsChoice = "auto"
@@ -91,6 +93,7 @@ class Settings:
             oidc=one_of(OidcStyle, "LABKIT_OIDC", env),
             portal_keeps=one_of(PortalToken, "LABKIT_PORTAL_TOKEN", env),
             portal_proxied=behind_proxy(env.get("LABKIT_PORTAL_URL", "")),
+            seat=folder.parent if env.get("LABKIT_ROOM_VIEW") else None,
             hosted=hosted,
             cluster=one_of(ClusterChoice, "LABKIT_CLUSTER", {**kept, **env}),
             secrets=one_of(SecretsChoice, "LABKIT_SECRETS", env),

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -176,7 +176,7 @@ def rehearse(count: int, labs: Sequence[str]) -> Rehearsal:
         shutil.rmtree(folder, ignore_errors=True)
         # Beside a room of people, whose own ports and variables are not meant.
         facts = open_state_folder(folder, environ={}, free_ports=True)
-        room = Room(replace(outer, folder=folder, folder_id=facts.id, ports=facts.ports, hosted=None, opened=True))
+        room = Room.of(outer, folder, facts)
         room.idle_seconds = _A_DAY_SECONDS
         try:
             found = _Seats(room, labs).run(count)

@@ -27,7 +27,7 @@ from ..common.platform_folder import OWN, find
 from ..common.waiting import together
 from ..config.files import read_state, write_private
 from ..config.settings import Settings
-from ..config.state_folder import open_state_folder, read_facts
+from ..config.state_folder import Facts, open_state_folder, read_facts
 from ..identity.local import LocalKeycloak
 from ..identity.realm import Realm
 from ..lab import NEEDED_PROGRAMS
@@ -85,7 +85,12 @@ class Room:
         folder = outer.state.room
         environ = listed(("LABKIT_ROOM_PORT",))
         facts = read_facts(folder, environ) if to_look else open_state_folder(folder, environ=environ)
-        return cls(replace(outer, folder=folder, folder_id=facts.id, ports=facts.ports, hosted=None, opened=not to_look), address)
+        return cls.of(outer, folder, facts, address, opened=not to_look)
+
+    @classmethod
+    def of(cls, outer: Settings, folder: Path, facts: Facts, address: str = "", *, opened: bool = True) -> Room:
+        """The room in a state folder beside the lab's, of which the facts are given."""
+        return cls(replace(outer, folder=folder, folder_id=facts.id, ports=facts.ports, hosted=None, opened=opened), address)
 
     @cached_property
     def url(self) -> str:

@@ -85,8 +85,11 @@ def test_jupyterlab_is_started_with_settings_of_the_labs(tmp_path: Path, monkeyp
     monkeypatch.setattr(Lab, "setup", lambda *_, **__: None)
     monkeypatch.setattr(Toolchain, "ensure", lambda self, *_: {"kubectl": self.find("kubectl")})
     monkeypatch.setattr("os.execve", execve)
+    # In a terminal of somebody's JupyterHub: it is no room of labkit's, and this JupyterLab none of its servers.
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "of-another-hub")
     main(["lab"])
     ((argv, env),) = started
+    assert "JUPYTERHUB_API_TOKEN" not in env
     assert {name for name, value in env.items() if str(tmp_path / "own") in value} == set()
     # Read by the server itself: what it would go by.
     shown = subprocess.run([*argv, "--show-config-json"], capture_output=True, text=True, env=env, timeout=120, check=True, cwd=tmp_path)
