@@ -106,7 +106,7 @@ ADMIN = DEMO.user("user-admin")
 
 
 def test_with_the_published_secrets_another_account_is_anybody(demo: Lab) -> None:
-    """Said in docs/instructor.md and in lab 01; here so that it stays true."""
+    """Said in docs/operator.md and in lab 01; here so that it stays true."""
     for client in (KUBE, PORTAL):
         assert "id_token" in another_account_asks(demo, ADMIN, client)
 

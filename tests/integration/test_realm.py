@@ -422,8 +422,8 @@ CLAIM = """
 
 
 def test_a_claim_is_added_by_realm_yaml_alone(keycloak_admin: AdminSource, idle_lab: Lab, tmp_path: Path) -> None:
-    """The mapper is the one that docs/instructor.md shows."""
-    assert CLAIM in (Path(__file__).parents[2] / "docs" / "instructor.md").read_text()
+    """The mapper is the one that docs/workshop.md shows."""
+    assert CLAIM in (Path(__file__).parents[2] / "docs" / "workshop.md").read_text()
     text = (OWN / "realm.yaml").read_text().replace("realm: myrealm ", "realm: claims ")
     (tmp_path / "realm.yaml").write_text(text.replace("    protocolMappers:", f"    protocolMappers:{CLAIM.rstrip()}", 1))
     lab = Lab(replace(idle_lab.settings, workshop_folder=tmp_path))

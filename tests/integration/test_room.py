@@ -129,6 +129,10 @@ def test_a_killed_server_is_mended_and_seats_run_on(room: Room, anna: BrowserCon
     for process in session_of(room.settings.folder, server):
         process.kill()
     assert labkit("room", "status").returncode == 3
+    if server == "hub":
+        answer = anna.request.get(f"{room.url}/hub/home")
+        assert answer.status == 503
+        assert "<code>labkit room up</code>" in answer.text()
     mended = labkit("room", "up", "--seats-are-not-separated")
     assert mended.returncode == 0, mended.stderr
     assert _leader(room, "seat-anna") == seat

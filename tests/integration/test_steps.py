@@ -274,8 +274,8 @@ def test_a_lab_that_is_reset_takes_back_its_own_steps_alone_and_whoever_comes_la
     assert set(WHOLE) <= {report.step for report in reports}
 
 
-def test_the_lab_that_the_instructors_guide_shows_is_one_like_the_others(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    guide = (find_root() / "docs" / "instructor.md").read_text()
+def test_the_lab_that_the_guide_shows_is_one_like_the_others(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (find_root() / "docs" / "workshop.md").read_text()
     (example,) = re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
     (tmp_path / "lab_10_quota.py").write_text(example)
     monkeypatch.setattr(steps, "__path__", [*steps.__path__, str(tmp_path)])

@@ -13,6 +13,8 @@ const proxy = new ConfigurableProxy({
   // Who is asked by HTTPS, Keycloak, is verified.
   clientSsl: { ca: readFileSync(authority) },
   xfwd: true,
+  // What people read where nothing answers: error.html.
+  errorPath: import.meta.dirname,
 });
 
 // Who comes by another name may be a page elsewhere, whose own name leads here. Keycloak's own realm is labkit's alone, which asks it directly.
