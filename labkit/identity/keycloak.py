@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from keycloak import KeycloakAdmin
     from keycloak.exceptions import KeycloakError
 
-_TIMEOUT_SECONDS = 30
-_ADMIN_SECONDS = 90
+_LOOK_SECONDS, _CHANGE_SECONDS = 30, 90
+"""Passwords are hashed for what is posted: with many people at once, each waits for the others."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Keycloak(ABC):
                 realm_name=who.realm,
                 user_realm_name=who.realm,
                 verify=str(self.ca),
-                timeout=_ADMIN_SECONDS,
+                timeout=_CHANGE_SECONDS,
                 # python-keycloak repeats even a POST that took too long, and the repetition then collides with the first.
                 max_retries=0,
             )
@@ -212,7 +212,8 @@ class Keycloak(ABC):
         try:
             # Not sent on to wherever it says: what is posted are passwords.
             ca = str(self.ca) if self.ca else None
-            return self._session.request(method, url, data=fields, timeout=_TIMEOUT_SECONDS, allow_redirects=False, verify=ca)
+            seconds = _CHANGE_SECONDS if fields else _LOOK_SECONDS
+            return self._session.request(method, url, data=fields, timeout=seconds, allow_redirects=False, verify=ca)
         except requests.RequestException as error:
             raise self.unreachable(error) from None
 

@@ -54,7 +54,12 @@ class RoomKeycloak(LocalKeycloak):
         self._known_as = url
 
     def _names(self) -> tuple[str, ...]:
-        return (f"--hostname={self._known_as}/services/keycloak", "--hostname-backchannel-dynamic=true")
+        return (
+            f"--hostname={self._known_as}/services/keycloak",
+            "--hostname-backchannel-dynamic=true",
+            # Else whoever signs in twice at a time, by a cell and by a browser, is refused as by a wrong password.
+            "--spi-brute-force-protector--default-brute-force-detector--allow-concurrent-requests=true",
+        )
 
 
 class Room:

@@ -22,6 +22,9 @@ ADMINISTRATOR = "seat"
 _RIGHTS = ("manage-users", "manage-clients")
 """What a workshop's objects take. Who may manage a realm itself may have Keycloak read files and call other servers."""
 
+_HASHING = "hashAlgorithm(pbkdf2-sha256) and hashIterations(1)"
+"""A workshop's passwords are published, or random and long: hashing them slowly guards nothing, and many at once wait for it."""
+
 _MARK = "labkit.seat"
 
 
@@ -67,8 +70,8 @@ def prepare_seat(keycloak: Keycloak, name: str) -> str:
         admin = keycloak.admin()
         if not _is_there(admin, name):
             # Its keys are given: Keycloak itself takes seconds for them.
-            realm = {"realm": name, "enabled": True, "bruteForceProtected": True, "attributes": {_MARK: "true"}, "components": new_keys()}
-            admin.create_realm(realm)
+            realm = {"realm": name, "enabled": True, "bruteForceProtected": True, "passwordPolicy": _HASHING}
+            admin.create_realm({**realm, "attributes": {_MARK: "true"}, "components": new_keys()})
         admin.change_current_realm(name)
         client = admin.get_client_id(ADMINISTRATOR) or admin.create_client(_administrator())
         account, management = admin.get_client_service_account_user(client)["id"], str(admin.get_client_id("realm-management"))

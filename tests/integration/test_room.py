@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import secrets
 import socket
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import psutil
@@ -153,6 +155,32 @@ def test_a_room_answers_by_its_own_names_and_keeps_keycloaks_own_realm_to_itself
         assert elsewhere.status_code == 404
     for path in ("realms/master", "admin/realms/master", "realms/%6daster/account", "realms/master;a=b/account", "admin/master/console/"):
         assert request("GET", f"{room.url}/services/keycloak/{path}", timeout=10, verify=str(room.ca)).status_code == 404, path
+
+
+def test_a_proxy_keeps_connections_longer_than_clients_do(room: Room) -> None:
+    """Node's clients, such as the portal, drop one after 5 seconds; one that the proxy drops just then fails a sign-in."""
+    answer = request("GET", f"{room.url}/hub/api/", timeout=30, verify=str(room.ca))
+    assert answer.headers["Keep-Alive"] == "timeout=75"
+
+
+def test_somebody_signs_in_several_times_at_once(room: Room) -> None:
+    """By cells and by a browser; where it guards passwords, Keycloak by itself lets one in and refuses the others."""
+    admin = room.keycloak.admin()
+    admin.change_current_realm("anna")
+    password = secrets.token_urlsafe()
+    profile = {"firstName": "twice", "lastName": "twice", "email": "twice@example.com"}
+    credentials = [{"type": "password", "value": password}]
+    user = admin.create_user({"username": "twice", "enabled": True, **profile, "credentials": credentials})
+    client = admin.create_client({"clientId": "twice", "publicClient": True, "directAccessGrantsEnabled": True})
+    url = f"{room.keycloak.url}/realms/anna/protocol/openid-connect/token"
+    fields = {"grant_type": "password", "client_id": "twice", "username": "twice", "password": password}
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            asked = pool.map(lambda _: room.keycloak.post(url, fields), range(16))
+            assert {answer.status_code for answer in asked} == {200}
+    finally:
+        admin.delete_user(user)
+        admin.delete_client(client)
 
 
 def test_a_seat_that_asks_for_help_reaches_the_instructor_and_nobody_else(room: Room, browser: Browser, ben: BrowserContext) -> None:

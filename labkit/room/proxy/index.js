@@ -13,6 +13,8 @@ const proxy = new ConfigurableProxy({
   // Who is asked by HTTPS, Keycloak, is verified.
   clientSsl: { ca: readFileSync(authority) },
   xfwd: true,
+  // Longer than any client keeps a connection: one that is closed while a client takes it up again fails that request.
+  keepAliveTimeout: 75_000,
   // What people read where nothing answers: error.html.
   errorPath: import.meta.dirname,
 });
