@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from ..common.display import BAD, OK
+from ..common.errors import RoomError
 from .command import JSON, argument, flag, no_such, show, verb, working
 from .labs import named
 
@@ -38,6 +39,7 @@ _NEXT = """\
 def room(args: Namespace) -> int:
     """Run a room: JupyterHub for several people, each with labs of their own. up is safe to repeat, and mends what has ended."""
     from ..room.deadline import set_deadline
+    from ..room.limits import lacking
     from ..room.room import Room
 
     if args.action == "rehearse":
@@ -50,6 +52,8 @@ def room(args: Namespace) -> int:
     elif args.action == "up":
         opened.up(names, separated=not args.seats_are_not_separated)
         people = opened.people
+        if not args.seats_are_not_separated and (lack := lacking()):
+            print(f"! {RoomError(lack)}")
         print(opened.status(), _NEXT.format(ok=OK, url=opened.url, passwords=people.passwords, cards=people.cards, ca=opened.ca), sep="\n")
     elif args.action == "view":
         show(args, found := opened.view(), found.value())

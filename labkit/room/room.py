@@ -33,12 +33,13 @@ from ..identity.realm import Realm
 from ..lab import NEEDED_PROGRAMS
 from ..servers.certificates import Certificates
 from ..servers.processes import Processes, Server
-from ..servers.status import LabStatus
+from ..servers.status import LabStatus, ServerStatus
 from ..toolchain import Toolchain
 from ..workshop.files import read
 from ..workshop.workshop import RealmSpec, Workshop
 from .board import Board
 from .kept import Seats
+from .limits import lacking
 from .people import People
 from .seat import Seat, make_account, require_running
 from .seats import open_programs, prepare_seat
@@ -196,6 +197,7 @@ class Room:
         with self.processes.lock():
             # First the Hub, which starts seats.
             stopped = ["hub"] if self.processes.stop("hub") else []
+            seats: list[Seat] = []
             try:
                 if self._facts_file.exists():
                     seats = [self.seat(name) for name in self.people.names()]
@@ -204,6 +206,8 @@ class Room:
             finally:
                 # Also where a file of the room's is damaged.
                 stopped += self.processes.stop_all()
+                for seat in seats:
+                    seat.end()
             return stopped
 
     def status(self) -> LabStatus:
@@ -211,7 +215,13 @@ class Room:
         addresses = {"keycloak": f"{self.url}/services/keycloak", "proxy": self.url, "hub": f"{self.url}/hub/"}
         seats = [name for name in self.processes.names() if name.startswith("seat-")]
         every = {**addresses, **{name: f"{self.url}/user/{name.removeprefix('seat-')}/" for name in seats}}
-        return LabStatus(self.settings.folder, tuple(self.processes.status(name, address) for name, address in every.items()))
+        return LabStatus(self.settings.folder, tuple(self._status(name, address) for name, address in every.items()))
+
+    def _status(self, name: str, address: str) -> ServerStatus:
+        found, seat = self.processes.status(name, address), name.removeprefix("seat-")
+        limits = self.seat(seat).limits if seat != name else None
+        killed = limits.killed() if limits else 0
+        return replace(found, reason=f"{found.text}; programs that its memory limit ended: {killed}") if killed else found
 
     def view(self) -> Board:
         """Tell how far each seat is, as the instructor's page does."""
@@ -274,6 +284,7 @@ class Room:
             "ca": str(self.ca),
             "idle_seconds": self.idle_seconds,
             "accounts": separated,
+            "limited": separated and lacking() is None,
             "seats": str(self._seats),
             "cache": str(self.settings.cache),
         }

@@ -16,6 +16,7 @@ from typing import Any
 from ..common.environment import EVERYBODY, listed
 from ..common.errors import RoomError
 from ..common.ownership import make_private
+from .limits import PROCESSES, Limits
 from .seats import seat_environment
 
 NAME = re.compile(r"[a-z][a-z0-9-]{2,19}")
@@ -25,7 +26,6 @@ RESERVED = ("master", "room", "instructor")
 """Realms that are no seat's, and whom each room has."""
 
 LABKIT = (sys.executable, "-P", "-m", "labkit")
-_MOST_PROCESSES = 4096
 
 
 @dataclass(frozen=True)
@@ -78,17 +78,29 @@ class Seat:
     def enter(self) -> Callable[[], None]:
         """What a new process calls before it runs a program: it becomes the seat's account, with limits."""
         who = pwd.getpwnam(self.account) if self.account else None
+        # By the last of these files the kernel, when the machine's own memory ends, takes a seat's process first and not the room's.
+        files = {**dict.fromkeys(self.limits.make(), b"0"), Path("/proc/self/oom_score_adj"): b"500"} if self.limits else {}
 
         def become() -> None:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            for file, content in files.items():
+                opened = os.open(file, os.O_WRONLY)
+                os.write(opened, content)
+                os.close(opened)
             if who:
-                resource.setrlimit(resource.RLIMIT_NPROC, (_MOST_PROCESSES, _MOST_PROCESSES))
+                if not files:
+                    resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
                 os.initgroups(who.pw_name, who.pw_gid)
                 os.setgid(who.pw_gid)
                 os.setuid(who.pw_uid)
                 os.chdir(who.pw_dir)
 
         return become
+
+    @property
+    def limits(self) -> Limits | None:
+        """What it may take; None where nobody is limited."""
+        return Limits(self.account) if self.account and self.room.get("limited") else None
 
     def run(self, *command: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """Run a program as it, to its end, with ``given`` as its standard input."""
@@ -102,6 +114,11 @@ class Seat:
         for home in (self.folder / "lab", self.folder / "build" / "run-home"):
             if home.is_dir():
                 self.run("/usr/bin/env", f"LABKIT_HOME={home}", *LABKIT, "down")
+
+    def end(self) -> None:
+        """Kill what goes on in it for all that; without limits nothing is known of it."""
+        if self.limits:
+            self.limits.end()
 
 
 def make_account(name: str, room: str) -> None:

@@ -71,6 +71,7 @@ class SeatSpawner(LocalProcessSpawner):  # type: ignore[misc] # jupyterhub has n
         """Stop the lab's servers, then JupyterLab; what the learner did stays."""
         await asyncio.to_thread(self.seat.down)
         await super().stop(now)
+        await asyncio.to_thread(self.seat.end)
         self._record.unlink(missing_ok=True)
 
     @property

@@ -27,7 +27,7 @@ class ServerStatus:
     Attributes:
         address: Where it answers; empty when it does not run.
         pid: Of a process of this lab's.
-        reason: Why its state is unknown.
+        reason: What is said in place of the state, such as why it is unknown.
     """
 
     name: str
@@ -49,7 +49,7 @@ class ServerStatus:
 
     @property
     def text(self) -> str:
-        """The state in words; in place of an unknown one, the reason."""
+        """The state in words, or the reason."""
         return self.reason or self.state
 
 

@@ -8,13 +8,16 @@ import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from labkit.cli import main
 from labkit.common.errors import RoomError, SettingsError
 from labkit.common.platform_folder import OWN
 from labkit.room.deadline import set_deadline
+from labkit.room.limits import Limits, lacking
 from labkit.room.room import Room
 from labkit.servers.processes import Server
 from labkit.workshop.fields import faults
@@ -51,6 +54,29 @@ try:
     make_account("anna", "another-room")
 except RoomError as error:
     print(error.problem.id)
+"""
+
+_LIMITED = """
+import subprocess, sys, time
+from labkit.room import limits
+from labkit.room.seat import Seat, make_account
+limits.MOST |= {name: 64 * 2**20 for name, most in limits.MOST.items() if "memory" in name and most} | {"pids.max": 40}
+here = {"url": "https://localhost:8000", "here": "https://localhost:8000"}
+room = {"accounts": True, "limited": True, "seats": "", "ca": "", "cache": "/nowhere", **here}
+def goes_on():
+    return int(subprocess.run(["pgrep", "--full", "--count", hog.account], capture_output=True, text=True).stdout)
+for name in sys.argv[1:]:
+    make_account(name, "this-room")
+hog, other = (Seat.of(room, name) for name in sys.argv[1:])
+print(hog.limits.killed(), hog.run("/bin/sh", "-c", "head -c 200M /dev/zero | tail").returncode, hog.limits.killed())
+# Each of a hundred goes on, also when what started it has ended.
+print("fork" in hog.run("/bin/sh", "-c", "for i in $(seq 100); do (while :; do :; done) >/dev/null 2>&1 & done", hog.account).stderr)
+print(0 < goes_on() <= 40)
+began = time.monotonic()
+print(other.run("/bin/true").returncode, time.monotonic() - began < 10, other.limits.killed())
+for seat in (hog, other):
+    seat.end()
+print(goes_on(), [folder for folder in hog.limits._folders() if folder.exists()])
 """
 
 
@@ -124,12 +150,63 @@ def test_labkit_can_plan_the_realm_of_a_room() -> None:
     "the system refuses: each seat has an account, and what the room puts there it writes as that account",
 )
 def test_each_seat_has_an_account_of_its_own(tmp_path: Path) -> None:
-    if os.geteuid() != 0 or not shutil.which("useradd") or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
-        pytest.skip("accounts can't be tried without root and mount namespaces")
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
     ca = tmp_path / "ca.crt"
     ca.write_text("-----BEGIN CERTIFICATE-----\n")
-    namespace = ("unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", _WITH_OWN_ACCOUNTS, str(tmp_path))
-    done = subprocess.run([*namespace, sys.executable, "-P", "-c", _TWO_SEATS, str(ca)], capture_output=True, text=True, check=False)
+    done = _with_accounts(tmp_path, _TWO_SEATS, str(ca))
     assert done.stdout.split() == ["of-anna", "1", "2", "1", "labkit-anna", "1", "True", "0", "account-of-another"], done.stderr
+
+
+@pytest.mark.fault(
+    "Room",
+    "a seat asks for all memory, or starts processes without end",
+    "the kernel ends what asks for more than the seat's limit; other seats go on, and nothing of that seat outlives it",
+)
+def test_a_seat_that_takes_too_much_is_ended_and_others_go_on(tmp_path: Path) -> None:
+    if lack := lacking():
+        pytest.skip(lack.why)
+    # Control groups are the whole machine's, and so of other runs of this test too.
+    done = _with_accounts(tmp_path, _LIMITED, f"hog-{os.getpid()}", f"other-{os.getpid()}")
+    assert done.stdout.split("\n") == ["0 137 1", "True", "True", "0 True 0", "0 []", ""], done.stderr
+
+
+def test_limits_are_those_of_either_version_of_control_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 2 by a folder that stands for the kernel's; the test before this one asks the kernel, whichever version it has."""
+    mount = SimpleNamespace(mountpoint=str(tmp_path), fstype="cgroup2", opts="rw")
+    monkeypatch.setattr(psutil, "disk_partitions", lambda **_: [mount])
+    group = tmp_path / "labkit-anna"
+    group.mkdir()
+    for file in (group / "memory.max", group / "memory.swap.max", group / "pids.max", tmp_path / "cgroup.subtree_control"):
+        file.touch()
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+    (group / "memory.events").write_text("max 7\noom 3\noom_kill 2\noom_group_kill 0\n")
+    assert Limits("labkit-anna").make() == [group / "cgroup.procs"]
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
+    assert [(group / name).read_text() for name in ("memory.max", "memory.swap.max", "pids.max")] == [str(3 * 2**30), "0", "1024"]
+    assert Limits("labkit-anna").killed() == 2
+
+
+@pytest.mark.fault(
+    "Room",
+    "root starts a room where no control groups can be made",
+    "`labkit room up` says what that means; seats are limited in processes",
+)
+@pytest.mark.parametrize("fstype", ["cgroup2", "tmpfs"])
+def test_that_seats_cant_be_limited_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fstype: str) -> None:
+    mount = SimpleNamespace(mountpoint=str(tmp_path), fstype=fstype, opts="ro")
+    monkeypatch.setattr(psutil, "disk_partitions", lambda **_: [mount])
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids\n")
+    (tmp_path / "cgroup.subtree_control").mkdir()
+    found = lacking()
+    assert found
+    assert found.id == "seats-not-limited"
+    assert "1024 processes" in found.why
+
+
+def _with_accounts(folder: Path, script: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run Python as root where accounts are made for it alone."""
+    if os.geteuid() != 0 or not shutil.which("useradd") or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
+        pytest.skip("accounts can't be tried without root and mount namespaces")
+    for each in (folder, *list(folder.parents)[:2]):
+        each.chmod(0o755)
+    namespace = ("unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", _WITH_OWN_ACCOUNTS, str(folder))
+    return subprocess.run([*namespace, sys.executable, "-P", "-c", script, *args], capture_output=True, text=True, check=False)

@@ -1,0 +1,103 @@
+"""What a seat may take of this machine: all that it runs is in a control group of its own, which no process of it can leave.
+
+The kernel has two versions of them: https://docs.kernel.org/admin-guide/cgroup-v2.html, and cgroup-v1 beside it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from ..common.problems import Problem, problem
+
+PROCESSES = 1024
+"""Threads count too; a seat has some 300 at most, in lab 07."""
+
+_BYTES = 3 * 2**30
+"""Half more than a seat takes at most, in lab 07."""
+
+MOST = {
+    "memory.max": _BYTES,
+    "memory.swap.max": 0,
+    # The same in version 1, where the second is memory and swap together.
+    "memory.limit_in_bytes": _BYTES,
+    "memory.memsw.limit_in_bytes": _BYTES,
+    "pids.max": PROCESSES,
+}
+"""The limits by the kernel's files. Processors need none: busy groups get the same share each."""
+
+_CONTROLLERS = ("memory", "pids", "cpu")
+_END_SECONDS = 10
+
+
+class Limits:
+    """The control group of an account; it is a folder in version 2, and one per controller in version 1."""
+
+    def __init__(self, account: str) -> None:
+        self._account = account
+
+    def make(self) -> list[Path]:
+        """Make it, or mend it; returns the files that take a process in. Raises OSError where there can be none."""
+        folders = self._folders()
+        for folder in folders:
+            if (below := folder.parent / "cgroup.subtree_control").exists():
+                below.write_text(" ".join(f"+{controller}" for controller in _CONTROLLERS))
+            folder.mkdir(exist_ok=True)
+            for name, most in MOST.items():
+                if (folder / name).exists():
+                    (folder / name).write_text(str(most))
+        return [folder / "cgroup.procs" for folder in folders]
+
+    def killed(self) -> int:
+        """How many of its processes the kernel has killed since it was made, as there was no memory left for them."""
+        files = [folder / name for folder in self._folders() for name in ("memory.events", "memory.oom_control")]
+        counts = [re.search(r"^oom_kill (\d+)", file.read_text(), re.MULTILINE) for file in files if file.exists()]
+        return sum(int(count[1]) for count in counts if count)
+
+    def end(self) -> None:
+        """Kill all that is left in it, and remove it."""
+        folders, until = [folder for folder in self._folders() if folder.exists()], time.monotonic() + _END_SECONDS
+        for file in (folder / "pids.max" for folder in folders):
+            if file.exists():
+                # What is killed can't start anything meanwhile.
+                file.write_text("0")
+        for folder in folders:
+            while (left := (folder / "cgroup.procs").read_text().split()) and time.monotonic() < until:
+                for pid in map(int, left):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                time.sleep(0.05)
+            with suppress(OSError):
+                folder.rmdir()
+
+    def _folders(self) -> list[Path]:
+        return list(dict.fromkeys(_root(controller) / self._account for controller in _CONTROLLERS))
+
+
+def lacking() -> Problem | None:
+    """Why seats can't be limited here; None where they can."""
+    tried = Limits(f"labkit-room-{os.getpid()}")
+    try:
+        tried.make()
+        tried.end()
+    except OSError as error:
+        return problem("seats-not-limited", reason=error, processes=PROCESSES)
+    return None
+
+
+def _root(controller: str) -> Path:
+    """Where the groups of a controller are; raises OSError where there are none."""
+    for mount in psutil.disk_partitions(all=True):
+        root = Path(mount.mountpoint)
+        if mount.fstype == "cgroup" and controller in mount.opts.split(","):
+            return root
+        if mount.fstype == "cgroup2" and controller in (root / "cgroup.controllers").read_text().split():
+            return root
+    raise FileNotFoundError(errno.ENOENT, "this system has no control groups", controller)
