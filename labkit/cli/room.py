@@ -6,18 +6,23 @@ import sys
 from argparse import Namespace
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..common.display import BAD, OK
 from ..common.errors import RoomError
 from .command import JSON, argument, flag, no_such, show, verb, working
 from .labs import named
 
+if TYPE_CHECKING:
+    from ..room.room import Room
+
 _NEXT = """\
 {ok} up at {url}
   people and their one-time passwords   {passwords}
   the same as cards to print            {cards}
   how far each seat is                  {url}/services/view/, or labkit room view
-  what people's browsers have to trust  {ca} (give them this file, to import as an authority for websites)
+  what people's browsers have to trust  {trust}
   end it                                labkit room down"""
 
 
@@ -33,6 +38,13 @@ _NEXT = """\
     argument(
         "--address", default="", help="up: this machine's name or number for people on other machines; without, nobody else reaches it"
     ),
+    argument(
+        "--certificate",
+        default="",
+        metavar="FILE",
+        help="up: a certificate for that address (PEM, followed by those that vouch for it), in place of one of the room's own authority",
+    ),
+    argument("--key", default="", metavar="FILE", help="up: the certificate's key"),
     flag("--seats-are-not-separated", "up: all seats run as you, so whoever has one can read and change the others; for colleagues"),
     JSON,
 )
@@ -41,10 +53,14 @@ def room(args: Namespace) -> int:
     from ..room.deadline import set_deadline
     from ..room.limits import lacking
     from ..room.room import Room
+    from ..servers.certificates import Pair
 
     if args.action == "rehearse":
         return _rehearse(args)
-    opened = Room.open(args.address, to_look=args.action in ("status", "down", "view"))
+    if bool(args.certificate) != bool(args.key):
+        raise RoomError("certificate-without-key")
+    given = Pair(Path(args.certificate).absolute(), Path(args.key).absolute()) if args.key else None
+    opened = Room.open(args.address, given, to_look=args.action in ("status", "down", "view"))
     names = [f"learner-{i + 1}" for text in args.names[:1] if text.isdecimal() for i in range(int(text))] or args.names
     if args.action == "deadline":
         ends = set_deadline(opened.settings.folder, " ".join(args.names), datetime.now())
@@ -54,7 +70,11 @@ def room(args: Namespace) -> int:
         people = opened.people
         if not args.seats_are_not_separated and (lack := lacking()):
             print(f"! {RoomError(lack)}")
-        print(opened.status(), _NEXT.format(ok=OK, url=opened.url, passwords=people.passwords, cards=people.cards, ca=opened.ca), sep="\n")
+        print(
+            opened.status(),
+            _NEXT.format(ok=OK, url=opened.url, passwords=people.passwords, cards=people.cards, trust=_trust(opened)),
+            sep="\n",
+        )
     elif args.action == "view":
         show(args, found := opened.view(), found.value())
     elif args.action == "down":
@@ -66,10 +86,16 @@ def room(args: Namespace) -> int:
             print(f"{OK} {name} can't sign in any more; what was theirs stays: {opened.remove(name)}")
     else:
         status = opened.status()
-        trust = f"people come to {opened.url}, and their browsers have to trust {opened.ca}" if status.is_up else ""
+        trust = f"people come to {opened.url}, and their browsers have to trust {_trust(opened)}" if status.is_up else ""
         show(args, f"{status}\n{trust}", {"home": str(status.folder), "url": opened.url, **asdict(status)})
         return 0 if status.is_up else 3
     return 0
+
+
+def _trust(opened: Room) -> str:
+    if opened.given:
+        return f"who vouches for {opened.given.certificate}: a public authority they do trust"
+    return f"{opened.ca} (give them this file, to import as an authority for websites)"
 
 
 def _rehearse(args: Namespace) -> int:

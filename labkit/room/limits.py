@@ -18,7 +18,7 @@ import psutil
 from ..common.problems import Problem, problem
 
 PROCESSES = 1024
-"""Threads count too; a seat has some 300 at most, in lab 07."""
+"""Threads count too."""
 
 _BYTES = 3 * 2**30
 """Half more than a seat takes at most, in lab 07."""

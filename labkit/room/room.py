@@ -31,13 +31,14 @@ from ..config.state_folder import Facts, open_state_folder, read_facts
 from ..identity.local import LocalKeycloak
 from ..identity.realm import Realm
 from ..lab import NEEDED_PROGRAMS
-from ..servers.certificates import Certificates
+from ..servers.certificates import Certificates, Pair
 from ..servers.processes import Processes, Server
 from ..servers.status import LabStatus, ServerStatus
 from ..toolchain import Toolchain
 from ..workshop.files import read
 from ..workshop.workshop import RealmSpec, Workshop
 from .board import Board
+from .given import require_fit
 from .kept import Seats
 from .limits import lacking
 from .people import People
@@ -68,17 +69,18 @@ class Room:
 
     idle_seconds = 3600
 
-    def __init__(self, settings: Settings, address: str = "") -> None:
-        self.settings, self._asked = settings, address
+    def __init__(self, settings: Settings, address: str = "", given: Pair | None = None) -> None:
+        self.settings, self._asked, self._asked_given = settings, address, given
         self.processes, self._tools = Processes(settings), Toolchain(settings.cache)
         self._here = settings.url("room")
 
     @classmethod
-    def open(cls, address: str = "", *, to_look: bool = False) -> Room:
+    def open(cls, address: str = "", given: Pair | None = None, *, to_look: bool = False) -> Room:
         """Open the room; to look at it, without making its folder.
 
         Args:
             address: This machine's name or number by which people come; empty for the one that the room has.
+            given: A certificate for that address, with its key; without, the room's own authority vouches for it.
             to_look: Whether to make nothing.
 
         Raises:
@@ -91,12 +93,12 @@ class Room:
         folder = outer.state.room
         environ = listed(("LABKIT_ROOM_PORT",))
         facts = read_facts(folder, environ) if to_look else open_state_folder(folder, environ=environ)
-        return cls.of(outer, folder, facts, address, opened=not to_look)
+        return cls.of(outer, folder, facts, address, given, opened=not to_look)
 
     @classmethod
-    def of(cls, outer: Settings, folder: Path, facts: Facts, address: str = "", *, opened: bool = True) -> Room:
+    def of(cls, outer: Settings, folder: Path, facts: Facts, address: str = "", given: Pair | None = None, *, opened: bool = True) -> Room:
         """The room in a state folder beside the lab's, of which the facts are given."""
-        return cls(replace(outer, folder=folder, folder_id=facts.id, ports=facts.ports, hosted=None, opened=opened), address)
+        return cls(replace(outer, folder=folder, folder_id=facts.id, ports=facts.ports, hosted=None, opened=opened), address, given)
 
     @cached_property
     def url(self) -> str:
@@ -115,8 +117,16 @@ class Room:
 
     @property
     def ca(self) -> Path:
-        """What a learner's browser has to trust."""
+        """Who vouches for the room; where a certificate was given, on this machine alone."""
         return self._certificates.authority("servers")
+
+    @cached_property
+    def given(self) -> Pair | None:
+        """The certificate that was given for the room's address."""
+        if self._asked or not self._facts_file.exists():
+            return self._asked_given
+        told = self._facts().get("given") or ()
+        return self._asked_given or (Pair(*map(Path, told)) if told else None)
 
     def up(self, names: Sequence[str] = (), *, separated: bool = True) -> None:
         """Start the room, or what has ended of it, and add people; seats that run go on.
@@ -126,11 +136,12 @@ class Room:
             separated: Whether each seat is to have a Unix account of its own.
 
         Raises:
-            RoomError: Only root can separate seats; a name won't do.
+            RoomError: Only root can separate seats; a name won't do; a certificate was given that doesn't serve the address.
         """
         if separated and os.geteuid() != 0:
             raise RoomError("seats-not-separated")
         self.people.require_usable(names)
+        trusted = self.ca.read_text() + (require_fit(self.given, self._address) if self.given else "")
         # Also those who were here before: what leads a seat to the room may have changed.
         everybody = list(dict.fromkeys([*(name for name in self.people.names() if name != "instructor"), *names]))
         # All that seats run: their accounts make nothing in this cache.
@@ -140,6 +151,7 @@ class Room:
             open_programs(self.settings.cache)
         with self.processes.lock():
             had_proxy = self.processes.running("proxy")
+            write_private(self._trusted, trusted)
             self._write_facts(separated)
             node, packages = programs["node"].path, programs["room-proxy"].path
             together(
@@ -241,6 +253,11 @@ class Room:
         return "" if self._address == "localhost" else self._address
 
     @property
+    def _trusted(self) -> Path:
+        """Whom seats trust: they come to Keycloak by the address that people know."""
+        return self.settings.folder / "trusted.crt"
+
+    @property
     def _seats(self) -> Path:
         return self.settings.folder / "seats"
 
@@ -282,6 +299,8 @@ class Room:
             "proxy_socket": "proxy.sock",
             "keycloak_url": self.keycloak.url,
             "ca": str(self.ca),
+            "trusted": str(self._trusted),
+            "given": [str(self.given.certificate), str(self.given.key)] if self.given else [],
             "idle_seconds": self.idle_seconds,
             "accounts": separated,
             "limited": separated and lacking() is None,
@@ -292,19 +311,25 @@ class Room:
 
     def _proxy(self, node: Path, packages: Path) -> Server:
         pair, file = self._certificates.server("room"), self.settings.folder / "proxy.json"
+        # By address; with an empty one, where no other machine can come.
+        pairs = {"127.0.0.1": pair, self._host: self.given or pair}
         told = {
             "hosts": [urlsplit(url).netloc for url in (self.url, self._here)],
-            "address": self._host,
+            "addresses": {address: [str(each.key), str(each.certificate)] for address, each in pairs.items() if address},
             "port": self.settings.ports["room"],
             "socket": "proxy.sock",
             "token": self._secrets()["proxy_token"],
-            "key": str(pair.key),
-            "certificate": str(pair.certificate),
             "authority": str(self.ca),
         }
         write_private(file, json.dumps(told, indent=1))
         argv = (str(node), str(packages / "index.js"), str(file))
-        return Server("proxy", argv, ("room",), lambda: bool(self._get("/").status_code), inputs=(file, pair.certificate))
+        return Server(
+            "proxy",
+            argv,
+            ("room",),
+            lambda: bool(self._get("/").status_code),
+            inputs=(file, *(each.certificate for each in pairs.values())),
+        )
 
     def _hub(self) -> Server:
         config = find("room/jupyterhub_config.py")

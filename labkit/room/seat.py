@@ -56,7 +56,7 @@ class Seat:
         if not self.account:
             make_private(self.folder)
         # By its own account: what it puts in its folder meanwhile, such as a link to another file, is then its own harm alone.
-        for file, content in ((self._ca, Path(self.room["ca"]).read_text()), (self._secret, secret)):
+        for file, content in ((self._ca, Path(self.room["trusted"]).read_text()), (self._secret, secret)):
             self.run("/bin/sh", "-c", 'umask 077 && cat >"$0"', str(file), given=content)
 
     def environment(self) -> dict[str, str]:

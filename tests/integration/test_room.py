@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
@@ -21,6 +22,7 @@ from labkit.config.state_folder import open_state_folder
 from labkit.identity.own_secrets import load_workshop
 from labkit.lab import Lab
 from labkit.room.room import Room
+from labkit.servers.certificates import Certificates
 from tests.jupyterlab import await_kernel
 from tests.rooms import PATIENCE, come, room_of, start_seat, trusting
 from tests.support import LABKIT, belonging_to, labkit, on_record, session_of, wait_for
@@ -271,6 +273,30 @@ def test_a_room_can_be_moved_to_an_address_that_others_reach(room: Room) -> None
         answer = request("GET", f"{url}/services/keycloak/realms/room/.well-known/openid-configuration", timeout=10, verify=str(there.ca))
         assert answer.json()["issuer"] == realm
     assert (there.settings.folder / "seats" / "anna" / "room-ca.crt").read_bytes() == there.ca.read_bytes() != room.ca.read_bytes()
+
+
+def test_an_address_can_have_a_certificate_of_somebody_else(room: Room, tmp_path: Path) -> None:
+    """Who comes there trusts that one's authority alone; on this machine the room's own goes on to count."""
+    made = Certificates(tmp_path, "127.0.0.2")
+    pair, authority = made.server("given"), made.authority("servers")
+    given = tmp_path / "chain.pem"
+    given.write_text(pair.certificate.read_text() + authority.read_text())
+    moved = labkit(
+        *("room", "up", "--address", "127.0.0.2", "--seats-are-not-separated", "--certificate", str(given), "--key", str(pair.key))
+    )
+    assert moved.returncode == 0, moved.stderr
+    assert str(given) in moved.stdout
+    there = Room.open()
+    assert request("GET", f"{there.url}/hub/api/", timeout=10, verify=str(authority)).ok
+    assert request("GET", f"{room.url}/hub/api/", timeout=10, verify=str(there.ca)).ok
+    with pytest.raises(requests.exceptions.SSLError):
+        request("GET", f"{there.url}/hub/api/", timeout=10, verify=str(there.ca))
+    # A seat comes to Keycloak by the address that people know.
+    seat = subprocess.run([*LABKIT, "realm", "plan"], env=there.seat("anna").environment(), capture_output=True, text=True, check=False)
+    assert seat.returncode == 0, seat.stderr
+    given.write_text(authority.read_text())
+    refused = labkit("room", "up", "--seats-are-not-separated")
+    assert (refused.returncode, "can't serve 127.0.0.2" in refused.stderr) == (1, True), refused.stderr
 
 
 def test_when_its_time_is_over_a_room_stops_every_seat_and_keeps_what_is_theirs(room: Room) -> None:

@@ -6,19 +6,24 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from labkit.cli import main
 from labkit.common.errors import RoomError, SettingsError
 from labkit.common.platform_folder import OWN
 from labkit.room.deadline import set_deadline
+from labkit.room.given import require_fit
 from labkit.room.limits import Limits, lacking
 from labkit.room.room import Room
+from labkit.servers import certificates
+from labkit.servers.certificates import Certificates, Pair
 from labkit.servers.processes import Server
 from labkit.workshop.fields import faults
 from labkit.workshop.files import read
@@ -36,7 +41,7 @@ import sys
 from labkit.common.errors import RoomError
 from labkit.room.seat import Seat, make_account
 here = {"url": "https://localhost:8000", "here": "https://localhost:8000"}
-room = {"accounts": True, "seats": "", "ca": sys.argv[1], "cache": "/nowhere", **here}
+room = {"accounts": True, "seats": "", "trusted": sys.argv[1], "cache": "/nowhere", **here}
 for name in ("anna", "ben"):
     make_account(name, "this-room")
     make_account(name, "this-room")
@@ -62,7 +67,7 @@ from labkit.room import limits
 from labkit.room.seat import Seat, make_account
 limits.MOST |= {name: 64 * 2**20 for name, most in limits.MOST.items() if "memory" in name and most} | {"pids.max": 40}
 here = {"url": "https://localhost:8000", "here": "https://localhost:8000"}
-room = {"accounts": True, "limited": True, "seats": "", "ca": "", "cache": "/nowhere", **here}
+room = {"accounts": True, "limited": True, "seats": "", "cache": "/nowhere", **here}
 def goes_on():
     return int(subprocess.run(["pgrep", "--full", "--count", hog.account], capture_output=True, text=True).stdout)
 for name in sys.argv[1:]:
@@ -93,7 +98,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
 )
 def test_seats_that_nobody_separates_are_refused(room: Room, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(Room, "open", lambda address="", to_look=False: room)
+    monkeypatch.setattr(Room, "open", lambda *_, to_look: room)
     assert main(["room", "up", "anna"]) == 1
     assert "--seats-are-not-separated" in capsys.readouterr().err
     assert room.status().is_up is False
@@ -112,6 +117,65 @@ def test_an_address_that_is_no_name_and_no_number_is_refused(room: Room, address
         Room.open(address)
     assert refused.value.problem.id == "room-address"
     assert room.url.startswith("https://localhost:")
+
+
+@pytest.mark.parametrize("host", ["labs.example.org", "192.0.2.7"])
+def test_a_certificate_that_serves_the_address_is_taken_and_its_authority_is_known(tmp_path: Path, host: str) -> None:
+    given, authority = _given(tmp_path, host)
+    assert require_fit(given, host) == authority.read_text()
+
+
+def test_a_certificate_of_an_authority_that_this_machine_trusts_need_not_bring_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, authority = _given(tmp_path, "labs.example.org", with_authority=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    assert require_fit(given, "labs.example.org") == authority.read_text()
+
+
+@pytest.mark.fault(
+    "Settings",
+    "a room is given a certificate that is for another name or key, has expired, is cut short, or that nobody vouches for",
+    "`labkit room up` starts nothing, and says what OpenSSL objects to",
+)
+@pytest.mark.parametrize(
+    ("spoil", "objection"),
+    [
+        (lambda given, _: None, "certificate is not valid for 'other.example.org'"),
+        (lambda given, other: given.key.write_bytes(other.key.read_bytes()), "key values mismatch"),
+        (lambda given, other: given.certificate.write_bytes(other.certificate.read_bytes() + given.certificate.read_bytes()), "mismatch"),
+        (lambda given, _: given.certificate.write_bytes(given.certificate.read_bytes()[:300]), "PEM"),
+        (lambda given, _: given.key.unlink(), "No such file"),
+        (lambda given, _: given.key.write_bytes(_locked(given.key)), "PEM"),
+    ],
+)
+def test_a_certificate_that_does_not_serve_is_refused(tmp_path: Path, spoil: Callable[[Pair, Pair], object], objection: str) -> None:
+    given, _ = _given(tmp_path / "one", "labs.example.org")
+    spoil(given, _given(tmp_path / "two", "labs.example.org")[0])
+    with pytest.raises(RoomError) as refused:
+        require_fit(given, "other.example.org")
+    assert refused.value.problem.id == "room-certificate"
+    assert objection in refused.value.why
+
+
+def test_a_certificate_is_refused_when_its_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, authority = _given(tmp_path, "labs.example.org")
+    monkeypatch.setattr(certificates, "_DAYS", 0)
+    late = Certificates(tmp_path / "tls", "labs.example.org").server("late")
+    given.certificate.write_text(late.certificate.read_text() + authority.read_text())
+    with pytest.raises(RoomError, match="expired"):
+        require_fit(Pair(given.certificate, late.key), "labs.example.org")
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RoomError, match="unable to get local issuer"):
+        require_fit(_given(tmp_path, "labs.example.org", with_authority=False)[0], "labs.example.org")
+
+
+@pytest.mark.parametrize("missing", ["--key", "--certificate"])
+def test_a_certificate_without_its_key_is_refused(capsys: pytest.CaptureFixture[str], missing: str) -> None:
+    given = {"--key": "a.key", "--certificate": "a.crt"}
+    del given[missing]
+    assert main(["room", "up", *next(iter(given.items()))]) == 1
+    assert "go together" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("now", "ends"), [("2026-11-27 11:00", "2026-11-27 16:30"), ("2026-11-27 16:30", "2026-11-28 16:30")])
@@ -200,6 +264,22 @@ def test_that_seats_cant_be_limited_is_said(tmp_path: Path, monkeypatch: pytest.
     assert found
     assert found.id == "seats-not-limited"
     assert "1024 processes" in found.why
+
+
+def _given(folder: Path, host: str, *, with_authority: bool = True) -> tuple[Pair, Path]:
+    """A certificate for a host, with its authority."""
+    made = Certificates(folder / "tls", host)
+    pair, authority = made.server("room"), made.authority("servers")
+    given = Pair(folder / "given.crt", pair.key)
+    given.certificate.write_text(pair.certificate.read_text() + (authority.read_text() if with_authority else ""))
+    return given, authority
+
+
+def _locked(key: Path) -> bytes:
+    """A key that takes a password."""
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    coded = serialization.BestAvailableEncryption(b"a password")
+    return private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, coded)
 
 
 def _with_accounts(folder: Path, script: str, *args: str) -> subprocess.CompletedProcess[str]:

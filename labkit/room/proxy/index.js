@@ -1,15 +1,17 @@
 // The one address of a room: JupyterHub's own proxy, set up by the file that is named on the command line.
 
 import { readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
+import { createServer } from "node:tls";
 import { ConfigurableProxy } from "configurable-http-proxy";
 
 const KEYCLOAK = "/services/keycloak/";
 
-const { hosts, address, port, socket, token, key, certificate, authority } = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const { hosts, addresses, port, socket, token, authority } = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const tls = ([key, certificate]) => ({ key: readFileSync(key), cert: readFileSync(certificate), minVersion: "TLSv1.2" });
+const { "127.0.0.1": here, ...elsewhere } = addresses;
 const proxy = new ConfigurableProxy({
   authToken: token,
-  ssl: { key: readFileSync(key), cert: readFileSync(certificate), minVersion: "TLSv1.2" },
+  ssl: tls(here),
   // Who is asked by HTTPS, Keycloak, is verified.
   clientSsl: { ca: readFileSync(authority) },
   xfwd: true,
@@ -40,7 +42,8 @@ const goOn = () => {
 // One that was killed leaves its socket. People come last: then everything answers.
 rmSync(socket, { force: true });
 proxy.apiServer.listen(socket, () => {
-  // The same server, TLS included, at the address by which other machines come.
-  if (address) createServer((each) => proxy.proxyServer.emit("connection", each)).listen(port, address);
+  // The same server at the address by which other machines come, with a certificate that may be another.
+  for (const [address, pair] of Object.entries(elsewhere))
+    createServer(tls(pair), (each) => proxy.proxyServer.emit("secureConnection", each)).listen(port, address);
   proxy.proxyServer.listen(port, "127.0.0.1", goOn);
 });

@@ -1,0 +1,129 @@
+"""A room's proxy alone: which certificate it shows where, and which socket it asks."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
+from tempfile import TemporaryDirectory
+
+import pytest
+import requests
+
+from labkit.common.environment import ask_loopback_directly
+from labkit.common.http_session import request
+from labkit.config.settings import Settings
+from labkit.config.state_folder import open_state_folder
+from labkit.servers.certificates import Certificates
+from labkit.toolchain import Toolchain
+from tests.hostile import friendly
+from tests.support import wait_for
+
+ELSEWHERE = "127.0.0.2"
+SEAT, OTHER = "anna/jupyter.sock", "hidden.sock"
+
+
+class Answer(BaseHTTPRequestHandler):
+    """What says the socket that it listens on, and agrees to a WebSocket."""
+
+    def do_GET(self) -> None:
+        said = str(self.server.server_address).encode()
+        self.send_response(101 if "Upgrade" in self.headers else 200)
+        for name, value in {"Upgrade": "websocket", "Connection": "Upgrade"}.items() if "Upgrade" in self.headers else ():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(said)
+
+    def address_string(self) -> str:
+        return ""
+
+
+class Unix(HTTPConnection):
+    """HTTP by a socket."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self.host)
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy that runs, with what vouches for it on this machine and elsewhere."""
+
+    folder: Path
+    port: int
+    here: Path
+    elsewhere: Path
+
+    def ask(self, host: str = "localhost", trusted: Path | None = None, **headers: str) -> requests.Response:
+        url = f"https://{host}:{self.port}/user/anna/"
+        return request("GET", url, timeout=10, verify=str(trusted or self.here), headers=headers, stream=True)
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[Proxy]:
+    """With Anna's seat and another server, both on sockets."""
+    ask_loopback_directly()
+    programs = Toolchain(Settings.load().cache).ensure("node", "room-proxy")
+    # The path of a socket may be no longer than this one.
+    with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        folder = Path(name)
+        patch.chdir(folder)
+        port = open_state_folder(folder / "home", environ={}, free_ports=True).ports["room"]
+        here, elsewhere = Certificates(folder / "here"), Certificates(folder / "elsewhere", ELSEWHERE)
+        made = Proxy(folder, port, here.authority("servers"), elsewhere.authority("servers"))
+        pairs = {"127.0.0.1": here.server("room"), ELSEWHERE: elsewhere.server("room")}
+        told = {
+            "hosts": [f"localhost:{port}", f"{ELSEWHERE}:{port}"],
+            "addresses": {address: [str(pair.key), str(pair.certificate)] for address, pair in pairs.items()},
+            "port": port,
+            "socket": "proxy.sock",
+            "token": "the-proxys",
+            "authority": str(made.here),
+        }
+        (folder / "proxy.json").write_text(json.dumps(told))
+        (folder / "anna").mkdir()
+        servers = [ThreadingUnixStreamServer(each, Answer) for each in (SEAT, OTHER)]
+        for server in servers:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        argv = (programs["node"].path, programs["room-proxy"].path / "index.js", folder / "proxy.json")
+        with subprocess.Popen(argv, stdout=subprocess.DEVNULL, cwd=folder, env=friendly()) as running:
+            try:
+                wait_for(lambda: _answers(made))
+                api = Unix("proxy.sock")
+                route = json.dumps({"target": f"http+unix://{SEAT.replace('/', '%2f')}"})
+                api.request("POST", "/api/routes/user/anna", route, {"Authorization": "token the-proxys"})
+                assert api.getresponse().status == 201
+                yield made
+            finally:
+                running.terminate()
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+
+
+def test_each_address_has_the_certificate_that_is_for_it(proxy: Proxy) -> None:
+    """So a browser elsewhere need not trust who vouches for the room on its own machine."""
+    for host, trusted, other in (("localhost", proxy.here, proxy.elsewhere), (ELSEWHERE, proxy.elsewhere, proxy.here)):
+        assert SEAT in proxy.ask(host, trusted).text
+        with pytest.raises(requests.exceptions.SSLError):
+            proxy.ask(host, other)
+
+
+def test_a_seats_socket_is_asked_also_by_websocket(proxy: Proxy) -> None:
+    assert proxy.ask().text == SEAT
+    assert proxy.ask(Connection="Upgrade", Upgrade="websocket").status_code == 101
+
+
+def _answers(proxy: Proxy) -> bool:
+    with suppress(requests.ConnectionError):
+        return bool(proxy.ask().status_code)
+    return False
