@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -121,6 +122,36 @@ def test_each_address_has_the_certificate_that_is_for_it(proxy: Proxy) -> None:
 def test_a_seats_socket_is_asked_also_by_websocket(proxy: Proxy) -> None:
     assert proxy.ask().text == SEAT
     assert proxy.ask(Connection="Upgrade", Upgrade="websocket").status_code == 101
+
+
+@pytest.mark.fault(
+    "Exposure",
+    "a seat puts a link where its socket lay, to a socket that root alone may open",
+    "the proxy asks a socket itself, never what a link leads to, and only one of the account whose folder it lies in: it answers 503",
+)
+@pytest.mark.parametrize("trick", ["link", "hard link", "file", "nothing", "another's folder"])
+def test_what_lies_in_a_sockets_place_is_not_asked(proxy: Proxy, trick: str) -> None:
+    seat, kept = proxy.folder / SEAT, proxy.folder / "kept.sock"
+    if trick in ("hard link", "another's folder") and os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    seat.rename(kept)
+    try:
+        if trick == "link":
+            seat.symlink_to(proxy.folder / OTHER)
+        elif trick == "hard link":
+            os.link(proxy.folder / OTHER, seat)
+        elif trick == "file":
+            seat.touch()
+        if trick in ("hard link", "another's folder"):
+            os.chown(seat.parent, 54321, -1)
+        if trick == "another's folder":
+            kept.rename(seat)
+        assert proxy.ask().status_code == 503
+    finally:
+        os.chown(seat.parent, os.geteuid(), -1)
+        with suppress(FileNotFoundError):
+            kept.replace(seat)
+    assert proxy.ask().text == SEAT
 
 
 def _answers(proxy: Proxy) -> bool:

@@ -1,10 +1,15 @@
 // The one address of a room: JupyterHub's own proxy, set up by the file that is named on the command line.
 
-import { readFileSync, rmSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readFileSync, rmSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import { createServer } from "node:tls";
 import { ConfigurableProxy } from "configurable-http-proxy";
 
 const KEYCLOAK = "/services/keycloak/";
+
+// open(2): not what is behind a file, but the file itself. Node does not name it.
+const O_PATH = 0o10000000;
+const NOWHERE = "/proc/self/fd/none";
 
 const { hosts, addresses, port, socket, token, authority } = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const tls = ([key, certificate]) => ({ key: readFileSync(key), cert: readFileSync(certificate), minVersion: "TLSv1.2" });
@@ -33,6 +38,27 @@ proxy.targetForReq = async (request) => {
 proxy.on("proxyRequest", (request) => {
   if (request.url.startsWith(KEYCLOAK)) request.url = request.url.slice(KEYCLOAK.length - 1);
 });
+
+// A seat may put a link where its socket lay, to a socket that only this process may open. So what lies there is held, whatever is put
+// in its place meanwhile, and is asked only if it is a socket of the one whose folder it is in.
+const held = (path) => {
+  try {
+    const file = openSync(path, O_PATH | constants.O_NOFOLLOW);
+    // By then it is connected.
+    setImmediate(() => closeSync(file));
+    const found = fstatSync(file);
+    return found.isSocket() && found.uid === statSync(dirname(path)).uid ? `/proc/self/fd/${file}` : NOWHERE;
+  } catch {
+    return NOWHERE;
+  }
+};
+const options = proxy.proxyOptsForTarget.bind(proxy);
+proxy.proxyOptsForTarget = (target) => {
+  const found = options(target);
+  // Elsewhere no seat has an account of its own.
+  if (found.target.socketPath && process.platform === "linux") found.target.socketPath = held(found.target.socketPath);
+  return found;
+};
 
 const goOn = () => {
   // Somebody who closes a page in the middle of an answer ends that answer, and nobody else's; JupyterHub's own start script has it so too.
