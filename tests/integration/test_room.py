@@ -235,6 +235,36 @@ def test_a_killed_etcd_of_a_seat_comes_back_with_its_data(room: Room) -> None:
     assert "namespace/kept" in lab.cluster.admin_kubectl("get", "namespaces", "-o", "name").output
 
 
+@pytest.mark.fault(
+    "Room", "nobody uses a seat for as long as a room allows", "it is stopped with its lab's servers; the next sign-in finds all as it was"
+)
+def test_a_seat_that_nobody_uses_is_stopped_and_comes_back_as_it_was(
+    room: Room, anna: BrowserContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_seat(anna, room, "anna").close()
+    seat, environment = room.settings.folder / "seats" / "anna", psutil.Process(_leader(room, "seat-anna")).environ()
+    lab = Lab(Settings.open(environment))
+
+    def up() -> None:
+        done = subprocess.run([*LABKIT, "up"], env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    up()
+    lab.cluster.admin_kubectl("create", "namespace", "before-the-break")
+    (seat / "work" / "before.txt").write_text("mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(Room, "idle_seconds", 2)
+        Room.open().up(separated=False)
+        wait_for(lambda: not belonging_to(seat))
+    Room.open().up(separated=False)
+    assert [status.name for status in room.status().servers if not status.runs] == []
+    page = start_seat(anna, room, "anna")
+    expect(page.get_by_role("listitem", name="Name: before.txt")).to_be_visible(timeout=PATIENCE)
+    page.close()
+    up()
+    assert "namespace/before-the-break" in lab.cluster.admin_kubectl("get", "namespaces", "-o", "name").output
+
+
 def test_people_are_added_and_removed_while_it_runs(room: Room) -> None:
     assert labkit("room", "add", "chris").returncode == 0
     assert set(room.people.names()) == {"instructor", "anna", "ben", "chris"}
