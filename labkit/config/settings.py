@@ -163,6 +163,11 @@ class Settings:
         """The portal's base URL for browsers, which redirect URIs begin with."""
         return self.portal_proxied or self.url("portal", "http")
 
+    @property
+    def portal_socket(self) -> Path | None:
+        """In a seat, where its JupyterLab asks the portal: in the seat's folder nobody else can listen in its place."""
+        return self.seat / "portal.sock" if self.seat and self.portal_proxied else None
+
     def url(self, port_name: str, scheme: str = "https") -> str:
         """The base URL of the server on that port, as every client names it: by ``localhost``."""
         return f"{scheme}://localhost:{self.ports[port_name]}"

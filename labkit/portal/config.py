@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
@@ -46,6 +47,9 @@ def variables(settings: Settings, endpoint: Endpoint, issuer: str, folder: Path,
         "CLUSTER_URL": endpoint.url,
         "CLUSTER_CA_FILE": str(endpoint.ca),
     }
+    if settings.portal_socket:
+        # From the folder of its app, as the path of a socket may have 100 characters.
+        known["PORTAL_SOCKET"] = os.path.relpath(settings.portal_socket, folder / "app")
     if pages is not None:
         # A package's name or path: Backstage looks it up by require.resolve.
         known["PORTAL_PAGES"] = str(pages)

@@ -82,6 +82,23 @@ def test_a_learner_signs_in_to_the_portal_of_their_seat_through_the_hub(room: Ro
     assert ben.request.get(f"{room.url}/user/anna/portal/").status == 403
 
 
+@pytest.mark.fault(
+    "Exposure",
+    "a process takes the port of a seat's portal that has ended, to get a learner's cookies",
+    "JupyterLab asks the portal by a socket in the seat's folder, and nobody by the port",
+)
+def test_nobody_takes_the_place_of_a_seats_portal(room: Room, anna: BrowserContext) -> None:
+    seat = room.settings.folder / "seats" / "anna"
+    assert "Portal" in anna.request.get(f"{room.url}/user/anna/portal/").text()
+    for process in session_of(seat / "lab", "portal"):
+        process.kill()
+    with socket.create_server(("127.0.0.1", open_state_folder(seat / "lab").ports["portal"])) as rogue:
+        rogue.settimeout(2)
+        assert anna.request.get(f"{room.url}/user/anna/portal/").status >= 500
+        with pytest.raises(TimeoutError):
+            rogue.accept()
+
+
 @pytest.mark.fault("Exposure", "a learner asks for the server of somebody else in the room", "JupyterHub answers 403, and to no one 404")
 def test_nobody_reaches_anothers_server(room: Room, anna: BrowserContext, ben: BrowserContext) -> None:
     for path in ("/user/anna/lab", "/user/anna/api/contents", "/hub/admin", "/hub/api/users"):
@@ -98,8 +115,8 @@ def test_no_port_of_a_room_speaks_http_without_tls(room: Room, anna: BrowserCont
     folder = room.settings.folder
     listening = [port for process in belonging_to(folder) for port in process.net_connections() if port.status == "LISTEN"]
     spoken = {port.laddr.port for port in listening if _speaks_http(port.laddr.port)}
-    # The portal's is no server's of the room: it lies behind a seat's JupyterLab.
-    assert spoken == {open_state_folder(folder / "seats" / "anna" / "lab").ports["portal"]}
+    # The portal of a seat has ended by now; its port is for the programs of that seat alone.
+    assert spoken == set()
     assert {port.laddr.ip.removeprefix("::ffff:") for port in listening} == {"127.0.0.1"}
     for server in (folder / "hub.sock", folder / "seats" / "anna" / "jupyter.sock"):
         assert server.is_socket()

@@ -40,6 +40,14 @@ def test_a_seats_variables_lead_labkit_to_its_own_lab_and_realm(variables: dict[
     assert (settings.hosted.admin_realm or settings.hosted.realm, settings.hosted.client) == ("anna", ADMINISTRATOR)
 
 
+def test_a_seats_jupyterlab_comes_to_the_portal_by_a_socket_in_the_seats_folder(variables: dict[str, str], tmp_path: Path) -> None:
+    in_the_room = {**variables, "LABKIT_ROOM_VIEW": "https://room.example:8000/services/view/"}
+    assert Settings.load(in_the_room).portal_socket == tmp_path / "anna" / "portal.sock"
+    # A run of the labs in the seat has a portal of its own, to which no proxy leads.
+    assert Settings.load({**in_the_room, "LABKIT_PORTAL_URL": ""}).portal_socket is None
+    assert Settings.load(variables).portal_socket is None
+
+
 def test_no_secret_is_among_a_seats_variables(variables: dict[str, str]) -> None:
     assert "of-annas-realm-alone" not in str(variables)
 

@@ -1,18 +1,30 @@
 'use strict';
 
+const { rmSync } = require('node:fs');
+const { createServer } = require('node:net');
+
 const { rootHttpRouterServiceFactory } = require('@backstage/backend-defaults/rootHttpRouter');
 
 /** What comes before all of the portal's routes. */
 const rootRouter = rootHttpRouterServiceFactory({
-    configure({ app, config, applyDefaults }) {
+    configure({ app, config, server, applyDefaults }) {
         const { host, pathname } = new URL(config.getString('app.baseUrl'));
         const port = config.getNumber('backend.listen.port');
         app.use(forHosts(host, `localhost:${port}`, `127.0.0.1:${port}`));
         app.use(withCookiesOf(config.getString('ske.cookies'), pathname));
         app.use(loggedWithoutQuery);
         applyDefaults();
+        server.once('listening', () => listenToo(server, process.env.PORTAL_SOCKET));
     },
 });
+
+/** Serve at a socket too, by which a proxy comes: unlike a port, nobody else can take it when this process has ended. */
+function listenToo(server, path) {
+    if (!path) return;
+    // One that was killed leaves it.
+    rmSync(path, { force: true });
+    createServer(connection => server.emit('connection', connection)).listen(path);
+}
 
 /** Only under its own names: a foreign page whose name was made to lead here would be let in as a page of ours. */
 function forHosts(...hosts) {
