@@ -18,11 +18,11 @@ from tests.hostile import friendly
 
 _WITH_OWN_ACCOUNTS = """
 set -e
-folder=$0 home=$1 ways=$2; shift 2; shift
+folder=$0 own=$1 ways=$2; shift 2; shift
 mkdir -p $folder/etc $folder/home $folder/hidden && cp -a /etc/. $folder/etc
 mount --bind $folder/etc /etc && mount --bind $folder/home /home
-mount --bind $home $folder/hidden && mount -t tmpfs -o mode=755 tmpfs $home
-for way in $ways; do mkdir -p $home/$way && mount --bind $folder/hidden/$way $home/$way; done
+mount --bind $own $folder/hidden && mount -t tmpfs -o mode=755 tmpfs $own
+for way in $ways; do mkdir -p $own/$way && mount --bind $folder/hidden/$way $own/$way; done
 exec "$@"
 """
 """Runs a program that sees accounts of its own, which may enter what they need in this process's home directory."""
