@@ -6,8 +6,9 @@ import os
 import runpy
 import sys
 import threading
+import time
 
-import psutil
+_POLL_SECONDS = 1
 
 
 def command(module: str, *arguments: str) -> list[str]:
@@ -15,13 +16,15 @@ def command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "labkit.room.service", module, *arguments]
 
 
-def _end_with(hub: psutil.Process) -> None:
-    hub.wait()
+def _end_with(hub: int) -> None:
+    # Also when nobody takes note of its end: what it started has another parent then.
+    while os.getppid() == hub:
+        time.sleep(_POLL_SECONDS)
     os._exit(0)
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with, args=(psutil.Process(os.getppid()),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     _, *sys.argv = sys.argv
     # The Hub names its own socket, which only JupyterHub's own client knows to ask.
     os.environ["JUPYTERHUB_API_URL"] = os.environ.get("ROOM_HUB_API", os.environ["JUPYTERHUB_API_URL"])

@@ -6,6 +6,7 @@ import json
 import secrets
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -90,8 +91,10 @@ def test_a_learner_signs_in_to_the_portal_of_their_seat_through_the_hub(room: Ro
 def test_nobody_takes_the_place_of_a_seats_portal(room: Room, anna: BrowserContext) -> None:
     seat = room.settings.folder / "seats" / "anna"
     assert "Portal" in anna.request.get(f"{room.url}/user/anna/portal/").text()
-    for process in session_of(seat / "lab", "portal"):
+    portal = session_of(seat / "lab", "portal")
+    for process in portal:
         process.kill()
+    psutil.wait_procs(portal)
     with socket.create_server(("127.0.0.1", open_state_folder(seat / "lab").ports["portal"])) as rogue:
         rogue.settimeout(2)
         assert anna.request.get(f"{room.url}/user/anna/portal/").status >= 500
@@ -255,9 +258,7 @@ def test_a_killed_etcd_of_a_seat_comes_back_with_its_data(room: Room) -> None:
 @pytest.mark.fault(
     "Room", "nobody uses a seat for as long as a room allows", "it is stopped with its lab's servers; the next sign-in finds all as it was"
 )
-def test_a_seat_that_nobody_uses_is_stopped_and_comes_back_as_it_was(
-    room: Room, anna: BrowserContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_seat_that_nobody_uses_is_stopped_and_comes_back_as_it_was(room: Room, anna: BrowserContext) -> None:
     start_seat(anna, room, "anna").close()
     seat, environment = room.settings.folder / "seats" / "anna", psutil.Process(_leader(room, "seat-anna")).environ()
     lab = Lab(Settings.open(environment))
@@ -269,11 +270,10 @@ def test_a_seat_that_nobody_uses_is_stopped_and_comes_back_as_it_was(
     up()
     lab.cluster.admin_kubectl("create", "namespace", "before-the-break")
     (seat / "work" / "before.txt").write_text("mine")
-    with monkeypatch.context() as patch:
-        patch.setattr(Room, "idle_seconds", 2)
-        Room.open().up(separated=False)
-        wait_for(lambda: not belonging_to(seat))
-    Room.open().up(separated=False)
+    impatient = "from labkit.room.room import Room; Room.idle_seconds = 2; Room.open().up(separated=False)"
+    subprocess.run([sys.executable, "-X", "utf8", "-P", "-c", impatient], check=True)
+    wait_for(lambda: not belonging_to(seat))
+    assert labkit("room", "up", "--seats-are-not-separated").returncode == 0
     assert [status.name for status in room.status().servers if not status.runs] == []
     page = start_seat(anna, room, "anna")
     expect(page.get_by_role("listitem", name="Name: before.txt")).to_be_visible(timeout=PATIENCE)
