@@ -26,6 +26,9 @@ _NEXT = """\
   end it                                labkit room down"""
 
 
+_ELSEWHERE = ("view", "deadline")
+
+
 @verb(
     argument("action", choices=("up", "down", "status", "add", "remove", "deadline", "view", "rehearse")),
     argument(
@@ -45,27 +48,38 @@ _NEXT = """\
         help="up: a certificate for that address (PEM, followed by those that vouch for it), in place of one of the room's own authority",
     ),
     argument("--key", default="", metavar="FILE", help="up: the certificate's key"),
+    argument("--hub", default="", metavar="URL", help="view, deadline: the address of a JupyterHub elsewhere; with --token-file"),
+    argument("--token-file", default="", metavar="FILE", help="the file that holds the token of a service of that Hub's"),
     flag("--seats-are-not-separated", "up: all seats run as you, so whoever has one can read and change the others; for colleagues"),
     JSON,
 )
 def room(args: Namespace) -> int:
     """Run a room: JupyterHub for several people, each with labs of their own. up is safe to repeat, and mends what has ended."""
-    from ..room.deadline import set_deadline
+    from ..room.deadline import next_time
+    from ..room.hub import Hub
     from ..room.limits import lacking
     from ..room.room import Room
     from ..servers.certificates import Pair
 
+    if args.hub and args.action not in _ELSEWHERE:
+        no_such("action for a Hub elsewhere", args.action, _ELSEWHERE)
+    hub = Hub.elsewhere(args.hub, args.token_file) if args.hub else None
     if args.action == "rehearse":
         return _rehearse(args)
+    if args.action == "deadline":
+        ends = next_time(" ".join(args.names), datetime.now())
+        (hub or Room.open()).end_at(ends)
+        print(f"{OK} the room ends at {ends:%A %H:%M}; what people did stays")
+        return 0
+    if args.action == "view":
+        show(args, found := (hub or Room.open(to_look=True)).board(), found.value())
+        return 0
     if bool(args.certificate) != bool(args.key):
         raise RoomError("certificate-without-key")
     given = Pair(Path(args.certificate).absolute(), Path(args.key).absolute()) if args.key else None
-    opened = Room.open(args.address, given, to_look=args.action in ("status", "down", "view"))
+    opened = Room.open(args.address, given, to_look=args.action in ("status", "down"))
     names = [f"learner-{i + 1}" for text in args.names[:1] if text.isdecimal() for i in range(int(text))] or args.names
-    if args.action == "deadline":
-        ends = set_deadline(opened.settings.folder, " ".join(args.names), datetime.now())
-        print(f"{OK} the room ends at {ends:%A %H:%M}; what people did stays")
-    elif args.action == "up":
+    if args.action == "up":
         opened.up(names, separated=not args.seats_are_not_separated)
         people = opened.people
         if not args.seats_are_not_separated and (lack := lacking()):
@@ -75,8 +89,6 @@ def room(args: Namespace) -> int:
             _NEXT.format(ok=OK, url=opened.url, passwords=people.passwords, cards=people.cards, trust=_trust(opened)),
             sep="\n",
         )
-    elif args.action == "view":
-        show(args, found := opened.view(), found.value())
     elif args.action == "down":
         print(f"{OK} stopped {', '.join(opened.down()) or 'nothing: no room was running'}")
     elif args.action == "add":

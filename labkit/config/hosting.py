@@ -118,12 +118,13 @@ def behind_proxy(text: str) -> str:
     Raises:
         SettingsError: It is no such address.
     """
-    if text and not (_is_base(text) and text.startswith(("https://", "http://" if is_loopback(text) else "https://"))):
+    if text and not (is_base(text) and text.startswith(("https://", "http://" if is_loopback(text) else "https://"))):
         raise SettingsError("portal-url-no-base")
     return text.rstrip("/")
 
 
-def _is_base(text: str) -> bool:
+def is_base(text: str) -> bool:
+    """Whether a text is the address of a server, without a query or a password."""
     try:
         parts = urlsplit(text)
         return bool(parts.hostname) and parts.port != 0 and not (parts.query or parts.fragment or parts.username or parts.password)
@@ -134,7 +135,7 @@ def _is_base(text: str) -> bool:
 def _base_url(text: str) -> str:
     if not text:
         raise SettingsError("hosted-url-missing")
-    if not _is_base(text) or "/realms/" in text or "/admin/" in text:
+    if not is_base(text) or "/realms/" in text or "/admin/" in text:
         # Not shown: what is wrong with it may be a password.
         raise SettingsError("hosted-url-no-base")
     if not text.startswith("https://"):

@@ -89,6 +89,12 @@ class Board(Tabular):
         """The seats as they are now."""
         return cls(tuple(sorted(seats, key=lambda seat: (seat.said.get("help", float("inf")), seat.name))), int(time.time()))
 
+    @classmethod
+    def read(cls, value: dict[str, Any]) -> Board:
+        """A board of which `value` was sent here."""
+        seats = (seat_of(each["name"], {**each, "said": each}, active=each["active"], running=each["running"]) for each in value["seats"])
+        return cls(cls.of(seats).seats, value["now"])
+
     def news(self) -> str:
         """Who asks for help, in their order."""
         asking = [seat.name for seat in self.seats if "help" in seat.said]

@@ -1,43 +1,49 @@
-"""The end of a room: a service of the Hub's, which waits for the time in the room's ``deadline`` and then has the room stopped."""
+"""The end of a room: a time in a file of its view's, which then ends the room."""
 
 from __future__ import annotations
 
-import subprocess
+import asyncio
+import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ..common.environment import SERVER, listed
+from ..common.display import BAD
 from ..common.errors import RoomError
 from ..config.files import write_private
-from .seat import LABKIT
 
 _POLL_SECONDS = 2
-_FILE = Path("deadline")
 
 
-def set_deadline(folder: Path, text: str, now: datetime) -> datetime:
-    """Have the room end at a time such as ``16:30``, today or, when that is over, tomorrow; raises RoomError if it is no time."""
+def next_time(text: str, now: datetime) -> datetime:
+    """When the clock says a time such as ``16:30`` next, today or tomorrow; raises RoomError if it is no time."""
     try:
         clock = datetime.strptime(text, "%H:%M").time()
     except ValueError:
         raise RoomError("deadline-no-time", text=repr(text)) from None
     ends = datetime.combine(now, clock)
-    ends += timedelta(days=ends <= now)
-    write_private(folder / _FILE, f"{ends.timestamp():.0f}\n")
-    return ends
+    return ends + timedelta(days=ends <= now)
 
 
-def _wait() -> None:
-    """Wait in the room's folder."""
+def set_deadline(folder: Path, seconds: float) -> None:
+    """Have the view whose folder that is end the room at a time in seconds since 1970."""
+    write_private(folder / "deadline", f"{seconds:.0f}\n")
+
+
+async def keep_deadline(folder: Path, end: Callable[[], object]) -> None:
+    """Wait for the time that is in the folder then, and call what ends the room, until that succeeds; for the next one too, and so on."""
+    file = folder / "deadline"
     while True:
-        if _FILE.exists() and time.time() >= float(_FILE.read_text()):
-            _FILE.unlink()
-            # In a session of its own, as the Hub and this process are among what it stops.
-            subprocess.Popen([*LABKIT, "room", "down"], env=listed((*SERVER, "LABKIT_*")), start_new_session=True, stdin=subprocess.DEVNULL)
-            return
-        time.sleep(_POLL_SECONDS)
-
-
-if __name__ == "__main__":
-    _wait()
+        with suppress(FileNotFoundError, ValueError):
+            text = file.read_text()
+            if time.time() >= float(text):
+                try:
+                    await asyncio.to_thread(end)
+                    # Unless there is a later one by now.
+                    if file.read_text() == text:
+                        file.unlink()
+                except RoomError as error:
+                    print(f"{BAD} {error}", file=sys.stderr)
+        await asyncio.sleep(_POLL_SECONDS)

@@ -10,22 +10,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-import requests
-
 from ..common.display import BAD
-from ..common.http_session import request
+from ..common.errors import RoomError
 from ..config.files import write_private
 from ..course.steps.progress import allowed
 from .board import Board, Seat, seat_of
+from .hub import Hub
 
 _HUB_SECONDS = 5
 
 
 class Seats:
-    """What seats said last, a file each, and what the Hub knows of them."""
+    """What seats said last, a file each below a folder, and what a Hub knows of them."""
 
-    def __init__(self, folder: Path, hub_url: str = "", token: str = "") -> None:
-        self._folder, self._hub_url, self._token = folder, hub_url, token
+    def __init__(self, folder: Path, hub: Hub | None = None) -> None:
+        self.folder, self._hub = folder, hub
         self._asked, self._users = -float(_HUB_SECONDS), dict[str, dict[str, Any]]()
 
     def keep(self, name: str, said: object) -> None:
@@ -36,7 +35,7 @@ class Seats:
 
     def board(self) -> Board:
         """All seats: those that said something and the Hub's other users, without its administrators."""
-        stored = {unquote(file.stem): self._stored(file) for file in self._folder.glob("*.json")}
+        stored = {unquote(file.stem): self._stored(file) for file in self.folder.glob("*.json")}
         users = self._of_the_hub()
         names = {*stored, *users} - {name for name, user in users.items() if user.get("admin")}
         return Board.of(self._seat(name, stored.get(name), users.get(name)) for name in names)
@@ -48,20 +47,17 @@ class Seats:
         return seat_of(name, stored, active=int(active.timestamp()) if active else 0, running=bool(user.get("servers")))
 
     def _of_the_hub(self) -> dict[str, dict[str, Any]]:
-        if self._hub_url and time.monotonic() - self._asked >= _HUB_SECONDS:
+        if self._hub and time.monotonic() - self._asked >= _HUB_SECONDS:
             self._asked = time.monotonic()
-            headers = {"Authorization": f"token {self._token}"}
             try:
-                answer = request("GET", f"{self._hub_url}/users?limit=200", headers=headers, timeout=_HUB_SECONDS)
-                answer.raise_for_status()
-                self._users = {user["name"]: user for user in answer.json()}
-            except requests.RequestException as error:
+                self._users = {user["name"]: user for user in self._hub.users()}
+            except RoomError as error:
                 # The view shows what it has.
-                print(f"{BAD} the Hub did not say who is there: {type(error).__name__}", file=sys.stderr)
+                print(f"{BAD} {error}", file=sys.stderr)
         return self._users
 
     def _file(self, name: str) -> Path:
-        return self._folder / f"{quote(name, safe='')}.json"
+        return self.folder / f"{quote(name, safe='')}.json"
 
     @staticmethod
     def _stored(file: Path) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from statistics import mean
 from typing import Any
 
 import psutil
-from requests import RequestException
 
 from ..common.display import BAD, OK, Displayed, Table, progress
 from ..common.environment import ask_loopback_directly
@@ -221,8 +220,8 @@ class _Seats:
         self._ended.wait(number * _APART_SECONDS)
         seat, began = self._room.seat(name), time.monotonic()
         try:
-            self._room.start_seat(name)
-        except (LabkitError, RequestException) as error:
+            self._room.hub.start(name)
+        except LabkitError as error:
             return Rehearsed(name, time.monotonic() - began, failure=str(error))
         started = round(time.monotonic() - began, 1)
         child = subprocess.Popen(

@@ -7,10 +7,10 @@ import os
 import re
 import secrets
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,9 @@ from ..toolchain import Toolchain
 from ..workshop.files import read
 from ..workshop.workshop import RealmSpec, Workshop
 from .board import Board
+from .deadline import set_deadline
 from .given import require_fit
+from .hub import Hub
 from .kept import Seats
 from .limits import lacking
 from .people import People
@@ -111,6 +113,11 @@ class Room:
         return RoomKeycloak(self.url, self.settings, self._workshop, self.processes, self._certificates, self._tools)
 
     @cached_property
+    def hub(self) -> Hub:
+        """JupyterHub's API, as labkit asks it."""
+        return Hub(self._here, self._secrets()["api_token"], self.ca)
+
+    @cached_property
     def people(self) -> People:
         """Who may sign in."""
         return People(self.settings.folder, self.url, self.keycloak)
@@ -165,7 +172,7 @@ class Room:
             )
             if self.processes.running("proxy") != had_proxy:
                 # One that was just started has no routes but those of a Hub that was started too.
-                self._ask("POST", "proxy")
+                self.hub.ask("POST", "hub/api/proxy")
 
     def add(self, names: Sequence[str], *, instructor: bool = False) -> list[str]:
         """Add people; returns those who were not there. Raises RoomError for a name that won't do."""
@@ -185,22 +192,12 @@ class Room:
     def remove(self, name: str) -> Path:
         """End somebody's seat and take away their sign-in; returns the folder with all that is theirs, which stays."""
         self.people.remove(name)
-        self._ask("DELETE", f"users/{name}/server")
-        self._ask("DELETE", f"users/{name}")
+        self.hub.remove(name)
         return self.seat(name).folder
 
     def seat(self, name: str) -> Seat:
         """The seat of that name, whether or not it was made."""
         return Seat.of(self._facts(), name)
-
-    def start_seat(self, name: str) -> None:
-        """Start somebody's JupyterLab as a sign-in does, and wait until it answers; raises RoomError if it ends instead."""
-        self._ask("POST", f"users/{name}")
-        self._ask("POST", f"users/{name}/server")
-        while (user := self._ask("GET", f"users/{name}").json())["pending"]:
-            time.sleep(1)
-        if not user["server"]:
-            raise RoomError("seat-not-started", name=name, log=self.processes.log_file("hub"))
 
     def down(self) -> list[str]:
         """Stop all seats with their labs' servers, and the room's own; names those that ran. What they know stays."""
@@ -235,9 +232,13 @@ class Room:
         killed = limits.killed() if limits else 0
         return replace(found, reason=f"{found.text}; programs that its memory limit ended: {killed}") if killed else found
 
-    def view(self) -> Board:
+    def board(self) -> Board:
         """Tell how far each seat is, as the instructor's page does."""
-        return Seats(self.settings.folder / "view").board()
+        return Seats(self._view).board()
+
+    def end_at(self, ends: datetime) -> None:
+        """Have the view end the room at a time, or as soon as it runs after that."""
+        set_deadline(self._view, ends.timestamp())
 
     @cached_property
     def _address(self) -> str:
@@ -256,6 +257,10 @@ class Room:
     def _trusted(self) -> Path:
         """Whom seats trust: they come to Keycloak by the address that people know."""
         return self.settings.folder / "trusted.crt"
+
+    @property
+    def _view(self) -> Path:
+        return self.settings.folder / "view"
 
     @property
     def _seats(self) -> Path:
@@ -339,11 +344,3 @@ class Room:
 
     def _get(self, path: str) -> requests.Response:
         return request("GET", f"{self._here}{path}", timeout=_ANSWER_SECONDS, verify=str(self.ca), allow_redirects=False)
-
-    def _ask(self, method: str, path: str) -> requests.Response:
-        """Ask the Hub for something; that a user is not there is as well."""
-        headers = {"Authorization": f"token {self._secrets()['api_token']}"}
-        answer = request(method, f"{self._here}/hub/api/{path}", headers=headers, timeout=120, verify=str(self.ca))
-        if not answer.ok and answer.status_code != requests.codes.not_found:
-            raise RoomError("hub-refuses", path=path, code=answer.status_code)
-        return answer

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -352,7 +353,7 @@ def test_when_its_time_is_over_a_room_stops_every_seat_and_keeps_what_is_theirs(
     note.write_text("mine")
     running = on_record(room.settings.folder)
     assert running
-    (room.settings.folder / "deadline").write_text("0")
+    room.end_at(datetime.now())
     wait_for(lambda: not belonging_to(room.settings.folder) and not any(map(psutil.Process.is_running, running)))
     with pytest.raises(requests.ConnectionError):
         request("GET", Room.open().url, timeout=10, verify=str(room.ca))

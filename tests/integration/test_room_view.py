@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -13,9 +15,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import certifi
 import psutil
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -24,10 +28,12 @@ from requests import Response
 
 from labkit.common.http_session import HttpSession, request
 from labkit.course.steps import LABS, STEPS
+from labkit.room.hub import Hub
 from labkit.room.kept import Seats
 from labkit.servers.certificates import Certificates
 from tests.browsing import SCREENSHOTS, chromium, driver
 from tests.hostile import friendly
+from tests.support import LABKIT
 
 CONFIG = Path(__file__).parents[1] / "room" / "jupyterhub_config.py"
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -67,6 +73,12 @@ class Room:
         assert session.post(f"{self.url}/hub/login", data=given, allow_redirects=False).status_code == 302
         return session
 
+    def labkit(self, *arguments: str, ca: Path | None = None, file: str = "labkit-token") -> subprocess.CompletedProcess[str]:
+        """`labkit room` as somebody on another machine runs it, who has that token."""
+        command = [*LABKIT, "room", *arguments, "--hub", self.url, "--token-file", str(self.folder / file)]
+        env = {**friendly(), "LABKIT_HOME": str(self.folder / "elsewhere"), "REQUESTS_CA_BUNDLE": str(ca or self.ca)}
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
     def token(self, name: str) -> dict[str, str]:
         return {"Authorization": f"token {(self.folder / name / 'token').read_text()}"}
 
@@ -98,9 +110,10 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
     for each in sockets:
         each.close()
     env = {**friendly(), "ROOM_FOLDER": str(folder), "ROOM_PORTS": " ".join(map(str, ports)), "NO_PROXY": "127.0.0.1,localhost"}
+    (folder / "labkit-token").write_text(secrets.token_hex(16))
     # What the Hub looks at its services with.
     ca = Certificates(folder / "tls").authority("servers")
-    env["SSL_CERT_FILE"] = str(ca)
+    env |= {"SSL_CERT_FILE": str(ca), "REQUESTS_CA_BUNDLE": str(ca)}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-P", "-m", "jupyterhub", "-f", CONFIG], cwd=folder, env=env, stdout=log, stderr=log)
     room = Room(folder, f"https://localhost:{ports[0]}", ca, process)
@@ -268,3 +281,58 @@ def test_a_view_that_is_killed_comes_back_with_all_that_was_said(room: Room, tea
     after = room.seats(teacher)
     assert {name: seat["steps"] for name, seat in after.items()} == {name: seat["steps"] for name, seat in before.items()}
     assert after["anna"]["help"] == before["anna"]["help"]
+
+
+def test_from_another_machine_the_view_is_the_same(room: Room, teacher: HttpSession) -> None:
+    shown = json.loads(room.labkit("view", "--json").stdout)
+    assert {seat["name"]: seat for seat in shown["seats"]}.keys() == room.seats(teacher).keys()
+    for mine, theirs in zip(shown["seats"], teacher.get(f"{room.view}board.json").json()["seats"], strict=True):
+        assert {**mine, "heard": 0, "active": 0, "seen": "", "late": ""} == {**theirs, "heard": 0, "active": 0, "seen": "", "late": ""}
+    assert "asks for help" in room.labkit("view").stdout
+    assert not (room.folder / "elsewhere").exists(), "to look makes nothing"
+
+
+@pytest.mark.fault(
+    "Room", "a Hub elsewhere can't be verified, does not know the token, or is none", "the command says so, without the token; exit code 1"
+)
+def test_a_hub_that_is_not_trusted_or_does_not_trust_is_named(room: Room) -> None:
+    (room.folder / "wrong").write_text("not-a-token-of-this-hub\n")
+    (room.folder / "two-lines").write_text("one-line\nanother")
+    for failed, says in (
+        (room.labkit("view", ca=Path(certifi.where())), "its certificate can't be verified"),
+        (room.labkit("view", file="wrong"), "it does not know this token"),
+        (room.labkit("deadline", "16:30", file="wrong"), "answers 403 to services/view/deadline"),
+        (room.labkit("view", file="ben/token"), "answers 403"),
+        (room.labkit("view", file="two-lines"), "one word is expected"),
+        (room.labkit("view", file="nowhere"), "No such file"),
+    ):
+        assert (failed.returncode, failed.stdout) == (1, "")
+        assert says in failed.stderr
+        assert not any(secret in failed.stderr for secret in ("not-a-token", "one-line", (room.folder / "ben" / "token").read_text()))
+    assert room.labkit("up", "anna").returncode == 2
+
+
+@pytest.mark.fault("Room", "a learner sets a room's deadline, or a page elsewhere in the instructor's name", "403; it stays as it was")
+def test_nobody_but_an_instructor_sets_the_deadline(room: Room, teacher: HttpSession) -> None:
+    for answer in (
+        room.ask("POST", "deadline", data="1", headers=room.token("ben")),
+        room.signed_in("ben").post(f"{room.view}deadline", data="1"),
+        teacher.post(f"{room.view}deadline", data="1"),
+        room.ask("POST", "deadline", data="1"),
+    ):
+        assert answer.status_code == 403
+    assert not (room.folder / "view" / "deadline").exists()
+
+
+def test_at_the_deadline_of_a_hub_elsewhere_every_server_is_stopped(room: Room, teacher: HttpSession) -> None:
+    """The last: nobody works afterwards."""
+    said = room.labkit("deadline", "16:30")
+    assert said.returncode == 0, said.stderr
+    ends = float((room.folder / "view" / "deadline").read_text())
+    assert 0 < ends - time.time() <= 24 * 3600
+    hub = Hub(room.url, (room.folder / "labkit-token").read_text(), room.ca)
+    assert {seat["running"] for seat in room.seats(teacher).values()} == {True}
+    hub.end_at(datetime.now())
+    until(lambda: {seat["running"] for seat in room.seats(teacher).values()} == {False})
+    until(lambda: not (room.folder / "view" / "deadline").exists())
+    assert room.seats(teacher)["anna"]["steps"], "nothing is lost"

@@ -79,8 +79,11 @@ c.JupyterHub.cookie_secret_file = f"{FOLDER}/cookie_secret"
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
 c.Authenticator.admin_users = {"teacher"}
-c.JupyterHub.services = [service(FOLDER / "view", VIEW_PORT, CERTIFICATES.server("view"))]
-c.JupyterHub.load_roles = [ROLE]
+c.JupyterHub.services = [
+    service(FOLDER / "view", VIEW_PORT, CERTIFICATES.server("view")),
+    {"name": "labkit", "api_token": (FOLDER / "labkit-token").read_text()},
+]
+c.JupyterHub.load_roles = [ROLE, {"name": "labkit", "services": ["labkit"], "scopes": ["access:services!service=view"]}]
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = f"{FOLDER}/{{username}}"
 c.Spawner.cmd = [sys.executable, "-P", str(Path(__file__).with_name("seat.py"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from labkit.cli import main
 from labkit.common.errors import RoomError, SettingsError
 from labkit.common.platform_folder import OWN
-from labkit.room.deadline import set_deadline
+from labkit.room.deadline import keep_deadline, next_time, set_deadline
 from labkit.room.given import require_fit
 from labkit.room.limits import Limits, lacking
 from labkit.room.room import Room
@@ -179,12 +180,39 @@ def test_a_certificate_without_its_key_is_refused(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(("now", "ends"), [("2026-11-27 11:00", "2026-11-27 16:30"), ("2026-11-27 16:30", "2026-11-28 16:30")])
-def test_a_deadline_is_the_next_time_that_the_clock_says_so(tmp_path: Path, now: str, ends: str) -> None:
-    found = set_deadline(tmp_path, "16:30", datetime.fromisoformat(now))
+def test_a_deadline_is_the_next_time_that_the_clock_says_so(now: str, ends: str) -> None:
+    found = next_time("16:30", datetime.fromisoformat(now))
     assert found == datetime.fromisoformat(ends)
-    assert float((tmp_path / "deadline").read_text()) == found.timestamp()
     with pytest.raises(RoomError):
-        set_deadline(tmp_path, "tea time", found)
+        next_time("tea time", found)
+
+
+@pytest.mark.fault(
+    "Room", "the Hub does not answer when a room is to end", "it is asked again until it does; a later deadline set meanwhile stays"
+)
+@pytest.mark.parametrize(("later", "stays"), [("", False), ("99999999999", True)])
+def test_a_room_is_ended_when_its_time_is_over_and_again_where_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: str, stays: bool
+) -> None:
+    monkeypatch.setattr("labkit.room.deadline._POLL_SECONDS", 0.01)
+    file, asked = tmp_path / "deadline", list[str]()
+
+    def end() -> None:
+        asked.append(file.read_text())
+        if len(asked) == 1:
+            raise RoomError("hub-silent", url="https://localhost", reason="")
+        if later:
+            file.write_text(later)
+
+    async def waited() -> None:
+        waiting = asyncio.create_task(keep_deadline(tmp_path, end))
+        set_deadline(tmp_path, 1)
+        while len(asked) < 2 or file.exists() is not stays:  # noqa: ASYNC110 - for the file
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+
+    asyncio.run(waited())
+    assert asked == ["1\n", "1\n"]
 
 
 @pytest.mark.fault("Settings", "a file of a room is damaged", "`labkit room down` stops all that is on record, and names the file")

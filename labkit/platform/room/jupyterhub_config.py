@@ -9,6 +9,7 @@ from pathlib import Path
 from jupyterhub.utils import random_port
 from traitlets.config import get_config
 
+from labkit.room.seat import LABKIT
 from labkit.room.service import command
 from labkit.room.view import ROLE, service
 from labkit.servers.certificates import Certificates
@@ -69,15 +70,10 @@ c.JupyterHub.services = [
         "environment": to_hub,
         "display": False,
     },
-    {
-        "name": "deadline",
-        "command": command("labkit.room.deadline"),
-        "environment": {"LABKIT_HOME": str(Path.cwd().parent)},
-        "display": False,
-    },
     {"name": "labkit", "api_token": room["api_token"], "display": False},
-    # What seats say of their progress, and the page that instructors see it on.
-    service(Path("view").resolve(), random_port(), Certificates(Path(room["ca"]).parent).server("view")) | {"environment": to_hub},
+    # What seats say of their progress, and the page that instructors see it on; it ends this room at its time.
+    service(Path("view").resolve(), random_port(), Certificates(Path(room["ca"]).parent).server("view"), *LABKIT, "room", "down")
+    | {"environment": {**to_hub, "LABKIT_HOME": str(Path.cwd().parent)}},
 ]
 c.JupyterHub.load_roles = [
     ROLE,
