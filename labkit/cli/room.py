@@ -15,6 +15,7 @@ from .command import JSON, argument, flag, no_such, show, verb, working
 from .labs import named
 
 if TYPE_CHECKING:
+    from ..room.hub import Hub
     from ..room.room import Room
 
 _NEXT = """\
@@ -26,7 +27,7 @@ _NEXT = """\
   end it                                labkit room down"""
 
 
-_ELSEWHERE = ("view", "deadline")
+_ELSEWHERE = ("view", "deadline", "rehearse")
 
 
 @verb(
@@ -48,7 +49,7 @@ _ELSEWHERE = ("view", "deadline")
         help="up: a certificate for that address (PEM, followed by those that vouch for it), in place of one of the room's own authority",
     ),
     argument("--key", default="", metavar="FILE", help="up: the certificate's key"),
-    argument("--hub", default="", metavar="URL", help="view, deadline: the address of a JupyterHub elsewhere; with --token-file"),
+    argument("--hub", default="", metavar="URL", help="view, deadline, rehearse: the address of a JupyterHub elsewhere; with --token-file"),
     argument("--token-file", default="", metavar="FILE", help="the file that holds the token of a service of that Hub's"),
     flag("--seats-are-not-separated", "up: all seats run as you, so whoever has one can read and change the others; for colleagues"),
     JSON,
@@ -65,7 +66,7 @@ def room(args: Namespace) -> int:
         no_such("action for a Hub elsewhere", args.action, _ELSEWHERE)
     hub = Hub.elsewhere(args.hub, args.token_file) if args.hub else None
     if args.action == "rehearse":
-        return _rehearse(args)
+        return _rehearse(args, hub)
     if args.action == "deadline":
         ends = next_time(" ".join(args.names), datetime.now())
         (hub or Room.open()).end_at(ends)
@@ -110,8 +111,8 @@ def _trust(opened: Room) -> str:
     return f"{opened.ca} (give them this file, to import as an authority for websites)"
 
 
-def _rehearse(args: Namespace) -> int:
-    from ..room.rehearsal import rehearse
+def _rehearse(args: Namespace, hub: Hub | None) -> int:
+    from ..room.rehearsal import rehearse, rehearse_elsewhere
 
     count, *labs = args.names or [""]
     if not count.isdecimal() or not int(count):
@@ -119,6 +120,6 @@ def _rehearse(args: Namespace) -> int:
         return 2
     chosen = [named(lab).name for lab in labs]
     with working(args, f"rehearsing with {count} seats"):
-        found = rehearse(int(count), chosen)
+        found = rehearse_elsewhere(hub, int(count), chosen) if hub else rehearse(int(count), chosen)
     show(args, found, found.value())
     return 0 if found.ok else 1

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,9 +18,9 @@ from urllib.parse import quote
 import requests
 
 from ..common.errors import RoomError
-from ..common.http_session import request
+from ..common.http_session import HttpSession, request
 from ..common.waiting import wait_until
-from ..config.hosting import is_base
+from ..config.hosting import PUBLIC_CA, is_base
 from .board import Board
 
 _STOP_SECONDS = 300
@@ -119,6 +121,50 @@ class Hub:
                 except requests.RequestException as error:
                     raise self._silent(error) from None
         raise RoomError("seat-not-started", name=name, said="; ".join(dict.fromkeys(said[-3:])))
+
+    def execute(self, name: str, code: str) -> Iterator[str]:
+        """Execute code in a new kernel of somebody's JupyterLab, and give each line that it prints, as soon as it is there.
+
+        Raises:
+            RoomError: It raises an error itself, its kernel ends, or the connection does.
+        """
+        # It comes with the kernels that we talk to here, and is slow to import.
+        from jupyter_client.session import Session
+        from websocket import WebSocketException, create_connection
+
+        kernels, session, text = f"user/{quote(name)}/api/kernels", Session(), ""
+        kernel = self.ask("POST", kernels, json={"name": "python3"}).json()["id"]
+        asked = session.msg("execute_request", {"code": code, "silent": False, "store_history": False, "allow_stdin": False})
+        authorities = HttpSession(self.ca).verify
+        tls = ssl.create_default_context(cafile=authorities if isinstance(authorities, str) else str(PUBLIC_CA))
+        try:
+            with closing(
+                create_connection(
+                    f"wss{self.url.removeprefix('https')}/{kernels}/{kernel}/channels",
+                    timeout=self.patience,
+                    header=[f"Authorization: token {self.token}"],
+                    sslopt={"context": tls},
+                )
+            ) as connection:
+                connection.send(json.dumps({**asked, "channel": "shell", "buffers": []}, default=str))
+                # It answers a ping by itself; so it is silent for long only when the seat is gone.
+                while heard := connection.recv():
+                    message = json.loads(heard)
+                    kind, content = message["msg_type"], message["content"]
+                    if kind == "status" and content["execution_state"] in ("restarting", "dead"):
+                        raise RoomError("seat-lost", name=name, reason="the kernel ended: memory may be short")
+                    if message["parent_header"].get("msg_id") != asked["header"]["msg_id"]:
+                        continue
+                    if kind == "stream":
+                        *lines, text = (text + content["text"]).split("\n")
+                        yield from lines
+                    elif kind == "error":
+                        raise RoomError("seat-lost", name=name, reason=f"{content['ename']}: {content['evalue']}")
+                    elif kind == "status" and content["execution_state"] == "idle":
+                        return
+        except (WebSocketException, OSError) as error:
+            raise RoomError("seat-lost", name=name, reason=f"{type(error).__name__}: {error}") from None
+        raise RoomError("seat-lost", name=name, reason="its JupyterLab ended")
 
     def stop_all(self) -> None:
         """Stop everybody's servers; raises RoomError."""

@@ -33,7 +33,7 @@ from labkit.room.kept import Seats
 from labkit.servers.certificates import Certificates
 from tests.browsing import SCREENSHOTS, chromium, driver
 from tests.hostile import friendly
-from tests.support import LABKIT
+from tests.support import LABKIT, belonging_to
 
 CONFIG = Path(__file__).parents[1] / "room" / "jupyterhub_config.py"
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -73,11 +73,17 @@ class Room:
         assert session.post(f"{self.url}/hub/login", data=given, allow_redirects=False).status_code == 302
         return session
 
+    def command(self, *arguments: str, file: str = "labkit-token") -> list[str]:
+        """`labkit room`, with the token in that file."""
+        return [*LABKIT, "room", *arguments, "--hub", self.url, "--token-file", str(self.folder / file)]
+
+    def elsewhere(self, ca: Path | None = None) -> dict[str, str]:
+        """The variables of somebody on another machine."""
+        return {**friendly(), "LABKIT_HOME": str(self.folder / "elsewhere"), "REQUESTS_CA_BUNDLE": str(ca or self.ca)}
+
     def labkit(self, *arguments: str, ca: Path | None = None, file: str = "labkit-token") -> subprocess.CompletedProcess[str]:
-        """`labkit room` as somebody on another machine runs it, who has that token."""
-        command = [*LABKIT, "room", *arguments, "--hub", self.url, "--token-file", str(self.folder / file)]
-        env = {**friendly(), "LABKIT_HOME": str(self.folder / "elsewhere"), "REQUESTS_CA_BUNDLE": str(ca or self.ca)}
-        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        """`labkit room` as somebody on another machine runs it."""
+        return subprocess.run(self.command(*arguments, file=file), env=self.elsewhere(ca), capture_output=True, text=True, check=False)
 
     def token(self, name: str) -> dict[str, str]:
         return {"Authorization": f"token {(self.folder / name / 'token').read_text()}"}
@@ -105,15 +111,16 @@ class Room:
 def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
     """A room with the seats of anna and ben, which sent what they had to."""
     folder = tmp_path_factory.mktemp("room")
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
         each.close()
     env = {**friendly(), "ROOM_FOLDER": str(folder), "ROOM_PORTS": " ".join(map(str, ports)), "NO_PROXY": "127.0.0.1,localhost"}
-    (folder / "labkit-token").write_text(secrets.token_hex(16))
-    # What the Hub looks at its services with.
+    for name in ("labkit", "rehearsal"):
+        (folder / f"{name}-token").write_text(secrets.token_hex(16))
+    # What Hub, view and proxy verify each other with.
     ca = Certificates(folder / "tls").authority("servers")
-    env |= {"SSL_CERT_FILE": str(ca), "REQUESTS_CA_BUNDLE": str(ca)}
+    env |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"), str(ca))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-P", "-m", "jupyterhub", "-f", CONFIG], cwd=folder, env=env, stdout=log, stderr=log)
     room = Room(folder, f"https://localhost:{ports[0]}", ca, process)
@@ -128,8 +135,9 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
         print((folder / "log").read_text()[-6000:])
         raise
     finally:
-        for started in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
-            started.terminate()
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.terminate()
+        process.terminate()
         process.wait(30)
 
 
@@ -322,6 +330,43 @@ def test_nobody_but_an_instructor_sets_the_deadline(room: Room, teacher: HttpSes
     ):
         assert answer.status_code == 403
     assert not (room.folder / "view" / "deadline").exists()
+
+
+@pytest.mark.fault(
+    "Room", "a seat does not start in a rehearsal at a Hub elsewhere", "the report says whose and why; others do their labs; nobody is left"
+)
+def test_seats_of_a_hub_elsewhere_are_rehearsed_and_nobody_of_them_is_left(room: Room) -> None:
+    refused = room.labkit("rehearse", "2", "00")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "answers 403 to hub/api/users/rehearsal-1" in refused.stderr
+    found = room.labkit("rehearse", "2", "00", "--json", file="rehearsal-token")
+    assert found.returncode == 1, found.stderr
+    did, did_not = json.loads(found.stdout)["seats"]
+    assert did["ok"], did
+    assert [lab["lab"] for lab in did["labs"]] == ["00-start-here"]
+    # JupyterLab alone takes more.
+    assert did["memory"] > 50e6
+    assert did["processor"] > 1
+    assert did_not["failure"].startswith("the seat of rehearsal-2 did not start")
+    assert "Spawn failed" in did_not["failure"]
+    _insist_that_nobody_is_left(room)
+
+
+@pytest.mark.fault("Room", "a rehearsal at a Hub elsewhere is interrupted", "its people and their servers are gone before it ends")
+def test_a_rehearsal_elsewhere_that_is_interrupted_leaves_nobody(room: Room) -> None:
+    command = room.command("rehearse", "1", "00", file="rehearsal-token")
+    with subprocess.Popen(command, env=room.elsewhere(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        until(lambda: belonging_to(room.folder / "rehearsal-1", "labkit run"))
+        running.send_signal(signal.SIGTERM)
+        said = running.communicate()[0]
+    assert running.returncode == 130, said
+    _insist_that_nobody_is_left(room)
+
+
+def _insist_that_nobody_is_left(room: Room) -> None:
+    hub = Hub(room.url, (room.folder / "rehearsal-token").read_text(), room.ca)
+    assert [user["name"] for user in hub.users() if user["name"].startswith("rehearsal")] == []
+    until(lambda: belonging_to(room.folder / "rehearsal-1") == [])
 
 
 def test_at_the_deadline_of_a_hub_elsewhere_every_server_is_stopped(room: Room, teacher: HttpSession) -> None:

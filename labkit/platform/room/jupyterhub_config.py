@@ -82,6 +82,6 @@ c.JupyterHub.load_roles = [
         "services": ["idle-culler"],
         "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
     },
-    # What `labkit room` asks: who is there, to start or stop a seat, and to tell a proxy that was started anew its routes.
-    {"name": "labkit", "services": ["labkit"], "scopes": ["list:users", "servers", "admin:users", "proxy"]},
+    # What `labkit room` asks: to start or stop a seat, labs in it for a rehearsal, and to tell a proxy that was started anew its routes.
+    {"name": "labkit", "services": ["labkit"], "scopes": ["servers", "admin:users", "access:servers", "proxy"]},
 ]
