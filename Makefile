@@ -39,7 +39,7 @@ COMPILE := .venv/bin/uv pip compile --universal --python-version 3.11 --upgrade 
 CHROMIUMS := chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run-labs unit coverage test test-faults fuzz test-room test-kind check bench seats sizes pictures browser docs docs-site dist down clean lock pins
+.PHONY: help setup lab run-labs unit coverage test test-faults fuzz test-room test-kind check bench seats sizes pictures browser image docs docs-site dist down clean lock pins
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -126,6 +126,14 @@ $(SITE_TOOLS): site.lock $(READY)
 	@build/site-tools/bin/python -m pip install --quiet --require-hashes --requirement site.lock
 	@touch $@
 
+image: build/image/programs.tar.gz ## build the labs' image by docker, podman or buildah; archive in build/image/ (IMAGE=NAME:TAG, BASE=packages: pull nothing)
+	@.venv/bin/python deploy/image.py $(or $(IMAGE),localhost/labkit:local) build/image/labkit.tar $(if $(BASE),--base $(BASE)) $(OPTIONS)
+
+# This machine's programs go into the image; those that it lacks are made here.
+build/image/programs.tar.gz: $(READY) $(wildcard labkit/toolchain/*.* labkit/toolchain/*/* labkit/portal/app/*.json labkit/portal/pages/*.* labkit/portal/pages/src/* labkit/room/proxy/*.*)
+	@mkdir -p $(@D) && rm -f $@
+	@LABKIT_CLUSTER=local .venv/bin/labkit setup --ui --offline-bundle $@ >/dev/null
+
 dist: $(READY) ## make what a release consists of: wheel, sdist and the list of all packages (CycloneDX) in dist/
 	@rm -rf dist
 	@.venv/bin/uv build --quiet --no-build-isolation --python .venv/bin/python
@@ -148,9 +156,10 @@ clean: $(if $(RECORDS),$(READY)) ## stop this checkout's servers, remove .venv, 
 	@rm -rf .venv build .labkit
 	@echo "✔ removed .venv, build/ and .labkit/; work/ and the programs' cache are kept"
 
-lock: $(READY) ## pin the newest versions that pyproject.toml allows in requirements.lock and site.lock
+lock: $(READY) ## pin the newest versions that pyproject.toml allows in requirements.lock, site.lock and deploy/kubernetes.lock
 	@$(COMPILE) --all-extras --output-file requirements.lock pyproject.toml
 	@$(COMPILE) --group site --output-file site.lock
+	@$(COMPILE) --group kubernetes --constraint requirements.lock --output-file deploy/kubernetes.lock
 	@echo "✔ requirements.lock: $$(grep -c '^[a-z].*==' requirements.lock) packages pinned"
 
 pins: $(READY) ## pin the SHA-256 of every official download in labkit/toolchain/official.txt; fails while one is open

@@ -49,7 +49,7 @@ def lab(args: Namespace) -> None:
         lab.setup(ui=True)
     except ToolchainError as error:
         print(f"{BAD} {error}\n  the labs work without these pages; labkit setup --ui tries again", file=sys.stderr)
-    work = (seat or root) / "work"
+    work = lab.settings.place / "work"
     for line in update(root / "notebooks", work):
         print(line)
     # JupyterLab shows nothing outside of the copy, and there a lab's link to ../docs leads to docs.
@@ -197,10 +197,10 @@ def help_me(args: Namespace) -> None:
 @verb()
 def agenda(_: Namespace) -> None:
     """List labs and steps with their minutes. With the seconds that the last labkit run took, if there was one."""
-    from ..config.settings import find_root
+    from ..config.settings import Settings
     from ..course.steps import agenda
 
-    print(agenda(find_root() / "build" / "labs" / "summary.json"))
+    print(agenda(Settings.load().place / "build" / "labs" / "summary.json"))
 
 
 @verb(argument("term", nargs="*", help="a term such as audience or ID token, or how it begins; if left out all are listed"))
@@ -225,8 +225,8 @@ def run(args: Namespace) -> None:
     from ..course.runner import run
 
     names = [named(name).name for name in args.labs]
-    # Seats share one checkout, which is none of theirs.
-    output = (Settings.load().seat or checkout()) / "build" / "labs"
+    checkout()
+    output = Settings.load().place / "build" / "labs"
     result = run(names, output)
     page = output / "index.html"
     shown = page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page

@@ -159,6 +159,11 @@ class Settings:
         self.ports.update(open_state_folder(self.folder, environ={}, starting=set(ports) - with_variable).ports)
 
     @property
+    def place(self) -> Path:
+        """Where copies of the labs and results go: the checkout; beside the state folder in a room, and where nobody may write there."""
+        return self.root if self.seat is None and os.access(self.root, os.W_OK) else self.folder.parent
+
+    @property
     def portal_page(self) -> str:
         """The portal's base URL for browsers, which redirect URIs begin with."""
         return self.portal_proxied or self.url("portal", "http")

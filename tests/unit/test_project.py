@@ -29,7 +29,8 @@ from tests import glossary, troubleshooting
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMED_BY_THE_MISSION = {"jupyterlab", "papermill", "nbval", "kubernetes", "python-keycloak", "requests", "ipywidgets"}
-LOCKS = ["requirements.lock", "site.lock"]
+GROUPS = {"site.lock": "site", "deploy/kubernetes.lock": "kubernetes"}
+LOCKS = ["requirements.lock", *GROUPS]
 COPIED = ["Makefile", "pyproject.toml", "requirements.lock"]
 
 DIALECT = yaml.safe_load((Path(__file__).parent / "dialect.yaml").read_text())
@@ -136,7 +137,8 @@ def test_whatever_labkit_imports_is_a_dependency_of_its_own() -> None:
 
 
 def test_every_dependency_has_a_tested_lower_and_a_guarded_upper_bound() -> None:
-    operators = {str(r): {spec.operator for spec in r.specifier} for r in (*_declared("room", "test", "dev"), *_of_the_site())}
+    grouped = (requirement for group in GROUPS.values() for requirement in _grouped(group))
+    operators = {str(r): {spec.operator for spec in r.specifier} for r in (*_declared("room", "test", "dev"), *grouped)}
     assert {name: found for name, found in operators.items() if found != {">=", "<"}} == {}
 
 
@@ -157,7 +159,7 @@ def test_the_environment_for_conda_asks_for_the_same_python() -> None:
 def test_the_lock_pins_every_dependency_within_its_range(lock: str) -> None:
     locked = _locked(lock)
     ours = [*_declared("room", "test", "dev"), *map(Requirement, _project()["build-system"]["requires"])]
-    wanted = ours if lock == LOCKS[0] else _of_the_site()
+    wanted = _grouped(GROUPS[lock]) if lock in GROUPS else ours
     outside = {
         str(requirement): locked.get(canonicalize_name(requirement.name), "missing")
         for requirement in wanted
@@ -173,6 +175,12 @@ def test_every_line_of_the_lock_is_an_exact_version_with_its_hashes(lock: str) -
         assert re.fullmatch(r"[a-z0-9.-]+==[^\s;*]+( ; .+)?", requirement), requirement
         assert hashes, f"{requirement} has no hash"
         assert [h for h in hashes if not re.fullmatch(r"sha256:[0-9a-f]{64}", h)] == []
+
+
+def test_the_image_has_one_version_of_each_package() -> None:
+    """What its second lock names of the first is the same there."""
+    everybodys, ours = _locked(LOCKS[0]), _locked("deploy/kubernetes.lock")
+    assert {name: ours[name] for name in ours.keys() & everybodys} == {name: everybodys[name] for name in ours.keys() & everybodys}
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -388,8 +396,8 @@ def _declared(*extras: str) -> list[Requirement]:
     return [Requirement(text) for text in project["dependencies"] + [t for e in extras for t in project["optional-dependencies"][e]]]
 
 
-def _of_the_site() -> list[Requirement]:
-    return [Requirement(text) for text in _project()["dependency-groups"]["site"]]
+def _grouped(name: str) -> list[Requirement]:
+    return [Requirement(text) for text in _project()["dependency-groups"][name]]
 
 
 def _lock_entries(lock: str) -> list[str]:

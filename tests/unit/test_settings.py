@@ -385,3 +385,13 @@ def test_a_port_that_somebody_has_on_an_address_that_nobody_asks_is_free() -> No
 def test_the_state_file_holds_no_more_than_format_id_and_ports(tmp_path: Path) -> None:
     open_state_folder(tmp_path / "home", environ={})
     assert json.loads((tmp_path / "home" / "home.json").read_text()).keys() == {"format", "id", "ports"}
+
+
+@pytest.mark.parametrize(("writable", "room", "beside"), [(True, "", False), (True, "https://x/", True), (False, "", True)])
+def test_labs_are_copied_to_where_the_person_may_write(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, writable: bool, room: str, beside: bool
+) -> None:
+    """As in an image, where the checkout is everybody's."""
+    monkeypatch.setattr(os, "access", lambda *_: writable)
+    settings = Settings.load({"LABKIT_HOME": str(tmp_path / "lab"), **({"LABKIT_ROOM_VIEW": room} if room else {})})
+    assert settings.place == (tmp_path if beside else settings.root)

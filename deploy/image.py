@@ -1,0 +1,73 @@
+"""Build the image by the engine that is there, and write it as an archive that docker, podman, kind and containerd take.
+
+    image.py NAME ARCHIVE [--base packages] [OPTION OF THE ENGINE'S BUILD …]
+
+With ``--base packages`` nothing is pulled: mmdebstrap makes the base of Debian's packages.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+# Docker looks there by itself.
+IGNORE = ("--ignorefile", "deploy/Containerfile.dockerignore")
+# For each, how it builds, and how it writes an archive in docker's own format: kind reads no other.
+ENGINES = {
+    "docker": (("build",), ("save", "--output", "{archive}", "{name}")),
+    "podman": (("build", "--layers", *IGNORE), ("save", "--format", "docker-archive", "--output", "{archive}", "{name}")),
+    "buildah": (("build", "--layers", *IGNORE), ("push", "{name}", "docker-archive:{archive}:{name}")),
+}
+BASE = "localhost/labkit-base:local"
+
+
+def run(*command: str | Path) -> None:
+    """Run a command, whose output is shown, and end with its exit code if it fails."""
+    done = subprocess.run(command, cwd=ROOT, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def answers(engine: str) -> bool:
+    """Whether an engine is there; a docker whose daemon is not running is none."""
+    return bool(shutil.which(engine)) and not subprocess.run((engine, "info"), capture_output=True, check=False).returncode
+
+
+def make_base(folder: Path, engine: str) -> None:
+    """Make the base image of Debian's packages, from where this machine has them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (debian,) = re.findall(r"debian:(\w+)", (ROOT / "deploy" / "Containerfile").read_text())
+    system = folder / "system.tar"
+    if not system.exists():
+        part = folder / "part.tar"
+        run("mmdebstrap", "--variant=minbase", "--include=ca-certificates", debian, part)
+        part.replace(system)
+    (folder / "Containerfile").write_text("FROM scratch\nADD system.tar /\n")
+    run(engine, "build", "--tag", BASE, "--file", folder / "Containerfile", folder)
+
+
+def main() -> None:
+    """Build."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name")
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("--base", default="", help="the image to begin with, or packages")
+    args, options = parser.parse_known_args()
+    engine = next(filter(answers, ENGINES), None)
+    if engine is None:
+        sys.exit(f"✘ none of {', '.join(ENGINES)} answers here. On Debian or Ubuntu, as root: apt install buildah")
+    build, save = ENGINES[engine]
+    if args.base == "packages":
+        make_base(args.archive.resolve().parent / "base", engine)
+        args.base = BASE
+    base = ("--build-arg", f"BASE={args.base}") if args.base else ()
+    run(engine, *build, *base, *options, "--tag", args.name, "--file", "deploy/Containerfile", ".")
+    args.archive.unlink(missing_ok=True)
+    run(engine, *(word.format(archive=args.archive, name=args.name) for word in save))
+    print(f"✔ {args.name} by {engine}; {args.archive}: {args.archive.stat().st_size / 1e9:.1f} GB")
+
+
+main()
