@@ -132,7 +132,7 @@ image: build/image/programs.tar.gz ## build the labs' image by docker, podman or
 # This machine's programs go into the image; those that it lacks are made here.
 build/image/programs.tar.gz: $(READY) $(wildcard labkit/toolchain/*.* labkit/toolchain/*/* labkit/portal/app/*.json labkit/portal/pages/*.* labkit/portal/pages/src/* labkit/room/proxy/*.*)
 	@mkdir -p $(@D) && rm -f $@
-	@LABKIT_CLUSTER=local .venv/bin/labkit setup --ui --offline-bundle $@ >/dev/null
+	@.venv/bin/python -P deploy/programs.py --pack $@
 
 dist: $(READY) ## make what a release consists of: wheel, sdist and the list of all packages (CycloneDX) in dist/
 	@rm -rf dist
