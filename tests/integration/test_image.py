@@ -28,7 +28,7 @@ volume=$1 closed=$2; shift 2
 [ -z "$closed" ] || mount -t tmpfs tmpfs /media
 for place in $closed; do
   if ! [ -e /media/upper ]; then
-    mkdir /media/upper /media/work
+    mkdir -m 755 /media/upper /media/work
     mount -t overlay -o "lowerdir=$place,upperdir=/media/upper,workdir=/media/work" overlay "$place"
   fi
   chmod o+x "$place"
@@ -53,7 +53,7 @@ def test_hadolint_judges_the_recipe(old: str, new: str) -> None:
 
 def test_a_changed_lab_is_in_the_last_layers_alone() -> None:
     """What is copied before the programs are made is nothing of the labs, their notebooks or their pages."""
-    before, _, _ = RECIPE.read_text().partition("python -P deploy/programs.py")
+    before, _, _ = RECIPE.read_text().partition("python deploy/programs.py")
     copied = [word for line in before.splitlines() if line.startswith("COPY ") for word in shlex.split(line)[1:-1]]
     assert "labkit/toolchain" in copied
     assert not [path for path in copied if path in {".", "labkit"} or path.startswith(("labkit/course", "notebooks", "docs"))]
