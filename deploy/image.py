@@ -53,7 +53,7 @@ def main() -> None:
     """Build."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name")
-    parser.add_argument("archive", type=Path)
+    parser.add_argument("archive", type=lambda path: Path(path).resolve())
     parser.add_argument("--base", default="", help="the image to begin with, or packages")
     args, options = parser.parse_known_args()
     engine = next(filter(answers, ENGINES), None)
@@ -61,7 +61,7 @@ def main() -> None:
         sys.exit(f"✘ none of {', '.join(ENGINES)} answers here. On Debian or Ubuntu, as root: apt install buildah")
     build, save = ENGINES[engine]
     if args.base == "packages":
-        make_base(args.archive.resolve().parent / "base", engine)
+        make_base(args.archive.parent / "base", engine)
         args.base = BASE
     base = ("--build-arg", f"BASE={args.base}") if args.base else ()
     run(engine, *build, *base, *options, "--tag", args.name, "--file", "deploy/Containerfile", ".")

@@ -60,6 +60,27 @@ def test_a_changed_lab_is_in_the_last_layers_alone() -> None:
     assert not [path for path in copied if path in {".", "labkit"} or path.startswith(("labkit/course", "notebooks", "docs"))]
 
 
+def test_the_image_is_built_by_the_engine_that_answers(tmp_path: Path) -> None:
+    """A docker without its daemon is none; the archive is one that kind reads."""
+    said = tmp_path / "said"
+    for name, code in (("docker", 1), ("buildah", 0)):
+        engine = tmp_path / name
+        engine.write_text(f'#!/bin/sh\necho {name} "$@" >> {said}\n[ "$1" = push ] && echo > {tmp_path}/labkit.tar\nexit {code}\n')
+        engine.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, CODE / "deploy" / "image.py", "labs:1", tmp_path / "labkit.tar", "--base", "debian:mine", "--volume=a:b"],
+        env={"PATH": f"{tmp_path}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    _, _, build, push = said.read_text().splitlines()
+    assert build.startswith("buildah build")
+    assert "--build-arg BASE=debian:mine --volume=a:b --tag labs:1 --file deploy/Containerfile" in build
+    assert push == f"buildah push labs:1 docker-archive:{tmp_path}/labkit.tar:labs:1"
+
+
 @pytest.mark.fault("Settings", "a pod: a user who owns no file of labkit's, and nothing but a volume can be written", "labs 01 to 03 run")
 def test_labs_run_as_in_a_pod(tmp_path: Path) -> None:
     # Whatever a run that fails leaves behind ends with it.
