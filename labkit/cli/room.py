@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import Namespace
 from dataclasses import asdict
@@ -56,30 +57,20 @@ _ELSEWHERE = ("view", "deadline", "rehearse")
 )
 def room(args: Namespace) -> int:
     """Run a room: JupyterHub for several people, each with labs of their own. up is safe to repeat, and mends what has ended."""
-    from ..room.deadline import next_time
-    from ..room.hub import Hub
     from ..room.limits import lacking
+    from ..room.pods import PodRoom
     from ..room.room import Room
     from ..servers.certificates import Pair
 
-    if args.hub and args.action not in _ELSEWHERE:
+    if args.action in _ELSEWHERE:
+        return _elsewhere(args)
+    if args.hub:
         no_such("action for a Hub elsewhere", args.action, _ELSEWHERE)
-    hub = Hub.elsewhere(args.hub, args.token_file) if args.hub else None
-    if args.action == "rehearse":
-        return _rehearse(args, hub)
-    if args.action == "deadline":
-        ends = next_time(" ".join(args.names), datetime.now())
-        (hub or Room.open()).end_at(ends)
-        print(f"{OK} the room ends at {ends:%A %H:%M}; what people did stays")
-        return 0
-    if args.action == "view":
-        show(args, found := (hub or Room.open(to_look=True)).board(), found.value())
-        return 0
+    names = [f"learner-{i + 1}" for text in args.names[:1] if text.isdecimal() for i in range(int(text))] or args.names
     if bool(args.certificate) != bool(args.key):
         raise RoomError("certificate-without-key")
     given = Pair(Path(args.certificate).absolute(), Path(args.key).absolute()) if args.key else None
     opened = Room.open(args.address, given, to_look=args.action in ("status", "down"))
-    names = [f"learner-{i + 1}" for text in args.names[:1] if text.isdecimal() for i in range(int(text))] or args.names
     if args.action == "up":
         opened.up(names, separated=not args.seats_are_not_separated)
         people = opened.people
@@ -93,7 +84,8 @@ def room(args: Namespace) -> int:
     elif args.action == "down":
         print(f"{OK} stopped {', '.join(opened.down()) or 'nothing: no room was running'}")
     elif args.action == "add":
-        print(f"{OK} added {', '.join(opened.add(names)) or 'nobody new'}; their passwords: {opened.people.passwords}")
+        into = PodRoom() if "LABKIT_ROOM_URL" in os.environ else opened
+        print(f"{OK} added {', '.join(into.add(names)) or 'nobody new'}; their passwords: {into.people.passwords}")
     elif args.action == "remove":
         for name in names if set(names) <= set(opened.people.names()) else no_such("person", ", ".join(names), opened.people.names()):
             print(f"{OK} {name} can't sign in any more; what was theirs stays: {opened.remove(name)}")
@@ -102,6 +94,24 @@ def room(args: Namespace) -> int:
         trust = f"people come to {opened.url}, and their browsers have to trust {_trust(opened)}" if status.is_up else ""
         show(args, f"{status}\n{trust}", {"home": str(status.folder), "url": opened.url, **asdict(status)})
         return 0 if status.is_up else 3
+    return 0
+
+
+def _elsewhere(args: Namespace) -> int:
+    """What can be done for a Hub elsewhere too."""
+    from ..room.deadline import next_time
+    from ..room.hub import Hub
+    from ..room.room import Room
+
+    hub = Hub.elsewhere(args.hub, args.token_file) if args.hub else None
+    if args.action == "rehearse":
+        return _rehearse(args, hub)
+    if args.action == "deadline":
+        ends = next_time(" ".join(args.names), datetime.now())
+        (hub or Room.open()).end_at(ends)
+        print(f"{OK} the room ends at {ends:%A %H:%M}; what people did stays")
+    else:
+        show(args, found := (hub or Room.open(to_look=True)).board(), found.value())
     return 0
 
 

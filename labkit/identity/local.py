@@ -43,6 +43,9 @@ class LocalKeycloak(Keycloak):
     programs = ("java", "keycloak", "keycloak-start")
     """What it needs on this machine."""
 
+    listens = "127.0.0.1"
+    """The address that it listens on."""
+
     def __init__(self, settings: Settings, workshop: Workshop, processes: Processes, certificates: Certificates, tools: Toolchain) -> None:
         super().__init__(settings.url("keycloak"), workshop.realm.name, Administrator("master", user=_ADMIN))
         self._settings, self._processes, self._tools, self._certificates = settings, processes, tools, certificates
@@ -149,7 +152,7 @@ class LocalKeycloak(Keycloak):
             "--cache=local",
             *self._names(),
             "--http-enabled=false",
-            "--http-host=127.0.0.1",
+            f"--http-host={self.listens}",
             f"--https-port={self._settings.ports['keycloak']}",
             f"--https-certificate-file={pair.certificate}",
             f"--https-certificate-key-file={pair.key}",

@@ -28,8 +28,8 @@ _HASHING = "hashAlgorithm(pbkdf2-sha256) and hashIterations(1)"
 _MARK = "labkit.seat"
 
 
-def seat_environment(name: str, folder: Path, *, keycloak: str, portal: str, ca: Path, secret: Path, cache: Path) -> dict[str, str]:
-    """The variables of a seat's process, which lead labkit to that seat's lab; none is a secret.
+def seat_environment(name: str, folder: Path, *, keycloak: str, portal: str, ca: Path, secret: Path | str, cache: Path) -> dict[str, str]:
+    """The variables of a seat's process, which lead labkit to that seat's lab.
 
     Args:
         name: The seat's name, which is its realm's too.
@@ -37,7 +37,7 @@ def seat_environment(name: str, folder: Path, *, keycloak: str, portal: str, ca:
         keycloak: The base URL of the room's Keycloak, as learners' browsers name it.
         portal: The seat's portal, as the learner's browser names it.
         ca: The authorities behind that URL's certificate, readable by the seat.
-        secret: The file with what `prepare_seat` gave, readable by the seat.
+        secret: What `prepare_seat` gave, or the file with it, readable by the seat.
         cache: The folder with programs, which all seats share and none may change.
     """
     home = StateFolder(folder / "lab")
@@ -52,7 +52,7 @@ def seat_environment(name: str, folder: Path, *, keycloak: str, portal: str, ca:
         "LABKIT_KEYCLOAK_REALM": name,
         "LABKIT_KEYCLOAK_CA": str(ca),
         "LABKIT_KEYCLOAK_ADMIN_CLIENT": ADMINISTRATOR,
-        f"{SECRET_VARIABLE}_FILE": str(secret),
+        f"{SECRET_VARIABLE}_FILE" if isinstance(secret, Path) else SECRET_VARIABLE: str(secret),
     }
 
 
@@ -77,6 +77,17 @@ def prepare_seat(keycloak: Keycloak, name: str) -> str:
         account, management = admin.get_client_service_account_user(client)["id"], str(admin.get_client_id("realm-management"))
         admin.assign_client_role(account, management, [admin.get_client_role(management, right) for right in _RIGHTS])
         return str(admin.get_client_secrets(client)["value"])
+    except KeycloakError as error:
+        raise failure(place, error) from None
+
+
+def remove_seat(keycloak: Keycloak, name: str) -> None:
+    """Remove a seat's realm with all that is in it, if there is one; raises IdentityError as `prepare_seat`."""
+    place = f"the seat {name}"
+    try:
+        admin = keycloak.admin()
+        if _is_there(admin, name):
+            admin.delete_realm(name)
     except KeycloakError as error:
         raise failure(place, error) from None
 

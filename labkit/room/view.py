@@ -149,7 +149,9 @@ async def _serve(folder: str, certificate: str, key: str, *end: str) -> None:
     hub = Hub(api.removesuffix("/hub/api"), token, patience=_HUB_SECONDS)
     pages = application(Seats(Path(folder), hub), prefix, token)
     server = HTTPServer(pages, max_body_size=_MOST_BYTES, ssl_options={"certfile": certificate, "keyfile": key})
-    server.listen(urlsplit(url).port or 0, "127.0.0.1")
+    place = urlsplit(url)
+    # In a pod, whose network policy says who comes, its address is the Service's.
+    server.listen(place.port or 0, "127.0.0.1" if place.hostname == "localhost" else "")
     await keep_deadline(Path(folder), partial(_start, end) if end else replace(hub, patience=_STOP_SECONDS).stop_all)
 
 

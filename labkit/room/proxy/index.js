@@ -4,8 +4,7 @@ import { closeSync, constants, fstatSync, openSync, readFileSync, rmSync, statSy
 import { dirname } from "node:path";
 import { createServer } from "node:tls";
 import { ConfigurableProxy } from "configurable-http-proxy";
-
-const KEYCLOAK = "/services/keycloak/";
+import { guard } from "./guard.js";
 
 // open(2): not what is behind a file, but the file itself. Node does not name it.
 const O_PATH = 0o10000000;
@@ -14,6 +13,7 @@ const NOWHERE = "/proc/self/fd/none";
 const { hosts, addresses, port, socket, token, authority } = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const tls = ([key, certificate]) => ({ key: readFileSync(key), cert: readFileSync(certificate), minVersion: "TLSv1.2" });
 const { "127.0.0.1": here, ...elsewhere } = addresses;
+guard(hosts);
 const proxy = new ConfigurableProxy({
   authToken: token,
   ssl: tls(here),
@@ -24,19 +24,6 @@ const proxy = new ConfigurableProxy({
   keepAliveTimeout: 75_000,
   // What people read where nothing answers: error.html.
   errorPath: import.meta.dirname,
-});
-
-// Who comes by another name may be a page elsewhere, whose own name leads here. Keycloak's own realm is labkit's alone, which asks it directly.
-const find = proxy.targetForReq.bind(proxy);
-proxy.targetForReq = async (request) => {
-  const path = decodeURIComponent(new URL(request.url, "http://any").pathname);
-  const allowed = hosts.includes(request.headers.host) && !(path.startsWith(KEYCLOAK) && /\/master([^a-z0-9-]|$)/.test(path));
-  return allowed ? find(request) : undefined;
-};
-
-// A path is an option of Keycloak's build; there is one build for labs and rooms, so it answers at the root, and is only named by its path.
-proxy.on("proxyRequest", (request) => {
-  if (request.url.startsWith(KEYCLOAK)) request.url = request.url.slice(KEYCLOAK.length - 1);
 });
 
 // A seat may put a link where its socket lay, to a socket that only this process may open. So what lies there is held, whatever is put
