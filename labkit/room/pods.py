@@ -24,8 +24,9 @@ from ..config.settings import Settings
 from ..identity.hosted import HostedKeycloak
 from ..identity.realm import Realm
 from ..servers.certificates import Certificates, Pair
-from ..servers.processes import Processes
+from ..servers.processes import Processes, Server
 from ..toolchain import Toolchain
+from ..toolchain.keycloak import Prepared
 from ..workshop.files import read
 from ..workshop.workshop import RealmSpec, Workshop
 from .people import People
@@ -95,6 +96,10 @@ class _PodKeycloak(RoomKeycloak):
     def __init__(self, url: str, *parts: Any) -> None:
         super().__init__(url, *parts)
         self.url = "https://keycloak:8443"
+
+    def _server(self, java: Path, prepared: Prepared) -> Server:
+        # Nobody else is there who could have its port, by IPv6 either, where it listens too.
+        return replace(super()._server(java, prepared), ports=())
 
 
 def _keycloak() -> None:
