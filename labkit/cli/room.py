@@ -67,6 +67,11 @@ def room(args: Namespace) -> int:
     if args.hub:
         no_such("action for a Hub elsewhere", args.action, _ELSEWHERE)
     names = [f"learner-{i + 1}" for text in args.names[:1] if text.isdecimal() for i in range(int(text))] or args.names
+    if args.action == "add":
+        # The Hub of a cluster has its own way to them.
+        into = PodRoom() if "LABKIT_ROOM_URL" in os.environ else Room.open()
+        print(f"{OK} added {', '.join(into.add(names)) or 'nobody new'}; their passwords: {into.people.passwords}")
+        return 0
     if bool(args.certificate) != bool(args.key):
         raise RoomError("certificate-without-key")
     given = Pair(Path(args.certificate).absolute(), Path(args.key).absolute()) if args.key else None
@@ -83,9 +88,6 @@ def room(args: Namespace) -> int:
         )
     elif args.action == "down":
         print(f"{OK} stopped {', '.join(opened.down()) or 'nothing: no room was running'}")
-    elif args.action == "add":
-        into = PodRoom() if "LABKIT_ROOM_URL" in os.environ else opened
-        print(f"{OK} added {', '.join(into.add(names)) or 'nobody new'}; their passwords: {into.people.passwords}")
     elif args.action == "remove":
         for name in names if set(names) <= set(opened.people.names()) else no_such("person", ", ".join(names), opened.people.names()):
             print(f"{OK} {name} can't sign in any more; what was theirs stays: {opened.remove(name)}")

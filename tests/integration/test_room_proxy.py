@@ -64,8 +64,8 @@ class Proxy:
     here: Path
     elsewhere: Path
 
-    def ask(self, host: str = "localhost", trusted: Path | None = None, **headers: str) -> requests.Response:
-        url = f"https://{host}:{self.port}/user/anna/"
+    def ask(self, host: str = "localhost", trusted: Path | None = None, who: str = "anna", **headers: str) -> requests.Response:
+        url = f"https://{host}:{self.port}/user/{who}/"
         return request("GET", url, timeout=10, verify=str(trusted or self.here), headers=headers, stream=True)
 
 
@@ -99,10 +99,11 @@ def proxy() -> Iterator[Proxy]:
         with subprocess.Popen(argv, stdout=subprocess.DEVNULL, cwd=folder, env=friendly()) as running:
             try:
                 wait_for(lambda: _answers(made))
-                api = Unix("proxy.sock")
-                route = json.dumps({"target": f"http+unix://{SEAT.replace('/', '%2f')}"})
-                api.request("POST", "/api/routes/user/anna", route, {"Authorization": "token the-proxys"})
-                assert api.getresponse().status == 201
+                for path, place in (("user/anna", SEAT), ("user/ben", OTHER)):
+                    api = Unix("proxy.sock")
+                    route = json.dumps({"target": f"http+unix://{place.replace('/', '%2f')}"})
+                    api.request("POST", f"/api/routes/{path}", route, {"Authorization": "token the-proxys"})
+                    assert api.getresponse().status == 201
                 yield made
             finally:
                 running.terminate()
@@ -122,6 +123,12 @@ def test_each_address_has_the_certificate_that_is_for_it(proxy: Proxy) -> None:
 def test_a_seats_socket_is_asked_also_by_websocket(proxy: Proxy) -> None:
     assert proxy.ask().text == SEAT
     assert proxy.ask(Connection="Upgrade", Upgrade="websocket").status_code == 101
+
+
+def test_each_of_many_requests_comes_to_its_own_seat(proxy: Proxy) -> None:
+    """Though the numbers by which the proxy holds sockets are the same again and again."""
+    for _ in range(50):
+        assert [proxy.ask(who=who).text for who in ("anna", "ben")] == [SEAT, OTHER]
 
 
 @pytest.mark.fault(

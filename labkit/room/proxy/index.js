@@ -28,6 +28,7 @@ const proxy = new ConfigurableProxy({
 
 // A seat may put a link where its socket lay, to a socket that only this process may open. So what lies there is held, whatever is put
 // in its place meanwhile, and is asked only if it is a socket of the one whose folder it is in.
+// Each request to a socket has a connection of its own, so that a descriptor's number never leads to what it was before.
 const held = (path) => {
   try {
     const file = openSync(path, O_PATH | constants.O_NOFOLLOW);
