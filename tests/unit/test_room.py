@@ -74,6 +74,11 @@ def goes_on():
 for name in sys.argv[1:]:
     make_account(name, "this-room")
 hog, other = (Seat.of(room, name) for name in sys.argv[1:])
+# A group that was there may have others.
+most = limits.MOST
+limits.MOST = {name: most // 2 for name, most in most.items()}
+hog.limits.make()
+limits.MOST = most
 print(hog.limits.killed(), hog.run("/bin/sh", "-c", "head -c 200M /dev/zero | tail").returncode, hog.limits.killed())
 # Each of a hundred goes on, also when what started it has ended.
 print("fork" in hog.run("/bin/sh", "-c", "for i in $(seq 100); do (while :; do :; done) >/dev/null 2>&1 & done", hog.account).stderr)
