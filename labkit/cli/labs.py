@@ -81,14 +81,9 @@ def lab(args: Namespace) -> None:
     # Without it a kernel tells what its cells show to anybody on this machine who listens.
     settings.append("--KernelManager.transport_encryption=required")
     # Whoever may come to a seat's JupyterLab, and nobody else, comes through it to the seat's portal.
-    address, proxied = lab.settings.portal_proxied, {}
-    if address:
-        where = (
-            {"unix_socket": os.path.relpath(found, work)}
-            if (found := lab.settings.portal_socket)
-            else {"port": lab.settings.ports["portal"]}
-        )
-        proxied = {address.rpartition("/")[2]: {**where, "launcher_entry": {"enabled": False}}}
+    address, socket = lab.settings.portal_proxied, lab.settings.portal_socket
+    where = {"unix_socket": os.path.relpath(socket, work)} if socket else {"port": lab.settings.ports["portal"]}
+    proxied = {address.rpartition("/")[2]: {**where, "launcher_entry": {"enabled": False}}} if address else {}
     settings.append(f"--ServerProxy.servers={proxied}")
     enabled = {"jupyter_server_proxy": bool(proxied)}
     settings.append(f"--ServerApp.jpserver_extensions={enabled}")

@@ -18,14 +18,14 @@ from tests.hostile import friendly
 
 _WITH_OWN_ACCOUNTS = """
 set -e
-folder=$0 own=$1 ways=$2; shift 2; shift
-mkdir -p $folder/etc $folder/home $folder/hidden && cp -a /etc/. $folder/etc
-mount --bind $folder/etc /etc && mount --bind $folder/home /home
-mount --bind $own $folder/hidden && mount -t tmpfs -o mode=755 tmpfs $own
-for way in $ways; do mkdir -p $own/$way && mount --bind $folder/hidden/$way $own/$way; done
+folder=$0 mine=$1 ways=$2; shift 2
+mkdir -p $folder/etc $folder/people $folder/hidden && cp -a /etc/. $folder/etc
+mount --bind $folder/etc /etc && mount --bind $folder/people /home
+mount --bind $mine $folder/hidden && mount -t tmpfs -o mode=755 tmpfs $mine
+for way in $ways; do mkdir -p $mine/$way && mount --bind $folder/hidden/$way $mine/$way; done
 exec "$@"
 """
-"""Runs a program that sees accounts of its own, which may enter what they need in this process's home directory."""
+"""Runs a program that sees accounts of its own, which may enter what they need in this process's own directory."""
 
 _A_ROOM = """
 import json, sys, threading, time
@@ -37,7 +37,7 @@ room, names = Room.open(), sys.argv[1:]
 try:
     room.up(names)
     for name in names:
-        room.hub.start(name)
+        room.start_seat(name)
     hog, other = map(room.seat, names)
     # The seats run; from now on theirs is less, so that the rest of this machine does not notice.
     limits.MOST |= {name: 600 * 2**20 for name, most in limits.MOST.items() if "memory" in name and most} | {"pids.max": 300}
@@ -74,23 +74,12 @@ def test_a_seat_that_asks_for_everything_leaves_the_others_alone(tmp_path: Path)
         folder.chmod(0o755)
     needed = (Path(sys.base_prefix), Settings.load().cache, checkout())
     ways = " ".join(str(path.relative_to(Path.home())) for path in needed if path.is_relative_to(Path.home()))
-    open_state_folder(tmp_path / "home" / "room", environ={}, free_ports=True)
+    open_state_folder(tmp_path / "lab" / "room", environ={}, free_ports=True)
     # Control groups are the whole machine's, and so of other runs of this test too.
     names = (f"hog-{os.getpid()}", f"other-{os.getpid()}")
-    namespace = (
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "/bin/sh",
-        "-c",
-        _WITH_OWN_ACCOUNTS,
-        str(tmp_path),
-        Path.home(),
-        ways,
-        "--",
-    )
-    env = {**friendly(), "LABKIT_HOME": str(tmp_path / "home"), "LABKIT_CLUSTER": "local"}
+    script = ("/bin/sh", "-c", _WITH_OWN_ACCOUNTS, str(tmp_path), Path.home(), ways)
+    namespace = ("unshare", "--mount", "--propagation", "private", *script)
+    env = {**friendly(), "LABKIT_HOME": str(tmp_path / "lab"), "LABKIT_CLUSTER": "local"}
     done = subprocess.run([*namespace, sys.executable, "-P", "-c", _A_ROOM, *names], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

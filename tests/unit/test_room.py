@@ -278,7 +278,7 @@ def test_limits_are_those_of_either_version_of_control_groups(tmp_path: Path, mo
     (group / "memory.events").write_text("max 7\noom 3\noom_kill 2\noom_group_kill 0\n")
     assert Limits("labkit-anna").make() == [group / "cgroup.procs"]
     assert (tmp_path / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
-    assert [(group / name).read_text() for name in ("memory.max", "memory.swap.max", "pids.max")] == [str(3 * 2**30), "0", "1024"]
+    assert [(group / name).read_text() for name in ("memory.max", "memory.swap.max", "pids.max")] == [str(3 * 10**9), "0", "1024"]
     assert Limits("labkit-anna").killed() == 2
 
 
