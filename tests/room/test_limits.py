@@ -85,7 +85,7 @@ def test_a_seat_that_asks_for_everything_leaves_the_others_alone(tmp_path: Path)
     found = json.loads(done.stdout.splitlines()[-1])
     assert "fork" in found["bombed"]
     assert {code for code, _ in found["waited"]} == {200}
-    assert max(seconds for _, seconds in found["waited"]) < 10, found["waited"]
+    assert max(seconds for _, seconds in found["waited"]) < 30, found["waited"]
     assert found["status"][f"seat-{names[0]}"].startswith("runs; programs that its memory limit ended: "), found["hogged"]
     assert found["status"][f"seat-{names[1]}"] == "runs"
     assert subprocess.run(["pgrep", "--full", f"labkit-{names[0]}"], stdout=subprocess.DEVNULL, check=False).returncode == 1
