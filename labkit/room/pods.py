@@ -38,7 +38,7 @@ _POLL_SECONDS = 2
 
 
 class PodRoom:
-    """The room, as the Hub's pod knows it: its people and its seats are Keycloak's, which ``LABKIT_KEYCLOAK_*`` name."""
+    """The room, as the Hub's pod knows it: its people and its seats are in a Keycloak that is hosted, to labkit here."""
 
     def __init__(self) -> None:
         self._settings, self._url = Settings.load(), os.environ["LABKIT_ROOM_URL"]
