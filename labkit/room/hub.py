@@ -155,7 +155,7 @@ class Hub:
                         raise RoomError("seat-lost", name=name, reason="the kernel ended: memory may be short")
                     if message["parent_header"].get("msg_id") != asked["header"]["msg_id"]:
                         continue
-                    if kind == "stream":
+                    if kind == "stream" and content["name"] == "stdout":
                         *lines, text = (text + content["text"]).split("\n")
                         yield from lines
                     elif kind == "error":
@@ -163,7 +163,8 @@ class Hub:
                     elif kind == "status" and content["execution_state"] == "idle":
                         return
         except (WebSocketException, OSError) as error:
-            raise RoomError("seat-lost", name=name, reason=f"{type(error).__name__}: {error}") from None
+            # What follows are an answer's headers.
+            raise RoomError("seat-lost", name=name, reason=str(error).partition(" -+-+- ")[0] or type(error).__name__) from None
         raise RoomError("seat-lost", name=name, reason="its JupyterLab ended")
 
     def stop_all(self) -> None:
@@ -180,8 +181,9 @@ class Hub:
     def _remove(self, name: str) -> None:
         user = f"hub/api/users/{quote(name)}"
         self.ask("DELETE", f"{user}/server", fine=(404,))
+        stays = RoomError("hub-refuses", url=self.url, path=user, code=400, reason=f"their server has not stopped within {_STOP_SECONDS} s")
         # As long as a server stops, its user can't be removed.
-        wait_until(lambda: self.ask("DELETE", user, fine=(400, 404)).status_code != requests.codes.bad_request, _STOP_SECONDS, pause=1)
+        wait_until(lambda: self.ask("DELETE", user, fine=(400, 404)).status_code != 400, _STOP_SECONDS, lambda _: stays, pause=1)
 
     def _silent(self, error: requests.RequestException) -> RoomError:
         unverified = isinstance(error, requests.exceptions.SSLError)
