@@ -37,6 +37,9 @@ c.JupyterHub.services = [
     *({"name": name, "api_token": (FOLDER / f"{name}-token").read_text()} for name in SCOPES),
 ]
 c.JupyterHub.load_roles = [ROLE, *({"name": name, "services": [name], "scopes": scopes} for name, scopes in SCOPES.items())]
+# The third server that starts at a time has to wait.
+c.JupyterHub.concurrent_spawn_limit = 2
+c.JupyterHub.spawn_throttle_retry_range = (1, 2)
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = f"{FOLDER}/{{username}}"
 c.Spawner.cmd = [sys.executable, "-P", str(Path(__file__).with_name("seat.py"))]
