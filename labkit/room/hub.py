@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +27,7 @@ from .board import Board
 _STOP_SECONDS = 300
 _AT_ONCE = 8
 _PAGES = "application/jupyterhub-pagination+json"
+_path = partial(quote, safe="")
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Hub:
 
     def start(self, name: str) -> None:
         """Start somebody's server as their sign-in does, and wait until it answers; raises RoomError if it ends instead."""
-        user = f"hub/api/users/{quote(name)}"
+        user = f"hub/api/users/{_path(name)}"
         server = f"{user}/server"
         self.ask("POST", user, fine=(409,))
         # Why one failed at once, it tells below.
@@ -132,7 +134,7 @@ class Hub:
         from jupyter_client.session import Session
         from websocket import WebSocketException, create_connection
 
-        kernels, session, text = f"user/{quote(name)}/api/kernels", Session(), ""
+        kernels, session, text = f"user/{_path(name)}/api/kernels", Session(), ""
         kernel = self.ask("POST", kernels, json={"name": "python3"}).json()["id"]
         asked = session.msg("execute_request", {"code": code, "silent": False, "store_history": False, "allow_stdin": False})
         authorities = HttpSession(self.ca).verify
@@ -169,7 +171,7 @@ class Hub:
 
     def stop_all(self) -> None:
         """Stop everybody's servers; raises RoomError."""
-        paths = [f"{quote(user['name'])}/servers/{quote(server)}" for user in self.users() for server in user.get("servers", ())]
+        paths = [f"{_path(user['name'])}/servers/{_path(server)}" for user in self.users() for server in user.get("servers", ())]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(lambda path: self.ask("DELETE", f"hub/api/users/{path}", fine=(404,)), paths))
 
@@ -179,7 +181,7 @@ class Hub:
             list(pool.map(self._remove, names))
 
     def _remove(self, name: str) -> None:
-        user = f"hub/api/users/{quote(name)}"
+        user = f"hub/api/users/{_path(name)}"
         self.ask("DELETE", f"{user}/server", fine=(404,))
         stays = RoomError("hub-refuses", url=self.url, path=user, code=400, reason=f"their server has not stopped within {_STOP_SECONDS} s")
         # As long as a server stops, its user can't be removed.

@@ -33,7 +33,7 @@ from labkit.room.kept import Seats
 from labkit.servers.certificates import Certificates
 from tests.browsing import SCREENSHOTS, chromium, driver
 from tests.hostile import friendly
-from tests.support import LABKIT, belonging_to
+from tests.support import LABKIT, belonging_to, wait_for
 
 CONFIG = Path(__file__).parents[1] / "room" / "jupyterhub_config.py"
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -138,7 +138,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
         for child in psutil.Process(process.pid).children(recursive=True):
             child.terminate()
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -360,7 +360,7 @@ def test_seats_of_a_hub_elsewhere_are_rehearsed_and_nobody_of_them_is_left(room:
 def test_a_rehearsal_elsewhere_that_is_interrupted_leaves_nobody(room: Room) -> None:
     command = room.command("rehearse", "1", "00", file="rehearsal-token")
     with subprocess.Popen(command, env=room.elsewhere(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
-        until(lambda: belonging_to(room.folder / "rehearsal-1", "labkit run"))
+        wait_for(lambda: bool(belonging_to(room.folder / "rehearsal-1", "labkit run")), 300)
         running.send_signal(signal.SIGTERM)
         said = running.communicate()[0]
     assert running.returncode == 130, said
