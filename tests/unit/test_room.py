@@ -28,6 +28,7 @@ from labkit.servers.certificates import Certificates, Pair
 from labkit.servers.processes import Server
 from labkit.workshop.fields import faults
 from labkit.workshop.files import read
+from tests.support import wait_for
 
 _WITH_OWN_ACCOUNTS = """
 set -e
@@ -218,6 +219,21 @@ def test_a_room_is_ended_when_its_time_is_over_and_again_where_that_failed(
 
     asyncio.run(waited())
     assert asked == ["1\n", "1\n"]
+
+
+def test_the_view_of_a_room_runs_what_ends_the_room_once(tmp_path: Path) -> None:
+    pair, ended = Certificates(tmp_path / "tls").server("view"), tmp_path / "ended"
+    told = {"SERVICE_URL": "https://localhost:0", "SERVICE_PREFIX": "/services/view/", "API_URL": "https://localhost:1/hub/api"}
+    env = {**os.environ, **{f"JUPYTERHUB_{name}": value for name, value in told.items()}, "JUPYTERHUB_API_TOKEN": "x"}
+    end = ("/bin/sh", "-c", f"echo once >>{ended}")
+    command = [sys.executable, "-P", "-m", "labkit.room.view", str(tmp_path), str(pair.certificate), str(pair.key), *end]
+    set_deadline(tmp_path, 0)
+    with subprocess.Popen(command, env=env) as view:
+        try:
+            wait_for(lambda: ended.exists() and not (tmp_path / "deadline").exists())
+        finally:
+            view.kill()
+    assert ended.read_text() == "once\n"
 
 
 @pytest.mark.fault("Settings", "a file of a room is damaged", "`labkit room down` stops all that is on record, and names the file")
