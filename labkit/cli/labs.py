@@ -69,12 +69,14 @@ def lab(args: Namespace) -> None:
     # Its address, to open by hand, it says at any level; the rest of what it says is of use to nobody here, unless it fails.
     # Said here, they count more than what is set for all of a machine.
     settings = [f"--ServerApp.root_dir={work}", f"--ServerApp.preferred_dir={work}", "--log-level=ERROR"]
-    if seat:
+    if not seat:
+        settings += ["--LabApp.default_url=/lab/tree/00-start-here.ipynb", "-y", "--LabApp.log_level=ERROR", "--ServerApp.base_url=/"]
+    elif os.environ["JUPYTERHUB_SERVICE_URL"].startswith("http+unix:"):
         # In the seat's folder nobody else can listen in its place, or see the learner's cookies.
         settings.append("--ServerApp.sock=../jupyter.sock")
-    else:
-        settings += ["--LabApp.default_url=/lab/tree/00-start-here.ipynb", "-y", "--LabApp.log_level=ERROR", "--ServerApp.base_url=/"]
-    settings.append("--ServerApp.ip=localhost")
+    if not (seat and os.environ["JUPYTERHUB_SERVICE_URL"].startswith("http:")):
+        # A Hub that names an address means that of a pod, which is the seat's alone.
+        settings.append("--ServerApp.ip=localhost")
     if os.geteuid() == 0:
         # Jupyter refuses to run as root unless told; in a container root is often all there is.
         settings.append("--allow-root")

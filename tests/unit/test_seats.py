@@ -13,9 +13,11 @@ from labkit.config.files import write_private
 from labkit.config.settings import Settings
 from labkit.course import runner
 from labkit.identity.keycloak import Keycloak
+from labkit.lab import Lab
 from labkit.room.seat import Seat
 from labkit.room.seats import ADMINISTRATOR, prepare_seat, seat_environment
 from labkit.servers.processes import Processes, Server
+from labkit.toolchain import Program, Toolchain
 
 PORTAL = "https://room.example:8000/user/anna/portal"
 
@@ -66,6 +68,36 @@ def test_a_run_of_the_labs_in_a_seat_leaves_its_results_there_and_not_in_the_che
         monkeypatch.setenv(name, value)
     assert main(["run", "01"]) == 130
     assert outputs == [(["01-keycloak"], tmp_path / "anna" / "build" / "labs")]
+
+
+@pytest.mark.parametrize(
+    ("address", "listens"),
+    [
+        ("http+unix://%6a", {"sock": "../jupyter.sock", "ip": "localhost"}),
+        ("http://0.0.0.0:8888/user/anna/", {}),
+        ("http://:8888/user/anna/", {}),
+        ("https://0.0.0.0:8888/user/anna/", {"ip": "localhost"}),
+    ],
+)
+def test_jupyterlab_of_a_seat_listens_on_a_socket_or_in_a_pod_where_the_hub_says(
+    address: str, listens: dict[str, str], variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = []
+
+    def execve(_: object, argv: list[str], __: object) -> NoReturn:
+        commands.append(argv)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.execve", execve)
+    monkeypatch.setattr(Lab, "setup", lambda *_, **__: None)
+    monkeypatch.setattr(Toolchain, "ensure", lambda *_: {"kubectl": Program("kubectl", "", tmp_path / "kubectl", "")})
+    monkeypatch.chdir(tmp_path)
+    hub = {"LABKIT_ROOM_VIEW": "https://room.example:8000/services/view/", "JUPYTERHUB_SERVICE_URL": address}
+    for name, value in {**variables, **hub}.items():
+        monkeypatch.setenv(name, value)
+    main(["lab"])
+    told = dict(option.removeprefix("--ServerApp.").split("=", 1) for option in commands[0] if option.startswith("--ServerApp."))
+    assert {name: told[name] for name in ("sock", "ip", "port") if name in told} == listens
 
 
 @pytest.mark.fault("Room", "a run of the labs in a seat fails, and leaves its servers to be looked at", "they end with the seat")
