@@ -39,7 +39,7 @@ COMPILE := .venv/bin/uv pip compile --universal --python-version 3.11 --upgrade 
 CHROMIUMS := chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run-labs unit coverage test test-faults fuzz test-room test-kind check bench seats sizes pictures browser image docs docs-site dist down clean lock pins
+.PHONY: help setup lab run-labs unit coverage test test-faults fuzz test-room test-kind test-cluster check bench seats sizes pictures browser image docs docs-site dist down clean lock pins
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -87,6 +87,10 @@ test-room: $(READY) ## 8 people at once in a room, labs 01 to 03 in JupyterLab (
 test-kind: $(READY) ## labs 02 to 06 on a real KinD, and its faults; skipped, with the reason, where Docker does not run (RECORD=1, RESTART_DOCKER=…)
 	@LABKIT_CLUSTER=local .venv/bin/labkit setup
 	@RESTART_DOCKER="$(RESTART_DOCKER)" .venv/bin/python -m pytest --durations=10 $(if $(RECORD),--record) tests/kind
+
+test-cluster: $(READY) ## a class on a real KinD by JupyterHub's Helm chart: CHART=jupyterhub/jupyterhub (or a folder) IMAGE=FILE (make image); skipped where Docker or helm is missing
+	@LABKIT_CLUSTER=kind .venv/bin/labkit setup
+	@CHART="$(CHART)" IMAGE="$(IMAGE)" .venv/bin/python -m pytest -s --durations=10 tests/cluster
 
 check: $(READY) ## ruff, mypy, layers, project files, notebooks, plain words
 	@.venv/bin/ruff check

@@ -34,12 +34,13 @@ def driver() -> Iterator[Playwright]:
         starting.__exit__()
 
 
-def chromium(playwright: Playwright, home: Path) -> Browser:
+def chromium(playwright: Playwright, home: Path, host: str = "") -> Browser:
     """Start Chromium with a home directory of its own; skips the test where there is none.
 
     Args:
         playwright: What drives it.
         home: The folder in which it keeps its profile, and looks for certificates.
+        host: A name that it knows besides localhost, with the address that it leads to: "room.test 172.18.0.2".
     """
     found = next(filter(None, map(shutil.which, CHROMIUMS)), None)
     if found is None and not Path(playwright.chromium.executable_path).exists():
@@ -48,6 +49,6 @@ def chromium(playwright: Playwright, home: Path) -> Browser:
         executable_path=found,
         chromium_sandbox=os.geteuid() != 0,
         # Whatever it or a page wants to know of the world outside, it can't ask.
-        args=["--disable-quic", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost"],
+        args=["--disable-quic", f"--host-resolver-rules={f'MAP {host}, ' if host else ''}MAP * ~NOTFOUND, EXCLUDE localhost"],
         env={**friendly(), "HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)},
     )

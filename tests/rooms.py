@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
@@ -35,23 +36,39 @@ def room_of(folder: Path, *names: str) -> Iterator[Room]:
             labkit("room", "down")
 
 
+class Address(Protocol):
+    """Where a room is, and what people who come there have to know."""
+
+    @property
+    def url(self) -> str:
+        """What they open."""
+
+    @property
+    def ca(self) -> Path:
+        """Whom they trust."""
+
+
 @contextmanager
-def trusting(room: Room, home: Path) -> Iterator[Browser]:
-    """Chromium, which trusts the room's authority."""
+def trusting(room: Address, home: Path, host: str = "") -> Iterator[Browser]:
+    """Chromium, which trusts the room's authority, and finds a ``host`` as `chromium` has it."""
     if shutil.which("certutil") is None:
         pytest.skip("there is no certutil to tell Chromium of the room's authority: make browser")
     NssStore("Chromium", home / CHROMIUM_STORE).add("room", room.ca)
     # What Playwright asks by itself, in a page's name, it asks by Node.
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setenv("NODE_EXTRA_CA_CERTS", str(room.ca))
-        launched = chromium(stack.enter_context(driver()), home)
+        launched = chromium(stack.enter_context(driver()), home, host)
         yield launched
         launched.close()
 
 
 def come(browser: Browser, room: Room, *names: str) -> list[BrowserContext]:
     """People come with their cards, at once, and choose passwords of their own at Keycloak."""
-    cards = json.loads(room.people.passwords.read_text())
+    return come_with(json.loads(room.people.passwords.read_text()), browser, room, *names)
+
+
+def come_with(cards: Mapping[str, str], browser: Browser, room: Address, *names: str) -> list[BrowserContext]:
+    """As `come`, where the cards are given."""
     pages = {name: browser.new_context().new_page() for name in names}
     for page in pages.values():
         page.set_default_timeout(PATIENCE)
@@ -71,7 +88,7 @@ def come(browser: Browser, room: Room, *names: str) -> list[BrowserContext]:
     return [page.context for page in pages.values()]
 
 
-def start_seat(who: BrowserContext, room: Room, name: str) -> Page:
+def start_seat(who: BrowserContext, room: Address, name: str) -> Page:
     """JupyterLab of somebody's seat, which is started if need be."""
     page = who.new_page()
     page.goto(f"{room.url}/hub/spawn", wait_until="commit")
