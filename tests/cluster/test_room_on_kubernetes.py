@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from labkit.course.steps import LABS
 
 from ..jupyterlab import await_all, await_kernel, draw_all_cells, start_all, trouble
 from ..rooms import come_with, start_seat
-from .conftest import Cluster
+from ..support import wait_for
+from .conftest import RELEASE, SPACE, Cluster
 
 PEOPLE = ("anna", "ben", "carla")
 RUN = LABS[1:4]
@@ -60,3 +62,135 @@ def test_people_work_at_once_and_the_instructor_sees_them(room: Cluster, people:
         # An open page is work to the Hub.
         page.close()
     board.close()
+
+
+def test_seats_are_kept_apart(room: Cluster, people: dict[str, BrowserContext]) -> None:
+    """By files, ports, cluster, token and address: what anna's pod tries on ben's, and anna's browser too."""
+    ben = room.listed("pods")["jupyter-ben"]["status"]["podIP"]
+    ports = json.loads(room.in_seat("ben", "labkit", "status", "--json"))["servers"]
+    tried = {
+        "host": ben,
+        "ports": [int(port) for port in re.findall(r"localhost:(\d+)", json.dumps(ports))],
+        "realm": f"{room.url}/services/keycloak/realms/ben/protocol/openid-connect/token",
+        "server": f"{room.url}/user/ben/api/contents",
+    }
+    assert tried["ports"]
+    found = json.loads(room.in_seat("anna", "python", "-c", _NEIGHBOUR, json.dumps(tried)))
+    assert set(found.pop("ports")) == {"refused"}
+    assert found.pop("jupyter") in ("refused", 403)
+    assert found == {"realm": 401, "own realm": 200, "server": 403, "own server": 200, "account": False}
+    page = people["anna"].new_page()
+    answer = page.goto(f"{room.url}/user/ben/lab")
+    assert answer
+    assert answer.status == 403
+    page.close()
+
+
+def test_a_pod_that_is_killed_starts_again_with_what_was_done(room: Cluster, people: dict[str, BrowserContext]) -> None:
+    before = room.seats()
+    room.kubectl("delete", "pod", "jupyter-ben", "--grace-period=0", "--force")
+    again(room, people["ben"], "ben")
+    assert room.seats()["jupyter-anna"] == before["jupyter-anna"]
+    work_on(room, "ben")
+
+
+def test_a_hub_that_is_killed_leaves_people_at_work(room: Cluster, people: dict[str, BrowserContext]) -> None:
+    before = room.seats()
+    at_work = people["anna"].new_page()
+    at_work.goto(f"{room.url}/user/anna/lab/workspaces/hub/tree/{RUN[0].name}.ipynb")
+    await_kernel(at_work)
+    room.kubectl("delete", "pod", "--selector=component=hub", "--grace-period=0", "--force")
+    start_all(at_work)
+    await_all(at_work, find_root() / "notebooks" / f"{RUN[0].name}.ipynb")
+    assert trouble(at_work) == []
+    at_work.close()
+    room.kubectl("rollout", "status", "deployment/hub", "--timeout=600s")
+    again(room, people["carla"], "carla")
+    assert room.seats() == before
+
+
+def test_a_node_that_is_restarted_brings_the_room_back(room: Cluster, people: dict[str, BrowserContext]) -> None:
+    room.docker.run("restart", room.node, seconds=180)
+    wait_for(room.ready, seconds=600)
+    for name in PEOPLE:
+        again(room, people[name], name)
+        work_on(room, name)
+
+
+def test_an_upgrade_leaves_people_at_work_and_a_seat_nobody_uses_ends_and_comes_back(
+    room: Cluster, people: dict[str, BrowserContext]
+) -> None:
+    before = room.seats()
+    room.install(cull__timeout=30, cull__every=5)
+    assert room.seats() == before
+    wait_for(lambda: room.seats() == {}, seconds=600)
+    room.install()
+    again(room, people["anna"], "anna")
+    work_on(room, "anna")
+
+
+def test_what_is_uninstalled_leaves_volumes_only(room: Cluster) -> None:
+    room.kubectl("delete", "pod", "--selector=component=singleuser-server")
+    room.run("helm", "uninstall", RELEASE, "--namespace", SPACE, "--wait")
+    for kind in ("pods", "services", "deployments", "networkpolicies", "serviceaccounts", "configmaps"):
+        left = set(room.listed(kind)) - {"keycloak", "default", "kube-root-ca.crt"}
+        assert not {name for name in left if not name.startswith("keycloak-")}, kind
+    assert set(room.listed("persistentvolumeclaims")) == {"keycloak", *(f"claim-{name}" for name in PEOPLE)}
+
+
+def again(room: Cluster, who: BrowserContext, name: str) -> None:
+    """Somebody comes back by their browser until JupyterLab answers, as it does once the Hub has seen what ended."""
+    page = who.new_page()
+
+    def answers() -> bool:
+        page.goto(f"{room.url}/hub/spawn", wait_until="commit")
+        page.wait_for_url(f"{room.url}/user/{name}/**")
+        answer = page.goto(f"{room.url}/user/{name}/lab/workspaces/again/tree/{RUN[0].name}.ipynb")
+        return answer is not None and answer.ok and answer.url.startswith(f"{room.url}/user/")
+
+    wait_for(answers, seconds=300)
+    await_kernel(page)
+    page.close()
+
+
+def work_on(room: Cluster, name: str) -> None:
+    """All that was done in the labs is there once the servers run again."""
+    room.in_seat(name, "labkit", "up")
+    for lab in RUN:
+        room.in_seat(name, "labkit", "check", lab.name)
+
+
+_NEIGHBOUR = """
+import json, os, socket, sys
+from pathlib import Path
+import requests
+tried = json.loads(sys.argv[1])
+ca = os.environ["LABKIT_KEYCLOAK_CA"]
+
+def answer(method, url, **how):
+    try:
+        return requests.request(method, url, timeout=10, verify=ca, **how).status_code
+    except requests.ConnectionError:
+        return "refused"
+
+def port(number):
+    try:
+        socket.create_connection((tried["host"], number), 5)
+    except OSError:
+        return "refused"
+    return "open"
+
+secret = os.environ["LABKIT_KEYCLOAK_ADMIN_SECRET"]
+asked = {"grant_type": "client_credentials", "client_id": os.environ["LABKIT_KEYCLOAK_ADMIN_CLIENT"], "client_secret": secret}
+token = {"Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"]}
+print(json.dumps({
+    "ports": [port(number) for number in tried["ports"]],
+    "jupyter": answer("GET", f"http://{tried['host']}:8888/user/ben/api/contents"),
+    "realm": answer("POST", tried["realm"], data=asked),
+    "own realm": answer("POST", tried["realm"].replace("/ben/", "/anna/"), data=asked),
+    "server": answer("GET", tried["server"], headers=token),
+    "own server": answer("GET", tried["server"].replace("/ben/", "/anna/"), headers=token),
+    "account": Path("/var/run/secrets/kubernetes.io").exists(),
+}))
+"""
+"""What a seat's pod can ask of another's, as the codes that it gets."""
