@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ NAME = re.compile(r"[a-z][a-z0-9-]{2,19}")
 
 RESERVED = ("master", "room", "instructor")
 """Realms that are no seat's, and whom each room has."""
+
+_DOWN_SECONDS = 60
 
 LABKIT = (sys.executable, "-P", "-m", "labkit")
 
@@ -102,18 +105,27 @@ class Seat:
         """What it may take; None where nobody is limited."""
         return Limits(self.account) if self.account and self.room.get("limited") else None
 
-    def run(self, *command: str, given: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a program as it, to its end, with ``given`` as its standard input."""
+    def run(self, *command: str, given: str = "", seconds: float | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a program as it, to its end, with ``given`` as its standard input; raises TimeoutExpired after so many seconds."""
         # become() calls nothing but the system.
         return subprocess.run(
-            command, env=self.environment(), preexec_fn=self.enter(), input=given, capture_output=True, text=True, check=False
+            command,
+            env=self.environment(),
+            preexec_fn=self.enter(),
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
         )
 
     def down(self) -> None:
         """Stop the servers of its lab, and those of a run of the labs there that failed; what they know stays."""
         for home in (self.folder / "lab", self.folder / "build" / "run-home"):
             if home.is_dir():
-                self.run("/usr/bin/env", f"LABKIT_HOME={home}", *LABKIT, "down")
+                # Beside what takes all that the seat may have, it would take minutes; `end` ends the servers then.
+                with suppress(subprocess.TimeoutExpired):
+                    self.run("/usr/bin/env", f"LABKIT_HOME={home}", *LABKIT, "down", seconds=_DOWN_SECONDS if self.limits else None)
 
     def end(self) -> None:
         """Kill what goes on in it for all that; without limits nothing is known of it."""

@@ -272,7 +272,7 @@ def test_a_seat_that_nobody_uses_is_stopped_and_comes_back_as_it_was(room: Room,
     lab.cluster.admin_kubectl("create", "namespace", "before-the-break")
     (seat / "work" / "before.txt").write_text("mine")
     impatient = "from labkit.room.room import Room; Room.idle_seconds = 2; Room.open().up(separated=False)"
-    subprocess.run([sys.executable, "-X", "utf8", "-P", "-c", impatient], check=True)
+    subprocess.run([sys.executable, "-E", "-X", "utf8", "-P", "-c", impatient], check=True)
     wait_for(lambda: not belonging_to(seat))
     assert labkit("room", "up", "--seats-are-not-separated").returncode == 0
     assert [status.name for status in room.status().servers if not status.runs] == []

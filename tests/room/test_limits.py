@@ -47,11 +47,11 @@ try:
         answer = request("GET", f"{room.url}/user/{other.name}/api", timeout=60, verify=str(room.ca), allow_redirects=False)
         waited.append((answer.status_code, time.monotonic() - began))
     ask()
+    hogged = hog.run("/bin/sh", "-c", "head -c 1G /dev/zero | tail")
+    ask()
     bombed = hog.run("/bin/sh", "-c", "for i in $(seq 1000); do (while :; do :; done) >/dev/null 2>&1 & done")
     for _ in range(10):
         ask()
-    hogged = hog.run("/bin/sh", "-c", "head -c 1G /dev/zero | tail")
-    ask()
     status = {server.name: server.text for server in room.status().servers}
     print(json.dumps({"waited": waited, "bombed": bombed.stderr, "hogged": hogged.stderr, "status": status}))
 finally:
