@@ -11,6 +11,7 @@ import yaml
 
 from labkit.common.errors import ClusterError
 from labkit.lab import Lab
+from tests.support import wait_for
 from tests.unit.test_kubernetes import DEPLOY, DEPLOYMENT, VALUES
 
 pytestmark = pytest.mark.xdist_group("lab")
@@ -23,8 +24,9 @@ def restricted(lab: Lab) -> Iterator[Lab]:
     """A namespace of the level that the page on Kubernetes has people take."""
     made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     made["metadata"]["labels"] = {"pod-security.kubernetes.io/enforce": "restricted"}  # type: ignore[index]
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": NAMESPACE}}
-    lab.cluster.admin_kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([made, account]))
+    lab.cluster.admin_kubectl("create", "-f", "-", stdin=yaml.safe_dump(made))
+    # No pod is taken before its account is there.
+    wait_for(lambda: "/default" in lab.cluster.admin_kubectl("get", "serviceaccounts", "-o", "name", f"--namespace={NAMESPACE}").output)
     yield lab
     lab.cluster.admin_kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
