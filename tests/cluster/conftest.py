@@ -88,14 +88,6 @@ class Cluster:
         pods = self.listed("pods", "--selector=component=singleuser-server")
         return {name: pod["metadata"]["uid"] for name, pod in pods.items() if "deletionTimestamp" not in pod["metadata"]}
 
-    def ready(self) -> bool:
-        """Whether the API server answers, and all that was installed runs."""
-        try:
-            deployments = self.listed("deployments").values()
-        except AssertionError:
-            return False
-        return all(each["status"].get("readyReplicas") for each in deployments)
-
     def install(self, **values: Any) -> None:
         """Install the chart by deploy/z2jh.yaml, or change what is installed; ``values`` are given as ``hub__resources={…}``."""
         # A room on one small machine asks for little CPU, and is reached at its node.

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, Error, expect
 
 from labkit.common.display import OK
 from labkit.config.settings import find_root
@@ -66,6 +66,7 @@ def test_people_work_at_once_and_the_instructor_sees_them(room: Cluster, people:
 
 def test_seats_are_kept_apart(room: Cluster, people: dict[str, BrowserContext]) -> None:
     """By files, ports, cluster, token and address: what anna's pod tries on ben's, and anna's browser too."""
+    room.in_seat("ben", "labkit", "up")
     ben = room.listed("pods")["jupyter-ben"]["status"]["podIP"]
     ports = json.loads(room.in_seat("ben", "labkit", "status", "--json"))["servers"]
     tried = {
@@ -111,7 +112,6 @@ def test_a_hub_that_is_killed_leaves_people_at_work(room: Cluster, people: dict[
 
 def test_a_node_that_is_restarted_brings_the_room_back(room: Cluster, people: dict[str, BrowserContext]) -> None:
     room.docker.run("restart", room.node, seconds=180)
-    wait_for(room.ready, seconds=600)
     for name in PEOPLE:
         again(room, people[name], name)
         work_on(room, name)
@@ -135,7 +135,7 @@ def test_what_is_uninstalled_leaves_volumes_only(room: Cluster) -> None:
     for kind in ("pods", "services", "deployments", "networkpolicies", "serviceaccounts", "configmaps"):
         left = set(room.listed(kind)) - {"keycloak", "default", "kube-root-ca.crt"}
         assert not {name for name in left if not name.startswith("keycloak-")}, kind
-    assert set(room.listed("persistentvolumeclaims")) == {"keycloak", *(f"claim-{name}" for name in PEOPLE)}
+    assert set(room.listed("persistentvolumeclaims")) == {"keycloak", *(f"claim-{name}" for name in (*PEOPLE, "instructor"))}
 
 
 def again(room: Cluster, who: BrowserContext, name: str) -> None:
@@ -143,12 +143,15 @@ def again(room: Cluster, who: BrowserContext, name: str) -> None:
     page = who.new_page()
 
     def answers() -> bool:
-        page.goto(f"{room.url}/hub/spawn", wait_until="commit")
-        page.wait_for_url(f"{room.url}/user/{name}/**")
-        answer = page.goto(f"{room.url}/user/{name}/lab/workspaces/again/tree/{RUN[0].name}.ipynb")
+        try:
+            page.goto(f"{room.url}/hub/spawn", wait_until="commit")
+            page.wait_for_url(f"{room.url}/user/{name}/**")
+            answer = page.goto(f"{room.url}/user/{name}/lab/workspaces/again/tree/{RUN[0].name}.ipynb")
+        except Error:
+            return False
         return answer is not None and answer.ok and answer.url.startswith(f"{room.url}/user/")
 
-    wait_for(answers, seconds=300)
+    wait_for(answers, seconds=600)
     await_kernel(page)
     page.close()
 
