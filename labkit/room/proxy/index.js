@@ -2,6 +2,7 @@
 
 import { closeSync, constants, fstatSync, openSync, readFileSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
+import { Agent } from "node:http";
 import { createServer } from "node:tls";
 import { ConfigurableProxy } from "configurable-http-proxy";
 import { guard } from "./guard.js";
@@ -28,7 +29,8 @@ const proxy = new ConfigurableProxy({
 
 // A seat may put a link where its socket lay, to a socket that only this process may open. So what lies there is held, whatever is put
 // in its place meanwhile, and is asked only if it is a socket of the one whose folder it is in.
-// Each request to a socket has a connection of its own, so that a descriptor's number never leads to what it was before.
+// Each request to a socket has a connection of its own, so that a descriptor's number never leads to what it was before;
+// it is closed here, once the answer is there: a seat that closed it first would fail what Node still writes, the end of a body.
 const held = (path) => {
   try {
     const file = openSync(path, O_PATH | constants.O_NOFOLLOW);
@@ -40,11 +42,16 @@ const held = (path) => {
     return NOWHERE;
   }
 };
+const agent = new Agent({ keepAlive: false });
+proxy.on("proxyRequest", (request) => (request.headers.connection = "keep-alive"));
 const options = proxy.proxyOptsForTarget.bind(proxy);
 proxy.proxyOptsForTarget = (target) => {
   const found = options(target);
-  // Elsewhere no seat has an account of its own.
-  if (found.target.socketPath && process.platform === "linux") found.target.socketPath = held(found.target.socketPath);
+  if (found.target.socketPath) {
+    found.agent = agent;
+    // Elsewhere no seat has an account of its own.
+    if (process.platform === "linux") found.target.socketPath = held(found.target.socketPath);
+  }
   return found;
 };
 
