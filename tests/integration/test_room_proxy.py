@@ -132,6 +132,11 @@ def test_a_seats_socket_is_asked_also_by_websocket(proxy: Proxy) -> None:
     assert proxy.ask(Connection="Upgrade", Upgrade="websocket").status_code == 101
 
 
+def test_connections_are_kept_longer_than_clients_do(proxy: Proxy) -> None:
+    """Node's clients, such as the portal, drop one after 5 seconds; one that the proxy drops just then fails a sign-in."""
+    assert proxy.ask(Host="nobody.example").headers["Keep-Alive"] == "timeout=75"
+
+
 def test_a_seat_that_answers_at_once_loses_no_request(proxy: Proxy) -> None:
     """Of those with a body the proxy writes the end by itself, when the seat may have answered and closed the connection."""
     url, session = f"https://localhost:{proxy.port}/user/anna/", requests.Session()
