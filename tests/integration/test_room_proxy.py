@@ -29,7 +29,7 @@ from tests.hostile import friendly
 from tests.support import wait_for
 
 ELSEWHERE = "127.0.0.2"
-SEAT, OTHER = "anna/jupyter.sock", "hidden.sock"
+SEAT, OTHER, HUB = "anna/jupyter.sock", "hidden.sock", "hub.sock"
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -78,7 +78,7 @@ class Proxy:
 
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[Proxy]:
-    """With Anna's seat and another server, both on sockets."""
+    """With Anna's seat, another server and the Hub, all on sockets."""
     ask_loopback_directly()
     programs = Toolchain(Settings.load().cache).ensure("node", "room-proxy")
     # The path of a socket may be no longer than this one.
@@ -99,7 +99,7 @@ def proxy() -> Iterator[Proxy]:
         }
         (folder / "proxy.json").write_text(json.dumps(told))
         (folder / "anna").mkdir()
-        servers = [ThreadingUnixStreamServer(each, Answer) for each in (SEAT, OTHER)]
+        servers = [ThreadingUnixStreamServer(each, Answer) for each in (SEAT, OTHER, HUB)]
         for server in servers:
             threading.Thread(target=server.serve_forever, daemon=True).start()
         argv = (programs["node"].path, programs["room-proxy"].path / "index.js", folder / "proxy.json")
@@ -130,6 +130,11 @@ def test_each_address_has_the_certificate_that_is_for_it(proxy: Proxy) -> None:
 def test_a_seats_socket_is_asked_also_by_websocket(proxy: Proxy) -> None:
     assert proxy.ask().text == SEAT
     assert proxy.ask(Connection="Upgrade", Upgrade="websocket").status_code == 101
+
+
+def test_the_hub_is_asked_though_it_has_told_of_no_route(proxy: Proxy) -> None:
+    """As after the proxy alone was killed: the Hub itself would see that within five minutes."""
+    assert proxy.ask(who="nobody").text == HUB
 
 
 def test_connections_are_kept_longer_than_clients_do(proxy: Proxy) -> None:

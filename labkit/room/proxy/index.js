@@ -17,6 +17,8 @@ const { "127.0.0.1": here, ...elsewhere } = addresses;
 guard(hosts);
 const proxy = new ConfigurableProxy({
   authToken: token,
+  // Also before the Hub has told it of any route: who started the proxy anew asks the Hub for that.
+  defaultTarget: "http+unix://hub.sock",
   ssl: tls(here),
   // Who is asked by HTTPS, Keycloak, is verified.
   clientSsl: { ca: readFileSync(authority) },
