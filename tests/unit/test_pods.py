@@ -38,6 +38,7 @@ def spawner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     (tls / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\n")
     variables = {
         "LABKIT_ROOM_URL": "https://labs.example.org",
+        "LABKIT_KEYCLOAK": "hosted",
         "LABKIT_KEYCLOAK_URL": "https://keycloak:8443",
         "LABKIT_KEYCLOAK_CA": str(tls / "ca.crt"),
         "LABKIT_KEYCLOAK_ADMIN_REALM": "master",
