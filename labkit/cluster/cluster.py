@@ -81,7 +81,7 @@ class Cluster:
 
     def prepare(self) -> None:
         """Look whether it can be started, and fetch what that takes besides programs; nothing is started."""
-        self.provider.prepare(self._keycloak.issuer)
+        self.provider.prepare(lambda: self._keycloak.issuer)
 
     def start(self) -> Endpoint:
         """Bring it up, or take it over, and enter its administrator in the kubeconfig.

@@ -60,8 +60,11 @@ class Provider:
         """Where it is; a ClusterError where that is known only once it is started."""
         raise NotImplementedError
 
-    def prepare(self, issuer: str) -> None:
-        """Look whether the cluster can be started to trust that issuer, and fetch what that takes besides programs; start nothing."""
+    def prepare(self, issuer: Callable[[], str]) -> None:
+        """Look whether the cluster can be started to trust an issuer, and fetch what that takes besides programs; start nothing.
+
+        The issuer is asked for only where it matters: a Keycloak elsewhere tells it, and may not answer yet.
+        """
 
     def start(self, trust: Trust) -> None:
         """Bring the cluster up with that trust, or take over the one that is up; return when it answers."""

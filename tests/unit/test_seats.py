@@ -50,6 +50,15 @@ def test_a_seats_jupyterlab_comes_to_the_portal_by_a_socket_in_the_seats_folder(
     assert Settings.load(variables).portal_socket is None
 
 
+def test_a_seat_opens_also_while_its_keycloak_does_not_answer(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a restart of the machine, where seats may come first."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(Toolchain, "ensure", lambda *_: {})
+    monkeypatch.setattr(Keycloak, "get", lambda *_: pytest.fail("it is asked"))
+    Lab.open().setup()
+
+
 def test_no_secret_is_among_a_seats_variables(variables: dict[str, str]) -> None:
     assert "of-annas-realm-alone" not in str(variables)
 

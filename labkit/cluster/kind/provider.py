@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import shutil
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -61,9 +62,9 @@ class KindCluster(Provider):
             write_private(ca, authority, mode=0o644)
         return Endpoint(self.name, cluster["server"], ca, written["users"][0]["user"])
 
-    def prepare(self, issuer: str) -> None:
+    def prepare(self, issuer: Callable[[], str]) -> None:
         """Look whether a cluster can be made, and fetch its node image; the next `start` relies on it."""
-        self._prepared[issuer] = self._prepare(issuer)
+        self._prepared[issuer()] = self._prepare(issuer())
 
     def start(self, trust: Trust) -> None:
         """Make the cluster or take over this lab's own, and prove that it knows people.
