@@ -69,7 +69,7 @@ def test_the_view_may_ask_the_hub_what_it_needs() -> None:
 
 def test_there_is_one_image() -> None:
     images = {f"{value['name']}:{value['tag']}" for path, value in inside(VALUES) if path[-1:] == ("image",) and isinstance(value, dict)}
-    assert images == {each["image"] for each in DEPLOYMENT["containers"]}
+    assert images == {each["image"] for each in (*DEPLOYMENT["containers"], *VALUES["hub"]["initContainers"])}
 
 
 @pytest.mark.parametrize("component", [("singleuser",), ("proxy", "chp")])
