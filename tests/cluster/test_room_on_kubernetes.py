@@ -121,8 +121,9 @@ def test_an_upgrade_leaves_people_at_work_and_a_seat_nobody_uses_ends_and_comes_
     room: Cluster, people: dict[str, BrowserContext]
 ) -> None:
     before = room.seats()
-    room.install(cull__timeout=30, cull__every=5)
+    room.install(cull__timeout=3000)
     assert room.seats() == before
+    room.install(cull__timeout=30, cull__every=5)
     wait_for(lambda: room.seats() == {}, seconds=600)
     room.install()
     again(room, people["anna"], "anna")
