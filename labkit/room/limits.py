@@ -50,13 +50,13 @@ class Limits:
             if (below := folder.parent / "cgroup.subtree_control").exists():
                 below.write_text(" ".join(f"+{controller}" for controller in _CONTROLLERS))
             folder.mkdir(exist_ok=True)
-            # One that was there may have others: memory with swap is never less than memory, on the way neither.
-            for name in ("memory.memsw.limit_in_bytes", "memory.limit_in_bytes"):
-                if (folder / name).exists():
-                    (folder / name).write_text("-1")
-            for name, most in MOST.items():
-                if (folder / name).exists():
-                    (folder / name).write_text(str(most))
+            limits = [(folder / name, str(most)) for name, most in MOST.items() if (folder / name).exists()]
+            # One that was there may have others, which only one of the two orders can change: memory with swap is never less than memory.
+            for file, most in reversed(limits):
+                with suppress(OSError):
+                    file.write_text(most)
+            for file, most in limits:
+                file.write_text(most)
         return [folder / "cgroup.procs" for folder in folders]
 
     def killed(self) -> int:
