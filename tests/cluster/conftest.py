@@ -30,7 +30,7 @@ NODE = os.environ.get("KIND_CLUSTER_NAME", "labkit-room")
 
 DEPLOY = find_root(Path(__file__)) / "deploy"
 _PATIENCE = "600s"
-_VOLUMES = 8
+_VOLUMES = 10
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from pathlib import Path
@@ -17,6 +18,15 @@ CERTIFICATES = Certificates(FOLDER / "tls")
 CA = CERTIFICATES.authority("servers")
 PAIR, PROGRAMS = CERTIFICATES.server("proxy"), Toolchain(Settings.load().cache).ensure("node", "room-proxy")
 PROXY = PROGRAMS["room-proxy"].path / "node_modules/configurable-http-proxy/bin/configurable-http-proxy"
+
+
+async def have_room_for_one(spawner: Any) -> None:
+    """In a rehearsal only the first seat starts; the others fail as soon as one of the three has had to wait."""
+    name = spawner.user.name
+    if name.startswith("rehearsal") and name != "rehearsal-1":
+        while "throttling" not in (FOLDER / "log").read_text():  # noqa: ASYNC110 (a file cannot be awaited)
+            await asyncio.sleep(0.1)
+        raise RuntimeError("there is no room for one more")
 
 
 c: Any = get_config()  # type: ignore[name-defined] # noqa: F821
@@ -42,6 +52,7 @@ c.JupyterHub.concurrent_spawn_limit = 2
 c.JupyterHub.spawn_throttle_retry_range = (1, 2)
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = f"{FOLDER}/{{username}}"
+c.Spawner.pre_spawn_hook = have_room_for_one
 c.Spawner.cmd = [sys.executable, "-P", str(Path(__file__).with_name("seat.py"))]
 c.Spawner.start_timeout = c.Spawner.http_timeout = 300
 c.Spawner.environment = {
