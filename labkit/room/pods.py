@@ -27,10 +27,9 @@ from ..servers.certificates import Certificates, Pair
 from ..servers.processes import Processes, Server
 from ..toolchain import Toolchain
 from ..toolchain.keycloak import Prepared
-from ..workshop.files import read
-from ..workshop.workshop import RealmSpec, Workshop
+from ..workshop.workshop import Workshop
+from .keycloak import RoomKeycloak, sign_in_workshop
 from .people import People
-from .room import RoomKeycloak
 from .seats import seat_environment
 
 _SECRETS, _TLS = Path("/etc/labkit"), Path("/etc/labkit-tls")
@@ -43,6 +42,7 @@ class PodRoom:
     def __init__(self) -> None:
         self._settings, self._url = Settings.load(), os.environ["LABKIT_ROOM_URL"]
         self._folder = self._settings.state.room
+        self._workshop = sign_in_workshop(self._url, os.environ["OAUTH_CLIENT_SECRET"])
         self.people = People(self._folder, self._url, self.keycloak)
 
     @cached_property
@@ -68,11 +68,6 @@ class PodRoom:
         ca = next(file for file in (_TLS / "ca.crt", PUBLIC_CA) if file.exists())
         seat = seat_environment(name, Path("/home/learner"), **addresses, ca=ca, secret=secret, cache=self._settings.cache)
         return {**seat, "LABKIT_ROOM_VIEW": f"{self._url}/services/view/"}
-
-    @cached_property
-    def _workshop(self) -> Workshop:
-        realm = RealmSpec(read("room/realm.yaml", {"ROOM_URL": self._url}))
-        return replace(Workshop.load(OWN), realm=realm.with_values({("clients", 0, "secret"): os.environ["OAUTH_CLIENT_SECRET"]}))
 
 
 class _Given(Certificates):

@@ -23,47 +23,30 @@ from ..common.environment import ask_loopback_directly, listed
 from ..common.errors import RoomError
 from ..common.http_session import request
 from ..common.ownership import make_private
-from ..common.platform_folder import OWN, find
+from ..common.platform_folder import find
 from ..common.waiting import together
 from ..config.files import read_state, write_private
 from ..config.settings import Settings
 from ..config.state_folder import Facts, open_state_folder, read_facts
-from ..identity.local import LocalKeycloak
 from ..identity.realm import Realm
 from ..lab import NEEDED_PROGRAMS
 from ..servers.certificates import Certificates, Pair
 from ..servers.processes import Processes, Server
 from ..servers.status import LabStatus, ServerStatus
 from ..toolchain import Toolchain
-from ..workshop.files import read
-from ..workshop.workshop import RealmSpec, Workshop
+from ..workshop.workshop import Workshop
 from .board import Board
 from .deadline import set_deadline
 from .given import require_fit
 from .hub import Hub
 from .kept import Seats
+from .keycloak import RoomKeycloak, sign_in_workshop
 from .limits import lacking
 from .people import People
 from .seat import Seat, make_account, require_running
 from .seats import open_programs, prepare_seat
 
 _ANSWER_SECONDS = 10
-
-
-class RoomKeycloak(LocalKeycloak):
-    """The Keycloak of a room: people know it by the Hub's address, and labkit asks it at its own."""
-
-    def __init__(self, url: str, *parts: Any) -> None:
-        super().__init__(*parts)
-        self._known_as = url
-
-    def _names(self) -> tuple[str, ...]:
-        return (
-            f"--hostname={self._known_as}/services/keycloak",
-            "--hostname-backchannel-dynamic=true",
-            # Else whoever signs in twice at a time, by a cell and by a browser, is refused as by a wrong password.
-            "--spi-brute-force-protector--default-brute-force-detector--allow-concurrent-requests=true",
-        )
 
 
 class Room:
@@ -268,9 +251,7 @@ class Room:
 
     @cached_property
     def _workshop(self) -> Workshop:
-        document = read("room/realm.yaml", {"ROOM_URL": self.url})
-        realm = RealmSpec(document).with_values({("clients", 0, "secret"): self._secrets()["client_secret"]})
-        return replace(Workshop.load(OWN), realm=realm)
+        return sign_in_workshop(self.url, self._secrets()["client_secret"])
 
     @property
     def _realm(self) -> Realm:
