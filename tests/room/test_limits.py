@@ -37,7 +37,7 @@ room, names = Room.open(), sys.argv[1:]
 try:
     room.up(names)
     for name in names:
-        room.start_seat(name)
+        room.hub.start(name)
     hog, other = map(room.seat, names)
     # The seats run; from now on theirs is less, so that the rest of this machine does not notice.
     limits.MOST |= {name: 600 * 2**20 for name, most in limits.MOST.items() if "memory" in name and most} | {"pids.max": 300}
