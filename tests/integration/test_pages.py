@@ -316,6 +316,15 @@ def test_who_has_a_keyboard_alone_signs_in_fills_in_the_form_and_is_refused(port
     expect(page.get_by_text("403 Forbidden").first).to_be_visible()
 
 
+def test_a_button_may_have_the_focus_as_soon_as_it_is_there(portal: Lab, come: Callable[[], Visitor]) -> None:
+    """As of who presses Tab while the page is drawn."""
+    visitor = come()
+    focus = "() => document.querySelector('button')?.focus()"
+    visitor.page.add_init_script(f"new MutationObserver({focus}).observe(document, {{childList: true, subtree: true}})")
+    visitor.go()
+    expect(visitor.provider("Sign in using Keycloak")).to_be_focused()
+
+
 def test_two_people_at_once_are_each_themselves_and_a_refusal_bears_the_name_of_who_asked(portal: Lab, come: Callable[[], Visitor]) -> None:
     admin, dev = come(), come()
     admin.sign_in("user-admin")

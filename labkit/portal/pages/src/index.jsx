@@ -17,6 +17,7 @@ import kubernetesPlugin from '@backstage/plugin-kubernetes/alpha';
 import { KubernetesAuthProviders, kubernetesAuthProvidersApiRef } from '@backstage/plugin-kubernetes-react';
 import scaffolderPlugin from '@backstage/plugin-scaffolder/alpha';
 import userSettingsPlugin from '@backstage/plugin-user-settings/alpha';
+import { themes } from '@backstage/theme';
 import '@backstage/ui/css/styles.css';
 import { createRoot } from 'react-dom/client';
 import { KeycloakConnector } from './connector';
@@ -74,6 +75,9 @@ const scaffolderForWhomItServes = scaffolderPlugin.withOverrides({
     if: { permissions: { $contains: 'scaffolder.task.create' } },
     extensions: [pairs],
 });
+
+// A button of Material UI 4 that has the focus before its ripple is drawn takes its page down (mui/material-ui#30953). Ours show the focus in ske.css.
+for (const theme of Object.values(themes)) theme.getTheme('v4').props.MuiButtonBase = { disableRipple: true };
 
 const app = createApp({
     features: [
