@@ -18,6 +18,8 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
+from labkit.config import state_folder
+
 TESTS = Path(__file__).parent
 
 AREAS = (
@@ -78,6 +80,13 @@ GROUP_OF = {f"tests/integration/test_{name}.py": group for group, names in GROUP
     for group, kinds in (("lab with portal", "aeg"), ("lab", "bcdflmnopqw"), ("realms", "hjk"))
     for kind in kinds
 }
+
+
+@pytest.fixture
+def free_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Well-known ports that are free and no other folder's, whatever else this machine and this run have."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state-folders")))
+    monkeypatch.setattr(state_folder, "PORTS", dict(zip(state_folder.PORTS, state_folder._free_block(()), strict=True)))
 
 
 @pytest.fixture(scope="session")

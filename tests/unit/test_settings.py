@@ -22,13 +22,7 @@ from labkit.config.settings import Settings, find_root
 from labkit.config.state_folder import PORTS, open_state_folder
 from labkit.lab import Lab
 
-
-@pytest.fixture(autouse=True)
-def free_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Well-known ports that are free and no other folder's, whatever else this machine and this run have."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state-folders")))
-    block = labkit.config.state_folder._free_block(())
-    monkeypatch.setattr(labkit.config.state_folder, "PORTS", dict(zip(PORTS, block, strict=True)))
+pytestmark = pytest.mark.usefixtures("free_defaults")
 
 
 def defaults() -> dict[str, int]:

@@ -36,10 +36,7 @@ from tests.support import labkit
 LISTEN = "import socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); print('up', flush=True); s.accept()"
 
 
-@pytest.fixture(autouse=True)
-def free_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Well-known ports that nobody has, whatever else this machine runs."""
-    monkeypatch.setattr(state_folder, "PORTS", dict(zip(PORTS, state_folder._free_block(()), strict=True)))
+pytestmark = pytest.mark.usefixtures("free_defaults")
 
 
 def a_state_folder(home: Path, **environ: str) -> dict[str, int]:
