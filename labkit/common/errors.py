@@ -54,6 +54,13 @@ class LabkitError(Exception):
         return [f"✘ {type(self).__name__}: {self}"]
 
 
+def first_cause(error: BaseException) -> BaseException:
+    """The error that came first, of which others were made: the system's own, where a library says only that a connection failed."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return error
+
+
 class SettingsError(LabkitError):
     """A LABKIT_* variable or the state folder is unusable."""
 

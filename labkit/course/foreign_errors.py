@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from ..common.display import BAD
-from ..common.errors import LabkitError
+from ..common.errors import LabkitError, first_cause
 from ..common.problems import recognised
 from ..identity.keycloak import words_of
 
@@ -39,9 +39,8 @@ def _words(error: Any) -> str:
     try:
         return str(json.loads(error.body)["message"])
     except (AttributeError, KeyError, TypeError, ValueError):
-        while error.__cause__ or error.__context__:
-            error = error.__cause__ or error.__context__
-        return str(error).strip() or type(error).__name__
+        first = first_cause(error)
+        return str(first).strip() or type(first).__name__
 
 
 def _show(shell: Any, kind: type[Exception], error: Any, trace: TracebackType, tb_offset: int | None = None) -> None:

@@ -117,4 +117,5 @@ def test_a_keycloak_that_does_not_run_is_unreachable_and_the_fix_is_shown(call: 
     with pytest.raises(KeycloakUnreachable) as caught:
         call(realm)
     assert caught.value.what == "realm myrealm: Keycloak can't be reached"
+    assert caught.value.why.endswith("Connection refused")
     assert "labkit up" in caught.value.fix
