@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     write_plainly_where_needed()
     with ending_with_the_reader():
-        args = parser().parse_args(argv)
+        args = parse(argv)
         try:
             with privately() as args.umask:
                 return args.runs(args) or 0
@@ -60,6 +60,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print(f"{BAD} interrupted", file=sys.stderr)
             return 130
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read a command line; names may follow options too."""
+    made = parser()
+    args, more = made.parse_known_args(argv)
+    # argparse has taken a list of names as empty when an option is before it, and leaves the names.
+    if more and (not hasattr(args, "names") or any(word.startswith("-") for word in more)):
+        made.error(f"unrecognized arguments: {' '.join(more)}")
+    if more:
+        args.names += more
+    return args
 
 
 def parser() -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from labkit.cli.command import working
-from labkit.cli.verbs import VERBS, main
+from labkit.cli.verbs import VERBS, main, parse
 from labkit.common.display import Finding
 from labkit.common.errors import WorkshopError
 from labkit.course import runner
@@ -48,6 +48,18 @@ def test_run_takes_numbers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
     assert main(["run", "00", "3", "04-tokens", "--json"]) == 0
     assert asked == ["00-start-here", "03-rbac", "04-tokens"]
+
+
+@pytest.mark.parametrize("line", ["rehearse 2 00 --hub https://h --token-file t", "rehearse --hub https://h --token-file t 2 00"])
+def test_names_come_before_or_after_options(line: str) -> None:
+    assert parse(["room", *line.split()]).names == ["2", "00"]
+
+
+@pytest.mark.parametrize("line", ["room rehearse 2 --huh", "doctor now"])
+def test_what_no_verb_takes_is_refused(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(line.split())
+    assert "unrecognized arguments" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
