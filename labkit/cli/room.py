@@ -17,6 +17,7 @@ from .labs import named
 
 if TYPE_CHECKING:
     from ..room.hub import Hub
+    from ..room.pods import PodRoom
     from ..room.room import Room
 
 _NEXT = """\
@@ -29,6 +30,7 @@ _NEXT = """\
 
 
 _ELSEWHERE = ("view", "deadline", "rehearse")
+_IN_POD = ("add", "remove")
 
 
 @verb(
@@ -62,15 +64,21 @@ def room(args: Namespace) -> int:
     from ..room.room import Room
     from ..servers.certificates import Pair
 
+    # A Hub's pod has the people alone; the cluster has all else.
+    in_pod = "LABKIT_ROOM_URL" in os.environ and not args.hub
+    if in_pod and args.action not in _IN_POD:
+        no_such("action in a cluster's Hub", args.action, _IN_POD)
     if args.action in _ELSEWHERE:
         return _elsewhere(args)
     if args.hub:
         no_such("action for a Hub elsewhere", args.action, _ELSEWHERE)
     names = [f"learner-{i + 1}" for text in args.names[:1] if text.isdecimal() for i in range(int(text))] or args.names
     if args.action == "add":
-        # The Hub of a cluster has its own way to them.
-        into = PodRoom() if "LABKIT_ROOM_URL" in os.environ else Room.open()
+        into = PodRoom() if in_pod else Room.open()
         print(f"{OK} added {', '.join(into.add(names)) or 'nobody new'}; their passwords: {into.people.passwords}")
+        return 0
+    if in_pod:
+        _remove(names, PodRoom())
         return 0
     if bool(args.certificate) != bool(args.key):
         raise RoomError("certificate-without-key")
@@ -89,14 +97,19 @@ def room(args: Namespace) -> int:
     elif args.action == "down":
         print(f"{OK} stopped {', '.join(opened.down()) or 'nothing: no room was running'}")
     elif args.action == "remove":
-        for name in names if set(names) <= set(opened.people.names()) else no_such("person", ", ".join(names), opened.people.names()):
-            print(f"{OK} {name} can't sign in any more; what was theirs stays: {opened.remove(name)}")
+        _remove(names, opened)
     else:
         status = opened.status()
         trust = f"people come to {opened.url}, and their browsers have to trust {_trust(opened)}" if status.is_up else ""
         show(args, f"{status}\n{trust}", {"home": str(status.folder), "url": opened.url, **asdict(status)})
         return 0 if status.is_up else 3
     return 0
+
+
+def _remove(names: list[str], where: Room | PodRoom) -> None:
+    there = where.people.names()
+    for name in names if set(names) <= set(there) else no_such("person", ", ".join(names), there):
+        print(f"{OK} {name} can't sign in any more; what was theirs stays: {where.remove(name)}")
 
 
 def _elsewhere(args: Namespace) -> int:

@@ -60,6 +60,11 @@ class PodRoom:
         Realm(self.keycloak.admin, self._workshop).apply()
         return self.people.add(names, instructor=True)
 
+    def remove(self, name: str) -> str:
+        """Take somebody's sign-in away; returns what is left of their seat, which is the Hub's to delete."""
+        self.people.remove(name)
+        return f"volume and realm, until they are deleted at {self._url}/hub/admin"
+
     def environment(self, name: str, secret: str) -> dict[str, str]:
         """The variables of a seat's pod, whose administrator's secret is given; HOME is a volume of the seat's own."""
         # Where people sign in is where seats ask.

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from labkit.cli.verbs import main
 from labkit.config.hosting import SECRET_VARIABLE
 from labkit.config.settings import Settings
 from labkit.identity.keycloak import Keycloak
 from labkit.room import pods
+from labkit.room.people import People
 
 
 class Spawner:
@@ -98,3 +100,25 @@ def test_the_realm_goes_with_the_volume_of_a_person_who_is_deleted(spawner: Modu
     asyncio.run(pod.delete_forever())
     assert spawner.realms == []
     assert pod.volumes_removed
+
+
+def test_whose_sign_in_is_taken_away_is_to_be_deleted_at_the_hub_too(
+    spawner: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del spawner
+    gone: list[str] = []
+    monkeypatch.setattr(People, "names", lambda _: ["anna", "ben"])
+    monkeypatch.setattr(People, "remove", lambda _, name: gone.append(name))
+    assert main(["room", "remove", "anna"]) == 0
+    assert gone == ["anna"]
+    assert "https://labs.example.org/hub/admin" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["room", "remove", "chris"])
+
+
+@pytest.mark.parametrize("action", ["up", "down", "status", "view"])
+def test_a_hubs_pod_knows_nothing_but_its_people(spawner: ModuleType, action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    del spawner
+    with pytest.raises(SystemExit):
+        main(["room", action])
+    assert "there are: add, remove" in capsys.readouterr().err
