@@ -34,10 +34,10 @@ class Seats:
         write_private(self._file(name), json.dumps({"heard": int(time.time()), "said": newest}))
 
     def board(self) -> Board:
-        """All seats: those that said something and the Hub's other users, without its administrators."""
+        """The seats of the Hub's users, without its administrators; while it has not answered, those that said something."""
         stored = {unquote(file.stem): self._stored(file) for file in self.folder.glob("*.json")}
         users = self._of_the_hub()
-        names = {*stored, *users} - {name for name, user in users.items() if user.get("admin")}
+        names = {name for name, user in users.items() if not user.get("admin")} if users else stored
         return Board.of(self._seat(name, stored.get(name), users.get(name)) for name in names)
 
     def _seat(self, name: str, stored: object, user: dict[str, Any] | None) -> Seat:

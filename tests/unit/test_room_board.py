@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from labkit.common.errors import RoomError
 from labkit.course.steps import LABS, STEPS
 from labkit.room.board import Board, Seat, seat_of
+from labkit.room.hub import Hub
+from labkit.room.kept import Seats
 
 NOW = 1_900_000_000
 LAB = LABS[1]
@@ -87,3 +92,27 @@ def test_a_file_that_is_no_word_of_a_seat_is_a_seat_that_said_nothing(stored: An
     empty = seat_of("anna", stored)
     assert (empty.said, empty.heard) == ({"steps": {}}, 0)
     assert row(empty)["seen"] == "not begun"
+
+
+class _Hub:
+    """What the view asks of a Hub, which knows these users, or does not answer."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def users(self) -> Iterator[dict[str, Any]]:
+        if not self.names:
+            raise RoomError("hub-silent", url="https://hub", reason="Timeout")
+        yield from ({"name": name, "admin": name == "instructor", "servers": {}} for name in self.names)
+
+
+@pytest.mark.parametrize(
+    ("users", "seen"),
+    [(("instructor", "anna", "carla"), ["anna", "carla"]), ((), ["anna", "ben"])],
+    ids=["ben was deleted", "the Hub is silent"],
+)
+def test_a_person_who_was_deleted_is_not_shown(tmp_path: Path, users: tuple[str, ...], seen: list[str]) -> None:
+    seats = Seats(tmp_path, cast(Hub, _Hub(*users)))
+    for name in ("anna", "ben"):
+        seats.keep(name, {})
+    assert [seat.name for seat in seats.board().seats] == seen
