@@ -152,7 +152,7 @@ def test_what_is_uninstalled_leaves_volumes_only(room: Cluster) -> None:
     for kind in ("pods", "services", "deployments", "networkpolicies", "serviceaccounts", "configmaps"):
         left = set(room.listed(kind)) - {"keycloak", "default", "kube-root-ca.crt"}
         assert not {name for name in left if not name.startswith("keycloak-")}, kind
-    assert set(room.listed("persistentvolumeclaims")) == {"keycloak", *(f"claim-{name}" for name in (*PEOPLE, "instructor"))}
+    assert set(room.listed("persistentvolumeclaims")) == {"hub-db-dir", "keycloak", *(f"claim-{name}" for name in (*PEOPLE, "instructor"))}
 
 
 @contextmanager
