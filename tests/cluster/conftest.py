@@ -142,6 +142,8 @@ def room(cluster: Cluster) -> Cluster:
         cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data})
     cluster.apply(*_keycloak())
     cluster.install()
+    # The first upgrade restarts the proxy too: the chart makes up its token twice.
+    cluster.install()
     cluster.kubectl("rollout", "status", "deployment/keycloak", f"--timeout={_PATIENCE}")
     return cluster
 
