@@ -70,7 +70,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if more and (not hasattr(args, "names") or any(word.startswith("-") for word in more)):
         made.error(f"unrecognized arguments: {' '.join(more)}")
     if more:
-        args.names += more
+        args.names = [*args.names, *more]
     return args
 
 
