@@ -13,13 +13,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Docker looks there by itself.
 IGNORE = ("--ignorefile", "deploy/Containerfile.dockerignore")
 # For each, how it builds, and how it writes an archive in docker's own format: kind reads no other.
 ENGINES = {
     "docker": (("build",), ("save", "--output", "{archive}", "{name}")),
-    "podman": (("build", "--layers", *IGNORE), ("save", "--format", "docker-archive", "--output", "{archive}", "{name}")),
-    "buildah": (("build", "--layers", *IGNORE), ("push", "{name}", "docker-archive:{archive}:{name}")),
+    "podman": (("build", "--layers"), ("save", "--format", "docker-archive", "--output", "{archive}", "{name}")),
+    "buildah": (("build", "--layers"), ("push", "{name}", "docker-archive:{archive}:{name}")),
 }
 BASE = "localhost/labkit-base:local"
 
@@ -36,7 +35,7 @@ def answers(engine: str) -> bool:
     return bool(shutil.which(engine)) and not subprocess.run((engine, "info"), capture_output=True, check=False).returncode
 
 
-def make_base(folder: Path, engine: str) -> None:
+def make_base(folder: Path, *build: str) -> None:
     """Make the base image of Debian's packages, from where this machine has them."""
     folder.mkdir(parents=True, exist_ok=True)
     (debian,) = re.findall(r"debian:(\w+)", (ROOT / "deploy" / "Containerfile").read_text())
@@ -46,7 +45,7 @@ def make_base(folder: Path, engine: str) -> None:
         run("mmdebstrap", "--variant=minbase", "--include=ca-certificates", debian, part)
         part.replace(system)
     (folder / "Containerfile").write_text("FROM scratch\nADD system.tar /\n")
-    run(engine, "build", "--tag", BASE, "--file", folder / "Containerfile", folder)
+    run(*build, "--tag", BASE, "--file", folder / "Containerfile", folder)
 
 
 def main() -> None:
@@ -60,11 +59,13 @@ def main() -> None:
     if engine is None:
         sys.exit(f"✘ none of {', '.join(ENGINES)} answers here. On Debian or Ubuntu, as root: apt install buildah")
     build, save = ENGINES[engine]
+    # Docker finds what it is to ignore by itself.
+    ignore = () if engine == "docker" else IGNORE
     if args.base == "packages":
-        make_base(args.archive.parent / "base", engine)
+        make_base(args.archive.parent / "base", engine, *build)
         args.base = BASE
     base = ("--build-arg", f"BASE={args.base}") if args.base else ()
-    run(engine, *build, *base, *options, "--tag", args.name, "--file", "deploy/Containerfile", ".")
+    run(engine, *build, *ignore, *base, *options, "--tag", args.name, "--file", "deploy/Containerfile", ".")
     args.archive.unlink(missing_ok=True)
     run(engine, *(word.format(archive=args.archive, name=args.name) for word in save))
     print(f"✔ {args.name} by {engine}; {args.archive}: {args.archive.stat().st_size / 1e9:.1f} GB")
