@@ -158,6 +158,8 @@ class HostedKeycloak(Keycloak):
             raise SettingsError("hosted-secret-unknown", secret=what, administrator=self.administrator) from None
 
     def _refused(self, code: int, words: str) -> IdentityError:
+        if code >= requests.codes.server_error:
+            return KeycloakUnreachable("hosted-not-ready", url=self.url, code=code, words=words)
         if code == requests.codes.not_found:
             return IdentityError("hosted-no-realm", realm=self.administrator.realm, url=self.url, code=code, words=words)
         return IdentityError("hosted-not-let-in", url=self.url, administrator=self.administrator, code=code, words=words)

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from labkit.common.errors import SettingsError
+from labkit.common.platform_folder import OWN
 from labkit.config.hosting import PUBLIC_CA, Hosted, hosted_from
+from labkit.identity.hosted import HostedKeycloak
+from labkit.workshop.workshop import Workshop
 
 URL = "https://sso.example.com/auth"
 SECRET = "an-administrators-password"
@@ -109,3 +112,9 @@ def test_another_process_is_led_to_the_same_place_from_any_folder_and_told_no_se
     assert SECRET not in repr(found)
     assert found.variables == {"LABKIT_KEYCLOAK_URL": URL, "LABKIT_KEYCLOAK_REALM": "team", "LABKIT_KEYCLOAK_CA": str(tmp_path / "ca.pem")}
     assert SECRET not in str(dict(found.variables))
+
+
+@pytest.mark.parametrize(("code", "problem"), [(401, "hosted-not-let-in"), (404, "hosted-no-realm"), (503, "hosted-not-ready")])
+def test_an_administrator_is_not_blamed_for_a_keycloak_that_is_not_ready(code: int, problem: str) -> None:
+    keycloak = HostedKeycloak(hosted(_ADMIN="admin", _ADMIN_SECRET=SECRET), Workshop.load(OWN))
+    assert keycloak._refused(code, "no reason given").problem.id == problem
