@@ -195,7 +195,7 @@ def test_what_is_prepared_holds_no_realm_and_no_key(lab: Lab) -> None:
     tables = Prepared(lab.toolchain.ensure("keycloak-start")["keycloak-start"].path).tables()
     used = lab.settings.folder / "keycloak" / "data" / "h2" / "keycloakdb.mv.db"
     assert tables is not None
-    assert tables.stat().st_mode & 0o077 == 0
+    assert used.stat().st_mode & 0o077 == 0
     for told in (b"admin-cli", b"privateKey", b"rsa-generated"):
         assert told in used.read_bytes()
         assert told not in tables.read_bytes()
