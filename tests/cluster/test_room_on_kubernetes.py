@@ -149,7 +149,9 @@ def test_a_seat_that_nobody_uses_ends_and_comes_back(room: Cluster, people: dict
 def test_what_is_uninstalled_leaves_volumes_only(room: Cluster) -> None:
     room.kubectl("delete", "pod", "--selector=component=singleuser-server")
     room.run("helm", "uninstall", RELEASE, "--namespace", SPACE, "--wait")
-    for kind in ("pods", "services", "deployments", "networkpolicies", "serviceaccounts", "configmaps"):
+    # They end a moment after what they belong to.
+    wait_for(lambda: all(name.startswith("keycloak-") for name in room.listed("pods")), seconds=300)
+    for kind in ("services", "deployments", "networkpolicies", "serviceaccounts", "configmaps"):
         left = set(room.listed(kind)) - {"keycloak", "default", "kube-root-ca.crt"}
         assert not {name for name in left if not name.startswith("keycloak-")}, kind
     assert set(room.listed("persistentvolumeclaims")) == {"hub-db-dir", "keycloak", *(f"claim-{name}" for name in (*PEOPLE, "instructor"))}
