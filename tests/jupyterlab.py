@@ -180,14 +180,12 @@ def _configure(jupyter: Path, token: str) -> None:
 
 def _answering(runtime: Path, pid: int) -> str:
     """The address of the JupyterLab that is this process, once it answers."""
-    file = runtime / f"jpserver-{pid}.json"
-    if not file.exists():
-        return ""
-    told = json.loads(file.read_text())
-    url = f"http://localhost:{told['port']}"
     try:
+        # JupyterLab may be in the middle of writing it.
+        told = json.loads((runtime / f"jpserver-{pid}.json").read_text())
+        url = f"http://localhost:{told['port']}"
         return url if requests.get(f"{url}/api", timeout=10).ok else ""
-    except requests.RequestException:
+    except (FileNotFoundError, json.JSONDecodeError, requests.RequestException):
         return ""
 
 
