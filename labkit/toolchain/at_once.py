@@ -12,6 +12,9 @@ from typing import Self
 _MOST = 32
 """A thread each, as one may wait for another."""
 
+_WAKE_SECONDS = 1
+"""A signal that comes right before a wait begins, or to another thread, is seen after it."""
+
 
 class AtOnce:
     """Runs pieces of work in threads; when one fails, or the person interrupts, the others are ended before that is raised.
@@ -49,5 +52,8 @@ class AtOnce:
         Raises:
             Exception: The first that one of them raises.
         """
-        for future in wait(tuple(begun), return_when=FIRST_EXCEPTION).done:
-            future.result()
+        left = set(begun)
+        while left:
+            done, left = wait(left, _WAKE_SECONDS, FIRST_EXCEPTION)
+            for future in done:
+                future.result()
