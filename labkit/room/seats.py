@@ -95,19 +95,20 @@ def remove_seat(keycloak: Keycloak, name: str) -> None:
 def open_programs(cache: Path) -> None:
     """Let every account read and run a cache's programs, which their owner alone can change; the logs beside them stay hidden."""
     programs = cache / "programs"
-    # What is being made just now has a hidden name. Programs do not change, and the folder of one is opened last.
+    # What is being made just now has a hidden name. A folder tells nothing of what lies in it: a cache may have been copied into another.
     for slot in programs.glob("[!.]*"):
-        if not slot.stat().st_mode & stat.S_IROTH:
-            for path in (*slot.rglob("*"), slot):
-                _open(path)
+        for path in (slot, *slot.rglob("*")):
+            _open(path)
     for folder in (programs, cache):
         _open(folder)
 
 
 def _open(path: Path) -> None:
-    mode = stat.S_IMODE(path.lstat().st_mode)
-    if not path.is_symlink():
-        path.chmod(mode | 0o444 | (0o111 if mode & stat.S_IXUSR else 0))
+    found = path.lstat().st_mode
+    mode = stat.S_IMODE(found)
+    opened = mode | 0o444 | (0o111 if mode & stat.S_IXUSR else 0)
+    if opened != mode and not stat.S_ISLNK(found):
+        path.chmod(opened)
 
 
 def _is_there(admin: KeycloakAdmin, name: str) -> bool:

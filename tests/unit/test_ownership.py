@@ -144,6 +144,9 @@ def test_programs_that_root_made_for_all_are_used_and_left_as_they_are(tmp_for_a
         Store(cache).put("tool-1", work, Program("tool", "1", work / "tool", "made here"))
     Store(cache).log("tool")
     open_programs(cache)
+    # As when a private cache is copied into an open one.
+    (cache / "programs" / "tool-1" / "tool").chmod(0o700)
+    open_programs(cache)
     try:
         os.seteuid(NOBODY)
         found = Store(cache).get("tool-1")
