@@ -30,7 +30,7 @@ _NEXT = """\
 
 
 _ELSEWHERE = ("view", "deadline", "rehearse")
-_IN_POD = ("add", "remove")
+_PEOPLE = ("add", "remove")
 
 
 @verb(
@@ -66,19 +66,16 @@ def room(args: Namespace) -> int:
 
     # A Hub's pod has the people alone; the cluster has all else.
     in_pod = "LABKIT_ROOM_URL" in os.environ and not args.hub
-    if in_pod and args.action not in _IN_POD:
-        no_such("action in a cluster's Hub", args.action, _IN_POD)
+    if in_pod and args.action not in _PEOPLE:
+        no_such("action in a cluster's Hub", args.action, _PEOPLE)
     if args.action in _ELSEWHERE:
         return _elsewhere(args)
     if args.hub:
         no_such("action for a Hub elsewhere", args.action, _ELSEWHERE)
     names = [f"learner-{i + 1}" for text in args.names[:1] if text.isdecimal() for i in range(int(text))] or args.names
-    if args.action == "add":
-        into = PodRoom() if in_pod else Room.open()
-        print(f"{OK} added {', '.join(into.add(names)) or 'nobody new'}; their passwords: {into.people.passwords}")
-        return 0
-    if in_pod:
-        _remove(names, PodRoom())
+    if args.action in _PEOPLE:
+        where = PodRoom() if in_pod else Room.open()
+        _add(names, where) if args.action == "add" else _remove(names, where)
         return 0
     if bool(args.certificate) != bool(args.key):
         raise RoomError("certificate-without-key")
@@ -96,14 +93,16 @@ def room(args: Namespace) -> int:
         )
     elif args.action == "down":
         print(f"{OK} stopped {', '.join(opened.down()) or 'nothing: no room was running'}")
-    elif args.action == "remove":
-        _remove(names, opened)
     else:
         status = opened.status()
         trust = f"people come to {opened.url}, and their browsers have to trust {_trust(opened)}" if status.is_up else ""
         show(args, f"{status}\n{trust}", {"home": str(status.folder), "url": opened.url, **asdict(status)})
         return 0 if status.is_up else 3
     return 0
+
+
+def _add(names: list[str], where: Room | PodRoom) -> None:
+    print(f"{OK} added {', '.join(where.add(names)) or 'nobody new'}; their passwords: {where.people.passwords}")
 
 
 def _remove(names: list[str], where: Room | PodRoom) -> None:

@@ -41,9 +41,9 @@ exec "$@"
 _TWO_SEATS = """
 import sys
 from labkit.common.errors import RoomError
-from labkit.room.seat import Seat, make_account
+from labkit.room.seat import Seat, make_account, require_running
 here = {"url": "https://localhost:8000", "here": "https://localhost:8000"}
-room = {"accounts": True, "seats": "", "trusted": sys.argv[1], "cache": "/nowhere", **here}
+room = {"accounts": True, "seats": "", "trusted": sys.argv[1], "cache": sys.argv[2], **here}
 for name in ("anna", "ben"):
     make_account(name, "this-room")
     make_account(name, "this-room")
@@ -57,10 +57,11 @@ print(anna.run("cat", f"{ben.folder}/realm-secret").returncode, anna.run("ls", s
 print(anna.run("touch", f"{ben.folder}/jupyter.sock").returncode)
 print(anna.run("id", "-un").stdout.strip(), anna.run("cat", "/etc/shadow").returncode, anna.run("pwd").stdout.strip() == str(anna.folder))
 print(open("/etc/shadow").read().count("CERTIFICATE"))
-try:
-    make_account("anna", "another-room")
-except RoomError as error:
-    print(error.problem.id)
+for refused in (lambda: make_account("anna", "another-room"), lambda: require_running(anna)):
+    try:
+        refused()
+    except RoomError as error:
+        print(error.problem.id)
 """
 
 _LIMITED = """
@@ -265,8 +266,10 @@ def test_labkit_can_plan_the_realm_of_a_room() -> None:
 def test_each_seat_has_an_account_of_its_own(tmp_path: Path) -> None:
     ca = tmp_path / "ca.crt"
     ca.write_text("-----BEGIN CERTIFICATE-----\n")
-    done = _with_accounts(tmp_path, _TWO_SEATS, str(ca))
-    assert done.stdout.split() == ["of-anna", "1", "2", "1", "labkit-anna", "1", "True", "0", "account-of-another"], done.stderr
+    (tmp_path / "cache").mkdir(mode=0o700)
+    done = _with_accounts(tmp_path, _TWO_SEATS, str(ca), str(tmp_path / "cache"))
+    refused = ["account-of-another", "room-hidden"]
+    assert done.stdout.split() == ["of-anna", "1", "2", "1", "labkit-anna", "1", "True", "0", *refused], done.stderr
 
 
 @pytest.mark.fault(
