@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ..common.display import LATE_SECONDS, Displayed, progress, shown
-from ..common.errors import ApiUnreachable, ClusterError, Unauthorized
+from ..common.errors import ApiUnreachable, ClusterError, Unauthorized, why_failed
 from ..common.waiting import wait_until
 from .provider import Endpoint
 from .refusals import Causes, forbidden
@@ -129,7 +129,7 @@ class Api:
             self._causes.explain(refusal, self._shown)
             raise refusal from None
         except HTTPError as error:
-            raise ApiUnreachable(self._causes.stranger() or "api-unreachable", url=self._endpoint.url, error=type(error).__name__) from None
+            raise ApiUnreachable(self._causes.stranger() or "api-unreachable", url=self._endpoint.url, error=why_failed(error)) from None
 
     @cached_property
     def _own_client(self) -> ApiClient:

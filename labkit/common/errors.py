@@ -61,6 +61,12 @@ def first_cause(error: BaseException) -> BaseException:
     return error
 
 
+def why_failed(error: BaseException) -> str:
+    """Why something failed, in the words of the error that came first; a library's own words name its objects, not the matter."""
+    first = first_cause(error)
+    return str(getattr(first, "strerror", None) or first).strip() or type(first).__name__
+
+
 class SettingsError(LabkitError):
     """A LABKIT_* variable or the state folder is unusable."""
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from ..common.display import BAD
-from ..common.errors import LabkitError, first_cause
+from ..common.errors import LabkitError, why_failed
 from ..common.problems import recognised
 from ..identity.keycloak import words_of
 
@@ -39,8 +39,7 @@ def _words(error: Any) -> str:
     try:
         return str(json.loads(error.body)["message"])
     except (AttributeError, KeyError, TypeError, ValueError):
-        first = first_cause(error)
-        return str(first).strip() or type(first).__name__
+        return why_failed(error)
 
 
 def _show(shell: Any, kind: type[Exception], error: Any, trace: TracebackType, tb_offset: int | None = None) -> None:

@@ -14,7 +14,16 @@ from requests.exceptions import SSLError
 from ..cluster.access import matrix
 from ..cluster.trust import Trust
 from ..common.display import shown
-from ..common.errors import ForeignIssuer, IdentityError, KeycloakUnreachable, LabkitError, SignInRefused, TokenInvalid, Unauthorized
+from ..common.errors import (
+    ForeignIssuer,
+    IdentityError,
+    KeycloakUnreachable,
+    LabkitError,
+    SignInRefused,
+    TokenInvalid,
+    Unauthorized,
+    why_failed,
+)
 from ..common.http_session import HttpSession
 from ..common.kubernetes_yaml import YamlError, load
 from ..common.problems import Problem, problem
@@ -123,7 +132,7 @@ def servers(lab: Lab, _: SignIn) -> Causes:
         try:
             HttpSession(endpoint.ca).get(f"{endpoint.url}/readyz", timeout=30).raise_for_status()
         except requests.RequestException as error:
-            yield "api-server-silent", f"{endpoint.url}/readyz: {error if error.response is not None else type(error).__name__}"
+            yield "api-server-silent", f"{endpoint.url}/readyz: {why_failed(error)}"
 
 
 def _does_not_run(lab: Lab, name: str) -> str:
@@ -254,7 +263,7 @@ def portal(lab: Lab, _: SignIn) -> Causes:
     try:
         silent = "" if lab.portal.is_ready() else " is not ready"
     except requests.RequestException as error:
-        silent = f": {type(error).__name__}"
+        silent = f": {why_failed(error)}"
     if silent:
         yield "portal-silent", f"{lab.portal.url}{silent}"
     elif not lab.portal.is_as_declared():

@@ -18,7 +18,7 @@ from keycloak import KeycloakAdmin
 from keycloak.exceptions import KeycloakError
 
 from ..common.display import Finding, Findings
-from ..common.errors import IdentityError, KeycloakUnreachable, SettingsError
+from ..common.errors import IdentityError, KeycloakUnreachable, SettingsError, why_failed
 from ..common.problems import problem
 from ..config.hosting import Hosted
 from ..workshop.workshop import Workshop
@@ -168,7 +168,7 @@ class HostedKeycloak(Keycloak):
         if isinstance(cause, requests.exceptions.SSLError):
             return KeycloakUnreachable("hosted-unverified", url=self.url, ca=self.ca)
         asked = cause.request if isinstance(cause, requests.RequestException) else None
-        reason = f"{type(cause).__name__}, from {asked.url}" if asked else ""
+        reason = f"{why_failed(cause)}, from {asked.url}" if cause and asked else ""
         return KeycloakUnreachable("hosted-unreachable", url=self.url, reason=reason)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from ..common.display import Displayed, Finding
-from ..common.errors import IdentityError, KeycloakUnreachable, first_cause
+from ..common.errors import IdentityError, KeycloakUnreachable, why_failed
 from ..common.exchanges import Exchange
 from ..common.http_session import HttpSession
 from ..common.problems import recognised
@@ -241,5 +241,5 @@ def failure(what: str, error: KeycloakError) -> IdentityError:
     if code is None:
         if isinstance(cause, requests.exceptions.SSLError):
             return KeycloakUnreachable("admin-call-unverified", place=what)
-        return KeycloakUnreachable("admin-call-unreachable", place=what, state=str(first_cause(cause)) if cause else "")
+        return KeycloakUnreachable("admin-call-unreachable", place=what, state=why_failed(cause) if cause else "")
     return IdentityError(recognised("admin-call", str(code)), place=what, code=code, words=words_of(error))

@@ -17,7 +17,7 @@ from ..cluster import relay
 from ..cluster.cluster import Cluster
 from ..cluster.kubeconfig import certificate_user, component_kubeconfig
 from ..common.environment import EVERYBODY, listed
-from ..common.errors import KratixUnavailable
+from ..common.errors import KratixUnavailable, why_failed
 from ..common.http_session import request
 from ..common.kubernetes_yaml import load_all
 from ..config.files import write_private
@@ -104,7 +104,7 @@ class LocalKratix(Kratix):
         try:
             self._answers()
         except requests.RequestException as error:
-            yield f"{self.url} gives no answer that {self._ca} vouches for: {type(error).__name__}"
+            yield f"{self.url} gives no answer that {self._ca} vouches for: {why_failed(error)}"
 
     def _answers(self) -> bool:
         """Whether the controller answers, with a certificate of the lab's authority; what it says doesn't matter."""

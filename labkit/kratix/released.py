@@ -19,7 +19,7 @@ from ..cluster.cluster import Cluster
 from ..cluster.kind.checks import NAME, no_node, node_names
 from ..cluster.kind.docker import Docker, run_kind
 from ..common.display import Displayed, Finding, Findings, progress
-from ..common.errors import ClusterError, KratixError
+from ..common.errors import ClusterError, KratixError, why_failed
 from ..common.http_session import request
 from ..common.kubernetes_yaml import YamlError, load_all
 from ..common.tables import table
@@ -59,8 +59,7 @@ class Manifest:
             answer = request("GET", self.url, timeout=_FETCH_SECONDS)
             answer.raise_for_status()
         except requests.RequestException as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise KratixError("manifest-not-fetched", manifest=self.what, url=self.url, reason=reason) from None
+            raise KratixError("manifest-not-fetched", manifest=self.what, url=self.url, reason=why_failed(error)) from None
         digest = hashlib.sha256(answer.content).hexdigest()
         if self.sha256 not in ("", digest) or self.holds not in answer.text:
             why = f"its SHA-256 is {digest}, pinned is {self.sha256}" if self.sha256 else f"it has no line {self.holds!r}"

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import requests
 
-from ..common.errors import RoomError
+from ..common.errors import RoomError, why_failed
 from ..common.http_session import HttpSession, request
 from ..common.waiting import wait_until
 from ..config.hosting import PUBLIC_CA, is_base
@@ -188,8 +188,7 @@ class Hub:
         wait_until(lambda: self.ask("DELETE", user, fine=(400, 404)).status_code != 400, _STOP_SECONDS, lambda _: stays, pause=1)
 
     def _silent(self, error: requests.RequestException) -> RoomError:
-        unverified = isinstance(error, requests.exceptions.SSLError)
-        return RoomError("hub-silent", url=self.url, reason="its certificate can't be verified" if unverified else type(error).__name__)
+        return RoomError("hub-silent", url=self.url, reason=why_failed(error))
 
 
 def _said(answer: requests.Response) -> str:

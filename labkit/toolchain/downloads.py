@@ -25,7 +25,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from ..common.display import Progress
-from ..common.errors import ToolchainError, first_cause
+from ..common.errors import ToolchainError, first_cause, why_failed
 from ..common.http_session import HttpSession
 from ..common.problems import Problem, problem
 
@@ -118,10 +118,9 @@ def _stream(url: str, target: Path, name: str, shown: Progress) -> str:
                 shown.update(f"{name}, {megabytes:.0f}{of}")
     except (requests.RequestException, HTTPError) as error:
         shown.update("broken off")
-        root = first_cause(error)
-        if isinstance(root, TimeoutError):
+        if isinstance(first_cause(error), TimeoutError):
             raise _give_up(url, f"silent for {_SILENCE_SECONDS:g} s in the middle of a download") from error
-        raise ToolchainError("download-broke-off", url=url, reason=_cause(root)) from error
+        raise ToolchainError("download-broke-off", url=url, reason=why_failed(error)) from error
     return sha.hexdigest()
 
 
@@ -155,7 +154,7 @@ def _open(session: requests.Session, url: str) -> requests.Response:
     except queue.Empty:
         raise _give_up(url, f"no answer within {_ANSWER_SECONDS:g} s") from None
     if isinstance(answer, Exception):
-        raise _give_up(url, _cause(first_cause(answer))) from answer
+        raise _give_up(url, why_failed(answer)) from answer
     if answer.status_code != requests.codes.ok:
         raise ToolchainError("download-refused", url=url, status=answer.status_code)
     return answer
@@ -165,10 +164,6 @@ def _give_up(url: str, cause: str) -> ToolchainError:
     host = urlsplit(url).netloc
     _given_up[host] = problem("download-unreachable", host=host, reason=cause)
     return ToolchainError(_given_up[host])
-
-
-def _cause(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error)
 
 
 def _taken_out(archive: Path, member: str) -> bytes:

@@ -307,7 +307,7 @@ def test_a_hub_that_is_not_trusted_or_does_not_trust_is_named(room: Room) -> Non
     (room.folder / "wrong").write_text("not-a-token-of-this-hub\n")
     (room.folder / "two-lines").write_text("one-line\nanother")
     for failed, says in (
-        (room.labkit("view", ca=Path(certifi.where())), "its certificate can't be verified"),
+        (room.labkit("view", ca=Path(certifi.where())), "certificate verify failed"),
         (room.labkit("view", file="wrong"), "it does not know this token"),
         (room.labkit("deadline", "16:30", file="wrong"), "answers 403 to services/view/deadline"),
         (room.labkit("view", file="ben/token"), "answers 403"),

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import pickle
+import socket
 
-from labkit.common.errors import Forbidden, LabkitError, SignInRefused
+import pytest
+
+from labkit.common.errors import Forbidden, LabkitError, RoomError, SignInRefused
 from labkit.common.problems import Problem
+from labkit.room.hub import Hub
+
+
+@pytest.mark.parametrize(("listens", "words"), [(False, "Connection refused"), (True, "timed out")])
+def test_why_nothing_answers_is_said_in_the_systems_words(listens: bool, words: str) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if listens:
+            server.listen()
+        with pytest.raises(RoomError) as caught:
+            Hub(f"http://127.0.0.1:{server.getsockname()[1]}", "token", patience=0.5).ask("GET", "hub/api/")
+    assert caught.value.why == words
 
 
 def test_an_error_says_what_why_and_the_fix_with_later_lines_indented() -> None:
