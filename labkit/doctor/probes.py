@@ -13,6 +13,7 @@ from requests.exceptions import SSLError
 
 from ..cluster.access import matrix
 from ..cluster.trust import Trust
+from ..common.control_groups import killed, own_groups
 from ..common.display import shown
 from ..common.errors import (
     ForeignIssuer,
@@ -136,7 +137,9 @@ def servers(lab: Lab, _: SignIn) -> Causes:
 
 
 def _does_not_run(lab: Lab, name: str) -> str:
-    return f"no process of {name} runs in {lab.settings.folder}\n{lab.processes.log_tail(name, 1)}".strip()
+    ended = killed(own_groups()[:1])
+    limit = f"\nprograms here that the kernel has killed for want of memory so far: {ended}" if ended else ""
+    return f"no process of {name} runs in {lab.settings.folder}{limit}\n{lab.processes.log_tail(name, 1)}".strip()
 
 
 def trust(lab: Lab, _: SignIn) -> Causes:

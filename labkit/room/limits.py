@@ -1,20 +1,14 @@
-"""What a seat may take of this machine: all that it runs is in a control group of its own, which no process of it can leave.
-
-The kernel has two versions of them: https://docs.kernel.org/admin-guide/cgroup-v2.html, and cgroup-v1 beside it.
-"""
+"""What a seat may take of this machine: all that it runs is in a control group of its own, which no process of it can leave."""
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import signal
 import time
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
+from ..common.control_groups import killed, root
 from ..common.problems import Problem, problem
 
 PROCESSES = 1024
@@ -61,9 +55,7 @@ class Limits:
 
     def killed(self) -> int:
         """How many of its processes the kernel has killed since it was made, as there was no memory left for them."""
-        files = [folder / name for folder in self._folders() for name in ("memory.events", "memory.oom_control")]
-        counts = [re.search(r"^oom_kill (\d+)", file.read_text(), re.MULTILINE) for file in files if file.exists()]
-        return sum(int(count[1]) for count in counts if count)
+        return killed(self._folders())
 
     def end(self) -> None:
         """Kill all that is left in it, and remove it."""
@@ -82,7 +74,7 @@ class Limits:
                 folder.rmdir()
 
     def _folders(self) -> list[Path]:
-        return list(dict.fromkeys(_root(controller) / self._account for controller in _CONTROLLERS))
+        return list(dict.fromkeys(root(controller) / self._account for controller in _CONTROLLERS))
 
 
 def lacking() -> Problem | None:
@@ -94,14 +86,3 @@ def lacking() -> Problem | None:
     except OSError as error:
         return problem("seats-not-limited", reason=error, processes=PROCESSES)
     return None
-
-
-def _root(controller: str) -> Path:
-    """Where the groups of a controller are; raises OSError where there are none."""
-    for mount in psutil.disk_partitions(all=True):
-        root = Path(mount.mountpoint)
-        if mount.fstype == "cgroup" and controller in mount.opts.split(","):
-            return root
-        if mount.fstype == "cgroup2" and controller in (root / "cgroup.controllers").read_text().split():
-            return root
-    raise FileNotFoundError(errno.ENOENT, "this system has no control groups", controller)

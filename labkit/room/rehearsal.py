@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import psutil
 
+from ..common.control_groups import memory_available
 from ..common.display import progress
 from ..common.environment import ask_loopback_directly
 from ..common.errors import RoomError
@@ -79,7 +80,7 @@ def _names(count: int) -> list[str]:
 
 
 def _in_room(room: Room, names: Sequence[str], labs: Sequence[str]) -> Rehearsal:
-    machine, folder = psutil.virtual_memory(), room.settings.folder
+    total, free, folder = psutil.virtual_memory().total, memory_available(), room.settings.folder
     with progress(f"starting a room of {len(names)}"):
         # Only this process uses its seats, so nobody is kept from anything of another's.
         room.up(names, separated=False)
@@ -91,7 +92,7 @@ def _in_room(room: Room, names: Sequence[str], labs: Sequence[str]) -> Rehearsal
         found = _rehearse(room.hub, names, labs, lambda: end_all(folder), measure)
         busy = psutil.cpu_percent() / 100
     seats = [replace(seat, memory=measure.most[seat.name], processor=measure.processor_seconds(seat.name)) for seat in found.seats]
-    return replace(found, seats=seats, machine=Machine(busy, machine.total, machine.available, empty, measure.most[""], measure.peak))
+    return replace(found, seats=seats, machine=Machine(busy, total, free, empty, measure.most[""], measure.peak))
 
 
 def _rehearse(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from ..common.control_groups import memory_available
 from ..common.display import Table, Tabular
 
 _GB = 1e9
@@ -28,8 +29,8 @@ _NO_MEMORY = re.compile("out of memory|insufficient memory|cannot allocate memor
 _NOBODY = 65534
 _NO_LOGIN = ("nologin", "false", "sync")
 
-MEMORY_GB = 2.5
-"""What Keycloak, the control plane, the portal and a notebook take together, with room to breathe."""
+MEMORY_GB, MEMORY_WITHOUT_KEYCLOAK_GB = 2.5, 1.0
+"""What Keycloak, the control plane, the portal and a notebook take together, with room to breathe; a seat of a room has no Keycloak."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def look(*folders: Path) -> Machine:
     return Machine(
         system=f"{platform.system()} {platform.machine()}",
         cores=os.cpu_count() or 1,
-        memory_gb=psutil.virtual_memory().available / _GB,
+        memory_gb=memory_available() / _GB,
         disk_gb=free / _GB,
     )
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from ..common.control_groups import memory_available
 from ..common.display import Progress
 from ..common.errors import PortInUse, ServerError
 from ..common.waiting import Work, until
@@ -117,6 +118,6 @@ class Readiness:
         # A panic's stack may be longer than what is shown.
         name, evidence = shortage(self.log.parent.parent, log_tail(self.log, _SEARCHED_LINES)) or (
             name,
-            {"reason": f"{reason}\n" if reason else ""},
+            {"reason": f"{reason}\n" if reason else "", "gb": f"{memory_available() / 1e9:.1f}"},
         )
         return ServerError(name, server=self.server.name, how=how, log=self.log, tail=tail, **evidence)

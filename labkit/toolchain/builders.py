@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
+from ..common.control_groups import memory_available
 from ..common.environment import EVERYBODY, GO, NPM, PIP
 from ..common.errors import ToolchainError
 from .downloads import HERE
@@ -48,7 +47,7 @@ class GoProgram(Recipe):
         out, cache = tools.work / "out", tools.work / "go"
         out.mkdir()
         # Each linker takes up to 3 GB, and Go would run as many of them at once as there are processors.
-        at_once = max(1, min(os.cpu_count() or 1, int(psutil.virtual_memory().available / _LINK_BYTES)))
+        at_once = max(1, min(os.cpu_count() or 1, int(memory_available() / _LINK_BYTES)))
         tools.run(
             *(tools.needs["go"].path, "build", "-v", "-p", str(at_once), "-mod=readonly", "-modcacherw", "-buildvcs=false", "-trimpath"),
             *("-ldflags", self.ldflags, "-o", f"{out}{os.sep}", *(recipe.package for recipe in batch)),

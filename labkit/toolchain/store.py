@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import psutil
 from filelock import FileLock, Timeout
 
+from ..common.control_groups import memory_available
 from ..common.display import progress
 from ..common.errors import ToolchainError
 from ..common.ownership import make_private, privately, require_own
@@ -113,7 +113,7 @@ class Store:
 
     def _fits(self, recipe: Recipe) -> bool:
         disk = shutil.disk_usage(self._programs).free / _GB - sum(held.disk_gb for held in self._held)
-        memory = psutil.virtual_memory().available / _GB - sum(held.memory_gb for held in self._held)
+        memory = memory_available() / _GB - sum(held.memory_gb for held in self._held)
         if self._held:
             return disk >= recipe.disk_gb and memory >= recipe.memory_gb
         if disk < recipe.disk_gb:
