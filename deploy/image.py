@@ -6,6 +6,7 @@ With ``--base packages`` nothing is pulled: mmdebstrap makes the base of Debian'
 """
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -21,18 +22,23 @@ ENGINES = {
     "buildah": (("build", "--layers"), ("push", "{name}", "docker-archive:{archive}:{name}")),
 }
 BASE = "localhost/labkit-base:local"
+# Before version 23 docker does not mount what a build needs unless it is asked for its newer builder.
+ENVIRON = {**os.environ, "DOCKER_BUILDKIT": "1"}
 
 
 def run(*command: str | Path) -> None:
     """Run a command, whose output is shown, and end with its exit code if it fails."""
-    done = subprocess.run(command, cwd=ROOT, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRON, check=False)
     if done.returncode:
         sys.exit(done.returncode)
 
 
 def answers(engine: str) -> bool:
-    """Whether an engine is there; a docker whose daemon is not running is none."""
-    return bool(shutil.which(engine)) and not subprocess.run((engine, "info"), capture_output=True, check=False).returncode
+    """Whether an engine is there; a docker whose daemon is not running, or that lacks its newer builder (buildx), is none."""
+    asked = (("info",), ("build", "--help"))
+    return bool(shutil.which(engine)) and not any(
+        subprocess.run((engine, *words), env=ENVIRON, capture_output=True, check=False).returncode for words in asked
+    )
 
 
 def make_base(folder: Path, *build: str) -> None:
@@ -57,7 +63,7 @@ def main() -> None:
     args, options = parser.parse_known_args()
     engine = next(filter(answers, ENGINES), None)
     if engine is None:
-        sys.exit(f"✘ none of {', '.join(ENGINES)} answers here. On Debian or Ubuntu, as root: apt install buildah")
+        sys.exit(f"✘ none of {', '.join(ENGINES)} answers here, or can build. On Debian or Ubuntu, as root: apt install buildah")
     build, save = ENGINES[engine]
     # Docker finds what it is to ignore by itself.
     ignore = () if engine == "docker" else IGNORE

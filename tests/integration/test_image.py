@@ -60,12 +60,15 @@ def test_a_changed_lab_is_in_the_last_layers_alone() -> None:
     assert not [path for path in copied if path in {".", "labkit"} or path.startswith(("labkit/course", "notebooks", "docs"))]
 
 
-def test_the_image_is_built_by_the_engine_that_answers(tmp_path: Path) -> None:
-    """A docker without its daemon is none; the archive is one that kind reads."""
+@pytest.mark.parametrize("lacks", ["info", "build"])
+def test_the_image_is_built_by_the_engine_that_answers(tmp_path: Path, lacks: str) -> None:
+    """A docker without its daemon is none, nor one without its newer builder; the archive is one that kind reads."""
     said = tmp_path / "said"
-    for name, code in (("docker", 1), ("buildah", 0)):
+    for name, fails in (("docker", lacks), ("buildah", "nothing")):
         engine = tmp_path / name
-        engine.write_text(f'#!/bin/sh\necho {name} "$@" >> {said}\n[ "$1" = push ] && echo > {tmp_path}/labkit.tar\nexit {code}\n')
+        engine.write_text(
+            f'#!/bin/sh\necho {name} "$@" $DOCKER_BUILDKIT >>{said}\n[ "$1" = push ] && echo >{tmp_path}/labkit.tar\n[ "$1" != {fails} ]\n'
+        )
         engine.chmod(0o755)
     done = subprocess.run(
         [sys.executable, CODE / "deploy" / "image.py", "labs:1", tmp_path / "labkit.tar", "--base", "debian:mine", "--volume=a:b"],
@@ -75,10 +78,11 @@ def test_the_image_is_built_by_the_engine_that_answers(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    _, _, build, push = said.read_text().splitlines()
+    *asked, build, push = said.read_text().splitlines()
+    assert f"docker {'build --help' if lacks == 'build' else 'info'} 1" in asked
     assert build.startswith("buildah build")
     assert "--build-arg BASE=debian:mine --volume=a:b --tag labs:1 --file deploy/Containerfile" in build
-    assert push == f"buildah push labs:1 docker-archive:{tmp_path}/labkit.tar:labs:1"
+    assert push == f"buildah push labs:1 docker-archive:{tmp_path}/labkit.tar:labs:1 1"
 
 
 @pytest.mark.fault("Settings", "a pod: a user who owns no file of labkit's, and nothing but a volume can be written", "labs 01 to 03 run")
