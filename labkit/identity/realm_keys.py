@@ -1,4 +1,4 @@
-"""The keys of a realm in the lab's own Keycloak, made here: its Java compiles little, and needs seconds for two RSA keys.
+"""The keys of a realm that labkit makes, made here: the Java of the lab's own Keycloak compiles little, and needs seconds for two RSA keys.
 
 Keycloak gets them when the realm is made, and nobody keeps a copy.
 """

@@ -175,7 +175,7 @@ class Walk:
         Returns whether it is new.
         """
         try:
-            self._admin.create_realm({**declared, "components": new_keys()} if self._given else declared)
+            self._admin.create_realm({**declared, "components": new_keys()})
         except KeycloakPostError as error:
             if error.response_code != HTTPStatus.CONFLICT and words_of(error) != _LOCKED_OUT:
                 raise
