@@ -113,7 +113,10 @@ class Hub:
             answer = self.ask("POST", server, fine=(429, 500))
         said = [] if answer.ok else [_said(answer)]
         if answer.status_code != requests.codes.too_many:
-            with self.ask("GET", f"{server}/progress", stream=True) as events:
+            with self.ask("GET", f"{server}/progress", fine=(400,), stream=True) as events:
+                if not events.ok:
+                    # It failed before its progress was asked for.
+                    said.append(_said(events))
                 try:
                     for line in filter(lambda line: line.startswith(b"data:"), events.iter_lines()):
                         event = json.loads(line.removeprefix(b"data:"))

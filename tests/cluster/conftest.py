@@ -173,7 +173,8 @@ def _volumes(cluster: Cluster) -> Iterator[dict[str, Any]]:
     )
     for number in range(_VOLUMES):
         path = f"/var/volumes/{number}"
-        cluster.docker.run("exec", cluster.node, "mkdir", "--parents", path)
+        # As many provisioners do, KinD's own among them.
+        cluster.docker.run("exec", cluster.node, "mkdir", "--parents", "--mode=777", path)
         here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [cluster.node]}
         spec = {
             "storageClassName": standard["metadata"]["name"],

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import nbformat
@@ -12,9 +15,11 @@ import psutil
 import pytest
 
 from labkit.cli import main
+from labkit.common.errors import RoomError
 from labkit.config.settings import find_root
 from labkit.course.runner import checked_in
 from labkit.course.steps import LABS, LabInfo
+from labkit.room.hub import Hub
 from labkit.room.measuring import Measure, end_all, processes
 from labkit.room.report import Machine, Rehearsal, Rehearsed
 
@@ -153,3 +158,28 @@ def test_all_that_runs_in_a_folder_is_found_by_its_seat_and_ended(tmp_path: Path
         for each in (of_a_seat, of_the_room, beside):
             each.kill()
             each.wait()
+
+
+class _Failed(BaseHTTPRequestHandler):
+    """What JupyterHub answers of a server that failed as soon as it was to start."""
+
+    def do_POST(self) -> None:
+        self._answer(202, {})
+
+    def do_GET(self) -> None:
+        self._answer(400, {"status": 400, "message": "anna is not starting..."})
+
+    def _answer(self, code: int, said: dict[str, object]) -> None:
+        self.send_response(code)
+        self.end_headers()
+        self.wfile.write(json.dumps(said).encode())
+
+
+def test_a_seat_that_failed_before_one_could_ask_has_not_started() -> None:
+    """A stand-in: what JupyterHub itself answers then depends on the moment."""
+    with HTTPServer(("127.0.0.1", 0), _Failed) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(RoomError) as caught:
+            Hub(f"http://127.0.0.1:{server.server_port}", "token").start("anna")
+        server.shutdown()
+    assert (caught.value.problem.id, caught.value.why) == ("seat-not-started", "JupyterHub says: anna is not starting...")
