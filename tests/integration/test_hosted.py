@@ -15,14 +15,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from keycloak.exceptions import KeycloakError
 
 from labkit.cluster.local import SERVERS
 from labkit.common.errors import IdentityError, KeycloakUnreachable, SettingsError, SignInRefused
 from labkit.config.hosting import PUBLIC_CA
+from labkit.config.settings import Settings
 from labkit.course.steps import STEPS, examine
 from labkit.course.steps.lab_05_access import NEWCOMER, newcomer
 from labkit.identity.session import read_claims, sign_in
 from labkit.lab import Lab
+from labkit.room.pods import PodRoom
+from labkit.room.seats import prepare_seat, remove_seat
 from labkit.servers.certificates import Certificates
 from labkit.workshop.workshop import Workshop
 
@@ -417,6 +421,55 @@ def test_a_person_of_the_newcomers_name_is_left_as_they_are(team: Any, hosted: L
         assert team.objects() == before
     finally:
         team.admin_api.delete_user(theirs)
+
+
+@pytest.mark.fault(
+    "Exposure",
+    "what makes a room's realms in somebody's Keycloak may do nothing else there",
+    "that is enough; others' are closed",
+)
+def test_a_room_on_kubernetes_needs_no_more_than_to_make_realms(
+    other_keycloak: Any, team: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/kubernetes.md says it, of the Keycloak that somebody has already."""
+    root = other_keycloak.root("master")
+    flows = dict.fromkeys(("standardFlowEnabled", "directAccessGrantsEnabled", "implicitFlowEnabled"), False)
+    rooms = {"clientId": "rooms", "publicClient": False, "serviceAccountsEnabled": True, "secret": PASSWORD, **flows}
+    client = root.create_client({**rooms, "attributes": {"client.use.lightweight.access.token.enabled": "true"}})
+    account = root.get_client_service_account_user(client)["id"]
+    root.assign_realm_roles(account, [root.get_realm_role("create-realm")])
+    given = {"REALM": "room", "ADMIN_REALM": "master", "ADMIN_CLIENT": "rooms", "ADMIN_SECRET": PASSWORD}
+    environment = team.environment(tmp_path / "hub", **given)
+    del environment["LABKIT_KEYCLOAK_ADMIN"]
+    for name, value in {**environment, "LABKIT_ROOM_URL": "https://labs.example.org", "OAUTH_CLIENT_SECRET": "of-the-hub"}.items():
+        monkeypatch.setenv(name, value)
+    try:
+        room = PodRoom()
+        assert set(room.add(["anna"])) == {"anna", "instructor"}
+        assert room.add(["anna"]) == []
+        secret = prepare_seat(room.keycloak, "anna")
+        assert prepare_seat(room.keycloak, "anna") == secret
+        admin = room.keycloak.admin()
+        assert {realm["realm"] for realm in admin.get_realms()} == {"room", "anna"}
+        for others in ("team", "master"):
+            admin.change_current_realm(others)
+            with pytest.raises(KeycloakError) as caught:
+                admin.get_users()
+            assert caught.value.response_code == 403
+        home = tmp_path / "seat"
+        environment = team.environment(home, REALM="anna", ADMIN_CLIENT="seat", ADMIN_SECRET=secret)
+        del environment["LABKIT_KEYCLOAK_ADMIN"]
+        seat = Lab(Settings.load(environment))
+        seat.realm.apply()
+        assert seat.session("user-dev").claims["iss"] == f"{other_keycloak.url}/realms/anna"
+        remove_seat(room.keycloak, "anna")
+        room.remove("anna")
+        assert [user["username"] for user in other_keycloak.root("room").get_users()] == ["instructor"]
+    finally:
+        root = other_keycloak.root("master")
+        root.delete_client(client)
+        for realm in {"room", "anna"} & {realm["realm"] for realm in root.get_realms()}:
+            root.delete_realm(realm)
 
 
 @pytest.mark.fault("Neighbours", "somebody guesses passwords in a realm that labkit made in a hosted Keycloak", "Keycloak makes them wait")
