@@ -75,7 +75,7 @@ def room(args: Namespace) -> int:
     names = [f"learner-{i + 1}" for text in args.names[:1] if text.isdecimal() for i in range(int(text))] or args.names
     if args.action in _PEOPLE:
         where = PodRoom() if in_pod else Room.open()
-        _add(names, where) if args.action == "add" else _remove(names, where)
+        (_add if args.action == "add" else _remove)(names, where)
         return 0
     if bool(args.certificate) != bool(args.key):
         raise RoomError("certificate-without-key")
