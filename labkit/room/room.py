@@ -137,8 +137,6 @@ class Room:
         # All that seats run: their accounts make nothing in this cache.
         programs = self._tools.ensure(*NEEDED_PROGRAMS, *SERVERS, "room-proxy")
         make_private(self._seats)
-        if separated:
-            open_programs(self.settings.cache)
         with self.processes.lock():
             had_proxy = self.processes.running("proxy")
             write_private(self._trusted, trusted)
