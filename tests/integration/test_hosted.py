@@ -20,7 +20,6 @@ from keycloak.exceptions import KeycloakError
 from labkit.cluster.local import SERVERS
 from labkit.common.errors import IdentityError, KeycloakUnreachable, SettingsError, SignInRefused
 from labkit.config.hosting import PUBLIC_CA
-from labkit.config.settings import Settings
 from labkit.course.steps import STEPS, examine
 from labkit.course.steps.lab_05_access import NEWCOMER, newcomer
 from labkit.identity.session import read_claims, sign_in
@@ -438,9 +437,8 @@ def test_a_room_on_kubernetes_needs_no_more_than_to_make_realms(
     client = root.create_client({**rooms, "attributes": {"client.use.lightweight.access.token.enabled": "true"}})
     account = root.get_client_service_account_user(client)["id"]
     root.assign_realm_roles(account, [root.get_realm_role("create-realm")])
-    given = {"REALM": "room", "ADMIN_REALM": "master", "ADMIN_CLIENT": "rooms", "ADMIN_SECRET": PASSWORD}
+    given = {"REALM": "room", "ADMIN": "", "ADMIN_REALM": "master", "ADMIN_CLIENT": "rooms", "ADMIN_SECRET": PASSWORD}
     environment = team.environment(tmp_path / "hub", **given)
-    del environment["LABKIT_KEYCLOAK_ADMIN"]
     for name, value in {**environment, "LABKIT_ROOM_URL": "https://labs.example.org", "OAUTH_CLIENT_SECRET": "of-the-hub"}.items():
         monkeypatch.setenv(name, value)
     try:
@@ -456,10 +454,7 @@ def test_a_room_on_kubernetes_needs_no_more_than_to_make_realms(
             with pytest.raises(KeycloakError) as caught:
                 admin.get_users()
             assert caught.value.response_code == 403
-        home = tmp_path / "seat"
-        environment = team.environment(home, REALM="anna", ADMIN_CLIENT="seat", ADMIN_SECRET=secret)
-        del environment["LABKIT_KEYCLOAK_ADMIN"]
-        seat = Lab(Settings.load(environment))
+        seat = team.lab(tmp_path / "seat", REALM="anna", ADMIN="", ADMIN_CLIENT="seat", ADMIN_SECRET=secret)
         seat.realm.apply()
         assert seat.session("user-dev").claims["iss"] == f"{other_keycloak.url}/realms/anna"
         remove_seat(room.keycloak, "anna")
